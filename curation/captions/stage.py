@@ -1,0 +1,211 @@
+"""Stage `caption`: an English caption and its Chinese translation for every kept row, each checked.
+
+A caption once made stays: a later selection that keeps more rows captions only those.
+"""
+
+import os
+from dataclasses import dataclass
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from curation.captions.base import Captioner, Request, Translator, make_captioner, make_translator
+from curation.captions.checks import check_caption, check_translation
+from curation.cascade import Cascade, meta_schema, samples_notes
+from curation.corpus import open_source
+from curation.errors import StageError, UserError
+from curation.images import ImageError, decode
+from curation.recipe import Corpus, Recipe
+from curation.score import BATCH_PIXELS, raw_path
+from curation.sources import Source
+from curation.tasks import Outcome, Watch
+from curation.wide import check_aligned
+from curation.workspace import Workspace, digest, footer, write_table
+
+SCHEMA = pa.schema(
+    {
+        "key": pa.string(),
+        "caption_en": pa.string(),
+        "caption_zh": pa.string(),
+        "translated": pa.bool_(),
+        "flags": pa.list_(pa.string()),
+        "captioner": pa.string(),
+        "translator": pa.string(),
+        "attempts": pa.int8(),
+    }
+)
+"""`translated` says that `caption_zh` is a true translation; `flags` is what the checks found, those of the
+translation with `zh_` before them; `attempts` is null for a row that was never to be captioned."""
+
+
+@dataclass(frozen=True, slots=True)
+class CaptionTask:
+    """Captions one shard."""
+
+    recipe: Recipe
+    source_corpus: Corpus
+    shard: str
+    rows: int
+
+    @property
+    def corpus(self) -> str:
+        """The corpus's name."""
+        return self.source_corpus.name
+
+    def run(self, watch: Watch) -> Outcome:
+        """Captions the kept rows that have none yet, and writes the shard's captions."""
+        workspace = Workspace(self.recipe.workspace)
+        captioner, translator = _backends(self.recipe)
+        rows, todo = _load(workspace, self.recipe, captioner, self.corpus, self.shard)
+        source = open_source(self.source_corpus, self.shard, raw_path(self.source_corpus, workspace, self.shard))
+        outcome = Outcome(rows=len(todo))
+        sizes = [(rows[r]["width"] or 1) * (rows[r]["height"] or 1) if captioner.side else 0 for r in todo]
+        try:
+            for batch in watch.batches(todo, sizes, captioner.batch_size, BATCH_PIXELS):
+                watch.note(os.getpid(), batch[0], batch[-1] + 1)
+                for row, result in zip(batch, _caption(captioner, translator, source, rows, batch, watch), strict=True):
+                    rows[row].update(result)
+                    if result["caption_en"] is None:
+                        outcome.failed[f"caption {result['flags'][0]}"] += 1
+        finally:
+            source.close()
+        watch.note(os.getpid())
+        arrays = [
+            pa.array([row.get(name) for row in rows], kind)
+            for name, kind in zip(SCHEMA.names, SCHEMA.types, strict=True)
+        ]
+        write_table(
+            workspace.captions(self.corpus, self.shard),
+            pa.table(arrays, schema=SCHEMA),
+            fingerprint(self.recipe, workspace, self.corpus, self.shard),
+        )
+        return outcome
+
+
+def plan(recipe: Recipe) -> tuple[list[CaptionTask], int]:
+    """The shards with kept rows to caption, and how many shards there are.
+
+    Raises:
+        UserError: nothing is selected yet, or a backend is unknown or has wrong parameters.
+    """
+    workspace = Workspace(recipe.workspace)
+    captioner, _ = _backends(recipe)
+    tasks, total = [], 0
+    for corpus in recipe.corpora:
+        for shard in workspace.shards(corpus.name):
+            total += 1
+            _, todo = _load(workspace, recipe, captioner, corpus.name, shard, kept_only=True)
+            if todo:
+                tasks.append(CaptionTask(recipe, corpus, shard, len(todo)))
+    if not total:
+        raise UserError(f"{workspace.root}: nothing is indexed yet; run `curate index RECIPE`")
+    return tasks, total
+
+
+def fingerprint(recipe: Recipe, workspace: Workspace, corpus: str, shard: str) -> str:
+    """What a caption depends on: backends, their parameters and models, the signals they read, and the rows."""
+    captioner, translator = _backends(recipe)
+    cascade = Cascade.of(recipe, meta_schema(workspace, [corpus]))
+    notes = samples_notes(workspace, corpus, shard)
+    used = [b for b in (captioner, translator) if b is not None]
+    return digest(
+        {
+            "backends": [[b.name, b.version, b.params.model_dump(mode="json"), b.models(b.params)] for b in used],
+            "signals": {n: cascade.identity_of(n) for n in captioner.signals if n in cascade.signals},
+            "rows": notes["rows_digest"],
+        }
+    )
+
+
+def kept_rows(workspace: Workspace, corpus: str, shard: str, samples: pa.Table) -> list[bool]:
+    """Which rows of a shard the selection keeps. Raises StageError if there is no selection that fits."""
+    path = workspace.selection(corpus, shard)
+    if not path.exists():
+        raise StageError(f"{corpus}/{shard} has no selection; run `curate select RECIPE`")
+    selection = pq.read_table(path)
+    check_aligned(samples, selection, path)
+    return [fate == "kept" for fate in selection["fate"].to_pylist()]
+
+
+def _load(
+    workspace: Workspace, recipe: Recipe, captioner: Captioner, corpus: str, shard: str, kept_only: bool = False
+) -> tuple[list[dict[str, Any]], list[int]]:
+    """The shard's rows with samples, signals and captions made before; and the numbers of those to be captioned."""
+    samples = pq.read_table(workspace.samples(corpus, shard))
+    kept = kept_rows(workspace, corpus, shard, samples)
+    path = workspace.captions(corpus, shard)
+    current = (footer(path) or {}).get("fingerprint") == fingerprint(recipe, workspace, corpus, shard)
+    before = pq.read_table(path).to_pylist() if current else [{} for _ in kept]
+    todo = [i for i, keep in enumerate(kept) if keep and before[i].get("attempts") is None]
+    if kept_only:
+        return [], todo
+    rows = samples.to_pylist()
+    for name in captioner.signals:
+        sidecar = workspace.signal(name, corpus, shard)
+        if sidecar.exists():
+            for row, scores in zip(rows, pq.read_table(sidecar).to_pylist(), strict=True):
+                row.update({k: v for k, v in scores.items() if k != "key"})
+    for row, made in zip(rows, before, strict=True):
+        row.update({k: v for k, v in made.items() if k != "key"})
+    return rows, todo
+
+
+def _caption(
+    captioner: Captioner,
+    translator: Translator | None,
+    source: Source,
+    rows: list[dict[str, Any]],
+    batch: list[int],
+    watch: Watch,
+) -> list[dict[str, Any]]:
+    """Captions and translates one batch; a row whose image cannot be read says so and costs no other."""
+    requests, failed = [], {}
+    for row in batch:
+        try:
+            requests.append(_request(captioner, source, rows[row], watch.condemned.get(row)))
+        except (ImageError, OSError) as error:
+            failed[row] = error.reason if isinstance(error, ImageError) else "unreadable"
+    english = iter(captioner.caption(requests) if requests else [])
+    texts = {row: next(english) for row in batch if row not in failed}
+    sayable = [row for row, text in texts.items() if text]
+    chinese = dict(zip(sayable, translator.translate([texts[r] for r in sayable]), strict=True)) if translator else {}
+    names = {"captioner": captioner.name, "translator": translator.name if translator else None, "attempts": 1}
+    return [
+        names | (_nothing(failed[row]) if row in failed else _checked(texts[row], chinese.get(row))) for row in batch
+    ]
+
+
+def _request(captioner: Captioner, source: Source, row: dict[str, Any], condemned: str | None) -> Request:
+    if condemned:
+        raise ImageError(condemned)
+    pixels = None
+    if captioner.side is not None:
+        pixels = decode(source.read(row["member"], row["offset"], row["length"]), captioner.side)
+    return Request(row["key"], pixels, row)
+
+
+def _nothing(flag: str) -> dict[str, Any]:
+    return {"caption_en": None, "caption_zh": None, "translated": False, "flags": [flag]}
+
+
+def _checked(english: str, chinese: str | None) -> dict[str, Any]:
+    if not english:
+        return _nothing("empty")
+    flags = check_caption(english)
+    if chinese is not None:
+        flags += [f"zh_{flag}" for flag in check_translation(english, chinese)]
+    return {"caption_en": english, "caption_zh": chinese, "translated": chinese is not None, "flags": flags}
+
+
+_kept: dict[str, tuple[Captioner, Translator | None]] = {}
+
+
+def _backends(recipe: Recipe) -> tuple[Captioner, Translator | None]:
+    """The recipe's captioner and translator, kept for the next shard of the same worker."""
+    key = recipe.captions.model_dump_json()
+    if key not in _kept:
+        _kept.clear()
+        given = recipe.captions.translator
+        _kept[key] = make_captioner(recipe.captions.captioner), make_translator(given) if given else None
+    return _kept[key]

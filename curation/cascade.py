@@ -1,0 +1,253 @@
+"""The cascade: which signal a row still needs, and what becomes of it.
+
+Predicates are walked in the recipe's order and only TRUE passes. A signal is computed for a row when every predicate
+before the signal's first use is TRUE. The same SQL decides a micro-batch of 32 rows and a selection of 10⁷.
+"""
+
+from dataclasses import dataclass
+from functools import cached_property
+
+import duckdb
+import pyarrow as pa
+from pydantic import ValidationError
+
+from curation import signals
+from curation.errors import UserError
+from curation.index import SCHEMA
+from curation.predicates import Predicate, admit, connect
+from curation.recipe import Recipe, explain_validation
+from curation.signals.base import Signal, SignalParams
+from curation.workspace import Workspace, digest, footer
+
+SCORED, SKIPPED, FAILED = "scored", "skipped", "failed"
+
+
+@dataclass(frozen=True)
+class Cascade:
+    """The recipe's predicates and signals, checked against each other."""
+
+    predicates: list[Predicate]
+    signals: dict[str, type[Signal]]
+    params: dict[str, SignalParams]
+    columns: dict[str, str]
+    """Every column that a predicate may name, with its DuckDB type."""
+
+    @classmethod
+    def of(cls, recipe: Recipe, meta: pa.Schema | None = None) -> "Cascade":
+        """Builds it from a recipe.
+
+        Args:
+            meta: the schema of the samples files with their `meta_*` columns, if there are samples yet.
+
+        Raises:
+            UserError: an unknown signal, a wrong parameter, or a predicate that is not admitted.
+        """
+        classes = {name: signals.load(name) for name in recipe.signals}
+        params = {name: read_params(classes[name], given) for name, given in recipe.signals.items()}
+        for name, signal in classes.items():
+            missing = next((n for n in signal.needs if n not in classes), None)
+            if missing:
+                raise UserError(f"signals.{name}: reads the signal {missing}; add `{missing}: {{}}` to signals")
+        columns = duck_types(pa.schema([*SCHEMA, *(f for f in meta or [] if f.name.startswith("meta_"))]))
+        for signal in classes.values():
+            columns |= duck_types(pa.schema(sidecar_fields(signal)))
+        cascade = cls([], classes, params, columns)
+        for name, sql in recipe.select.where.items():
+            cascade.predicates.append(cascade.admit(name, sql))
+        if recipe.select.dedup.quality:
+            cascade.quality_columns(recipe.select.dedup.quality)
+        return cascade
+
+    def admit(self, name: str, sql: str, where: str = "select.where") -> Predicate:
+        """Admits one predicate over these columns. Raises UserError; a signal left out of the recipe is named."""
+        try:
+            return admit(name, sql, self.columns, where)
+        except UserError as error:
+            for word in sql.replace("(", " ").replace(")", " ").split():
+                owner = signals.owner_of_column(word) if word.isidentifier() else None
+                if owner and owner not in self.signals and f'"{word}"' in str(error):
+                    raise UserError(
+                        f'{where}.{name}: the column "{word}" is given by the signal {owner}; '
+                        f"add `{owner}: {{}}` to signals"
+                    ) from None
+            raise
+
+    def quality_columns(self, sql: str) -> frozenset[str]:
+        """The columns of the expression that ranks duplicates. Raises UserError."""
+        return admit("", f"({sql}) >= 0", self.columns, "select.dedup.quality").columns
+
+    @cached_property
+    def owners(self) -> dict[str, str]:
+        """The signal that gives each signal column."""
+        return {f.name: n for n, s in self.signals.items() for f in sidecar_fields(s)}
+
+    def reads(self, predicate: Predicate) -> list[str]:
+        """Signals that a predicate reads, in the recipe's order."""
+        used = {self.owners[c] for c in predicate.columns if c in self.owners}
+        return [name for name in self.signals if name in used]
+
+    @cached_property
+    def first_use(self) -> dict[str, int]:
+        """Position of the first predicate that reads each signal, itself or through what needs it.
+
+        A signal that no predicate reads is computed last, for the rows that pass them all.
+        """
+        last = len(self.predicates)
+        first = {
+            name: next((i for i, p in enumerate(self.predicates) if name in self.reads(p)), last)
+            for name in self.signals
+        }
+        for name in reversed(self._by_need()):
+            for needed in self.signals[name].needs:
+                first[needed] = min(first[needed], first[name])
+        return first
+
+    @cached_property
+    def order(self) -> list[tuple[int, list[str]]]:
+        """Positions at which signals are computed, each with its signals: what is needed first, then by cost."""
+        by_need = self._by_need()
+        positions = sorted(set(self.first_use.values()))
+        return [(at, [n for n in by_need if self.first_use[n] == at]) for at in positions]
+
+    def _by_need(self) -> list[str]:
+        """Signals so that each comes after those it needs; the cheap ones first."""
+        left = sorted(self.signals, key=lambda n: (self.signals[n].cost, n))
+        ordered: list[str] = []
+        while left:
+            name = next((n for n in left if all(m in ordered for m in self.signals[n].needs)), None)
+            if name is None:
+                raise UserError(f"signals: {', '.join(left)} need each other")
+            ordered.append(name)
+            left.remove(name)
+        return ordered
+
+    @property
+    def stop_sql(self) -> str:
+        """SQL for the number of the first predicate that is not TRUE; their count if all are."""
+        cases = [f"WHEN (\n{p.sql}\n) IS NOT TRUE THEN {i}" for i, p in enumerate(self.predicates)]
+        return f"CASE {' '.join(cases)} ELSE {len(cases)} END" if cases else "0"
+
+    @property
+    def fate_sql(self) -> str:
+        """SQL for a row's fate as a small number: see `unpack_fate`."""
+        cases = ["WHEN status <> 'ok' THEN -1"]
+        for i, p in enumerate(self.predicates):
+            skipped = " OR ".join(f"{s}_state = '{SKIPPED}'" for s in self.reads(p))
+            undecided = f"WHEN (\n{p.sql}\n) IS NULL AND ({skipped}) THEN {2 * i + 1}" if skipped else ""
+            cases.append(
+                f"WHEN (\n{p.sql}\n) IS NOT TRUE THEN CASE {undecided} ELSE {2 * i} END"
+                if undecided
+                else f"WHEN (\n{p.sql}\n) IS NOT TRUE THEN {2 * i}"
+            )
+        return f"CASE {' '.join(cases)} ELSE {2 * len(self.predicates)} END"
+
+    def unpack_fate(self, number: int) -> tuple[str, str | None]:
+        """Fate and deciding predicate behind a number of `fate_sql`."""
+        if number < 0:
+            return "failed", None
+        if number >= 2 * len(self.predicates):
+            return "kept", None
+        return ("undecided" if number % 2 else "dropped"), self.predicates[number // 2].name
+
+    def fingerprint(self, name: str, samples_notes: dict[str, str]) -> str:
+        """The fingerprint of a signal's sidecar, from the notes in the footer of its samples file."""
+        inputs = {column: samples_notes[f"{column}_digest"] for column in self.signals[name].inputs}
+        return digest(self.identity_of(name) | {"rows": samples_notes["rows_digest"], "inputs": inputs})
+
+    def check_models(self) -> None:
+        """Raises UserError if a model file that the recipe asks for is missing."""
+        for name, signal in self.signals.items():
+            signal.models(self.params[name])
+
+    @cached_property
+    def identity(self) -> str:
+        """Digest of all signals as the recipe has them now, apart from what they are computed on."""
+        return digest({name: self.identity_of(name) for name in self.signals})
+
+    def identity_of(self, name: str) -> dict[str, object]:
+        """What a signal's scores depend on beside the image: version, parameters, models, and what it needs."""
+        signal = self.signals[name]
+        return {
+            "signal": name,
+            "version": signal.version,
+            "parameters": self.params[name].model_dump(mode="json"),
+            "models": signal.models(self.params[name]),
+            "needs": [self.identity_of(n) for n in signal.needs],
+        }
+
+
+def read_params(signal: type[Signal], given: dict[str, object]) -> SignalParams:
+    """A signal's parameters with defaults. Raises UserError naming the recipe key."""
+    try:
+        return signal.Params.model_validate(given)
+    except ValidationError as error:
+        raise UserError(f"signals.{signal.name}.{explain_validation(error, signal.Params)}") from None
+
+
+def sidecar_fields(signal: type[Signal]) -> list[pa.Field]:
+    """Columns of a signal's sidecar beside the key."""
+    return [
+        pa.field(f"{signal.name}_state", pa.string()),
+        pa.field(f"{signal.name}_error", pa.string()),
+        *(pa.field(n, t) for n, t in signal.columns.items()),
+    ]
+
+
+def duck_types(schema: pa.Schema) -> dict[str, str]:
+    """DuckDB's type of each column."""
+    with duckdb.connect() as connection:
+        connection.register("t", schema.empty_table())
+        return {row[0]: str(row[1]) for row in connection.execute("DESCRIBE t").fetchall()}
+
+
+def meta_schema(workspace: Workspace, corpora: list[str]) -> pa.Schema:
+    """All `meta_*` columns of the indexed shards; where shards differ in a type, the wider one or text."""
+    import pyarrow.parquet as pq
+
+    fields: dict[str, pa.DataType] = {}
+    for corpus in corpora:
+        for shard in workspace.shards(corpus):
+            for f in pq.read_schema(workspace.samples(corpus, shard)):
+                if f.name.startswith("meta_"):
+                    known = fields.get(f.name, pa.null())
+                    fields[f.name] = f.type if known in (pa.null(), f.type) else _wider(known, f.type)
+    return pa.schema(fields)
+
+
+def _wider(a: pa.DataType, b: pa.DataType) -> pa.DataType:
+    if pa.types.is_null(b):
+        return a
+    try:
+        return pa.unify_schemas([pa.schema({"x": a}), pa.schema({"x": b})], promote_options="permissive")[0].type
+    except pa.ArrowException:
+        return pa.string()
+
+
+def samples_notes(workspace: Workspace, corpus: str, shard: str) -> dict[str, str]:
+    """The notes in the footer of a samples file. Raises UserError if the shard is not indexed."""
+    notes = footer(workspace.samples(corpus, shard))
+    if notes is None:
+        raise UserError(f"{corpus}/{shard} is not indexed; run `curate index RECIPE`")
+    return notes
+
+
+class Decider:
+    """Evaluates this module's SQL over small tables held in memory, one after the other."""
+
+    def __init__(self) -> None:
+        self._connection = connect(threads=1)
+
+    def numbers(self, table: pa.Table, sql: str) -> list[int]:
+        """One number for each row. Raises UserError where a predicate fails on a value (a cast, a division)."""
+        self._connection.register("rows", table)
+        try:
+            return list(self._connection.execute(f"SELECT {sql} AS n FROM rows").fetchnumpy()["n"].tolist())
+        except duckdb.Error as error:
+            raise run_error(error) from None
+        finally:
+            self._connection.unregister("rows")
+
+
+def run_error(error: duckdb.Error) -> UserError:
+    """A predicate that is right in itself but fails on a value."""
+    return UserError(f"select.where: {str(error).splitlines()[0]}")

@@ -1,0 +1,338 @@
+"""`curate`: one verb for each stage. Thin; everything heavy is imported by the verb that needs it."""
+
+import json
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from curation.errors import StageError, UserError
+
+if TYPE_CHECKING:
+    from curation.recipe import Recipe
+    from pipelines.stages import Summary
+
+app = typer.Typer(
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+    help="Turns a raw corpus of web images into training data for a bilingual (Chinese/English) text-to-image "
+    "model.\n\n"
+    "Begin with `curate demo`, then `curate init my-set --images FOLDER` and `curate run my-set.yaml`.",
+)
+annotate = typer.Typer(no_args_is_help=True, help="Human votes.", rich_markup_mode=None)
+app.add_typer(annotate, name="annotate")
+
+RecipeFile = Annotated[Path, typer.Argument(metavar="RECIPE", help="The recipe, a YAML file.")]
+Set = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--set",
+        metavar="KEY=VALUE",
+        help="Override one value of the recipe, "
+        'such as select.where.sharp="sharpness >= 20". May be given several times.',
+    ),
+]
+Json = Annotated[bool, typer.Option("--json", help="Print one JSON object on stdout.")]
+
+
+def main() -> None:
+    """Entry point: a user's mistake is one line and a status, never a traceback."""
+    try:
+        app(standalone_mode=False)
+    except UserError as error:
+        _stop(str(error), 2)
+    except StageError as error:
+        _stop(str(error), 1)
+    except KeyboardInterrupt:
+        _stop("stopped; run the same command again to go on where it was", 130)
+    except typer.Exit as stop:
+        sys.exit(stop.exit_code)
+    except Exception as error:
+        _usage_error(error)
+
+
+@app.command()
+def demo(
+    folder: Annotated[Path, typer.Argument(help="Where the demo's workspace goes.")] = Path("demo"),
+    as_json: Json = False,
+) -> None:
+    """Runs the whole job on the sample that comes with curate.
+
+    Example: curate demo
+    """
+    from curation.start import write_demo
+
+    recipe_file = write_demo(folder)
+    recipe = _load(recipe_file, None)
+    summaries = _run_all(recipe, as_json, votes=recipe_file.parent / "votes.csv")
+    _finish(summaries, as_json)
+    if not as_json:
+        typer.echo(
+            f"\nThe product: {recipe.workspace}/shards, its card: {recipe.workspace}/shards/concept/README.md\n"
+            f'Next: curate query {recipe_file} "select fate, count(*) from images group by fate"\n'
+            "      curate init my-set --images FOLDER"
+        )
+
+
+@app.command()
+def init(
+    name: Annotated[str, typer.Argument(help="Name of the set; the recipe is NAME.yaml.")],
+    images: Annotated[Path | None, typer.Option(help="A folder of images.")] = None,
+    webdataset: Annotated[Path | None, typer.Option(help="A folder of webdataset tars, as img2dataset writes.")] = None,
+    parquet: Annotated[Path | None, typer.Option(help="A folder of Parquet files with image bytes.")] = None,
+    files: Annotated[Path | None, typer.Option(help="img2dataset's `files` output.")] = None,
+    force: Annotated[bool, typer.Option("--force", help="Overwrite a recipe that is there.")] = False,
+) -> None:
+    """Writes a commented recipe for your own images.
+
+    Example: curate init my-set --images ~/Pictures
+    """
+    from curation.start import write_recipe
+
+    given = {"folder": images, "webdataset": webdataset, "parquet": parquet, "files": files}
+    path = write_recipe(name, {kind: p for kind, p in given.items() if p is not None}, force)
+    typer.echo(f"{path} is written. Look at it, then: curate run {path}")
+
+
+@app.command()
+def doctor(
+    recipe_file: Annotated[Path | None, typer.Argument(metavar="[RECIPE]", help="A recipe to check as well.")] = None,
+    overrides: Set = None,
+    as_json: Json = False,
+) -> None:
+    """Looks at the installation, the machine, and what a recipe asks for.
+
+    Example: curate doctor my-set.yaml
+    """
+    from curation.doctor import examine
+
+    found = examine(_load(recipe_file, overrides, check=False) if recipe_file else None)
+    if as_json:
+        typer.echo(json.dumps({"findings": [vars(f) for f in found]}, ensure_ascii=False))
+    else:
+        for finding in found:
+            typer.echo(f"{finding.status:8} {finding.what:20} {finding.says}")
+    if any(f.status == "problem" for f in found):
+        raise typer.Exit(1)
+
+
+@app.command()
+def index(recipe_file: RecipeFile, overrides: Set = None, as_json: Json = False) -> None:
+    """Lists every image of the corpora: place, size, format, hash, caption, status.
+
+    Example: curate index my-set.yaml
+    """
+    from pipelines import stages
+
+    _finish([stages.index(_load(recipe_file, overrides))], as_json)
+
+
+@app.command()
+def score(
+    recipe_file: RecipeFile,
+    overrides: Set = None,
+    as_json: Json = False,
+    retry_failed: Annotated[bool, typer.Option("--retry-failed", help="Try rows that failed before again.")] = False,
+) -> None:
+    """Computes the signals, each for the images that earlier predicates let through.
+
+    Example: curate score my-set.yaml
+    """
+    from pipelines import stages
+
+    _finish([stages.score(_load(recipe_file, overrides), retry_failed)], as_json)
+
+
+@app.command()
+def select(
+    recipe_file: RecipeFile,
+    overrides: Set = None,
+    as_json: Json = False,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Print the funnel; write nothing.")] = False,
+) -> None:
+    """Decides the fate of every image by the recipe's predicates and by duplicates.
+
+    Example: curate select my-set.yaml --dry-run --set select.where.sharp="sharpness >= 20"
+    """
+    from pipelines import stages
+
+    _finish([stages.select(_load(recipe_file, overrides), dry_run)], as_json)
+
+
+@app.command()
+def caption(recipe_file: RecipeFile, overrides: Set = None, as_json: Json = False) -> None:
+    """Writes an English caption and its Chinese translation for every kept image.
+
+    Example: curate caption my-set.yaml
+    """
+    from pipelines import stages
+
+    _finish([stages.caption(_load(recipe_file, overrides))], as_json)
+
+
+@annotate.command("import")
+def annotate_import(
+    recipe_file: RecipeFile,
+    votes: Annotated[Path, typer.Argument(help="CSV or Parquet: key, annotator, level (1..5), perhaps at and round.")],
+    overrides: Set = None,
+    as_json: Json = False,
+) -> None:
+    """Takes in votes and decides each image's level by majority.
+
+    Example: curate annotate import my-set.yaml votes.csv
+    """
+    from pipelines import stages
+
+    _finish([stages.import_votes(_load(recipe_file, overrides), votes)], as_json)
+
+
+@app.command("build-shards")
+def build_shards(recipe_file: RecipeFile, overrides: Set = None, as_json: Json = False) -> None:
+    """Builds the product: shards of the concept and the quality phase, statistics and dataset cards.
+
+    Example: curate build-shards my-set.yaml
+    """
+    from pipelines import stages
+
+    _finish([stages.build_shards(_load(recipe_file, overrides))], as_json)
+
+
+@app.command()
+def run(recipe_file: RecipeFile, overrides: Set = None, as_json: Json = False) -> None:
+    """Runs all automatic stages, each from where it was: index, score, select, caption, build-shards.
+
+    Example: curate run my-set.yaml
+    """
+    recipe = _load(recipe_file, overrides)
+    _finish(_run_all(recipe, as_json), as_json)
+
+
+@app.command()
+def query(
+    recipe_file: RecipeFile,
+    sql: Annotated[str, typer.Argument(help="One SELECT over the view `images`.")],
+    overrides: Set = None,
+    as_json: Json = False,
+    limit: Annotated[int, typer.Option(min=1, help="Rows printed at most.")] = 100,
+) -> None:
+    """Runs one SELECT over `images`: one row an image, every column of every stage, plus corpus and kept.
+
+    Example: curate query my-set.yaml "select key, sharpness from images where not kept order by 2 limit 5"
+    """
+    from curation.query import run_query
+
+    columns, rows, more = run_query(_load(recipe_file, overrides), sql, limit)
+    if as_json:
+        typer.echo(
+            json.dumps(
+                {"rows": [dict(zip(columns, r, strict=True)) for r in rows], "more": more},
+                ensure_ascii=False,
+                default=str,
+            )
+        )
+        return
+    _print_table(columns, rows)
+    if more:
+        typer.echo(f"… more than {limit} rows; see --limit", err=True)
+
+
+@app.command()
+def explain(
+    recipe_file: RecipeFile,
+    key: Annotated[str, typer.Argument(help="CORPUS/SHARD/MEMBER")],
+    overrides: Set = None,
+    as_json: Json = False,
+) -> None:
+    """Tells one image's whole story: source, signals, the decision, captions, votes, the product shard.
+
+    Example: curate explain my-set.yaml web/00000/000000012
+    """
+    from curation.explain import explain as story
+
+    told = story(_load(recipe_file, overrides), key)
+    if as_json:
+        typer.echo(json.dumps(told, ensure_ascii=False, default=str))
+        return
+    for section, facts in told.items():
+        typer.echo(f"{section}")
+        for name, value in facts.items():
+            typer.echo(f"  {name:24} {value}")
+
+
+def _load(path: Path, overrides: list[str] | None, check: bool = True) -> "Recipe":
+    """Reads the recipe, and checks early what a stage would stumble over late."""
+    from curation.cascade import Cascade
+    from curation.doctor import opencv_problem
+    from curation.recipe import load_recipe
+
+    recipe = load_recipe(path, overrides)
+    if check:
+        if problem := opencv_problem():
+            raise UserError(f"opencv: {problem}")
+        from curation.cascade import meta_schema
+        from curation.workspace import Workspace
+
+        workspace = Workspace(recipe.workspace)
+        Cascade.of(recipe, meta_schema(workspace, [c.name for c in recipe.corpora])).check_models()
+    return recipe
+
+
+def _run_all(recipe: "Recipe", quiet: bool, votes: Path | None = None) -> "list[Summary]":
+    from pipelines import stages
+
+    summaries = []
+    for name, stage in stages.STAGES.items():
+        if name == "build-shards" and votes is not None:
+            summaries.append(stages.import_votes(recipe, votes))
+            _say(summaries[-1], quiet)
+        summaries.append(stage(recipe))
+        _say(summaries[-1], quiet)
+        if summaries[-1].errors:
+            break
+    return summaries
+
+
+def _finish(summaries: "list[Summary]", as_json: bool) -> None:
+    """Prints the summaries that are not yet printed and sets the exit status."""
+    if as_json:
+        said = [s.as_dict() for s in summaries]
+        typer.echo(json.dumps(said[0] if len(said) == 1 else {"stages": said}, ensure_ascii=False))
+    for summary in summaries:
+        _say(summary, as_json)
+    if not all(s.ok for s in summaries):
+        raise typer.Exit(1)
+
+
+def _say(summary: "Summary", quiet: bool) -> None:
+    if quiet or summary.said:
+        return
+    summary.said = True
+    for line in summary.lines():
+        typer.echo(line)
+
+
+def _print_table(columns: list[str], rows: list[tuple[Any, ...]]) -> None:
+    from rich.console import Console
+    from rich.table import Table
+
+    table = Table(*columns)
+    for row in rows:
+        table.add_row(*("" if v is None else f"{v:g}" if isinstance(v, float) else str(v) for v in row))
+    Console(soft_wrap=not sys.stdout.isatty()).print(table)
+
+
+def _stop(message: str, status: int) -> None:
+    print(f"curate: {message}", file=sys.stderr)
+    sys.exit(status)
+
+
+def _usage_error(error: Exception) -> None:
+    """Wrong arguments are typer's own message and status 2; anything else is a mistake of ours and is shown whole."""
+    show = getattr(error, "show", None)
+    if show is None:
+        raise error
+    show()
+    sys.exit(getattr(error, "exit_code", 2))

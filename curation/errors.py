@@ -1,0 +1,21 @@
+"""The two ways in which a run can go wrong for its user, and how a wrong name is answered."""
+
+import difflib
+from collections.abc import Iterable
+
+
+class UserError(Exception):
+    """A wrong recipe, argument or file: one line that names the key or file and the fix. Exit status 2."""
+
+
+class StageError(Exception):
+    """Work that could not be finished although it was asked for rightly. Exit status 1."""
+
+
+def nearest(name: str, known: Iterable[str]) -> str:
+    """A hint for a name that does not exist: `; did you mean "sharpness"?`, or the list of what there is."""
+    known = sorted(known)
+    close = difflib.get_close_matches(name, known, n=1, cutoff=0.5)
+    if close:
+        return f'; did you mean "{close[0]}"?'
+    return f"; known: {', '.join(known)}" if 0 < len(known) <= 60 else ""

@@ -1,0 +1,226 @@
+"""Reading one image from its bytes: the header, and pixels at a reduced size.
+
+Bytes are trusted, names are not. Whatever cannot be read whole is an `ImageError` with a reason; a half-gray
+picture is never returned. JPEG goes through OpenCV's reduced decode (the DCT is scaled, so that a quarter-size picture
+costs little more than its entropy decoding); every other format goes through Pillow.
+"""
+
+import io
+import warnings
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+from PIL import Image, ImageFile
+
+MAX_PIXELS = 64_000_000
+"""Declared width × height above which nothing is decoded."""
+MAX_PIXELS_BASELINE_JPEG = 400_000_000
+"""The same for baseline JPEG in gray or YCbCr, which is decoded reduced, a band of rows at a time."""
+
+FORMATS = {
+    "JPEG": "jpeg",
+    "MPO": "jpeg",
+    "PNG": "png",
+    "WEBP": "webp",
+    "GIF": "gif",
+    "BMP": "bmp",
+    "TIFF": "tiff",
+    "AVIF": "avif",
+}
+"""What is read, as Pillow names it, and what the product calls it. MPO is a JPEG with more pictures behind it."""
+
+_OPENED_AS = [name for name in FORMATS if name != "MPO"]  # Pillow opens an MPO as a JPEG, then says what it is
+
+ORIENTATION_TAG = 0x0112
+REDUCTIONS = (8, 4, 2, 1)
+
+Image.MAX_IMAGE_PIXELS = None  # our own limit is checked on the header, with a reason on the row
+ImageFile.LOAD_TRUNCATED_IMAGES = False
+cv2.setNumThreads(1)  # one worker, one core: the workers are the parallelism
+
+
+class ImageError(Exception):
+    """An image that cannot be used. `reason` is one word for counting, `detail` is for people."""
+
+    def __init__(self, reason: str, detail: str = "") -> None:
+        super().__init__(f"{reason}: {detail}" if detail else reason)
+        self.reason = reason
+
+
+@dataclass(frozen=True, slots=True)
+class Header:
+    """What an image file says of itself before it is decoded. Width and height are those after orientation."""
+
+    format: str
+    width: int
+    height: int
+    orientation: int
+    """EXIF orientation, 1..8; 1 if absent or damaged."""
+    reducible: bool
+    """True for a JPEG that OpenCV decodes at 1/2, 1/4 or 1/8 right away."""
+
+
+def probe(data: bytes) -> Header:
+    """Reads the header only.
+
+    Raises:
+        ImageError: `empty`, `not_an_image`, `truncated` (header cut off) or `too_large` (declared size).
+    """
+    if not data:
+        raise ImageError("empty", "the file has no bytes")
+    image = _open(data)
+    format = FORMATS[image.format or ""]
+    width, height = image.size
+    pixels = width * height
+    if pixels <= 0:
+        raise ImageError("not_an_image", f"declared size {width}x{height}")
+    baseline = format == "jpeg" and image.mode in ("RGB", "L") and not image.info.get("progressive")
+    limit = MAX_PIXELS_BASELINE_JPEG if baseline else MAX_PIXELS
+    if pixels > limit:
+        raise ImageError("too_large", f"declared size {width}x{height} is over {limit // 1_000_000} megapixels")
+    orientation = _orientation(image)
+    if orientation >= 5:
+        width, height = height, width
+    return Header(format, width, height, orientation, format == "jpeg" and image.mode in ("RGB", "L"))
+
+
+def reduction(width: int, height: int, side: int) -> int:
+    """The largest of 8, 4, 2, 1 that leaves the long side at least `side` pixels long (1 for a smaller image)."""
+    long_side = max(width, height)
+    return next((r for r in REDUCTIONS if -(-long_side // r) >= side), 1)
+
+
+def decode(data: bytes, side: int | None = None, header: Header | None = None) -> np.ndarray:
+    """Pixels of the first frame: uint8, shape (H, W, 3), channels B, G, R, upright, transparency on white.
+
+    Args:
+        side: the smallest reduction whose long side is at least this is returned; None is full size.
+        header: what `probe` said, if it was asked already.
+
+    Raises:
+        ImageError: as `probe`, and `truncated` or `corrupt` where the coded pixels are not whole.
+    """
+    header = header or probe(data)
+    factor = 1 if side is None else reduction(header.width, header.height, side)
+    if header.reducible:
+        return _decode_jpeg(data, factor, header.orientation)
+    pixels = _upright(_decode_pillow(data), header.orientation)
+    if factor == 1:
+        return pixels
+    height, width = pixels.shape[:2]
+    return cv2.resize(pixels, (-(-width // factor), -(-height // factor)), interpolation=cv2.INTER_AREA)
+
+
+def fit(pixels: np.ndarray, side: int) -> np.ndarray:
+    """The picture scaled down (area averaging) so that its long side is `side`; a smaller one is left alone."""
+    height, width = pixels.shape[:2]
+    scale = side / max(height, width)
+    if scale >= 1:
+        return pixels
+    size = (max(1, round(width * scale)), max(1, round(height * scale)))
+    return cv2.resize(pixels, size, interpolation=cv2.INTER_AREA)
+
+
+class Picture:
+    """One image of a pass, decoded when a signal first asks and kept per reduction until the pass drops it.
+
+    Each signal gets the reduction of its own `side`, whatever else runs in the pass: a score is a function of
+    the image alone.
+    """
+
+    def __init__(self, data: bytes) -> None:
+        self.data = data
+        self._header: Header | None = None
+        self._decoded: dict[int, np.ndarray] = {}
+
+    @property
+    def header(self) -> Header:
+        """The image's header. Raises ImageError."""
+        if self._header is None:
+            self._header = probe(self.data)
+        return self._header
+
+    def bgr(self, side: int) -> np.ndarray:
+        """Pixels at the smallest reduction whose long side is at least `side`. Read-only by agreement."""
+        factor = reduction(self.header.width, self.header.height, side)
+        if factor not in self._decoded:
+            self._decoded[factor] = decode(self.data, side, self.header)
+        return self._decoded[factor]
+
+
+def _open(data: bytes) -> Image.Image:
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # damaged metadata is not worth a line each
+            return Image.open(io.BytesIO(data), formats=_OPENED_AS)
+    except Image.UnidentifiedImageError:
+        raise ImageError("not_an_image", f"the bytes start with {data[:8]!r}") from None
+    except Exception as error:  # Pillow's parsers raise nearly anything on hostile input
+        raise ImageError("truncated" if "trunc" in str(error).lower() else "corrupt", _line(error)) from None
+
+
+def _orientation(image: Image.Image) -> int:
+    """EXIF orientation, 1 where the EXIF is missing or damaged: broken metadata does not cost a good picture.
+
+    Only what stands in the header is asked: for a PNG without EXIF there, Pillow would decode the whole picture.
+    """
+    if image.format == "TIFF" or not {"exif", "Raw profile type exif"} & image.info.keys():
+        return 1  # Pillow turns a TIFF upright by itself
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            value = image.getexif().get(ORIENTATION_TAG, 1)
+    except Exception:  # see _open
+        return 1
+    return value if isinstance(value, int) and 1 <= value <= 8 else 1
+
+
+def _decode_jpeg(data: bytes, factor: int, orientation: int) -> np.ndarray:
+    flags = {
+        1: cv2.IMREAD_COLOR,
+        2: cv2.IMREAD_REDUCED_COLOR_2,
+        4: cv2.IMREAD_REDUCED_COLOR_4,
+        8: cv2.IMREAD_REDUCED_COLOR_8,
+    }[factor]
+    pixels = cv2.imdecode(np.frombuffer(data, np.uint8), flags | cv2.IMREAD_IGNORE_ORIENTATION)
+    if pixels is None:
+        raise ImageError("truncated", "the JPEG data ends early or is damaged")
+    return _upright(pixels, orientation)
+
+
+def _upright(pixels: np.ndarray, orientation: int) -> np.ndarray:
+    if orientation == 1:
+        return pixels
+    if orientation >= 5:  # 5..8 are 1..4 (mirrored as below) of the transposed picture
+        pixels = pixels.swapaxes(0, 1)
+    flip_rows = orientation in (3, 4, 7, 8)
+    flip_columns = orientation in (2, 3, 6, 7)
+    return np.ascontiguousarray(pixels[:: -1 if flip_rows else 1, :: -1 if flip_columns else 1])
+
+
+def _decode_pillow(data: bytes) -> np.ndarray:
+    image = _open(data)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            image.load()
+            image = _to_rgb(image)
+            return np.ascontiguousarray(np.asarray(image)[:, :, ::-1])
+    except Exception as error:  # see _open
+        raise ImageError("truncated" if "trunc" in str(error).lower() else "corrupt", _line(error)) from None
+
+
+def _to_rgb(image: Image.Image) -> Image.Image:
+    if image.mode.startswith("I"):  # 16-bit gray: Pillow would clip to white
+        gray = np.asarray(image).astype(np.int64)
+        return Image.fromarray(np.clip(gray >> 8, 0, 255).astype(np.uint8)).convert("RGB")
+    if image.has_transparency_data:
+        image = image.convert("RGBA")
+        white = Image.new("RGBA", image.size, "white")
+        return Image.alpha_composite(white, image).convert("RGB")
+    return image.convert("RGB")
+
+
+def _line(error: Exception) -> str:
+    return " ".join(str(error).split())[:200] or type(error).__name__

@@ -1,0 +1,226 @@
+"""Stage `index`: what there is. One row an image: where its bytes lie, what its header says, what came with it."""
+
+import hashlib
+import json
+import re
+from collections import Counter
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+
+from curation.corpus import list_sources, open_source
+from curation.images import ImageError, probe
+from curation.keys import make_key
+from curation.recipe import Corpus, Recipe
+from curation.sources import RawSample, Source
+from curation.tasks import Outcome, Watch
+from curation.workspace import Workspace, digest, table_digest, write_table, write_text
+
+VERSION = 1
+SCHEMA = pa.schema(
+    {
+        "key": pa.string(),
+        "member": pa.string(),
+        "offset": pa.int64(),
+        "length": pa.int64(),
+        "url": pa.string(),
+        "domain": pa.string(),
+        "caption": pa.string(),
+        "width": pa.int32(),
+        "height": pa.int32(),
+        "min_side": pa.int32(),
+        "aspect_ratio": pa.float32(),
+        "format": pa.string(),
+        "sha256": pa.string(),
+        "status": pa.string(),
+        "error": pa.string(),
+    }
+)
+"""Columns of a samples file; every further column of the source follows as `meta_*`. `domain` is the URL's host,
+without `www.`; `status` is ok, failed or gone; `error` starts with one word for counting."""
+
+_DOMAIN = re.compile(r"^[a-z][a-z0-9+.-]*://(?:[^/@]*@)?(?:www\.)?([^/:?#]+)", re.IGNORECASE)
+
+
+@dataclass(frozen=True, slots=True)
+class IndexTask:
+    """Indexes one raw shard."""
+
+    workspace: str
+    source_corpus: Corpus
+    shard: str
+    path: str
+    members: list[str] | None
+    rows: int = 0
+
+    @property
+    def corpus(self) -> str:
+        """The corpus's name."""
+        return self.source_corpus.name
+
+    def run(self, watch: Watch) -> Outcome:
+        """Reads the shard once and writes its samples file. Every image gets a row, whatever is wrong with it."""
+        source = open_source(self.source_corpus, self.shard, self.path, self.members)
+        stamp = digest([VERSION, source.stamp()])
+        table, outcome = _table(source)
+        workspace = Workspace(self.workspace)
+        out = workspace.samples(self.corpus, self.shard)
+        _stamp_path(out).unlink(missing_ok=True)
+        write_table(
+            out,
+            table,
+            str(VERSION),
+            source=source.relative_path,
+            rows_digest=table_digest(table, ["key", "offset", "length", "sha256"]),
+            caption_digest=table_digest(table, ["caption"]),
+        )
+        counts = Counter(table["status"].to_pylist())
+        write_text(
+            _stamp_path(out),
+            json.dumps(
+                {
+                    "source": stamp,
+                    "rows": table.num_rows,
+                    "failed": counts["failed"],
+                    "gone": counts["gone"],
+                    "without_image": source.without_image,
+                    "damage": source.damage,
+                },
+                indent=1,
+            )
+            + "\n",
+        )
+        return outcome
+
+
+def plan(recipe: Recipe) -> tuple[list[IndexTask], int]:
+    """The shards that are new or have changed, and how many there are in all. Raises UserError."""
+    workspace = Workspace(recipe.workspace)
+    tasks, total = [], 0
+    for corpus in recipe.corpora:
+        listing = _read_listing(workspace.folder_listing(corpus.name))
+        sources = list_sources(corpus, listing)
+        if corpus.format == "folder":
+            _write_listing(workspace.folder_listing(corpus.name), sources, listing)
+        total += len(sources)
+        tasks += [
+            IndexTask(recipe.workspace, corpus, s.shard, s.path, s.members)
+            for s in sources
+            if not _unchanged(workspace.samples(corpus.name, s.shard), s)
+        ]
+    return tasks, total
+
+
+def shard_notes(samples: Path) -> dict[str, Any] | None:
+    """What the index noted of a shard: counts and damage; None if it is not indexed."""
+    try:
+        return json.loads(_stamp_path(samples).read_text())
+    except (OSError, ValueError):
+        return None
+
+
+def _stamp_path(samples: Path) -> Path:
+    return samples.with_suffix(".json")
+
+
+def _unchanged(samples: Path, source: Source) -> bool:
+    notes = shard_notes(samples)
+    return notes is not None and samples.exists() and notes.get("source") == digest([VERSION, source.stamp()])
+
+
+def _read_listing(path: Path) -> dict[str, list[str]]:
+    listing: dict[str, list[str]] = {}
+    if path.exists():
+        for row in pq.read_table(path).to_pylist():
+            listing.setdefault(row["shard"], []).append(row["member"])
+    return listing
+
+
+def _write_listing(path: Path, sources: list[Source], known: dict[str, list[str]]) -> None:
+    if len(sources) == len(known):
+        return
+    pairs = [(s.shard, m) for s in sources for m in s.members or []]
+    write_table(path, pa.table({"shard": [p[0] for p in pairs], "member": [p[1] for p in pairs]}))
+
+
+def _table(source: Source) -> tuple[pa.Table, Outcome]:
+    columns: dict[str, list[Any]] = {name: [] for name in SCHEMA.names}
+    rows: list[int | None] = []
+    metas: list[dict[str, Any]] = []
+    outcome = Outcome()
+    for sample in source.samples():
+        row = _row(source, sample)
+        for name, values in columns.items():
+            values.append(row.get(name))
+        rows.append(sample.row)
+        metas.append(sample.meta)
+        outcome.rows += 1
+        if row["status"] == "failed":
+            outcome.failed[row["error"].split(":")[0]] += 1
+    if source.damage:
+        outcome.notes.append(f"{source.path}: {source.damage}; {outcome.rows} images before it were indexed")
+    table = pa.table(columns, schema=SCHEMA)
+    for name, column in _meta(source.table, rows, metas).items():
+        table = table.append_column(f"meta_{name}", column)
+    return table, outcome
+
+
+def _row(source: Source, sample: RawSample) -> dict[str, Any]:
+    row: dict[str, Any] = {
+        "key": make_key(source.corpus.name, source.shard, sample.member),
+        "member": sample.member,
+        "offset": sample.offset,
+        "length": len(sample.data),
+        "url": sample.url,
+        "caption": sample.caption,
+        "status": "ok",
+        "error": None,
+    }
+    if sample.url and (domain := _DOMAIN.match(sample.url)):
+        row["domain"] = domain[1].lower()
+    if sample.error is not None:
+        row["status"] = "gone" if sample.error.startswith("gone") else "failed"
+        row["error"] = sample.error
+        return row
+    row["sha256"] = hashlib.sha256(sample.data).hexdigest()
+    try:
+        header = probe(sample.data)
+    except ImageError as error:
+        return row | {"status": "failed", "error": str(error)}
+    width, height = header.width, header.height
+    return row | {
+        "width": width,
+        "height": height,
+        "min_side": min(width, height),
+        "aspect_ratio": round(width / height, 4),
+        "format": header.format,
+    }
+
+
+def _meta(table: pa.Table | None, rows: list[int | None], metas: list[dict[str, Any]]) -> dict[str, pa.Array]:
+    """Further columns of the source, in the order of the rows; from its table, else from the samples' `.json`."""
+    if table is not None:
+        indices = pa.array(rows, pa.int64())
+        taken = {n: table[n].take(indices) for n in table.column_names if n not in ("key", "caption", "url")}
+        return {n: _finite(c.combine_chunks()) for n, c in taken.items()}
+    names = sorted({name for meta in metas for name in meta})
+    return {name: _finite(_array([meta.get(name) for meta in metas])) for name in names}
+
+
+def _array(values: list[Any]) -> pa.Array:
+    """Values of a JSON field; where types are mixed, as their JSON text."""
+    try:
+        return pa.array(values)
+    except (pa.ArrowInvalid, pa.ArrowTypeError, OverflowError):
+        return pa.array([None if v is None else v if isinstance(v, str) else json.dumps(v) for v in values])
+
+
+def _finite(column: pa.Array) -> pa.Array:
+    """NaN and infinities become null: in SQL, NaN is greater than any number."""
+    if not pa.types.is_floating(column.type):
+        return column
+    return pc.if_else(pc.is_finite(column), column, pa.scalar(None, column.type))

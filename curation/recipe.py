@@ -1,0 +1,286 @@
+"""The recipe: one YAML file that says what to do, read into a typed object and refused early where it is wrong.
+
+Paths in a recipe are relative to the recipe's own folder; `~` and environment variables are expanded. Corpora may
+be at any fsspec URL.
+"""
+
+import os
+import re
+from pathlib import Path
+from typing import Annotated, Any, Literal, get_args
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+
+from curation.errors import UserError, nearest
+
+Name = Annotated[str, Field(pattern=r"^[a-z0-9_-]+$", description="lower-case letters, digits, _ and -")]
+
+
+class Section(BaseModel):
+    """A part of the recipe: unknown keys are refused."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class Corpus(Section):
+    """One raw corpus."""
+
+    name: Name
+    path: str = Field(description="folder or fsspec URL")
+    format: Literal["webdataset", "parquet", "files", "folder"] = Field(
+        "webdataset",
+        description="webdataset, parquet and files: as img2dataset writes them; folder: any folder of images",
+    )
+
+
+class Dedup(Section):
+    """Which of several equal or alike pictures stays."""
+
+    exact: bool = Field(True, description="equal bytes")
+    near: int | None = Field(None, ge=0, le=6, description="Hamming distance of perceptual hashes; needs signal photo")
+    quality: str | None = Field(None, description="SQL expression; the highest stays (default: aesthetic, if scored)")
+    against: str | None = Field(None, description="Parquet or CSV file with sha256 and/or phash: drop what is listed")
+
+    @property
+    def needs_phash(self) -> bool:
+        """Whether perceptual hashes are compared."""
+        return self.near is not None or self.against is not None
+
+
+class Select(Section):
+    """Which images are kept."""
+
+    where: dict[str, str] = Field({}, description="named SQL predicates, walked in this order; only TRUE passes")
+    dedup: Dedup = Dedup()
+
+    @field_validator("where")
+    @classmethod
+    def _names(cls, where: dict[str, str]) -> dict[str, str]:
+        for name in where:
+            if not re.fullmatch(r"[a-z][a-z0-9_]*", name):
+                raise ValueError(f'"{name}" is not a name; use lower-case letters, digits and _')
+        return where
+
+
+class Captions(Section):
+    """Synthetic captions, and how they are mixed with the original text."""
+
+    captioner: dict[str, Any] = {"backend": "describe"}
+    translator: dict[str, Any] | None = {"backend": "describe_zh"}
+    synthetic_share: float = Field(0.5, ge=0, le=1, description="share of synthetic captions among the training texts")
+    language: dict[Literal["zh", "en"], float] = Field({"zh": 0.5, "en": 0.5}, description="of the synthetic texts")
+
+    @field_validator("language")
+    @classmethod
+    def _sums(cls, language: dict[str, float]) -> dict[str, float]:
+        if any(v < 0 for v in language.values()) or abs(sum(language.values()) - 1) > 1e-6:
+            raise ValueError("the shares must add up to 1")
+        return language
+
+
+class Annotation(Section):
+    """Human voting."""
+
+    votes: int = Field(3, ge=1, le=99, description="votes asked for each image")
+
+
+class Buckets(Section):
+    """Aspect-ratio buckets that the product's rows are assigned to."""
+
+    area: int = Field(1_048_576, ge=64 * 64, description="pixels of one bucket, at most")
+    step: int = Field(64, ge=8, description="sides are multiples of this")
+
+
+class Quality(Section):
+    """What, beside Level 5, the quality phase asks for."""
+
+    where: str | None = Field(None, description="one SQL predicate")
+
+
+class Shards(Section):
+    """The product."""
+
+    samples_per_shard: int = Field(1000, ge=1, le=10_000)
+    strip_metadata: bool = Field(True, description="remove EXIF, XMP, comments; pixels, orientation and ICC stay")
+    buckets: Buckets = Buckets()
+    quality: Quality = Quality()
+
+
+class Card(Section):
+    """What the dataset card says that cannot be computed."""
+
+    pretty_name: str | None = None
+    license: str = "other"
+    description: str = ""
+    notes: list[str] = []
+
+
+class Recipe(Section):
+    """The whole recipe."""
+
+    name: Name
+    workspace: str
+    engine: Literal["local"] = "local"
+    workers: int | None = Field(None, ge=1, description="worker processes; default: one a core")
+    image_timeout: float = Field(60, gt=0, description="seconds that one micro-batch may take")
+    corpora: list[Corpus] = Field(min_length=1)
+    models: str | None = Field(None, description="folder of model checkpoints; default: CURATE_MODELS")
+    signals: dict[str, dict[str, Any]] = Field({}, description="signal: parameters, its backend among them")
+    select: Select = Select()
+    captions: Captions = Captions()
+    annotation: Annotation = Annotation()
+    shards: Shards = Shards()
+    card: Card = Card()
+    max_failed_share: float = Field(0.05, ge=0, le=1, description="more failed rows than this: exit status 1")
+
+    @field_validator("signals", mode="before")
+    @classmethod
+    def _empty_signal(cls, signals: Any) -> Any:
+        if isinstance(signals, dict):  # "photo:" with nothing behind it means the defaults
+            return {name: {} if params is None else params for name, params in signals.items()}
+        return signals
+
+    @model_validator(mode="after")
+    def _consistent(self) -> "Recipe":
+        names = [corpus.name for corpus in self.corpora]
+        twice = next((n for n in names if names.count(n) > 1), None)
+        if twice:
+            raise ValueError(f'corpora: the name "{twice}" is used twice')
+        if self.select.dedup.needs_phash and "photo" not in self.signals:
+            raise ValueError("select.dedup: near and against need the perceptual hash; add `photo: {}` to signals")
+        return self
+
+    def corpus(self, name: str) -> Corpus:
+        """The corpus of that name. Raises UserError."""
+        for corpus in self.corpora:
+            if corpus.name == name:
+                return corpus
+        raise UserError(f'no corpus "{name}" in the recipe{nearest(name, [c.name for c in self.corpora])}')
+
+
+def load_recipe(path: str | Path, overrides: list[str] | None = None) -> Recipe:
+    """Reads a recipe.
+
+    Args:
+        path: the YAML file.
+        overrides: `dotted.key=value`, the value in YAML; each replaces one value.
+
+    Raises:
+        UserError: one line that names the file, the key and, for a wrong name, the nearest right one.
+    """
+    path = Path(path)
+    raw = _read_yaml(path)
+    for override in overrides or []:
+        _override(raw, override)
+    raw = {"name": re.sub(r"[^a-z0-9_-]+", "-", path.stem.lower())} | raw
+    try:
+        recipe = Recipe.model_validate(raw)
+    except ValidationError as error:
+        raise UserError(f"{path}: {explain_validation(error)}") from None
+    return _resolve_paths(recipe, path.resolve().parent)
+
+
+def to_yaml(recipe: Recipe) -> str:
+    """The recipe in full, defaults written out."""
+    return yaml.safe_dump(recipe.model_dump(mode="json"), sort_keys=False, allow_unicode=True, width=110)
+
+
+class _Loader(yaml.SafeLoader):
+    """YAML in which a key that stands twice is an error instead of a silent loss."""
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
+        seen = set()
+        for key_node, _ in node.value:
+            key = self.construct_object(key_node, deep=True)
+            if isinstance(key, str) and key in seen:
+                raise yaml.MarkedYAMLError(problem=f'the key "{key}" stands twice', problem_mark=key_node.start_mark)
+            if isinstance(key, str):
+                seen.add(key)
+        return super().construct_mapping(node, deep)
+
+
+def _read_yaml(path: Path) -> dict[str, Any]:
+    try:
+        raw = yaml.load(path.read_text(encoding="utf-8"), Loader=_Loader)
+    except FileNotFoundError:
+        raise UserError(f"{path}: no such recipe; `curate init NAME --images FOLDER` writes one") from None
+    except (OSError, UnicodeDecodeError) as error:
+        raise UserError(f"{path}: cannot be read: {error}") from None
+    except yaml.MarkedYAMLError as error:
+        line = f"line {error.problem_mark.line + 1}: " if error.problem_mark else ""
+        raise UserError(f"{path}: {line}{error.problem}") from None
+    except yaml.YAMLError as error:
+        raise UserError(f"{path}: not YAML: {' '.join(str(error).split())}") from None
+    if not isinstance(raw, dict):
+        raise UserError(f"{path}: a recipe is a mapping of keys; this is {type(raw).__name__}")
+    return raw
+
+
+def _override(raw: dict[str, Any], override: str) -> None:
+    dotted, equals, text = override.partition("=")
+    keys = [k for k in dotted.strip().split(".") if k]
+    if not equals or not keys:
+        raise UserError(f'--set {override}: write it as --set key.key="value"')
+    try:
+        value = yaml.load(text, Loader=_Loader)
+    except yaml.YAMLError:
+        value = text  # a predicate such as "a: b" is text, not YAML
+    at: Any = raw
+    for key in keys[:-1]:
+        at = at.setdefault(key, {}) if isinstance(at, dict) else None
+        if not isinstance(at, dict):
+            raise UserError(f'--set {override}: "{key}" is not a section of the recipe')
+    at[keys[-1]] = value
+
+
+def explain_validation(error: ValidationError, model: type[BaseModel] = Recipe) -> str:
+    """The first mistake that pydantic found, in one line: the key, what is wrong, and the nearest right name."""
+    first = error.errors()[0]
+    where = [part for part in first["loc"] if not (isinstance(part, str) and part.startswith("function-"))]
+    dotted = ".".join(str(part) for part in where)
+    if first["type"] == "extra_forbidden":
+        return f"{dotted}: unknown key{nearest(str(where[-1]), _keys_at(model, where[:-1]))}"
+    message = first["msg"].removeprefix("Value error, ")
+    given = first.get("input")
+    shown = "" if first["type"] in ("missing", "value_error") or isinstance(given, dict) else f" (given: {given!r})"
+    if not dotted:
+        return f"{message}{shown}"
+    return f"{dotted}: {message[:1].lower()}{message[1:]}{shown}"
+
+
+def _keys_at(model: type[BaseModel], where: list[Any]) -> list[str]:
+    """The keys that the section at this place knows."""
+    for part in where:
+        if isinstance(part, int):
+            continue
+        annotation = model.model_fields[part].annotation
+        inner = [a for a in (annotation, *get_args(annotation)) if isinstance(a, type) and issubclass(a, BaseModel)]
+        if not inner:
+            return []
+        model = inner[0]
+    return list(model.model_fields)
+
+
+def _resolve_paths(recipe: Recipe, folder: Path) -> Recipe:
+    def resolve(text: str) -> str:
+        if "://" in text:
+            return text
+        return str((folder / Path(os.path.expandvars(text)).expanduser()).resolve())
+
+    if "://" in recipe.workspace:
+        raise UserError(f"workspace: {recipe.workspace} is a URL; the workspace must be a local or mounted folder")
+    dedup = recipe.select.dedup
+    models = recipe.models or os.environ.get("CURATE_MODELS")
+    return recipe.model_copy(
+        update={
+            "workspace": resolve(recipe.workspace),
+            "models": resolve(models) if models else None,
+            "corpora": [c.model_copy(update={"path": resolve(c.path)}) for c in recipe.corpora],
+            "select": recipe.select.model_copy(
+                update={
+                    "dedup": dedup.model_copy(update={"against": resolve(dedup.against) if dedup.against else None})
+                }
+            ),
+        }
+    )

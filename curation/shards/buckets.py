@@ -1,0 +1,61 @@
+"""Aspect-ratio buckets: a batch shares one size, chosen so that no image is cropped by much.
+
+After NovelAI (2022), "Improvements on Stable Diffusion", and SDXL (arXiv 2307.01952, section 2.3
+and appendix I).
+"""
+
+from collections.abc import Sequence
+from fractions import Fraction
+
+Bucket = tuple[int, int]
+"""Width and height in pixels."""
+
+
+def buckets(area: int, step: int, max_ratio: float = 4.0) -> list[Bucket]:
+    """All sizes of a bucketing, by width, then height; portrait and landscape mirror each other.
+
+    For each width the tallest height that keeps width * height within `area`, and the same with the
+    sides swapped.
+
+    Args:
+        area: most pixels of a bucket, such as 1024 * 1024.
+        step: both sides are multiples of it, in pixels.
+        max_ratio: longest side over shortest, at most.
+
+    Raises:
+        ValueError: no size fits.
+    """
+    if step < 1 or area < step * step or not max_ratio >= 1:
+        raise ValueError(f"no bucket with area {area}, step {step} and max_ratio {max_ratio}")
+    widths = range(step, area // step + 1, step)
+    found = {
+        size
+        for width, height in ((width, area // width // step * step) for width in widths)
+        if max(width, height) <= max_ratio * min(width, height)
+        for size in ((width, height), (height, width))
+    }
+    if not found:
+        raise ValueError(f"no bucket with area {area}, step {step} and max_ratio {max_ratio}")
+    return sorted(found)
+
+
+def nearest_bucket(width: int, height: int, buckets: Sequence[Bucket]) -> Bucket:
+    """The bucket nearest in log aspect ratio; on a tie the larger, then the wider one.
+
+    Raises:
+        ValueError: a side is not positive, or there are no buckets.
+    """
+    if width < 1 or height < 1 or not buckets:
+        raise ValueError(f"no bucket for {width}x{height} among {len(buckets)}")
+
+    def rank(bucket: Bucket) -> tuple[Fraction, int, int]:
+        ours, theirs = width * bucket[1], height * bucket[0]
+        # exp |log(width / height) - log(bucket width / bucket height)|, without rounding
+        return Fraction(max(ours, theirs), min(ours, theirs)), -bucket[0] * bucket[1], -bucket[0]
+
+    return min(buckets, key=rank)
+
+
+def bucket_name(bucket: Bucket) -> str:
+    """How a bucket is written in files and on rows: "1024x1024"."""
+    return f"{bucket[0]}x{bucket[1]}"

@@ -1,0 +1,238 @@
+"""Stage `build-shards`: the product. Kept images with their captions and levels, shuffled into even shards.
+
+Concept phase: every kept image that has a text and is not held back for a safety review. Quality phase: of these the
+ones at Level 5 that pass the recipe's `shards.quality.where` (Kolors, section 2.2).
+"""
+
+import json
+from collections import Counter
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from curation.captions.mix import training_text
+from curation.captions.stage import fingerprint as caption_fingerprint
+from curation.captions.stage import kept_rows
+from curation.cascade import Cascade, Decider, meta_schema
+from curation.errors import StageError, UserError
+from curation.keys import key_hash
+from curation.recipe import Recipe
+from curation.score import raw_path
+from curation.shards.buckets import bucket_name, buckets, nearest_bucket
+from curation.shards.card import write_card
+from curation.shards.stats import product_stats
+from curation.shards.writer import PRODUCT_VERSION, RowPlan, write_product_shard
+from curation.tasks import Outcome, Watch
+from curation.votes import read_levels
+from curation.wide import check_aligned
+from curation.workspace import Workspace, digest, footer, write_table, write_text
+
+PHASES = ("concept", "quality")
+
+
+@dataclass(frozen=True, slots=True)
+class BuildTask:
+    """Builds one shard of the product from its plan."""
+
+    recipe: Recipe
+    phase: str
+    number: int
+    rows: int
+    fingerprint: str
+
+    @property
+    def corpus(self) -> str:
+        """The phase, where a raw corpus stands for other stages."""
+        return self.phase
+
+    @property
+    def shard(self) -> str:
+        """The shard's name."""
+        return f"{self.number:06d}"
+
+    def run(self, watch: Watch) -> Outcome:
+        """Writes the tar, then the Parquet file whose footer says that both are done."""
+        workspace = Workspace(self.recipe.workspace)
+        rows = [RowPlan(**row) for row in pq.read_table(_plan_path(workspace, self.phase, self.number)).to_pylist()]
+        written, failed = write_product_shard(
+            self.recipe, workspace.product(self.phase), self.phase, self.number, rows, self.fingerprint, watch
+        )
+        return Outcome(rows=written, failed=failed)
+
+
+@dataclass(frozen=True)
+class PhasePlan:
+    """The shards of one phase: how many there are, and which must be built."""
+
+    phase: str
+    shards: int
+    stale: list[BuildTask]
+    left_out: Counter[str]
+    """Kept rows that the phase has no place for, by reason."""
+
+
+def plan(recipe: Recipe) -> list[PhasePlan]:
+    """Lays out both phases and writes what goes into each shard.
+
+    Raises:
+        StageError: a stage before this one has not been run to its end.
+    """
+    workspace = Workspace(recipe.workspace)
+    if not any(workspace.shards(corpus.name) for corpus in recipe.corpora):
+        raise UserError(f"{workspace.root}: nothing is indexed yet; run `curate index RECIPE`")
+    rows, left_out = _rows(recipe, workspace)
+    quality = [row for row, fit in zip(rows, _fit_for_quality(recipe, workspace, rows), strict=True) if fit]
+    return [
+        _lay_out(recipe, workspace, "concept", rows, left_out),
+        _lay_out(recipe, workspace, "quality", quality, Counter()),
+    ]
+
+
+def finish(recipe: Recipe, plans: list[PhasePlan]) -> dict[str, Any]:
+    """Removes shards that are no longer part of the product, and writes its index, statistics and card."""
+    workspace = Workspace(recipe.workspace)
+    summary = {}
+    for phase_plan in plans:
+        folder = workspace.product(phase_plan.phase)
+        names = [f"{n:06d}" for n in range(phase_plan.shards)]
+        for path in [*folder.glob("[0-9]" * 6 + ".tar"), *folder.glob("[0-9]" * 6 + ".parquet")]:
+            if path.stem not in names:
+                path.unlink()
+        tables = [pq.read_table(folder / f"{name}.parquet") for name in names]
+        stats = product_stats(phase_plan.phase, tables) | {"left_out": dict(phase_plan.left_out)}
+        index = [t.select(["key", "shard", "index"]) for t in tables]
+        if index:
+            write_table(folder / "index.parquet", pa.concat_tables(index))
+        else:
+            (folder / "index.parquet").unlink(missing_ok=True)
+        write_text(folder / "stats.json", json.dumps(stats, indent=1, ensure_ascii=False) + "\n")
+        write_card(recipe, workspace, phase_plan.phase, stats)
+        summary[phase_plan.phase] = {"images": stats["images"], "shards": len(names)}
+    return summary
+
+
+def _lay_out(
+    recipe: Recipe, workspace: Workspace, phase: str, rows: list[dict[str, Any]], left_out: Counter[str]
+) -> PhasePlan:
+    """Shuffles the rows by the hash of their keys and deals them into shards whose sizes differ by one at most."""
+    rows = sorted(rows, key=lambda row: (key_hash(row["key"], "order"), row["key"]))
+    shards = -(-len(rows) // recipe.shards.samples_per_shard)
+    stale = []
+    for number in range(shards):
+        part = rows[number * len(rows) // shards : (number + 1) * len(rows) // shards]
+        identity = digest([PRODUCT_VERSION, phase, recipe.shards.strip_metadata, part])
+        write_table(_plan_path(workspace, phase, number), pa.Table.from_pylist(part), identity)
+        done = (footer(workspace.product(phase) / f"{number:06d}.parquet") or {}).get("fingerprint") == identity
+        if not (done and (workspace.product(phase) / f"{number:06d}.tar").exists()):
+            stale.append(BuildTask(recipe, phase, number, len(part), identity))
+    return PhasePlan(phase, shards, stale, left_out)
+
+
+def _rows(recipe: Recipe, workspace: Workspace) -> tuple[list[dict[str, Any]], Counter[str]]:
+    """Every kept row that can be trained with, as it goes into the product; and why others cannot."""
+    cascade = Cascade.of(recipe, meta_schema(workspace, [c.name for c in recipe.corpora]))
+    levels = read_levels(workspace)
+    sizes = buckets(recipe.shards.buckets.area, recipe.shards.buckets.step)
+    rows: list[dict[str, Any]] = []
+    left_out: Counter[str] = Counter()
+    for corpus in recipe.corpora:
+        for shard in workspace.shards(corpus.name):
+            path = raw_path(corpus, workspace, shard)
+            for sample in _kept_samples(recipe, workspace, cascade, corpus.name, shard):
+                level = levels.get(sample["key"], {})
+                text = training_text(
+                    sample["key"],
+                    sample["caption"],
+                    sample["caption_en"],
+                    sample["caption_zh"],
+                    sample["translated"],
+                    recipe.captions.synthetic_share,
+                    recipe.captions.language.get("zh", 0.0),
+                )
+                if level.get("status") == "safety_review":
+                    left_out["safety_review"] += 1
+                elif text.text is None:
+                    left_out["no_text"] += 1
+                else:
+                    bucket = bucket_name(nearest_bucket(sample["width"], sample["height"], sizes))
+                    rows.append(_row(corpus.name, shard, path, sample, level, text, bucket))
+    return rows, left_out
+
+
+def _row(
+    corpus: str, shard: str, path: str, sample: dict[str, Any], level: dict[str, Any], text: Any, bucket: str
+) -> dict[str, Any]:
+    return {
+        "key": sample["key"],
+        "corpus": corpus,
+        "raw_shard": shard,
+        "path": path,
+        "member": sample["member"],
+        "offset": sample["offset"],
+        "length": sample["length"],
+        "format": sample["format"],
+        "width": sample["width"],
+        "height": sample["height"],
+        "source_sha256": sample["sha256"],
+        "url": sample["url"],
+        "license": sample.get("meta_license") or sample.get("meta_licence"),
+        "text": text.text,
+        "caption_source": text.source,
+        "caption_language": text.language,
+        "caption": sample["caption"],
+        "caption_en": sample["caption_en"],
+        "caption_zh": sample["caption_zh"],
+        "translated": sample["translated"],
+        "bucket": bucket,
+        "level": level.get("level"),
+        "signals": json.dumps(sample["signals"], sort_keys=True),
+    }
+
+
+def _kept_samples(
+    recipe: Recipe, workspace: Workspace, cascade: Cascade, corpus: str, shard: str
+) -> list[dict[str, Any]]:
+    """The kept rows of a raw shard with scalar signals and captions. Raises StageError if a caption is missing."""
+    table = pq.read_table(workspace.samples(corpus, shard))
+    kept = kept_rows(workspace, corpus, shard, table)
+    if not any(kept):
+        return []
+    path = workspace.captions(corpus, shard)
+    current = (footer(path) or {}).get("fingerprint") == caption_fingerprint(recipe, workspace, corpus, shard)
+    captions = pq.read_table(path) if current else None
+    done = captions["attempts"].is_valid().to_pylist() if captions else [False] * len(kept)
+    missing = sum(keep and not ok for keep, ok in zip(kept, done, strict=True))
+    if captions is None or missing:
+        raise StageError(f"{corpus}/{shard}: {missing} kept rows have no caption; run `curate caption RECIPE`")
+    check_aligned(table, captions, path)
+    wide = pq.read_table(workspace.wide(corpus, shard))
+    scores = wide.select([c for c in wide.column_names if c in cascade.owners and not c.endswith(("_state", "_error"))])
+    mask = pa.array(kept)
+    parts = [t.filter(mask).to_pylist() for t in (table, captions.drop_columns(["key"]), scores)]
+    return [
+        sample | caption | {"signals": {k: v for k, v in signals.items() if v is not None}}
+        for sample, caption, signals in zip(*parts, strict=True)
+    ]
+
+
+def _fit_for_quality(recipe: Recipe, workspace: Workspace, rows: list[dict[str, Any]]) -> list[bool]:
+    best = [row["level"] == 5 for row in rows]
+    where = recipe.shards.quality.where
+    if not where or not any(best):
+        return best
+    cascade = Cascade.of(recipe, meta_schema(workspace, [c.name for c in recipe.corpora]))
+    cascade.admit("", where, "shards.quality.where")
+    decider = Decider()
+    passing: set[str] = set()
+    for corpus, shard in sorted({(row["corpus"], row["raw_shard"]) for row in rows}):
+        wide = pq.read_table(workspace.wide(corpus, shard))
+        marks = decider.numbers(wide, f"(({where}) IS TRUE)::INT")
+        passing.update(key for key, mark in zip(wide["key"].to_pylist(), marks, strict=True) if mark)
+    return [fit and row["key"] in passing for fit, row in zip(best, rows, strict=True)]
+
+
+def _plan_path(workspace: Workspace, phase: str, number: int) -> Path:
+    return workspace.root / "shards" / ".plan" / phase / f"{number:06d}.parquet"

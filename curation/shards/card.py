@@ -1,0 +1,153 @@
+"""The dataset card: `README.md` with the metadata block of the Hugging Face hub, written from what was counted."""
+
+import json
+from typing import Any
+
+from curation.cascade import Cascade
+from curation.recipe import Recipe
+from curation.votes import read_levels
+from curation.workspace import Workspace, write_text
+
+_SIZES = (
+    (1_000, "n<1K"),
+    (10_000, "1K<n<10K"),
+    (100_000, "10K<n<100K"),
+    (1_000_000, "100K<n<1M"),
+    (10_000_000, "1M<n<10M"),
+    (100_000_000, "10M<n<100M"),
+    (1_000_000_000, "100M<n<1B"),
+)
+_PHASES = {
+    "concept": "every image that passed the filters: the broad first phase of training",
+    "quality": "images that annotators put at Level 5: the short second phase",
+}
+
+
+def write_card(recipe: Recipe, workspace: Workspace, phase: str, stats: dict[str, Any]) -> None:
+    """Writes the card of one phase. `stats` is what `stats.json` holds."""
+    from huggingface_hub import DatasetCard, DatasetCardData
+
+    title = recipe.card.pretty_name or recipe.name
+    header = DatasetCardData(
+        pretty_name=f"{title} ({phase} phase)",
+        license=recipe.card.license,
+        language=["zh", "en"],
+        task_categories=["text-to-image"],
+        size_categories=[_size(stats["images"])],
+        configs=[{"config_name": "default", "data_files": "*.tar"}],
+    )
+    body = "\n\n".join(
+        part
+        for part in (
+            f"# {title}: {phase} phase",
+            recipe.card.description,
+            f"{stats['images']:,} images in {stats['shards']} shards, {_PHASES[phase]}. "
+            "Images with a Chinese or English text, as a bilingual text-to-image model is trained on.",
+            _files(),
+            _funnel(workspace, stats),
+            _captions(recipe, stats),
+            _votes(workspace),
+            _pictures(stats),
+            _signals(recipe),
+            _limits(recipe),
+        )
+        if part
+    )
+    write_text(workspace.product(phase) / "README.md", str(DatasetCard(f"---\n{header}\n---\n\n{body}\n")))
+
+
+def _size(images: int) -> str:
+    return next((name for limit, name in _SIZES if images < limit), "n>1B")
+
+
+def _table(head: tuple[str, ...], rows: list[tuple[Any, ...]]) -> str:
+    def line(cells: tuple[Any, ...]) -> str:
+        said = [f"{c:,}" if isinstance(c, int) else str(c) for c in cells]
+        return "| " + " | ".join(s.replace("|", "\\|").replace("\n", " ") for s in said) + " |"
+
+    return "\n".join([line(head), "|" + "---|" * len(head), *map(line, rows)])
+
+
+def _files() -> str:
+    return (
+        "## Files\n\n`NNNNNN.tar` is a webdataset shard: `.jpg`, `.png` or `.webp`, `.txt` (the one training text) "
+        "and `.json` (everything known of the image) for each image. `NNNNNN.parquet` holds the same facts as a "
+        "table, `index.parquet` finds an image by its key, `stats.json` holds the counts of this page."
+    )
+
+
+def _funnel(workspace: Workspace, stats: dict[str, Any]) -> str:
+    if not workspace.funnel.exists():
+        return ""
+    notes = json.loads(workspace.funnel.read_text())
+    funnel = notes["funnel"]
+    rows: list[tuple[Any, ...]] = [("raw images", "", funnel["input"]), ("unreadable", "", -funnel["failed"])]
+    rows += [(name, f"`{notes['where'].get(name, '')}`", -n) for name, n in funnel["dropped"].items()]
+    rows += [(f"duplicates, {kind}", "", -n) for kind, n in funnel["duplicate"].items()]
+    rows += [("kept", "", funnel["kept"])]
+    rows += [(f"left out: {why.replace('_', ' ')}", "", -n) for why, n in stats.get("left_out", {}).items()]
+    return "## How they were chosen\n\n" + _table(("step", "condition to pass", "images"), rows)
+
+
+def _captions(recipe: Recipe, stats: dict[str, Any]) -> str:
+    total = max(1, stats["images"])
+    shares = [(f"{source} text", n, f"{100 * n / total:.1f} %") for source, n in stats["captions"].items()]
+    shares += [(f"language: {name}", n, f"{100 * n / total:.1f} %") for name, n in stats["languages"].items()]
+    translator = recipe.captions.translator
+    return (
+        f"## Texts\n\nSynthetic captions by `{recipe.captions.captioner.get('backend')}` (English), translated by "
+        f"`{translator.get('backend') if translator else 'nobody'}`; asked for: {recipe.captions.synthetic_share:.0%} "
+        "synthetic. The choice is made by a hash of the key. A text that could not be translated truly is never "
+        "used as Chinese.\n\n" + _table(("training text", "images", "share"), shares)
+    )
+
+
+def _votes(workspace: Workspace) -> str:
+    levels = read_levels(workspace)
+    if not levels:
+        return "## Votes\n\nNobody has voted."
+    statuses = [level["status"] for level in levels.values()]
+    decided = [level["level"] for level in levels.values() if level["status"] == "decided"]
+    rows: list[tuple[Any, ...]] = [(f"Level {n}", decided.count(n)) for n in (5, 4, 3, 2, 1) if n in decided]
+    rows += [(s.replace("_", " "), statuses.count(s)) for s in ("tie", "safety_review", "incomplete") if s in statuses]
+    return (
+        "## Votes\n\nFive levels, by majority. Any vote for Level 1 holds the image back for a safety review; a tie "
+        "stays a tie.\n\n" + _table(("outcome", "images"), rows)
+    )
+
+
+def _pictures(stats: dict[str, Any]) -> str:
+    parts = ["## Pictures"]
+    if stats["buckets"]:
+        parts.append(_table(("aspect bucket", "images"), list(stats["buckets"].items())[:12]))
+    parts.append(
+        _table(
+            ("licence", "images"), [(k if k != "None" else "not stated", n) for k, n in stats["licenses"].items()][:20]
+        )
+    )
+    return "\n\n".join(parts)
+
+
+def _signals(recipe: Recipe) -> str:
+    cascade = Cascade.of(recipe)
+    rows = [
+        (
+            name,
+            cascade.params[name].backend or "classical",
+            cascade.signals[name].version,
+            ", ".join(f"{f} {sha[:12]}" for f, sha in cascade.signals[name].models(cascade.params[name]).items())
+            or "none",
+        )
+        for name in cascade.signals
+    ]
+    return "## Scores\n\n" + _table(("signal", "backend", "version", "model files (sha256)"), rows) if rows else ""
+
+
+def _limits(recipe: Recipe) -> str:
+    notes = [*recipe.card.notes]
+    if recipe.captions.captioner.get("backend") == "describe":
+        notes.append(
+            "The synthetic captions come from an offline describer that states only what was measured: shape, "
+            "colours, brightness, number of faces, text. They are no substitute for a captioning model."
+        )
+    return "## Notes\n\n" + "\n".join(f"- {note}" for note in notes) if notes else ""

@@ -1,0 +1,172 @@
+"""Writing one shard of the product: a webdataset tar and the Parquet table beside it."""
+
+import hashlib
+import io
+import json
+import os
+import tarfile
+from collections import Counter
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+from PIL import Image
+
+from curation import signals
+from curation.corpus import open_source
+from curation.errors import StageError
+from curation.images import ImageError, decode
+from curation.recipe import Recipe
+from curation.shards.strip import StripError, strip_metadata
+from curation.sources import Source
+from curation.tasks import Watch
+from curation.workspace import replacing, write_table
+
+PRODUCT_VERSION = 1
+ENDINGS = {"jpeg": "jpg", "png": "png", "webp": "webp"}
+"""Formats that the product keeps as they are; every other one becomes a PNG of the same pixels."""
+
+
+@dataclass(frozen=True, slots=True)
+class RowPlan:
+    """One image of the product: where its bytes lie and what is said of it."""
+
+    key: str
+    corpus: str
+    raw_shard: str
+    path: str
+    member: str
+    offset: int
+    length: int
+    format: str
+    width: int
+    height: int
+    source_sha256: str
+    url: str | None
+    license: str | None
+    text: str
+    caption_source: str
+    caption_language: str
+    caption: str | None
+    caption_en: str | None
+    caption_zh: str | None
+    translated: bool | None
+    bucket: str
+    level: int | None
+    signals: str
+
+
+def write_product_shard(
+    recipe: Recipe, folder: Path, phase: str, number: int, rows: list[RowPlan], fingerprint: str, watch: Watch
+) -> tuple[int, Counter[str]]:
+    """Writes `NUMBER.tar` and `NUMBER.parquet`; returns the images written and the failed ones by reason.
+
+    A tar member's name is the shard and the row's place in it, six and four digits, so that a failed row leaves a
+    gap. The tar is byte-identical for the same rows: no times, no owners.
+    """
+    name = f"{number:06d}"
+    failed: Counter[str] = Counter()
+    records: list[dict[str, Any]] = []
+    sources: dict[str, Source] = {}
+    (folder / f"{name}.parquet").unlink(missing_ok=True)  # its footer says that the pair is done
+    with replacing(folder / f"{name}.tar") as path, tarfile.open(path, "w", format=tarfile.USTAR_FORMAT) as tar:
+        for place, row in enumerate(rows):
+            watch.note(os.getpid(), place, place + 1)
+            try:
+                if place in watch.condemned:
+                    raise ImageError(watch.condemned[place])
+                data, format = _product_bytes(_read(recipe, sources, row), row.format, recipe.shards.strip_metadata)
+            except (ImageError, StripError, OSError) as error:
+                failed[f"build {error.reason if isinstance(error, ImageError) else type(error).__name__}"] += 1
+                continue
+            record = _record(row, phase, name, place, data)
+            stem = f"{name}{place:04d}"
+            record["offset"] = _add(tar, f"{stem}.{ENDINGS[format]}", data)
+            record["length"] = len(data)
+            _add(tar, f"{stem}.txt", row.text.encode())
+            _add(tar, f"{stem}.json", json.dumps(_json(record), ensure_ascii=False).encode())
+            records.append(record)
+    watch.note(os.getpid())
+    for source in sources.values():
+        source.close()
+    if not records:
+        raise StageError(f"none of its {len(rows)} images could be written")
+    write_table(folder / f"{name}.parquet", _table(recipe, records), fingerprint)
+    return len(records), failed
+
+
+def _read(recipe: Recipe, sources: dict[str, Source], row: RowPlan) -> bytes:
+    if row.path not in sources or row.format is None:
+        sources[row.path] = open_source(recipe.corpus(row.corpus), row.raw_shard, row.path)
+    data = sources[row.path].read(row.member, row.offset, row.length)
+    if hashlib.sha256(data).hexdigest() != row.source_sha256:
+        raise StageError(f"{row.key}: the raw shard has changed; run `curate index` and the stages after it again")
+    return data
+
+
+def _product_bytes(data: bytes, format: str, strip: bool) -> tuple[bytes, str]:
+    """The bytes that go into the tar, and their format."""
+    if format in ENDINGS:
+        return (strip_metadata(data, format) if strip else data), format
+    buffer = io.BytesIO()
+    Image.fromarray(decode(data)[:, :, ::-1]).save(buffer, "PNG")
+    return buffer.getvalue(), "png"
+
+
+def _record(row: RowPlan, phase: str, shard: str, place: int, data: bytes) -> dict[str, Any]:
+    source = "web"
+    values = asdict(row)
+    for name in ("corpus", "raw_shard", "path", "member", "offset", "length", "format"):
+        del values[name]
+    values["signals"] = json.loads(row.signals)
+    return values | {
+        "shard": shard,
+        "index": place,
+        "phase": phase,
+        "source": source,
+        "sha256": hashlib.sha256(data).hexdigest(),
+    }
+
+
+def _json(record: dict[str, Any]) -> dict[str, Any]:
+    """What the `.json` member holds."""
+    names = (
+        "key",
+        "caption",
+        "caption_en",
+        "caption_zh",
+        "caption_source",
+        "caption_language",
+        "width",
+        "height",
+        "bucket",
+        "level",
+        "phase",
+        "source",
+        "url",
+        "license",
+        "signals",
+        "sha256",
+        "source_sha256",
+    )
+    return {name: record[name] for name in names}
+
+
+def _table(recipe: Recipe, records: list[dict[str, Any]]) -> pa.Table:
+    """The Parquet table: the same, with every signal in a column of its own."""
+    flat = [{k: v for k, v in r.items() if k != "signals"} | r["signals"] for r in records]
+    kinds = {column: kind for name in recipe.signals for column, kind in signals.load(name).columns.items()}
+    names = sorted({name for row in flat for name in row})
+    first = ["key", "shard", "index", "offset", "length", "width", "height", "text"]
+    ordered = [*first, *(n for n in names if n not in first)]
+    return pa.table({name: pa.array([row.get(name) for row in flat], kinds.get(name)) for name in ordered})
+
+
+def _add(tar: tarfile.TarFile, name: str, data: bytes) -> int:
+    """Adds a member and returns the offset of its data."""
+    info = tarfile.TarInfo(name)
+    info.size = len(data)
+    offset = tar.offset + tarfile.BLOCKSIZE
+    tar.addfile(info, io.BytesIO(data))
+    return offset

@@ -1,0 +1,183 @@
+"""Classical photo statistics, all from one reduced colour decode and its gray picture of long side 512.
+
+Never at native size: Laplacian variance of a 20-megapixel picture says more about its sensor noise than its focus.
+"""
+
+from typing import Any, ClassVar
+
+import cv2
+import numpy as np
+import pyarrow as pa
+
+from curation.signals.base import PerImage, Row, Scores
+
+TILE = 128
+FLAT = 4.0
+"""Gray standard deviation below which a picture is too plain to have a perceptual hash."""
+
+
+class Photo(PerImage):
+    """Sharpness, exposure, colour, borders, seams and the perceptual hash.
+
+    No parameters: the definition is fixed, so that scores of different runs compare.
+
+    Columns:
+        sharpness: square root of the 90th percentile, over whole 128-pixel tiles, of the variance of the 3×3
+            Laplacian on the 8-bit scale; 0 is flat, about 10 soft, 30 and more crisp.
+        brightness, contrast: mean and standard deviation of gray, 0..1.
+        clip_low, clip_high: share of pixels with gray ≤ 2 and ≥ 253.
+        colourfulness: Hasler and Süsstrunk 2003, 0 (gray) to about 110, on a 128-pixel copy.
+        entropy: of the gray histogram, 0..8 bits.
+        border_share: share of the area that is plain bars around a picture.
+        seam_score: 0..1, the share of the length of the strongest straight line, from edge to edge, along which
+            the picture steps: 1 for two pictures pasted side by side.
+        phash: 64-bit perceptual hash (DCT of the 32×32 gray, its 8×8 lowest frequencies against their median);
+            null for a plain picture.
+    """
+
+    name: ClassVar[str] = "photo"
+    version: ClassVar[int] = 1
+    side: ClassVar[int | None] = 512
+    cost: ClassVar[float] = 6.0
+    columns: ClassVar[dict[str, pa.DataType]] = {
+        "sharpness": pa.float32(),
+        "brightness": pa.float32(),
+        "contrast": pa.float32(),
+        "clip_low": pa.float32(),
+        "clip_high": pa.float32(),
+        "colourfulness": pa.float32(),
+        "entropy": pa.float32(),
+        "border_share": pa.float32(),
+        "seam_score": pa.float32(),
+        "phash": pa.uint64(),
+    }
+
+    def score_one(self, row: Row) -> Scores:
+        """See Signal."""
+        assert row.picture is not None
+        colour = row.picture.bgr(512)
+        gray = gray_512(colour)
+        return {
+            "sharpness": sharpness(gray),
+            **exposure(gray),
+            "colourfulness": colourfulness(colour),
+            "border_share": border_share(gray),
+            "seam_score": seam_score(gray),
+            "phash": phash(gray),
+        }
+
+
+def gray_512(colour: np.ndarray) -> np.ndarray:
+    """Gray uint8 of long side 512 (bilinear); a smaller picture keeps its size."""
+    gray = cv2.cvtColor(colour, cv2.COLOR_BGR2GRAY)
+    return _to_side(gray, 512, cv2.INTER_LINEAR)
+
+
+def sharpness(gray: np.ndarray) -> float:
+    """See Photo. A picture without one whole tile counts as one tile."""
+    laplacian = cv2.Laplacian(gray, cv2.CV_16S, ksize=1)
+    rows, columns = gray.shape[0] // TILE, gray.shape[1] // TILE
+    if rows == 0 or columns == 0:
+        return float(cv2.meanStdDev(laplacian)[1][0, 0])
+    variances = [
+        float(cv2.meanStdDev(laplacian[y * TILE : (y + 1) * TILE, x * TILE : (x + 1) * TILE])[1][0, 0]) ** 2
+        for y in range(rows)
+        for x in range(columns)
+    ]
+    return float(np.percentile(variances, 90)) ** 0.5
+
+
+def exposure(gray: np.ndarray) -> dict[str, float]:
+    """Brightness, contrast, clipping and entropy from the gray histogram."""
+    share = cv2.calcHist([gray], [0], None, [256], [0, 256]).ravel().astype(np.float64) / gray.size
+    mean = float(share @ _LEVELS)
+    deviation = float(share @ (_LEVELS - mean) ** 2) ** 0.5
+    used = share[share > 0]
+    return {
+        "brightness": mean / 255,
+        "contrast": deviation / 255,
+        "clip_low": float(share[:3].sum()),
+        "clip_high": float(share[253:].sum()),
+        "entropy": float(-(used * np.log2(used)).sum()) + 0.0,
+    }
+
+
+def colourfulness(colour: np.ndarray) -> float:
+    """Hasler and Süsstrunk, "Measuring colourfulness in natural images", 2003."""
+    blue, green, red = (c.astype(np.float32) for c in cv2.split(_to_side(colour, 128, cv2.INTER_AREA)))
+    red_green, yellow_blue = red - green, (red + green) / 2 - blue
+    deviation = np.hypot(red_green.std(), yellow_blue.std())
+    mean = np.hypot(red_green.mean(), yellow_blue.mean())
+    return float(deviation + 0.3 * mean)
+
+
+def border_share(gray: np.ndarray) -> float:
+    """Share of the area in plain bars: rows or columns of one gray, up to an edge that most of their length shares.
+
+    The edge tells a framed or letterboxed picture from an object on a plain ground, whose outline is uneven.
+    """
+    height, width = gray.shape
+    top, bottom = _bar(gray), _bar(gray[::-1])
+    left, right = _bar(gray.T), _bar(gray.T[::-1])
+    inner = max(0, height - top - bottom) * max(0, width - left - right)
+    return 1 - inner / (height * width)
+
+
+def seam_score(gray: np.ndarray) -> float:
+    """See Photo. Looks at every straight line between two rows or columns of a copy of long side 256."""
+    small = _to_side(gray, 256, cv2.INTER_AREA)
+    return max(_strongest_step(small), _strongest_step(np.ascontiguousarray(small.T)))
+
+
+def phash(gray: np.ndarray) -> int | None:
+    """See Photo. Bit 63 is the lowest frequency, row by row."""
+    if float(cv2.meanStdDev(gray)[1][0, 0]) < FLAT:
+        return None
+    small = cv2.resize(gray, (32, 32), interpolation=cv2.INTER_AREA).astype(np.float32)
+    low = cv2.dct(small)[:8, :8].ravel()
+    return int.from_bytes(np.packbits(low > np.median(low)).tobytes(), "big")
+
+
+_LEVELS = np.arange(256, dtype=np.float64)
+_PLAIN = 10
+"""Gray levels between the darkest and the lightest pixel of a row that still is one plain bar (JPEG ringing)."""
+
+
+def _to_side(pixels: np.ndarray, side: int, interpolation: int) -> Any:
+    height, width = pixels.shape[:2]
+    scale = side / max(height, width)
+    if scale >= 1:
+        return pixels
+    return cv2.resize(
+        pixels, (max(1, round(width * scale)), max(1, round(height * scale))), interpolation=interpolation
+    )
+
+
+def _bar(gray: np.ndarray) -> int:
+    """Rows of the plain bar at the top of a picture; 0 if there is none or it does not end in a straight edge."""
+    rows = gray.shape[0]
+    level = int(gray[0, 0])
+    first = gray[0]
+    if int(first.max()) - int(first.min()) > _PLAIN:
+        return 0
+    lines = gray if gray.flags.c_contiguous else np.ascontiguousarray(gray)
+    lightest = cv2.reduce(lines, 1, cv2.REDUCE_MAX).ravel()
+    darkest = cv2.reduce(lines, 1, cv2.REDUCE_MIN).ravel()
+    plain = (lightest <= level + _PLAIN) & (darkest + _PLAIN >= level)
+    if plain.all():
+        return 0
+    bar = int(np.argmin(plain))
+    inside = lines[min(bar + 2, rows - 1)]  # past the rows that scaling has blended
+    differs = np.abs(inside.astype(np.int16) - level) > _PLAIN
+    return bar if bar >= 2 and differs.mean() >= 0.5 else 0
+
+
+def _strongest_step(gray: np.ndarray) -> float:
+    """Over the lines between columns: the largest share of rows with a step much above what is beside it."""
+    if gray.shape[1] < 16:
+        return 0.0
+    step = cv2.absdiff(gray[:, 1:], gray[:, :-1])
+    beside = cv2.max(cv2.max(step[:, 1:-3], step[:, 3:-1]), cv2.max(step[:, :-4], step[:, 4:]))
+    here = step[:, 2:-2]
+    sharp = cv2.compare(here, cv2.add(cv2.add(beside, beside), 8), cv2.CMP_GT)
+    return float(cv2.reduce(sharp, 0, cv2.REDUCE_AVG, dtype=cv2.CV_32F).max()) / 255

@@ -1,0 +1,108 @@
+"""The wide file of a shard: samples and signals side by side, so that a selection reads one file and joins nothing.
+
+Derived: it may be deleted, and is made again when one of its sources has changed. Lists and long text stay out; a text
+column comes in when a predicate of the recipe reads it.
+"""
+
+import json
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from curation.cascade import SKIPPED, Cascade, samples_notes, sidecar_fields
+from curation.errors import StageError
+from curation.recipe import Recipe
+from curation.workspace import Workspace, digest, footer, write_table
+
+VERSION = 1
+ALWAYS = ("key", "status")
+"""Text that every wide file holds."""
+
+
+def refresh(workspace: Workspace, recipe: Recipe, cascade: Cascade, corpus: str, shard: str) -> Path:
+    """Makes the shard's wide file unless it is up to date; returns its path.
+
+    Raises:
+        StageError: a sidecar does not fit the samples file.
+    """
+    path = workspace.wide(corpus, shard)
+    texts = text_columns(cascade)
+    identity = digest([VERSION, cascade.identity, texts, _stats(workspace, cascade, corpus, shard)])
+    if (footer(path) or {}).get("fingerprint") == identity:
+        return path
+    samples = pq.read_table(workspace.samples(corpus, shard))
+    notes = samples_notes(workspace, corpus, shard)
+    columns: dict[str, pa.Array | pa.ChunkedArray] = {
+        name: samples[name]
+        for name in samples.column_names
+        if name in ALWAYS or name in texts or not _is_text_or_list(samples.schema.field(name).type)
+    }
+    columns |= _hash_halves(samples["sha256"])
+    for name, signal in cascade.signals.items():
+        sidecar = _sidecar(workspace, cascade, name, corpus, shard, notes, samples)
+        for f in sidecar_fields(signal):
+            if f.name == f"{name}_state":
+                columns[f.name] = sidecar[f.name] if sidecar else pa.array([SKIPPED] * samples.num_rows, pa.string())
+            elif f.name in texts or not _is_text_or_list(f.type):
+                columns[f.name] = sidecar[f.name] if sidecar else pa.nulls(samples.num_rows, f.type)
+    write_table(path, pa.table(columns), identity)
+    return path
+
+
+def text_columns(cascade: Cascade) -> list[str]:
+    """Text and list columns that the recipe's predicates read."""
+    return sorted(
+        {
+            c
+            for p in cascade.predicates
+            for c in p.columns
+            if cascade.columns[c] in ("VARCHAR", "BLOB") or cascade.columns[c].endswith("]")
+        }
+    )
+
+
+def check_aligned(samples: pa.Table, sidecar: pa.Table, path: Path) -> None:
+    """Row i of a sidecar belongs to row i of the samples. Raises StageError if they cannot be side by side."""
+    same = samples.num_rows == sidecar.num_rows
+    if same and samples.num_rows:
+        same = all(samples["key"][i] == sidecar["key"][i] for i in (0, samples.num_rows - 1))
+    if not same:
+        raise StageError(f"{path} does not fit its samples file; delete it and run the stage again")
+
+
+def _sidecar(
+    workspace: Workspace, cascade: Cascade, name: str, corpus: str, shard: str, notes: dict[str, str], samples: pa.Table
+) -> pa.Table | None:
+    """The signal's sidecar if it is there and made as the recipe says now; else all its rows count as skipped."""
+    path = workspace.signal(name, corpus, shard)
+    if (footer(path) or {}).get("fingerprint") != cascade.fingerprint(name, notes):
+        return None
+    sidecar = pq.read_table(path)
+    check_aligned(samples, sidecar, path)
+    return sidecar
+
+
+def _hash_halves(sha256: pa.ChunkedArray) -> dict[str, pa.Array]:
+    """The first 128 bits of each sha256 as two numbers, which compare and group faster than text."""
+    values = sha256.to_pylist()
+    return {
+        "sha_hi": pa.array([None if v is None else int(v[:16], 16) for v in values], pa.uint64()),
+        "sha_lo": pa.array([None if v is None else int(v[16:32], 16) for v in values], pa.uint64()),
+    }
+
+
+def _stats(workspace: Workspace, cascade: Cascade, corpus: str, shard: str) -> str:
+    paths = [workspace.samples(corpus, shard), *(workspace.signal(n, corpus, shard) for n in cascade.signals)]
+    stats = [p.stat() if p.exists() else None for p in paths]
+    return json.dumps([[s.st_size, s.st_mtime_ns] if s else None for s in stats])
+
+
+def _is_text_or_list(kind: pa.DataType) -> bool:
+    return (
+        pa.types.is_string(kind)
+        or pa.types.is_large_string(kind)
+        or pa.types.is_nested(kind)
+        or pa.types.is_binary(kind)
+        or pa.types.is_large_binary(kind)
+    )

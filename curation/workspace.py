@@ -1,0 +1,192 @@
+"""The workspace folder: where each stage's files are, how they are written, and when they are up to date.
+
+Every stage writes `STAGE/CORPUS/SHARD.parquet`. A file is there whole or not at all (written under a temporary name,
+synced, renamed), and carries in its footer the fingerprint of what it was made from: it is done when that matches.
+"""
+
+import contextlib
+import hashlib
+import json
+import os
+import socket
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import filelock
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from curation.errors import StageError, UserError
+
+FINGERPRINT = b"fingerprint"
+
+
+class Workspace:
+    """Paths of one workspace.
+
+    Args:
+        root: a local folder (or a mounted one); made when first written to.
+    """
+
+    def __init__(self, root: str | Path) -> None:
+        self.root = Path(root)
+
+    def samples(self, corpus: str, shard: str) -> Path:
+        """What the index knows of each image of a raw shard."""
+        return self.root / "samples" / corpus / f"{shard}.parquet"
+
+    def folder_listing(self, corpus: str) -> Path:
+        """For a plain folder: which file was dealt to which shard."""
+        return self.root / "samples" / corpus / "files.parquet"
+
+    def signal(self, name: str, corpus: str, shard: str) -> Path:
+        """One signal's scores, row-aligned with the samples file of the same shard."""
+        return self.root / "signals" / name / corpus / f"{shard}.parquet"
+
+    def wide(self, corpus: str, shard: str) -> Path:
+        """The samples and all signals side by side, without lists and long text; derived, may be deleted."""
+        return self.root / "signals" / ".wide" / corpus / f"{shard}.parquet"
+
+    def selection(self, corpus: str, shard: str) -> Path:
+        """The fate of every row."""
+        return self.root / "selection" / corpus / f"{shard}.parquet"
+
+    def captions(self, corpus: str, shard: str) -> Path:
+        """Captions of the kept rows."""
+        return self.root / "captions" / corpus / f"{shard}.parquet"
+
+    @property
+    def votes(self) -> Path:
+        """Every vote ever imported, append-only by revision."""
+        return self.root / "votes.parquet"
+
+    @property
+    def levels(self) -> Path:
+        """What the votes of each image come to."""
+        return self.root / "levels.parquet"
+
+    @property
+    def funnel(self) -> Path:
+        """The counts of the last select, for the card and the report."""
+        return self.root / "selection" / "funnel.json"
+
+    def product(self, phase: str) -> Path:
+        """The shards of one training phase: `concept` or `quality`."""
+        return self.root / "shards" / phase
+
+    def shards(self, corpus: str) -> list[str]:
+        """Names of the corpus's indexed shards, sorted."""
+        folder = self.root / "samples" / corpus
+        listing = self.folder_listing(corpus).name
+        if not folder.is_dir():
+            return []
+        return sorted(p.stem for p in folder.glob("*.parquet") if p.name != listing)
+
+    @contextlib.contextmanager
+    def lock(self, stage: str) -> Iterator[None]:
+        """Held by a stage while it writes; a second one is told who holds it (StageError)."""
+        self._make(self.root)
+        holder = self.root / ".lock.json"
+        lock = filelock.FileLock(self.root / ".lock")
+        try:
+            lock.acquire(timeout=0)
+        except filelock.Timeout:
+            who = "another process"
+            with contextlib.suppress(OSError, ValueError, KeyError):
+                said = json.loads(holder.read_text())
+                who = f"curate {said['stage']} (process {said['pid']} on {said['host']})"
+            raise StageError(f"{self.root} is in use by {who}; wait for it, or stop it") from None
+        try:
+            said = {"stage": stage, "pid": os.getpid(), "host": socket.gethostname()}
+            with replacing(holder) as temporary:
+                temporary.write_text(json.dumps(said))
+            yield
+        finally:
+            holder.unlink(missing_ok=True)
+            lock.release()
+
+    @staticmethod
+    def _make(folder: Path) -> None:
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise UserError(f"workspace: cannot make {folder}: {error.strerror}") from None
+
+
+@contextlib.contextmanager
+def replacing(path: Path) -> Iterator[Path]:
+    """Gives a temporary name beside `path`; on success it is synced and renamed over `path`, else removed.
+
+    Raises:
+        StageError: the disk is full or the folder cannot be written, in one line.
+    """
+    temporary = path.with_name(f".{path.name}.{socket.gethostname()}.{os.getpid()}.tmp")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        yield temporary
+        with open(temporary, "rb+") as file:
+            os.fsync(file.fileno())
+        os.replace(temporary, path)
+    except OSError as error:
+        raise StageError(f"cannot write {path}: {error.strerror or error}") from error
+    finally:
+        with contextlib.suppress(OSError):
+            temporary.unlink(missing_ok=True)
+
+
+def write_table(path: Path, table: pa.Table, fingerprint: str = "", **notes: str) -> None:
+    """Writes a Parquet file whole or not at all; `notes` go into its footer beside the fingerprint."""
+    metadata = {FINGERPRINT: fingerprint.encode()} | {k.encode(): v.encode() for k, v in notes.items()}
+    with replacing(path) as temporary:
+        pq.write_table(table.replace_schema_metadata(metadata), temporary, compression="zstd")
+
+
+def write_text(path: Path, text: str) -> None:
+    """Writes a text file whole or not at all."""
+    with replacing(path) as temporary:
+        temporary.write_text(text, encoding="utf-8")
+
+
+def footer(path: Path) -> dict[str, str] | None:
+    """The notes in a Parquet file's footer, `fingerprint` among them; None if the file is absent or unreadable."""
+    try:
+        metadata = pq.read_schema(path).metadata or {}
+    except (OSError, pa.ArrowInvalid):
+        return None
+    return {k.decode(): v.decode() for k, v in metadata.items() if not k.startswith(b"ARROW")}
+
+
+def canonical(value: Any) -> str:
+    """JSON with sorted keys and no spaces: equal values give equal text."""
+    return json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
+
+
+def digest(value: Any) -> str:
+    """sha256 of the canonical JSON of a value."""
+    return hashlib.sha256(canonical(value).encode()).hexdigest()
+
+
+def table_digest(table: pa.Table, columns: list[str]) -> str:
+    """sha256 over some columns of a table, in row order; the same rows give the same digest however chunked."""
+    hasher = hashlib.sha256()
+    for name in columns:
+        column = table[name].combine_chunks()
+        hasher.update(f"{name}:{len(column)};".encode())
+        for value in column.to_pylist():
+            data = b"\xff" if value is None else str(value).encode()
+            hasher.update(len(data).to_bytes(4, "big") + data)
+    return hasher.hexdigest()
+
+
+def file_digest(path: Path) -> str:
+    """sha256 of a file, remembered per process by path, size and time."""
+    stat = path.stat()
+    known = (str(path), stat.st_size, stat.st_mtime_ns)
+    if known not in _file_digests:
+        with open(path, "rb") as file:
+            _file_digests[known] = hashlib.file_digest(file, "sha256").hexdigest()
+    return _file_digests[known]
+
+
+_file_digests: dict[tuple[str, int, int], str] = {}

@@ -1,0 +1,1 @@
+"""Places whole-shard tasks on workers. Knows nothing of images."""
