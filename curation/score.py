@@ -75,7 +75,7 @@ def plan(recipe: Recipe, retry_failed: bool = False) -> tuple[list[ScoreTask], d
         for shard in workspace.shards(corpus.name):
             total += 1
             columns = Columns.read(workspace, cascade, corpus.name, shard, retry_failed)
-            rows = columns.needy(cascade, decider)
+            rows = columns.needy(cascade, columns.stops(cascade, decider))
             for name, numbers in rows.items():
                 needed[name] += len(numbers)
             if any(rows.values()):
@@ -135,9 +135,12 @@ class Columns:
             table = table.append_column(name, pa.array(values, kind))
         return table
 
-    def needy(self, cascade: Cascade, decider: Decider) -> dict[str, list[int]]:
+    def stops(self, cascade: Cascade, decider: Decider, rows: list[int] | None = None) -> list[int]:
+        """For each row the first predicate that is not TRUE, as far as is known now."""
+        return decider.numbers(self.table(rows), cascade.stop_sql)
+
+    def needy(self, cascade: Cascade, stops: list[int]) -> dict[str, list[int]]:
         """For each signal the rows that need it as far as is known now."""
-        stops = decider.numbers(self.table(), cascade.stop_sql)
         return {
             name: [
                 r
@@ -186,7 +189,8 @@ class _Pass:
 
     def run(self) -> Outcome:
         """Scores every row that needs something."""
-        needy = self.columns.needy(self.cascade, self.decider)
+        self.stops = self.columns.stops(self.cascade, self.decider)
+        needy = self.columns.needy(self.cascade, self.stops)
         rows = sorted(set().union(*needy.values()))
         outcome = Outcome(rows=len(rows))
         for batch in self.watch.batches(rows, [self._pixels(r) for r in rows], BATCH, BATCH_PIXELS):
@@ -200,18 +204,17 @@ class _Pass:
 
     def _batch(self, rows: list[int]) -> None:
         pictures: dict[int, Picture | SignalError] = {}
+        new = False  # whether a score of this batch may have moved a row on
         for at, names in self.cascade.order:
             waiting = [r for r in rows if any(self._skipped(n, r) for n in names)]
-            if not waiting:
-                continue
-            stops = self._stops(waiting) if at else dict.fromkeys(waiting, 0)
+            if waiting and new:
+                for row, stop in zip(waiting, self.columns.stops(self.cascade, self.decider, waiting), strict=True):
+                    self.stops[row] = stop
             for name in names:
-                todo = [r for r in waiting if stops[r] >= at and self._skipped(name, r)]
+                todo = [r for r in waiting if self.stops[r] >= at and self._skipped(name, r)]
                 if todo:
                     self._score(self.instances[name], todo, pictures)
-
-    def _stops(self, rows: list[int]) -> dict[int, int]:
-        return dict(zip(rows, self.decider.numbers(self.columns.table(rows), self.cascade.stop_sql), strict=True))
+                    new = True
 
     def _skipped(self, name: str, row: int) -> bool:
         return self.columns.values[f"{name}_state"][row] == SKIPPED

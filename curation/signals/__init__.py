@@ -1,11 +1,17 @@
-"""The signals. Each file here is one; its name is its name in the recipe."""
+"""The signals. Each file here is one; its name is its name in the recipe.
+
+So is each file of the folders that the environment variable CURATE_SIGNALS names: signals of one's own.
+"""
 
 import importlib
+import os
 import pkgutil
 from functools import cache
 
 from curation.errors import UserError, nearest
 from curation.signals.base import Signal
+
+__path__ += [folder for folder in os.environ.get("CURATE_SIGNALS", "").split(os.pathsep) if folder]
 
 
 @cache

@@ -3,6 +3,7 @@
 Never at native size: Laplacian variance of a 20-megapixel picture says more about its sensor noise than its focus.
 """
 
+import math
 from typing import Any, ClassVar
 
 import cv2
@@ -78,13 +79,13 @@ def sharpness(gray: np.ndarray) -> float:
     laplacian = cv2.Laplacian(gray, cv2.CV_16S, ksize=1)
     rows, columns = gray.shape[0] // TILE, gray.shape[1] // TILE
     if rows == 0 or columns == 0:
-        return float(cv2.meanStdDev(laplacian)[1][0, 0])
+        return _mean_deviation(laplacian)[1]
     variances = [
-        float(cv2.meanStdDev(laplacian[y * TILE : (y + 1) * TILE, x * TILE : (x + 1) * TILE])[1][0, 0]) ** 2
-        for y in range(rows)
-        for x in range(columns)
+        _mean_deviation(laplacian[y : y + TILE, x : x + TILE])[1] ** 2
+        for y in range(0, rows * TILE, TILE)
+        for x in range(0, columns * TILE, TILE)
     ]
-    return float(np.percentile(variances, 90)) ** 0.5
+    return _percentile_90(variances) ** 0.5
 
 
 def exposure(gray: np.ndarray) -> dict[str, float]:
@@ -104,11 +105,10 @@ def exposure(gray: np.ndarray) -> dict[str, float]:
 
 def colourfulness(colour: np.ndarray) -> float:
     """Hasler and Süsstrunk, "Measuring colourfulness in natural images", 2003."""
-    blue, green, red = (c.astype(np.float32) for c in cv2.split(_to_side(colour, 128, cv2.INTER_AREA)))
-    red_green, yellow_blue = red - green, (red + green) / 2 - blue
-    deviation = np.hypot(red_green.std(), yellow_blue.std())
-    mean = np.hypot(red_green.mean(), yellow_blue.mean())
-    return float(deviation + 0.3 * mean)
+    blue, green, red = (c.astype(np.float32) for c in cv2.split(_small(colour, 128)))
+    mean_rg, deviation_rg = _mean_deviation(red - green)
+    mean_yb, deviation_yb = _mean_deviation((red + green) / 2 - blue)
+    return math.hypot(deviation_rg, deviation_yb) + 0.3 * math.hypot(mean_rg, mean_yb)
 
 
 def border_share(gray: np.ndarray) -> float:
@@ -131,7 +131,7 @@ def seam_score(gray: np.ndarray) -> float:
 
 def phash(gray: np.ndarray) -> int | None:
     """See Photo. Bit 63 is the lowest frequency, row by row."""
-    if float(cv2.meanStdDev(gray)[1][0, 0]) < FLAT:
+    if _mean_deviation(gray)[1] < FLAT:
         return None
     small = cv2.resize(gray, (32, 32), interpolation=cv2.INTER_AREA).astype(np.float32)
     low = cv2.dct(small)[:8, :8].ravel()
@@ -141,6 +141,27 @@ def phash(gray: np.ndarray) -> int | None:
 _LEVELS = np.arange(256, dtype=np.float64)
 _PLAIN = 10
 """Gray levels between the darkest and the lightest pixel of a row that still is one plain bar (JPEG ringing)."""
+
+
+def _mean_deviation(values: np.ndarray) -> tuple[float, float]:
+    mean, deviation = cv2.meanStdDev(values)
+    return float(mean[0, 0]), float(deviation[0, 0])
+
+
+def _percentile_90(values: list[float]) -> float:
+    """With linear interpolation, as numpy's, which takes longer than all tiles together."""
+    values = sorted(values)
+    at = 0.9 * (len(values) - 1)
+    low = int(at)
+    return values[low] + (at - low) * (values[min(low + 1, len(values) - 1)] - values[low])
+
+
+def _small(pixels: np.ndarray, side: int) -> Any:
+    """Scaled to a long side: halved by averaging while that is far, then bilinear; a fifth of the cost of one step."""
+    while max(pixels.shape[:2]) >= 2 * side and min(pixels.shape[:2]) >= 2:
+        height, width = pixels.shape[0] & ~1, pixels.shape[1] & ~1
+        pixels = cv2.resize(pixels[:height, :width], (width // 2, height // 2), interpolation=cv2.INTER_AREA)
+    return _to_side(pixels, side, cv2.INTER_LINEAR)
 
 
 def _to_side(pixels: np.ndarray, side: int, interpolation: int) -> Any:

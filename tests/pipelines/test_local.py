@@ -1,0 +1,141 @@
+"""The local engine: every shard ends once, whatever its workers do."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections import Counter
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from curation.errors import StageError
+from curation.tasks import Outcome, Watch
+from pipelines.local import LocalEngine
+
+
+@dataclass(frozen=True)
+class Chore:
+    """Writes one line for each row, in micro-batches of four; some rows are deadly."""
+
+    out: Path
+    shard: str
+    rows: int
+    killers: tuple[int, ...] = ()
+    sleepers: tuple[int, ...] = ()
+    error: str = ""
+    corpus: str = "c"
+
+    def run(self, watch: Watch) -> Outcome:
+        outcome = Outcome()
+        if self.error == "user":
+            raise StageError("cannot write: No space left on device")
+        if self.error == "bug":
+            raise ZeroDivisionError("a mistake")
+        if self.error == "die":
+            os.kill(os.getpid(), signal.SIGKILL)
+        lines = []
+        for batch in watch.batches(list(range(self.rows)), [0] * self.rows, 4, 1):
+            watch.note(os.getpid(), batch[0], batch[-1] + 1)
+            for row in batch:
+                if row in watch.condemned:
+                    outcome.failed[watch.condemned[row]] += 1
+                    continue
+                if row in self.killers:
+                    os.kill(os.getpid(), signal.SIGSEGV)
+                if row in self.sleepers:
+                    time.sleep(600)
+                lines.append(f"{row}\n")
+                outcome.rows += 1
+        watch.note(os.getpid())
+        (self.out / self.shard).write_text("".join(lines))
+        return outcome
+
+
+def run(chores: list[Chore], **options: float) -> dict[str, Outcome]:
+    ended = [(task.shard, outcome) for task, outcome in LocalEngine(2, **options).run(chores)]
+    assert len(ended) == len(chores)
+    return dict(ended)
+
+
+def test_every_shard_ends_once(tmp_path: Path) -> None:
+    outcomes = run([Chore(tmp_path, str(n), 10) for n in range(6)])
+    assert sorted(outcomes) == [str(n) for n in range(6)]
+    assert all(o.rows == 10 and not o.error for o in outcomes.values())
+
+
+def test_a_row_that_kills_its_worker_costs_itself_alone(tmp_path: Path) -> None:
+    outcomes = run([Chore(tmp_path, "a", 20, killers=(6, 13)), Chore(tmp_path, "b", 20), Chore(tmp_path, "c", 20)])
+    assert outcomes["a"].failed == Counter(crashed=2)
+    assert (tmp_path / "a").read_text().split() == [str(n) for n in range(20) if n not in (6, 13)]
+    assert outcomes["b"].rows == outcomes["c"].rows == 20
+
+
+def test_a_row_that_hangs_is_failed_as_timeout(tmp_path: Path) -> None:
+    outcomes = run([Chore(tmp_path, "a", 6, sleepers=(5,)), Chore(tmp_path, "b", 6)], image_timeout=1.5)
+    assert outcomes["a"].failed == Counter(timeout=1)
+    assert (tmp_path / "a").read_text().split() == ["0", "1", "2", "3", "4"]
+
+
+def test_a_worker_that_dies_with_no_row_in_hand_gives_its_shard_up(tmp_path: Path) -> None:
+    outcomes = run([Chore(tmp_path, "a", 4, error="die"), Chore(tmp_path, "b", 4)])
+    assert "died twice" in str(outcomes["a"].error)
+    assert outcomes["b"].rows == 4
+
+
+@pytest.mark.parametrize(("kind", "says"), [("user", "No space left"), ("bug", "ZeroDivisionError: a mistake")])
+def test_an_error_costs_its_shard_and_is_one_line(tmp_path: Path, kind: str, says: str) -> None:
+    outcomes = run([Chore(tmp_path, "a", 4, error=kind), Chore(tmp_path, "b", 4)])
+    assert says in str(outcomes["a"].error) and "\n" not in str(outcomes["a"].error)
+    assert outcomes["b"].rows == 4
+
+
+def test_workers_die_with_their_parent(tmp_path: Path) -> None:
+    script = tmp_path / "parent.py"
+    script.write_text(
+        "import sys; from pathlib import Path\n"
+        "from tests.pipelines.test_local import Chore\n"
+        "from pipelines.local import LocalEngine\n"
+        "if __name__ == '__main__':\n"
+        "    for _ in LocalEngine(1).run([Chore(Path(sys.argv[1]), 'a', 4, sleepers=(2,))]): pass\n"
+    )
+    root = Path(__file__).parents[2]
+    parent = subprocess.Popen(
+        [sys.executable, str(script), str(tmp_path)], env=os.environ | {"PYTHONPATH": str(root)}
+    )
+    worker = _until(lambda: _children(parent.pid))
+    parent.send_signal(signal.SIGKILL)
+    parent.wait()
+    _until(lambda: [True] if not any(_alive(pid) for pid in worker) else [])
+
+
+def _until(ask, seconds: float = 30):  # type: ignore[no-untyped-def]
+    end = time.monotonic() + seconds
+    while time.monotonic() < end:
+        if answer := ask():
+            return answer
+        time.sleep(0.1)
+    raise AssertionError("it did not happen")
+
+
+def _children(pid: int) -> list[int]:
+    """Worker processes that have begun: the resource tracker and those still starting are not among them."""
+    found = []
+    for path in Path("/proc").glob("[0-9]*/stat"):
+        try:
+            parent = int(path.read_text().rpartition(")")[2].split()[1])
+            command = (path.parent / "cmdline").read_text()
+        except OSError:
+            continue
+        if parent == pid and "spawn_main" in command:
+            found.append(int(path.parent.name))
+    return found
+
+
+def _alive(pid: int) -> bool:
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except OSError:
+        return False
