@@ -5,7 +5,7 @@ row that was kept, and then of the best of those: a star around each kept row, s
 two images that differ much. Everything here is exact.
 
 Bands: r changed bits touch at most r of b bands, so two near hashes agree in at least b - r of them. Each choice of
-b - r bands is one DuckDB join on the bits of these, and every pair is reported by the first choice that finds it.
+b - r bands is one DuckDB join on the bits of these.
 
 Equal hashes: they are near the same rows, so all share the fate of the best of them, and only that one is compared. If
 it is kept, they are duplicates of it, since any better kept row near them would be near it too.
@@ -32,7 +32,7 @@ Hashes = NDArray[np.uint64]
 Index = NDArray[np.int64]
 
 MAX_RADIUS = 6
-_MEMORY = "1500MB"  # for DuckDB, which spills beyond it: 10 million rows fit
+_MEMORY = "1GB"  # for DuckDB, which spills beyond it: 10 million rows fit
 _BUDGET = 1 << 22  # near pairs held at once; as many as there are rows, if these are more
 _CANDIDATE = 0.2  # what comparing two hashes costs, against 1 for joining one (measured)
 _SAMPLE = 1 << 16
@@ -169,13 +169,13 @@ def _walk(pairs: Index, count: int) -> Index:
 
 def _near_pairs(hashes: Hashes, radius: int, threads: int, budget: int) -> Index | None:
     """All near pairs of distinct hashes, as `_walk` wants them; None if there are more than `budget`."""
-    found = [np.empty(0, np.int64)]
-    select = "SELECT a.i << 32 | b.i AS pair FROM a JOIN a b ON a.i < b.i AND"
+    found = np.empty(0, np.int64)
+    select = "SELECT a.i::BIGINT << 32 | b.i AS pair FROM a JOIN a b ON a.i < b.i AND"
     for part in _joins({"a": hashes}, select, f"LIMIT {budget + 1}", len(hashes) ** 2 / 2, radius, threads):
-        found.append(part["pair"].to_numpy())
-        if sum(map(len, found)) > budget:
+        found = np.union1d(found, part["pair"].to_numpy())
+        if len(found) > budget:
             return None
-    return np.sort(np.concatenate(found))
+    return found
 
 
 def _first_near(left: Hashes, right: Hashes, radius: int, threads: int) -> Index:
@@ -192,21 +192,19 @@ def _first_near(left: Hashes, right: Hashes, radius: int, threads: int) -> Index
 def _joins(
     tables: dict[str, Hashes], select: str, end: str, pairs: float, radius: int, threads: int
 ) -> Iterator[pa.Table]:
-    """Results of the joins, one by one, that together find each near pair of the tables' (i, h) once."""
+    """Results of the joins, one by one, that together find each near pair of the tables' (i, h)."""
     if not pairs:
         return
     with TemporaryDirectory() as spill, connect(threads=threads, memory=_MEMORY, spill=Path(spill)) as connection:
         for name, hashes in tables.items():
-            given = pa.table({"i": np.arange(len(hashes)), "h": hashes.view(np.int64)})
+            given = pa.table({"i": np.arange(len(hashes), dtype=np.uint32), "h": hashes.view(np.int64)})
             connection.register("given", given)
             connection.execute(f"CREATE TABLE {name} AS FROM given")
             connection.unregister("given")
         masks = _bands(tables["b" if "b" in tables else "a"], pairs, radius)
         for chosen in combinations(range(len(masks)), len(masks) - radius):
             same = sum(masks[i] for i in chosen)
-            before = [masks[i] for i in range(chosen[-1]) if i not in chosen]  # with these an earlier join has it
-            differ = "".join(f" AND xor(a.h, b.h) & {mask} <> 0" for mask in before)
-            on = f"a.h & {same} = b.h & {same} AND bit_count(xor(a.h, b.h)) <= {radius}{differ}"
+            on = f"a.h & {same} = b.h & {same} AND bit_count(xor(a.h, b.h)) <= {radius}"
             yield connection.sql(f"{select} {on} {end}").to_arrow_table()
 
 

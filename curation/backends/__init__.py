@@ -1,0 +1,1 @@
+"""Models and programs that signals and captions are made with, each behind one small class."""

@@ -1,0 +1,314 @@
+"""MTCNN: faces by a cascade of three small convolutional nets, P-Net, R-Net and O-Net.
+
+Zhang, Zhang, Li and Qiao, "Joint Face Detection and Alignment Using Multitask Cascaded Convolutional Networks",
+IEEE Signal Processing Letters 23(10), 2016. The weights are the files in the package `mtcnn`; none of its code is
+imported (it asks for TensorFlow). They are pickles, so nothing in them is trusted: their sha256 is checked first,
+and the reader then admits the three globals that an array needs.
+"""
+
+import contextlib
+import hashlib
+import importlib.util
+import io
+import pickle
+from collections import defaultdict
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import cv2
+import lz4.frame
+import numpy as np
+
+from curation.errors import UserError
+from curation.workspace import file_digest
+
+if TYPE_CHECKING:
+    import torch
+
+WEIGHTS = {
+    "pnet.lz4": "ea6b0c3e685ebee3165326ad6484acc95f2ef78f1c94fbf40a55704fa989f7b5",
+    "rnet.lz4": "cb00e6460f3c98b0bfafaba3c0a0ded4bdf6e62cee7174d969e8670d7e757fee",
+    "onet.lz4": "94f6ea2f4cf985275ee958cdd762d17b6009348a4fb9d8c6be39ba73ffd22ca3",
+}
+"""sha256 of the weights of mtcnn 1.0.0."""
+
+POOLS = {"pnet.lz4": (2, 0, 0), "rnet.lz4": (3, 3, 0, 0), "onet.lz4": (3, 3, 2, 0, 0)}
+"""Figure 2 of the paper: the max-pooling (stride 2) after each layer, 0 for none. The rest is in the weights' shapes."""
+
+CELL, STRIDE = 12, 2
+"""P-Net looks at squares of 12 pixels, 2 apart."""
+SCALE_FACTOR = 0.709
+"""Between the levels of the pyramid: √½, so that each has half the area of the one before."""
+NMS_LEVEL, NMS_PNET, NMS_ONET = 0.5, 0.7, 0.7
+"""Overlap from which the weaker of two boxes goes: in one level of the pyramid, over all levels, and at the end."""
+NMS_RNET = 0.9
+"""Looser than the usual 0.7: O-Net sees several boxes around a large face, and is less often wrong about it."""
+CHUNK = 256
+"""Crops that go through R-Net or O-Net at once; bounds the memory of a picture of a crowd."""
+
+
+class Mtcnn:
+    """The detector.
+
+    Args:
+        min_face: side in pixels of the smallest face looked for, at least 12; the cost falls with its square.
+        threshold: probability, 0..1, above which P-Net, R-Net and O-Net pass a box on.
+        device: where the nets run, as torch names it.
+
+    Raises:
+        UserError: the weights are missing or not those that this was written for.
+    """
+
+    def __init__(
+        self,
+        min_face: float = 32,
+        threshold: tuple[float, float, float] = (0.6, 0.7, 0.95),
+        device: str = "cpu",
+    ) -> None:
+        self.min_face, self.threshold, self.device = min_face, threshold, device
+        self.pnet, self.rnet, self.onet = (_network(read_weights(n), POOLS[n]).to(device) for n in WEIGHTS)
+
+    def detect(self, images: Sequence[np.ndarray]) -> list[np.ndarray]:
+        """Finds the faces in a micro-batch.
+
+        Args:
+            images: uint8, (H, W, 3), channels B, G, R; sizes may differ.
+
+        Returns:
+            For each image float32 (n, 5), the likeliest face first: x0, y0, x1, y1 in pixels, 0 at the outer edge
+            of the first pixel and clipped to the image, then the probability.
+        """
+        import torch
+
+        # On a CPU a batch gains nothing, and its size can change the last bits: one image at a time.
+        group = 1 if torch.device(self.device).type == "cpu" else max(1, len(images))
+        exact = torch.backends.cudnn.flags(enabled=True, benchmark=False, deterministic=True, allow_tf32=False)
+        with torch.inference_mode(), contextlib.nullcontext() if group == 1 else exact:
+            return [b for i in range(0, len(images), group) for b in self._detect(images[i : i + group])]
+
+    def _detect(self, images: Sequence[np.ndarray]) -> list[np.ndarray]:
+        boxes = self._propose(images)
+        boxes = self._refine(self.rnet, 24, self.threshold[1], images, boxes)
+        boxes = [_nms(b, NMS_RNET) for b in boxes]
+        boxes = self._refine(self.onet, 48, self.threshold[2], images, boxes)
+        return [_clip(_nms_min(b, NMS_ONET), image) for b, image in zip(boxes, images, strict=True)]
+
+    def _propose(self, images: Sequence[np.ndarray]) -> list[np.ndarray]:
+        """Stage 1: P-Net over an image pyramid; images of one size go through it together."""
+        alike = defaultdict(list)
+        for i, image in enumerate(images):
+            alike[image.shape[:2]].append(i)
+        found: list[np.ndarray] = [_NONE] * len(images)
+        for (height, width), members in alike.items():
+            levels: list[list[np.ndarray]] = [[] for _ in members]
+            scaled = [images[i] for i in members]
+            scale = CELL / self.min_face
+            while min(height, width) * scale >= CELL:
+                size = (max(CELL, round(width * scale)), max(CELL, round(height * scale)))
+                # each level from the one before: a quarter of the time of always starting at the full image
+                scaled = [cv2.resize(s, size, interpolation=cv2.INTER_AREA) for s in scaled]
+                ratio = np.array([width / size[0], height / size[1]] * 2, np.float32)
+                regression, probability = self._run(self.pnet, np.stack(scaled))
+                for k, boxes in enumerate(levels):
+                    row, column = np.nonzero(probability[k] > self.threshold[0])
+                    corner = np.stack([column, row], 1) * STRIDE
+                    cells = np.concatenate([corner, corner + CELL], 1)
+                    moved = (cells + regression[k][:, row, column].T * CELL) * ratio
+                    boxes.append(_boxes(moved, probability[k][row, column]))
+                scale *= SCALE_FACTOR
+            for i, boxes in zip(members, levels, strict=True):
+                if boxes:
+                    level = np.repeat(np.arange(len(boxes), dtype=np.int32), [len(b) for b in boxes])
+                    found[i] = _nms(_nms(np.concatenate(boxes), NMS_LEVEL, level), NMS_PNET)
+        return found
+
+    def _refine(
+        self, net: "torch.nn.Module", side: int, threshold: float,
+        images: Sequence[np.ndarray], boxes: Sequence[np.ndarray],
+    ) -> list[np.ndarray]:
+        """Stages 2 and 3: squares around the boxes of all images go through the net, which moves and judges them."""
+        squares = [_square(b) for b in boxes]
+        crops = [_crop(image, s, side) for image, squared in zip(images, squares, strict=True) for s in squared]
+        if not crops:
+            return [_NONE] * len(images)
+        outputs = [self._run(net, np.stack(crops[i : i + CHUNK])) for i in range(0, len(crops), CHUNK)]
+        regression = np.concatenate([r[:, :, 0, 0] for r, _ in outputs])
+        probability = np.concatenate([p[:, 0, 0] for _, p in outputs])
+        every = np.concatenate(squares)
+        refined = _boxes(every + regression * (every[:, 2:3] - every[:, :1]), probability)
+        parts = np.split(refined, np.cumsum([len(s) for s in squares])[:-1])
+        return [part[part[:, 4] > threshold] for part in parts]
+
+    def _run(self, net: "torch.nn.Module", pixels: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Box regression (n, 4, h, w) and probability of a face (n, h, w) of uint8 (n, H, W, 3)."""
+        import torch
+
+        # a view of (n, H, W, 3) as (n, 3, H, W) is what torch calls channels_last: three times as fast here
+        out = net(torch.from_numpy(pixels).to(self.device).permute(0, 3, 1, 2).float())
+        # O-Net has landmarks between the four numbers of the box and the two of the class
+        return out[:, :4].cpu().numpy(), torch.softmax(out[:, -2:], 1)[:, 1].cpu().numpy()
+
+
+def weight_digests() -> dict[str, str]:
+    """sha256 of the weight files by name, checked. Raises UserError as `Mtcnn`; nothing is unpickled."""
+    for name in WEIGHTS:
+        _check(_path(name), file_digest(_path(name)))
+    return dict(WEIGHTS)
+
+
+def read_weights(name: str) -> list[np.ndarray]:
+    """The arrays of one weight file, in the order of the layers. Raises UserError."""
+    path = _path(name)
+    data = path.read_bytes()
+    _check(path, hashlib.sha256(data).hexdigest())
+    return unpickle(lz4.frame.decompress(data), path)
+
+
+def unpickle(data: bytes, path: Path) -> list[np.ndarray]:
+    """The arrays in a joblib pickle, whose bytes lie in the stream right behind the description of each.
+
+    Raises:
+        UserError: the pickle asks for any other global than the three of an array; nothing of it has been run.
+    """
+    stream = io.BytesIO(data)
+
+    class Array:
+        """Stands in for joblib's NumpyArrayWrapper."""
+
+        def __setstate__(self, state: dict[str, Any]) -> None:
+            dtype, shape = np.dtype(state["dtype"]), state["shape"]
+            if dtype.hasobject:
+                raise UserError(f"{path}: holds pickled objects; expected arrays of numbers")
+            stream.read(stream.read(1)[0])  # padding to an aligned address, behind one byte with its length
+            size = int(np.prod(shape)) * dtype.itemsize
+            self.values = np.frombuffer(stream.read(size), dtype).reshape(shape)
+
+    admitted = {("joblib.numpy_pickle", "NumpyArrayWrapper"): Array, ("numpy", "ndarray"): np.ndarray,
+                ("numpy", "dtype"): np.dtype}
+
+    class Reader(pickle.Unpickler):
+        def find_class(self, module: str, name: str) -> Any:
+            if (module, name) not in admitted:
+                known = ", ".join(".".join(a) for a in admitted)
+                raise UserError(f"{path}: its pickle asks for {module}.{name}; expected only {known}")
+            return admitted[module, name]
+
+    return [array.values for array in Reader(stream).load()]
+
+
+def _path(name: str) -> Path:
+    package = importlib.util.find_spec("mtcnn")  # looks it up without importing it
+    if package is None or not package.submodule_search_locations:
+        raise UserError(f'faces: the package "mtcnn" with {name} is not installed; {_INSTALL}')
+    path = Path(package.submodule_search_locations[0]) / "assets" / "weights" / name
+    if not path.is_file():
+        raise UserError(f"faces: {path} is missing; {_INSTALL}")
+    return path
+
+
+def _check(path: Path, found: str) -> None:
+    if found != WEIGHTS[path.name]:
+        raise UserError(f"{path}: sha256 is {found}, expected {WEIGHTS[path.name]}; {_INSTALL}")
+
+
+_INSTALL = "run `pip install --force-reinstall --no-deps mtcnn==1.0.0`"
+
+
+def _network(weights: list[np.ndarray], pools: Sequence[int]) -> "torch.nn.Sequential":
+    """One of the three nets, all of it convolutions: a dense layer is one whose kernel is as large as its input.
+
+    Args:
+        weights: for each layer kernel, bias and PReLU slope; then kernel and bias of each output.
+        pools: as in POOLS, one for each layer.
+    """
+    import torch
+
+    nn = torch.nn
+    arrays = [torch.tensor(w) for w in weights]
+    layers: list[torch.nn.Module] = []
+    channels = 3
+    for i, pool in enumerate(pools):
+        kernel, bias, slope = arrays[3 * i : 3 * i + 3]
+        kernel = _kernel(kernel, channels)
+        if i == 0:  # pixels come as B, G, R of 0..255; the net wants R, G, B as (x - 127.5) / 128
+            bias = bias - kernel.sum((1, 2, 3)) * 127.5 / 128
+            kernel = kernel.flip(1) / 128
+        channels = len(bias)
+        layers += [_convolution(kernel, bias), nn.PReLU(channels)]
+        layers[-1].weight.data.copy_(slope.flatten())
+        if pool:
+            layers.append(nn.MaxPool2d(pool, 2, ceil_mode=True))
+    outputs = arrays[3 * len(pools) :]
+    kernels = torch.cat([_kernel(k, channels) for k in outputs[::2]])
+    layers.append(_convolution(kernels, torch.cat(outputs[1::2])))
+    return nn.Sequential(*layers).eval().requires_grad_(False).to(memory_format=torch.channels_last)
+
+
+def _kernel(weights: "torch.Tensor", channels: int) -> "torch.Tensor":
+    """A kernel (H, W, in, out), or a dense matrix over a column-major picture (W·H·in, out), as (out, in, H, W)."""
+    if weights.ndim == 4:
+        return weights.permute(3, 2, 0, 1)
+    side = round((weights.shape[0] / channels) ** 0.5)
+    return weights.reshape(side, side, channels, -1).permute(3, 2, 1, 0)
+
+
+def _convolution(kernel: "torch.Tensor", bias: "torch.Tensor") -> "torch.nn.Conv2d":
+    import torch
+
+    layer = torch.nn.Conv2d(kernel.shape[1], kernel.shape[0], tuple(kernel.shape[2:]))
+    layer.weight.data.copy_(kernel)
+    layer.bias.data.copy_(bias)
+    return layer
+
+
+_NONE = np.zeros((0, 5), np.float32)
+
+
+def _boxes(corners: np.ndarray, probability: np.ndarray) -> np.ndarray:
+    """Corners and probability side by side; a box that has been turned inside out or is no pixel wide goes."""
+    boxes = np.concatenate([corners, probability[:, None]], 1).astype(np.float32)
+    return boxes[(boxes[:, 2:4] - boxes[:, :2] >= 1).all(1)]
+
+
+def _square(boxes: np.ndarray) -> np.ndarray:
+    """Corners of squares of the longer side about the same centres."""
+    centre = (boxes[:, :2] + boxes[:, 2:4]) / 2
+    half = (boxes[:, 2:4] - boxes[:, :2]).max(1, keepdims=True, initial=0) / 2
+    return np.concatenate([centre - half, centre + half], 1)
+
+
+def _crop(image: np.ndarray, square: np.ndarray, side: int) -> np.ndarray:
+    """The square scaled to `side` pixels (bilinear); mid-gray, the nets' zero, where it leaves the image."""
+    x, y = square[:2].tolist()
+    step = float(square[2] - square[0]) / side
+    to_image = np.array([[step, 0, x + step / 2 - 0.5], [0, step, y + step / 2 - 0.5]])  # centres of pixels
+    flags = cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP
+    return cv2.warpAffine(image, to_image, (side, side), None, flags, cv2.BORDER_CONSTANT, (128, 128, 128))
+
+
+def _nms(boxes: np.ndarray, overlap: float, level: np.ndarray | None = None) -> np.ndarray:
+    """Non-maximum suppression by intersection over union, within each level; the likeliest box first."""
+    if not len(boxes):
+        return boxes
+    sized = np.concatenate([boxes[:, :2], boxes[:, 2:4] - boxes[:, :2]], 1).astype(np.float64)
+    level = np.zeros(len(boxes), np.int32) if level is None else level
+    return boxes[cv2.dnn.NMSBoxesBatched(sized, boxes[:, 4], level, 0.0, overlap)]
+
+
+def _nms_min(boxes: np.ndarray, overlap: float) -> np.ndarray:
+    """The same by intersection over the smaller of two boxes, so that no face stays inside another."""
+    left = boxes[np.argsort(-boxes[:, 4], kind="stable")]
+    kept = []
+    while len(left):
+        best, left = left[0], left[1:]
+        kept.append(best)
+        shared = (np.minimum(best[2:4], left[:, 2:4]) - np.maximum(best[:2], left[:, :2])).clip(0).prod(1)
+        smaller = np.minimum((best[2:4] - best[:2]).prod(), (left[:, 2:4] - left[:, :2]).prod(1))
+        left = left[shared <= overlap * smaller]
+    return np.stack(kept) if kept else _NONE
+
+
+def _clip(boxes: np.ndarray, image: np.ndarray) -> np.ndarray:
+    height, width = image.shape[:2]
+    return np.concatenate([boxes[:, :4].clip(0, (width, height, width, height)), boxes[:, 4:]], 1).astype(np.float32)
