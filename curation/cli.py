@@ -79,17 +79,23 @@ def demo(
 
 @app.command()
 def init(
-    name: Annotated[str, typer.Argument(help="Name of the set; the recipe is NAME.yaml.")],
+    name: Annotated[str, typer.Argument(help="Name of the set; the recipe is NAME.yaml.")] = "my-set",
     images: Annotated[Path | None, typer.Option(help="A folder of images.")] = None,
     webdataset: Annotated[Path | None, typer.Option(help="A folder of webdataset tars, as img2dataset writes.")] = None,
     parquet: Annotated[Path | None, typer.Option(help="A folder of Parquet files with image bytes.")] = None,
     files: Annotated[Path | None, typer.Option(help="img2dataset's `files` output.")] = None,
     force: Annotated[bool, typer.Option("--force", help="Overwrite a recipe that is there.")] = False,
+    schema: Annotated[bool, typer.Option("--schema", help="Print the recipe's JSON schema instead.")] = False,
 ) -> None:
     """Writes a commented recipe for your own images.
 
     Example: curate init my-set --images ~/Pictures
     """
+    if schema:
+        from curation.recipe import Recipe
+
+        typer.echo(json.dumps(Recipe.model_json_schema(), indent=1))
+        return
     from curation.start import write_recipe
 
     given = {"folder": images, "webdataset": webdataset, "parquet": parquet, "files": files}
@@ -259,7 +265,7 @@ def explain(
     for section, facts in told.items():
         typer.echo(f"{section}")
         for name, value in facts.items():
-            typer.echo(f"  {name:24} {value}")
+            typer.echo(f"  {name:24} {f'{value:g}' if isinstance(value, float) else value}")
 
 
 def _load(path: Path, overrides: list[str] | None, check: bool = True) -> "Recipe":

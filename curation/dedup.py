@@ -18,15 +18,13 @@ pairs among those taken out (a dense cluster has quadratically many) are never n
 from collections.abc import Iterator
 from itertools import combinations
 from math import comb
-from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
+import duckdb
 import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
-
-from curation.predicates import connect
 
 Hashes = NDArray[np.uint64]
 Index = NDArray[np.int64]
@@ -34,8 +32,9 @@ Index = NDArray[np.int64]
 MAX_RADIUS = 6
 _MEMORY = "1GB"  # for DuckDB, which spills beyond it: 10 million rows fit
 _BUDGET = 1 << 22  # near pairs held at once; as many as there are rows, if these are more
-_CANDIDATE = 0.2  # what comparing two hashes costs, against 1 for joining one (measured)
+_CANDIDATE = 0.3  # what comparing two hashes costs, against 1 for joining one (measured)
 _SAMPLE = 1 << 16
+_LOWER = (1 << 32) - 1
 
 
 def rank_order(quality: str, pixels: str = "pixels", size: str = "bytes", key: str = "key") -> str:
@@ -99,9 +98,7 @@ def near(phash: Hashes, valid: NDArray[np.bool_], radius: int, *, threads: int =
     return result
 
 
-def near_listed(
-    phash: Hashes, valid: NDArray[np.bool_], listed: Hashes, radius: int, *, threads: int = 2
-) -> Index:
+def near_listed(phash: Hashes, valid: NDArray[np.bool_], listed: Hashes, radius: int, *, threads: int = 2) -> Index:
     """For each row the first entry of a list of hashes that it is within `radius` bits of, or -1.
 
     Args:
@@ -143,16 +140,17 @@ def _star(hashes: Hashes, radius: int, threads: int) -> Index:
     left, size = np.arange(len(hashes)), len(hashes)
     while len(left):
         block, rest = left[:size], left[size:]
-        pairs = _near_pairs(hashes[block], radius, threads, max(_BUDGET, len(block)))
-        if pairs is None:
-            size = len(block) // 8
+        budget = max(_BUDGET, len(block))
+        pairs = _near_pairs(hashes[block], radius, threads, budget)
+        if len(pairs) > budget:  # go on with a head that has about 1/64 of them, at most
+            size = max(1, int(np.quantile(pairs & _LOWER, 1 / 64)))
             continue
         star = _walk(pairs, len(block))
         keeper[block[star >= 0]] = block[star[star >= 0]]
         kept = block[star < 0]
         hit = _first_near(hashes[kept], hashes[rest], radius, threads)
         keeper[rest[hit >= 0]] = kept[hit[hit >= 0]]
-        left, size = rest[hit < 0], 4 * size
+        left, size = rest[hit < 0], len(hashes)
     return keeper
 
 
@@ -161,20 +159,20 @@ def _walk(pairs: Index, count: int) -> Index:
     result = np.full(count, -1, np.int64)
     of = result.data  # a memoryview: single items are read and set far faster
     for part in np.array_split(pairs, 1 + len(pairs) // _SAMPLE):
-        for a, b in zip((part >> 32).tolist(), (part & 0xFFFFFFFF).tolist(), strict=True):
+        for a, b in zip((part >> 32).tolist(), (part & _LOWER).tolist(), strict=True):
             if of[b] < 0 and of[a] < 0:  # all that could make a duplicate of `a` came before
                 of[b] = a
     return result
 
 
-def _near_pairs(hashes: Hashes, radius: int, threads: int, budget: int) -> Index | None:
-    """All near pairs of distinct hashes, as `_walk` wants them; None if there are more than `budget`."""
+def _near_pairs(hashes: Hashes, radius: int, threads: int, budget: int) -> Index:
+    """All near pairs of distinct hashes, as `_walk` wants them; or some, but more than `budget`."""
     found = np.empty(0, np.int64)
     select = "SELECT a.i::BIGINT << 32 | b.i AS pair FROM a JOIN a b ON a.i < b.i AND"
     for part in _joins({"a": hashes}, select, f"LIMIT {budget + 1}", len(hashes) ** 2 / 2, radius, threads):
         found = np.union1d(found, part["pair"].to_numpy())
         if len(found) > budget:
-            return None
+            break
     return found
 
 
@@ -195,7 +193,9 @@ def _joins(
     """Results of the joins, one by one, that together find each near pair of the tables' (i, h)."""
     if not pairs:
         return
-    with TemporaryDirectory() as spill, connect(threads=threads, memory=_MEMORY, spill=Path(spill)) as connection:
+    config = {"threads": threads, "memory_limit": _MEMORY, "preserve_insertion_order": False}
+    config |= {"autoinstall_known_extensions": False, "autoload_known_extensions": False}
+    with TemporaryDirectory() as spill, duckdb.connect(config={**config, "temp_directory": spill}) as connection:
         for name, hashes in tables.items():
             given = pa.table({"i": np.arange(len(hashes), dtype=np.uint32), "h": hashes.view(np.int64)})
             connection.register("given", given)

@@ -1,9 +1,9 @@
 """MTCNN: faces by a cascade of three small convolutional nets, P-Net, R-Net and O-Net.
 
-Zhang, Zhang, Li and Qiao, "Joint Face Detection and Alignment Using Multitask Cascaded Convolutional Networks",
-IEEE Signal Processing Letters 23(10), 2016. The weights are the files in the package `mtcnn`; none of its code is
-imported (it asks for TensorFlow). They are pickles, so nothing in them is trusted: their sha256 is checked first,
-and the reader then admits the three globals that an array needs.
+Zhang, Zhang, Li and Qiao, "Joint Face Detection and Alignment Using Multitask Cascaded Convolutional
+Networks", IEEE Signal Processing Letters 23(10), 2016. The weights are the files in the package `mtcnn`, whose
+code is not imported (it asks for TensorFlow). They are pickles, so nothing in them is trusted: their sha256
+is checked first, and the reader then admits the three globals that an array needs.
 """
 
 import contextlib
@@ -34,16 +34,16 @@ WEIGHTS = {
 """sha256 of the weights of mtcnn 1.0.0."""
 
 POOLS = {"pnet.lz4": (2, 0, 0), "rnet.lz4": (3, 3, 0, 0), "onet.lz4": (3, 3, 2, 0, 0)}
-"""Figure 2 of the paper: the max-pooling (stride 2) after each layer, 0 for none. The rest is in the weights' shapes."""
+"""Max-pooling (stride 2) after each layer, 0 for none: figure 2 of the paper. The weights tell the rest."""
 
 CELL, STRIDE = 12, 2
 """P-Net looks at squares of 12 pixels, 2 apart."""
 SCALE_FACTOR = 0.709
 """Between the levels of the pyramid: √½, so that each has half the area of the one before."""
 NMS_LEVEL, NMS_PNET, NMS_ONET = 0.5, 0.7, 0.7
-"""Overlap from which the weaker of two boxes goes: in one level of the pyramid, over all levels, and at the end."""
+"""Overlap above which the weaker of two boxes goes: in one level of the pyramid, over all, and at the end."""
 NMS_RNET = 0.9
-"""Looser than the usual 0.7: O-Net sees several boxes around a large face, and is less often wrong about it."""
+"""Looser than the usual 0.7: O-Net then judges several boxes around a face, and misses fewer large ones."""
 CHUNK = 256
 """Crops that go through R-Net or O-Net at once; bounds the memory of a picture of a crowd."""
 
@@ -61,9 +61,7 @@ class Mtcnn:
     """
 
     def __init__(
-        self,
-        min_face: float = 32,
-        threshold: tuple[float, float, float] = (0.6, 0.7, 0.95),
+        self, min_face: float = 32, threshold: tuple[float, float, float] = (0.6, 0.7, 0.95),
         device: str = "cpu",
     ) -> None:
         self.min_face, self.threshold, self.device = min_face, threshold, device
@@ -76,14 +74,14 @@ class Mtcnn:
             images: uint8, (H, W, 3), channels B, G, R; sizes may differ.
 
         Returns:
-            For each image float32 (n, 5), the likeliest face first: x0, y0, x1, y1 in pixels, 0 at the outer edge
-            of the first pixel and clipped to the image, then the probability.
+            For each image float32 (n, 5), the likeliest face first: x0, y0, x1, y1 in pixels, clipped to the
+            image (0 and W are its outer edges), and the probability.
         """
         import torch
 
         # On a CPU a batch gains nothing, and its size can change the last bits: one image at a time.
         group = 1 if torch.device(self.device).type == "cpu" else max(1, len(images))
-        exact = torch.backends.cudnn.flags(enabled=True, benchmark=False, deterministic=True, allow_tf32=False)
+        exact = torch.backends.cudnn.flags(enabled=True, deterministic=True, allow_tf32=False)
         with torch.inference_mode(), contextlib.nullcontext() if group == 1 else exact:
             return [b for i in range(0, len(images), group) for b in self._detect(images[i : i + group])]
 
@@ -99,39 +97,41 @@ class Mtcnn:
         alike = defaultdict(list)
         for i, image in enumerate(images):
             alike[image.shape[:2]].append(i)
-        found: list[np.ndarray] = [_NONE] * len(images)
-        for (height, width), members in alike.items():
-            levels: list[list[np.ndarray]] = [[] for _ in members]
-            scaled = [images[i] for i in members]
-            scale = CELL / self.min_face
-            while min(height, width) * scale >= CELL:
-                size = (max(CELL, round(width * scale)), max(CELL, round(height * scale)))
-                # each level from the one before: a quarter of the time of always starting at the full image
-                scaled = [cv2.resize(s, size, interpolation=cv2.INTER_AREA) for s in scaled]
-                ratio = np.array([width / size[0], height / size[1]] * 2, np.float32)
-                regression, probability = self._run(self.pnet, np.stack(scaled))
-                for k, boxes in enumerate(levels):
-                    row, column = np.nonzero(probability[k] > self.threshold[0])
-                    corner = np.stack([column, row], 1) * STRIDE
-                    cells = np.concatenate([corner, corner + CELL], 1)
-                    moved = (cells + regression[k][:, row, column].T * CELL) * ratio
-                    boxes.append(_boxes(moved, probability[k][row, column]))
-                scale *= SCALE_FACTOR
-            for i, boxes in zip(members, levels, strict=True):
-                if boxes:
-                    level = np.repeat(np.arange(len(boxes), dtype=np.int32), [len(b) for b in boxes])
-                    found[i] = _nms(_nms(np.concatenate(boxes), NMS_LEVEL, level), NMS_PNET)
+        found = [_none()] * len(images)
+        for members in alike.values():
+            for i, boxes in zip(members, self._pyramid([images[i] for i in members]), strict=True):
+                found[i] = boxes
         return found
+
+    def _pyramid(self, images: Sequence[np.ndarray]) -> list[np.ndarray]:
+        height, width = images[0].shape[:2]
+        boxes: list[list[np.ndarray]] = [[_none()] for _ in images]
+        scale = CELL / self.min_face
+        while min(height, width) * scale >= CELL:
+            size = (max(CELL, round(width * scale)), max(CELL, round(height * scale)))
+            # each level from the one before: a third of the time of always starting from the full image
+            images = [cv2.resize(image, size, interpolation=cv2.INTER_AREA) for image in images]
+            ratio = np.array([width / size[0], height / size[1]] * 2, np.float32)
+            regression, probability = self._run(self.pnet, np.stack(images))
+            for r, p, found in zip(regression, probability, boxes, strict=True):
+                row, column = np.nonzero(p > self.threshold[0])
+                corner = np.stack([column, row], 1) * STRIDE
+                cell = np.concatenate([corner, corner + CELL], 1)
+                found.append(_boxes((cell + r[:, row, column].T * CELL) * ratio, p[row, column]))
+            scale *= SCALE_FACTOR
+        levels = [np.repeat(np.arange(len(b)), [len(found) for found in b]) for b in boxes]
+        merged = [_nms(np.concatenate(b), NMS_LEVEL, level) for b, level in zip(boxes, levels, strict=True)]
+        return [_nms(b, NMS_PNET) for b in merged]
 
     def _refine(
         self, net: "torch.nn.Module", side: int, threshold: float,
         images: Sequence[np.ndarray], boxes: Sequence[np.ndarray],
     ) -> list[np.ndarray]:
-        """Stages 2 and 3: squares around the boxes of all images go through the net, which moves and judges them."""
+        """Stages 2 and 3: the net moves and judges squares around the boxes, of all images together."""
         squares = [_square(b) for b in boxes]
-        crops = [_crop(image, s, side) for image, squared in zip(images, squares, strict=True) for s in squared]
+        crops = [_crop(i, s, side) for i, of_i in zip(images, squares, strict=True) for s in of_i]
         if not crops:
-            return [_NONE] * len(images)
+            return [_none()] * len(images)
         outputs = [self._run(net, np.stack(crops[i : i + CHUNK])) for i in range(0, len(crops), CHUNK)]
         regression = np.concatenate([r[:, :, 0, 0] for r, _ in outputs])
         probability = np.concatenate([p[:, 0, 0] for _, p in outputs])
@@ -169,7 +169,7 @@ def unpickle(data: bytes, path: Path) -> list[np.ndarray]:
     """The arrays in a joblib pickle, whose bytes lie in the stream right behind the description of each.
 
     Raises:
-        UserError: the pickle asks for any other global than the three of an array; nothing of it has been run.
+        UserError: the pickle asks for another global than the three of an array; it is not run.
     """
     stream = io.BytesIO(data)
 
@@ -184,15 +184,14 @@ def unpickle(data: bytes, path: Path) -> list[np.ndarray]:
             size = int(np.prod(shape)) * dtype.itemsize
             self.values = np.frombuffer(stream.read(size), dtype).reshape(shape)
 
-    admitted = {("joblib.numpy_pickle", "NumpyArrayWrapper"): Array, ("numpy", "ndarray"): np.ndarray,
-                ("numpy", "dtype"): np.dtype}
+    admitted = {"joblib.numpy_pickle.NumpyArrayWrapper": Array, "numpy.ndarray": np.ndarray,
+                "numpy.dtype": np.dtype}
 
     class Reader(pickle.Unpickler):
         def find_class(self, module: str, name: str) -> Any:
-            if (module, name) not in admitted:
-                known = ", ".join(".".join(a) for a in admitted)
-                raise UserError(f"{path}: its pickle asks for {module}.{name}; expected only {known}")
-            return admitted[module, name]
+            if f"{module}.{name}" not in admitted:
+                raise UserError(f"{path}: asks for {module}.{name}; expected only {', '.join(admitted)}")
+            return admitted[f"{module}.{name}"]
 
     return [array.values for array in Reader(stream).load()]
 
@@ -216,7 +215,7 @@ _INSTALL = "run `pip install --force-reinstall --no-deps mtcnn==1.0.0`"
 
 
 def _network(weights: list[np.ndarray], pools: Sequence[int]) -> "torch.nn.Sequential":
-    """One of the three nets, all of it convolutions: a dense layer is one whose kernel is as large as its input.
+    """One of the nets, all of it convolutions: a dense layer is one whose kernel is as large as its input.
 
     Args:
         weights: for each layer kernel, bias and PReLU slope; then kernel and bias of each output.
@@ -224,7 +223,11 @@ def _network(weights: list[np.ndarray], pools: Sequence[int]) -> "torch.nn.Seque
     """
     import torch
 
-    nn = torch.nn
+    def add(layer: torch.nn.Module, *values: torch.Tensor) -> None:
+        for parameter, value in zip(layer.parameters(), values, strict=True):
+            parameter.data.copy_(value)
+        layers.append(layer)
+
     arrays = [torch.tensor(w) for w in weights]
     layers: list[torch.nn.Module] = []
     channels = 3
@@ -235,38 +238,30 @@ def _network(weights: list[np.ndarray], pools: Sequence[int]) -> "torch.nn.Seque
             bias = bias - kernel.sum((1, 2, 3)) * 127.5 / 128
             kernel = kernel.flip(1) / 128
         channels = len(bias)
-        layers += [_convolution(kernel, bias), nn.PReLU(channels)]
-        layers[-1].weight.data.copy_(slope.flatten())
+        add(torch.nn.Conv2d(kernel.shape[1], channels, tuple(kernel.shape[2:])), kernel, bias)
+        add(torch.nn.PReLU(channels), slope.flatten())
         if pool:
-            layers.append(nn.MaxPool2d(pool, 2, ceil_mode=True))
+            add(torch.nn.MaxPool2d(pool, 2, ceil_mode=True))
     outputs = arrays[3 * len(pools) :]
-    kernels = torch.cat([_kernel(k, channels) for k in outputs[::2]])
-    layers.append(_convolution(kernels, torch.cat(outputs[1::2])))
-    return nn.Sequential(*layers).eval().requires_grad_(False).to(memory_format=torch.channels_last)
+    kernel = torch.cat([_kernel(k, channels) for k in outputs[::2]])  # all outputs by one convolution
+    add(torch.nn.Conv2d(channels, len(kernel), 1), kernel, torch.cat(outputs[1::2]))
+    return torch.nn.Sequential(*layers).requires_grad_(False).to(memory_format=torch.channels_last)
 
 
 def _kernel(weights: "torch.Tensor", channels: int) -> "torch.Tensor":
-    """A kernel (H, W, in, out), or a dense matrix over a column-major picture (W·H·in, out), as (out, in, H, W)."""
+    """(out, in, H, W) of a kernel (H, W, in, out) or a dense matrix (W·H·in, out) over columns of pixels."""
     if weights.ndim == 4:
         return weights.permute(3, 2, 0, 1)
     side = round((weights.shape[0] / channels) ** 0.5)
     return weights.reshape(side, side, channels, -1).permute(3, 2, 1, 0)
 
 
-def _convolution(kernel: "torch.Tensor", bias: "torch.Tensor") -> "torch.nn.Conv2d":
-    import torch
-
-    layer = torch.nn.Conv2d(kernel.shape[1], kernel.shape[0], tuple(kernel.shape[2:]))
-    layer.weight.data.copy_(kernel)
-    layer.bias.data.copy_(bias)
-    return layer
-
-
-_NONE = np.zeros((0, 5), np.float32)
+def _none() -> np.ndarray:
+    return np.zeros((0, 5), np.float32)
 
 
 def _boxes(corners: np.ndarray, probability: np.ndarray) -> np.ndarray:
-    """Corners and probability side by side; a box that has been turned inside out or is no pixel wide goes."""
+    """Corners and probability side by side; a box that was turned inside out or is no pixel wide goes."""
     boxes = np.concatenate([corners, probability[:, None]], 1).astype(np.float32)
     return boxes[(boxes[:, 2:4] - boxes[:, :2] >= 1).all(1)]
 
@@ -291,9 +286,10 @@ def _nms(boxes: np.ndarray, overlap: float, level: np.ndarray | None = None) -> 
     """Non-maximum suppression by intersection over union, within each level; the likeliest box first."""
     if not len(boxes):
         return boxes
-    sized = np.concatenate([boxes[:, :2], boxes[:, 2:4] - boxes[:, :2]], 1).astype(np.float64)
+    sized = np.concatenate([boxes[:, :2], boxes[:, 2:4] - boxes[:, :2]], 1)
     level = np.zeros(len(boxes), np.int32) if level is None else level
-    return boxes[cv2.dnn.NMSBoxesBatched(sized, boxes[:, 4], level, 0.0, overlap)]
+    kept = cv2.dnn.NMSBoxesBatched(sized.tolist(), boxes[:, 4].tolist(), level.tolist(), 0.0, overlap)
+    return boxes[np.asarray(kept)]
 
 
 def _nms_min(boxes: np.ndarray, overlap: float) -> np.ndarray:
@@ -306,9 +302,9 @@ def _nms_min(boxes: np.ndarray, overlap: float) -> np.ndarray:
         shared = (np.minimum(best[2:4], left[:, 2:4]) - np.maximum(best[:2], left[:, :2])).clip(0).prod(1)
         smaller = np.minimum((best[2:4] - best[:2]).prod(), (left[:, 2:4] - left[:, :2]).prod(1))
         left = left[shared <= overlap * smaller]
-    return np.stack(kept) if kept else _NONE
+    return np.stack(kept) if kept else _none()
 
 
 def _clip(boxes: np.ndarray, image: np.ndarray) -> np.ndarray:
     height, width = image.shape[:2]
-    return np.concatenate([boxes[:, :4].clip(0, (width, height, width, height)), boxes[:, 4:]], 1).astype(np.float32)
+    return np.concatenate([boxes[:, :4].clip(0, np.float32((width, height) * 2)), boxes[:, 4:]], 1)

@@ -1,0 +1,151 @@
+"""Shared by all tests: small pictures, tars, the bundled photos, and a corpus that img2dataset itself has fetched."""
+
+import functools
+import http.server
+import io
+import json
+import os
+import subprocess
+import sys
+import tarfile
+import threading
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+from PIL import Image
+
+from curation.start import sample_folder
+
+
+@functools.cache
+def encoded(seed: int = 0, format: str = "JPEG", size: tuple[int, int] = (64, 48), mode: str = "RGB") -> bytes:
+    """A coloured cloud, different for each seed, as the bytes of an image file."""
+    small = np.random.default_rng(seed).integers(0, 256, (6, 8, 3), dtype=np.uint8)
+    image = Image.fromarray(small).resize(size, Image.Resampling.BICUBIC).convert(mode)
+    buffer = io.BytesIO()
+    image.save(buffer, format)
+    return buffer.getvalue()
+
+
+def write_tar(path: Path, members: Iterable[tuple[str, bytes]]) -> Path:
+    """A tar of regular files, in this order."""
+    with tarfile.open(path, "w", format=tarfile.PAX_FORMAT) as tar:
+        for name, data in members:
+            info = tarfile.TarInfo(name)
+            info.size = len(data)
+            tar.addfile(info, io.BytesIO(data))
+    return path
+
+
+@pytest.fixture(scope="session")
+def image_bytes() -> Callable[..., bytes]:
+    return encoded
+
+
+@pytest.fixture(scope="session")
+def make_tar() -> Callable[[Path, Iterable[tuple[str, bytes]]], Path]:
+    return write_tar
+
+
+@pytest.fixture(scope="session")
+def sample_photos() -> dict[str, bytes]:
+    """The bundled pictures by name, captions and broken files left out."""
+    photos = {}
+    for path in sorted(sample_folder().glob("*.tar")):
+        with tarfile.open(path) as tar:
+            for info in tar:
+                if info.name.endswith(".jpg") and info.size > 1000:
+                    photos[info.name[:-4]] = tar.extractfile(info).read()
+    return photos
+
+
+@dataclass(frozen=True)
+class Crawl:
+    """What a local web server had, and where img2dataset's three outputs of it lie."""
+
+    served: dict[str, bytes]
+    rows: list[dict[str, Any]]
+    folders: dict[str, Path]
+
+
+_IMG2DATASET = """
+import json, multiprocessing, sys
+import img2dataset.distributor, img2dataset.logger
+# Forked: spawned workers would each import everything again, which takes longer than all downloads.
+img2dataset.distributor.get_context = lambda kind: multiprocessing.get_context("fork")
+img2dataset.logger.LoggerProcess._Popen = staticmethod(multiprocessing.context.ForkProcess._Popen)
+for options in json.loads(sys.argv[1]):
+    img2dataset.download(**options)
+"""
+
+
+@pytest.fixture(scope="session")
+def crawl(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Crawl]:
+    """Eight images, a page that is missing and an HTML page, fetched by img2dataset in each of its formats."""
+    folder = tmp_path_factory.mktemp("crawl")
+    kinds = ["JPEG", "PNG", "WEBP", "JPEG", "JPEG", "PNG", "JPEG", "GIF"]
+    served = {f"/{i}.bin": encoded(i, kind, (60 + i, 50)) for i, kind in enumerate(kinds)}
+    served["/page.jpg"] = b"<!DOCTYPE html><title>no image here</title>"
+
+    class Handler(http.server.BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            data = served.get(self.path)
+            if data is None:
+                self.send_error(404)
+                return
+            self.send_response(200)
+            self.send_header("Content-Length", str(len(data)))
+            self.end_headers()
+            self.wfile.write(data)
+
+        def log_message(self, *args: object) -> None:
+            pass
+
+    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    base = f"http://127.0.0.1:{server.server_port}"
+    captions = ["a red cloud", "春茶节的海报", None, "", "Größe", "line one\nline two", "六", "seven"]
+    rows = [
+        {"url": f"{base}/{i}.bin", "caption": caption, "score": float("nan") if i == 3 else i / 2, "licence": f"cc-{i}"}
+        for i, caption in enumerate(captions)
+    ]
+    rows.append({"url": f"{base}/missing.jpg", "caption": "gone", "score": 8.5, "licence": None})
+    rows.append({"url": f"{base}/page.jpg", "caption": "a page", "score": 9.5, "licence": "none"})
+    urls = folder / "urls.parquet"
+    pq.write_table(pa.Table.from_pylist(rows), urls)
+    folders = {kind: folder / kind for kind in ("webdataset", "parquet", "files")}
+    options = [
+        {
+            "url_list": str(urls),
+            "input_format": "parquet",
+            "caption_col": "caption",
+            "save_additional_columns": ["score", "licence"],
+            "output_folder": str(path),
+            "output_format": kind,
+            "processes_count": 1,
+            "thread_count": 4,
+            "resize_mode": "no",
+            "disable_all_reencoding": True,
+        }
+        for kind, path in folders.items()
+    ]
+    try:
+        done = subprocess.run(
+            [sys.executable, "-c", _IMG2DATASET, json.dumps(options)],
+            env=os.environ | {"NO_ALBUMENTATIONS_UPDATE": "1"},
+            cwd=folder,
+            capture_output=True,
+            text=True,
+            timeout=240,
+        )
+    finally:
+        server.shutdown()
+        server.server_close()
+    assert done.returncode == 0, done.stderr[-2000:]
+    yield Crawl(served, rows, folders)
