@@ -170,7 +170,8 @@ def _near_pairs(hashes: Hashes, radius: int, threads: int, budget: int) -> Index
     found = np.empty(0, np.int64)
     select = "SELECT a.i::BIGINT << 32 | b.i AS pair FROM a JOIN a b ON a.i < b.i AND"
     for part in _joins({"a": hashes}, select, f"LIMIT {budget + 1}", len(hashes) ** 2 / 2, radius, threads):
-        found = np.union1d(found, part["pair"].to_numpy())
+        found = np.sort(np.concatenate([found, part["pair"].to_numpy()]))  # np.union1d takes ten times as long
+        found = found[np.diff(found, prepend=-1) != 0]
         if len(found) > budget:
             break
     return found
@@ -193,7 +194,7 @@ def _joins(
     """Results of the joins, one by one, that together find each near pair of the tables' (i, h)."""
     if not pairs:
         return
-    config = {"threads": threads, "memory_limit": _MEMORY, "preserve_insertion_order": False}
+    config: dict[str, Any] = {"threads": threads, "memory_limit": _MEMORY, "preserve_insertion_order": False}
     config |= {"autoinstall_known_extensions": False, "autoload_known_extensions": False}
     with TemporaryDirectory() as spill, duckdb.connect(config={**config, "temp_directory": spill}) as connection:
         for name, hashes in tables.items():

@@ -1,10 +1,12 @@
 """What this machine and workspace have, and what is missing: `curate doctor`."""
 
 import importlib.metadata
+import json
 import os
 import platform
 import shutil
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 
 from curation.errors import UserError
@@ -22,6 +24,7 @@ PACKAGES = (
     "transformers",
     "ray",
 )
+SCORING = ("machine", "numpy", "opencv-python-headless", "pillow", "torch", "onnxruntime", "rapidocr")
 FREE_GB = 10
 """Free disk below which a run is warned of."""
 
@@ -47,6 +50,12 @@ def versions() -> dict[str, str]:
     return found
 
 
+@cache
+def libraries() -> str:
+    """The libraries that a score may depend on in its last digits, with versions; noted beside every score."""
+    return ", ".join(f"{name} {version}" for name, version in versions().items() if name in SCORING)
+
+
 def examine(recipe: Recipe | None = None) -> list[Finding]:
     """Looks at the installation, the machine and, if a recipe is given, at what it asks for."""
     found = [_python(), _opencv(), _gpu(), _memory(), _fonts()]
@@ -62,7 +71,7 @@ def examine(recipe: Recipe | None = None) -> list[Finding]:
     )
     found.append(_disk(Path(recipe.workspace if recipe else ".")))
     if recipe is not None:
-        found += [_corpora(recipe), *_models(recipe)]
+        found += [_corpora(recipe), *_models(recipe), *_mixes(recipe)]
     return found
 
 
@@ -162,4 +171,24 @@ def _models(recipe: Recipe) -> list[Finding]:
             continue
         says = ", ".join(f"{file} {sha[:12]}" for file, sha in models.items()) or "needs no model"
         found.append(Finding(f"signals.{name}", "ok", says))
+    return found
+
+
+def _mixes(recipe: Recipe) -> list[Finding]:
+    """Signals whose scores come from more than one set of library versions: they may differ in the last digits."""
+    from curation.workspace import Workspace, footer
+
+    workspace = Workspace(recipe.workspace)
+    found = []
+    for name in recipe.signals:
+        used: set[str] = set()
+        for corpus in recipe.corpora:
+            for shard in workspace.shards(corpus.name):
+                used.update(
+                    json.loads((footer(workspace.signal(name, corpus.name, shard)) or {}).get("libraries", "[]"))
+                )
+        if len(used) > 1:
+            found.append(
+                Finding(f"signals.{name}", "note", f"scored with different libraries: {' | '.join(sorted(used))}")
+            )
     return found

@@ -4,6 +4,7 @@ One pass over a shard reads and decodes each image at most once per reduction, i
 already is kept; a row that fails costs only itself.
 """
 
+import json
 import os
 from dataclasses import dataclass
 from functools import cached_property
@@ -15,6 +16,7 @@ import pyarrow.parquet as pq
 
 from curation.cascade import FAILED, SCORED, SKIPPED, Cascade, Decider, meta_schema, samples_notes, sidecar_fields
 from curation.corpus import open_source
+from curation.doctor import libraries
 from curation.images import ImageError, Picture, reduction
 from curation.recipe import Corpus, Recipe
 from curation.signals.base import Row, Scores, Signal, SignalError
@@ -172,7 +174,8 @@ class Columns:
             return
         own = [f.name for f in sidecar_fields(signal)]
         arrays = {"key": self.samples["key"]} | {c: pa.array(self.values[c], self.fields[c]) for c in own}
-        write_table(path, pa.table(arrays), self.fingerprints[name])
+        used = set(json.loads((footer(path) or {}).get("libraries", "[]"))) | {libraries()}
+        write_table(path, pa.table(arrays), self.fingerprints[name], libraries=json.dumps(sorted(used)))
 
 
 class _Pass:

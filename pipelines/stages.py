@@ -75,7 +75,9 @@ class Summary:
             lines.append(f"  {name.replace('_', ' ')}: {said}")
         lines += [f"  failed: {count} × {reason}" for reason, count in self.failed.items()]
         lines += [f"  note: {note}" for note in self.notes]
-        lines += [f"  NOT DONE: {error}" for error in self.errors]
+        lines += [f"  NOT DONE: {error}" for error in self.errors[:20]]
+        if len(self.errors) > 20:
+            lines.append(f"  … and {len(self.errors) - 20} more; --json lists them all")
         if self.too_many_failed:
             lines.append("  more rows failed than max_failed_share allows")
         return lines

@@ -1,12 +1,11 @@
 """MTCNN: faces by a cascade of three small convolutional nets, P-Net, R-Net and O-Net.
 
 Zhang, Zhang, Li and Qiao, "Joint Face Detection and Alignment Using Multitask Cascaded Convolutional
-Networks", IEEE Signal Processing Letters 23(10), 2016. The weights are the files in the package `mtcnn`, whose
-code is not imported (it asks for TensorFlow). They are pickles, so nothing in them is trusted: their sha256
-is checked first, and the reader then admits the three globals that an array needs.
+Networks", IEEE Signal Processing Letters 23(10), 2016. The weights are those that the package `mtcnn` ships;
+its code is not imported (it asks for TensorFlow). They are pickles, so they are not trusted: their sha256 is
+checked first, and the reader then admits the three globals that an array needs.
 """
 
-import contextlib
 import hashlib
 import importlib.util
 import io
@@ -47,6 +46,8 @@ NMS_RNET = 0.9
 CHUNK = 256
 """Crops that go through R-Net or O-Net at once; bounds the memory of a picture of a crowd."""
 
+_INSTALL = "install the package mtcnn==1.0.0 afresh"
+
 
 class Mtcnn:
     """The detector.
@@ -61,8 +62,7 @@ class Mtcnn:
     """
 
     def __init__(
-        self, min_face: float = 32, threshold: tuple[float, float, float] = (0.6, 0.7, 0.95),
-        device: str = "cpu",
+        self, min_face: float = 32, threshold: Sequence[float] = (0.6, 0.7, 0.95), device: str = "cpu"
     ) -> None:
         self.min_face, self.threshold, self.device = min_face, threshold, device
         self.pnet, self.rnet, self.onet = (_network(read_weights(n), POOLS[n]).to(device) for n in WEIGHTS)
@@ -81,8 +81,8 @@ class Mtcnn:
 
         # On a CPU a batch gains nothing, and its size can change the last bits: one image at a time.
         group = 1 if torch.device(self.device).type == "cpu" else max(1, len(images))
-        exact = torch.backends.cudnn.flags(enabled=True, deterministic=True, allow_tf32=False)
-        with torch.inference_mode(), contextlib.nullcontext() if group == 1 else exact:
+        exact = torch.backends.cudnn.flags(enabled=True, deterministic=True, allow_tf32=False)  # CUDA only
+        with torch.inference_mode(), exact:
             return [b for i in range(0, len(images), group) for b in self._detect(images[i : i + group])]
 
     def _detect(self, images: Sequence[np.ndarray]) -> list[np.ndarray]:
@@ -90,22 +90,23 @@ class Mtcnn:
         boxes = self._refine(self.rnet, 24, self.threshold[1], images, boxes)
         boxes = [_nms(b, NMS_RNET) for b in boxes]
         boxes = self._refine(self.onet, 48, self.threshold[2], images, boxes)
-        return [_clip(_nms_min(b, NMS_ONET), image) for b, image in zip(boxes, images, strict=True)]
+        limits = [np.array([*i.shape[1::-1], *i.shape[1::-1], 1], np.float32) for i in images]
+        return [_nms_min(b, NMS_ONET).clip(0, limit) for b, limit in zip(boxes, limits, strict=True)]
 
     def _propose(self, images: Sequence[np.ndarray]) -> list[np.ndarray]:
         """Stage 1: P-Net over an image pyramid; images of one size go through it together."""
         alike = defaultdict(list)
         for i, image in enumerate(images):
             alike[image.shape[:2]].append(i)
-        found = [_none()] * len(images)
+        found: dict[int, np.ndarray] = {}
         for members in alike.values():
-            for i, boxes in zip(members, self._pyramid([images[i] for i in members]), strict=True):
-                found[i] = boxes
-        return found
+            found |= zip(members, self._pyramid([images[i] for i in members]), strict=True)
+        return [found[i] for i in range(len(images))]
 
     def _pyramid(self, images: Sequence[np.ndarray]) -> list[np.ndarray]:
+        """The proposals for images of one size."""
         height, width = images[0].shape[:2]
-        boxes: list[list[np.ndarray]] = [[_none()] for _ in images]
+        boxes: list[list[np.ndarray]] = [[_NONE] for _ in images]
         scale = CELL / self.min_face
         while min(height, width) * scale >= CELL:
             size = (max(CELL, round(width * scale)), max(CELL, round(height * scale)))
@@ -117,7 +118,8 @@ class Mtcnn:
                 row, column = np.nonzero(p > self.threshold[0])
                 corner = np.stack([column, row], 1) * STRIDE
                 cell = np.concatenate([corner, corner + CELL], 1)
-                found.append(_boxes((cell + r[:, row, column].T * CELL) * ratio, p[row, column]))
+                moved = (cell + r[:, row, column].T * CELL) * ratio
+                found.append(_boxes(moved, p[row, column], self.threshold[0]))
             scale *= SCALE_FACTOR
         levels = [np.repeat(np.arange(len(b)), [len(found) for found in b]) for b in boxes]
         merged = [_nms(np.concatenate(b), NMS_LEVEL, level) for b, level in zip(boxes, levels, strict=True)]
@@ -131,14 +133,13 @@ class Mtcnn:
         squares = [_square(b) for b in boxes]
         crops = [_crop(i, s, side) for i, of_i in zip(images, squares, strict=True) for s in of_i]
         if not crops:
-            return [_none()] * len(images)
+            return [_NONE] * len(images)
         outputs = [self._run(net, np.stack(crops[i : i + CHUNK])) for i in range(0, len(crops), CHUNK)]
         regression = np.concatenate([r[:, :, 0, 0] for r, _ in outputs])
         probability = np.concatenate([p[:, 0, 0] for _, p in outputs])
-        every = np.concatenate(squares)
-        refined = _boxes(every + regression * (every[:, 2:3] - every[:, :1]), probability)
-        parts = np.split(refined, np.cumsum([len(s) for s in squares])[:-1])
-        return [part[part[:, 4] > threshold] for part in parts]
+        ends = np.cumsum([len(s) for s in squares])[:-1]
+        parts = zip(squares, np.split(regression, ends), np.split(probability, ends), strict=True)
+        return [_boxes(s + r * (s[:, 2:3] - s[:, :1]), p, threshold) for s, r, p in parts]
 
     def _run(self, net: "torch.nn.Module", pixels: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Box regression (n, 4, h, w) and probability of a face (n, h, w) of uint8 (n, H, W, 3)."""
@@ -146,7 +147,7 @@ class Mtcnn:
 
         # a view of (n, H, W, 3) as (n, 3, H, W) is what torch calls channels_last: three times as fast here
         out = net(torch.from_numpy(pixels).to(self.device).permute(0, 3, 1, 2).float())
-        # O-Net has landmarks between the four numbers of the box and the two of the class
+        # the four numbers of the box come first, the two of the class last; O-Net has landmarks between
         return out[:, :4].cpu().numpy(), torch.softmax(out[:, -2:], 1)[:, 1].cpu().numpy()
 
 
@@ -166,10 +167,9 @@ def read_weights(name: str) -> list[np.ndarray]:
 
 
 def unpickle(data: bytes, path: Path) -> list[np.ndarray]:
-    """The arrays in a joblib pickle, whose bytes lie in the stream right behind the description of each.
+    """The arrays in a joblib pickle; the bytes of each lie in the stream right behind its description.
 
-    Raises:
-        UserError: the pickle asks for another global than the three of an array; it is not run.
+    A UserError if the pickle asks for any global but the three of an array; that one is not looked up.
     """
     stream = io.BytesIO(data)
 
@@ -184,8 +184,8 @@ def unpickle(data: bytes, path: Path) -> list[np.ndarray]:
             size = int(np.prod(shape)) * dtype.itemsize
             self.values = np.frombuffer(stream.read(size), dtype).reshape(shape)
 
-    admitted = {"joblib.numpy_pickle.NumpyArrayWrapper": Array, "numpy.ndarray": np.ndarray,
-                "numpy.dtype": np.dtype}
+    wrapper = "joblib.numpy_pickle.NumpyArrayWrapper"
+    admitted = {wrapper: Array, "numpy.ndarray": np.ndarray, "numpy.dtype": np.dtype}
 
     class Reader(pickle.Unpickler):
         def find_class(self, module: str, name: str) -> Any:
@@ -211,15 +211,10 @@ def _check(path: Path, found: str) -> None:
         raise UserError(f"{path}: sha256 is {found}, expected {WEIGHTS[path.name]}; {_INSTALL}")
 
 
-_INSTALL = "run `pip install --force-reinstall --no-deps mtcnn==1.0.0`"
-
-
 def _network(weights: list[np.ndarray], pools: Sequence[int]) -> "torch.nn.Sequential":
-    """One of the nets, all of it convolutions: a dense layer is one whose kernel is as large as its input.
+    """A net from kernel, bias and PReLU slope of each layer, then kernel and bias of each output.
 
-    Args:
-        weights: for each layer kernel, bias and PReLU slope; then kernel and bias of each output.
-        pools: as in POOLS, one for each layer.
+    All of it is convolutions: a dense layer is one whose kernel is as large as its input.
     """
     import torch
 
@@ -255,15 +250,13 @@ def _kernel(weights: "torch.Tensor", channels: int) -> "torch.Tensor":
     side = round((weights.shape[0] / channels) ** 0.5)
     return weights.reshape(side, side, channels, -1).permute(3, 2, 1, 0)
 
-
-def _none() -> np.ndarray:
-    return np.zeros((0, 5), np.float32)
+_NONE = np.zeros((0, 5), np.float32)
 
 
-def _boxes(corners: np.ndarray, probability: np.ndarray) -> np.ndarray:
-    """Corners and probability side by side; a box that was turned inside out or is no pixel wide goes."""
+def _boxes(corners: np.ndarray, probability: np.ndarray, threshold: float) -> np.ndarray:
+    """Corners and probability of the likely boxes; one turned inside out, or under a pixel wide, goes too."""
     boxes = np.concatenate([corners, probability[:, None]], 1).astype(np.float32)
-    return boxes[(boxes[:, 2:4] - boxes[:, :2] >= 1).all(1)]
+    return boxes[(probability > threshold) & (boxes[:, 2:4] - boxes[:, :2] >= 1).all(1)]
 
 
 def _square(boxes: np.ndarray) -> np.ndarray:
@@ -302,9 +295,4 @@ def _nms_min(boxes: np.ndarray, overlap: float) -> np.ndarray:
         shared = (np.minimum(best[2:4], left[:, 2:4]) - np.maximum(best[:2], left[:, :2])).clip(0).prod(1)
         smaller = np.minimum((best[2:4] - best[:2]).prod(), (left[:, 2:4] - left[:, :2]).prod(1))
         left = left[shared <= overlap * smaller]
-    return np.stack(kept) if kept else _none()
-
-
-def _clip(boxes: np.ndarray, image: np.ndarray) -> np.ndarray:
-    height, width = image.shape[:2]
-    return np.concatenate([boxes[:, :4].clip(0, np.float32((width, height) * 2)), boxes[:, 4:]], 1)
+    return np.stack(kept) if kept else _NONE

@@ -12,11 +12,11 @@ import pyarrow.parquet as pq
 
 from curation.captions.base import Captioner, Request, Translator, make_captioner, make_translator
 from curation.captions.checks import check_caption, check_translation
-from curation.cascade import Cascade, meta_schema, samples_notes
+from curation.cascade import Cascade, samples_notes
 from curation.corpus import open_source
 from curation.errors import StageError, UserError
 from curation.images import ImageError, decode
-from curation.recipe import Corpus, Recipe
+from curation.recipe import Corpus, Recipe, Select
 from curation.score import BATCH_PIXELS, raw_path
 from curation.sources import Source
 from curation.tasks import Outcome, Watch
@@ -105,17 +105,7 @@ def plan(recipe: Recipe) -> tuple[list[CaptionTask], int]:
 
 def fingerprint(recipe: Recipe, workspace: Workspace, corpus: str, shard: str) -> str:
     """What a caption depends on: backends, their parameters and models, the signals they read, and the rows."""
-    captioner, translator = _backends(recipe)
-    cascade = Cascade.of(recipe, meta_schema(workspace, [corpus]))
-    notes = samples_notes(workspace, corpus, shard)
-    used = [b for b in (captioner, translator) if b is not None]
-    return digest(
-        {
-            "backends": [[b.name, b.version, b.params.model_dump(mode="json"), b.models(b.params)] for b in used],
-            "signals": {n: cascade.identity_of(n) for n in captioner.signals if n in cascade.signals},
-            "rows": notes["rows_digest"],
-        }
-    )
+    return digest([_identity(recipe), samples_notes(workspace, corpus, shard)["rows_digest"]])
 
 
 def kept_rows(workspace: Workspace, corpus: str, shard: str, samples: pa.Table) -> list[bool]:
@@ -198,14 +188,33 @@ def _checked(english: str, chinese: str | None) -> dict[str, Any]:
     return {"caption_en": english, "caption_zh": chinese, "translated": chinese is not None, "flags": flags}
 
 
-_kept: dict[str, tuple[Captioner, Translator | None]] = {}
+_kept: dict[str, tuple[Captioner, Translator | None, str]] = {}
 
 
 def _backends(recipe: Recipe) -> tuple[Captioner, Translator | None]:
-    """The recipe's captioner and translator, kept for the next shard of the same worker."""
-    key = recipe.captions.model_dump_json()
+    """The recipe's captioner and translator, kept for the next shard of the same process."""
+    return _built(recipe)[:2]
+
+
+def _identity(recipe: Recipe) -> str:
+    """Digest of the backends and of the signals that the captioner reads."""
+    return _built(recipe)[2]
+
+
+def _built(recipe: Recipe) -> tuple[Captioner, Translator | None, str]:
+    key = recipe.model_dump_json(include={"captions", "signals", "models"})
     if key not in _kept:
         _kept.clear()
         given = recipe.captions.translator
-        _kept[key] = make_captioner(recipe.captions.captioner), make_translator(given) if given else None
+        captioner = make_captioner(recipe.captions.captioner)
+        translator = make_translator(given) if given else None
+        used = [b for b in (captioner, translator) if b is not None]
+        cascade = Cascade.of(recipe.model_copy(update={"select": Select()}))
+        identity = digest(
+            {
+                "backends": [[b.name, b.version, b.params.model_dump(mode="json"), b.models(b.params)] for b in used],
+                "signals": {n: cascade.identity_of(n) for n in captioner.signals if n in cascade.signals},
+            }
+        )
+        _kept[key] = captioner, translator, identity
     return _kept[key]

@@ -7,7 +7,6 @@ from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.parquet as pq
 
 from curation.cascade import Cascade, samples_notes, sidecar_fields
 from curation.index import SCHEMA
