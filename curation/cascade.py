@@ -48,9 +48,8 @@ class Cascade:
             missing = next((n for n in signal.needs if n not in classes), None)
             if missing:
                 raise UserError(f"signals.{name}: reads the signal {missing}; add `{missing}: {{}}` to signals")
-        columns = duck_types(pa.schema([*SCHEMA, *(f for f in meta or [] if f.name.startswith("meta_"))]))
-        for signal in classes.values():
-            columns |= duck_types(pa.schema(sidecar_fields(signal)))
+        fields = [*SCHEMA, *(f for f in meta or [] if f.name.startswith("meta_"))]
+        columns = duck_types(pa.schema(fields + [f for s in classes.values() for f in sidecar_fields(s)]))
         cascade = cls([], classes, params, columns)
         for name, sql in recipe.select.where.items():
             cascade.predicates.append(cascade.admit(name, sql))
@@ -129,10 +128,10 @@ class Cascade:
 
     @property
     def fate_sql(self) -> str:
-        """SQL for a row's fate as a small number: see `unpack_fate`."""
-        cases = ["WHEN status <> 'ok' THEN -1"]
+        """SQL over the wide files for a row's fate as a small number: see `unpack_fate`."""
+        cases = ["WHEN NOT is_ok THEN -1"]
         for i, p in enumerate(self.predicates):
-            skipped = " OR ".join(f"{s}_state = '{SKIPPED}'" for s in self.reads(p))
+            skipped = " OR ".join(f"{s}_is_skipped" for s in self.reads(p))
             undecided = f"WHEN (\n{p.sql}\n) IS NULL AND ({skipped}) THEN {2 * i + 1}" if skipped else ""
             cases.append(
                 f"WHEN (\n{p.sql}\n) IS NOT TRUE THEN CASE {undecided} ELSE {2 * i} END"
@@ -195,7 +194,7 @@ def sidecar_fields(signal: type[Signal]) -> list[pa.Field]:
 
 def duck_types(schema: pa.Schema) -> dict[str, str]:
     """DuckDB's type of each column."""
-    with duckdb.connect() as connection:
+    with duckdb.connect(config={"threads": 1}) as connection:
         connection.register("t", schema.empty_table())
         return {row[0]: str(row[1]) for row in connection.execute("DESCRIBE t").fetchall()}
 

@@ -197,7 +197,7 @@ class _Pass:
         rows = sorted(set().union(*needy.values()))
         outcome = Outcome(rows=len(rows))
         for batch in self.watch.batches(rows, [self._pixels(r) for r in rows], BATCH, BATCH_PIXELS):
-            self.watch.note(os.getpid(), batch[0], batch[-1] + 1)
+            self.watch.note(os.getpid(), batch[0], batch[-1] + 1, len(batch))
             self._batch(batch)
         self.watch.note(os.getpid())
         for name in self.cascade.signals:

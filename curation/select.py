@@ -16,7 +16,7 @@ import pyarrow.csv as pacsv
 import pyarrow.parquet as pq
 
 from curation import dedup
-from curation.cascade import SKIPPED, Cascade, meta_schema, run_error
+from curation.cascade import Cascade, meta_schema, run_error
 from curation.errors import StageError, UserError
 from curation.predicates import connect
 from curation.recipe import Dedup, Recipe
@@ -143,7 +143,7 @@ class Selection:
         return f"({self.cascade.fate_sql}) = {2 * len(self.cascade.predicates)}"
 
     def _unhashed(self) -> int:
-        sql = f"SELECT count(*) FROM {self._wide} WHERE photo_state = '{SKIPPED}' AND {self._passing()}"
+        sql = f"SELECT count(*) FROM {self._wide} WHERE photo_is_skipped AND {self._passing()}"
         return self._rows(sql)[0][0]
 
     def _candidates(self) -> pa.Table:

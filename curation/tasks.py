@@ -48,6 +48,19 @@ class Task(Protocol):
         ...
 
 
+@dataclass(frozen=True, slots=True)
+class Note:
+    """What a worker noted."""
+
+    pid: int
+    rows: range
+    """Rows that it has, or had, in hand."""
+    done: int
+    """Rows of its shard that it has done."""
+    since: float
+    """Seconds since 1970."""
+
+
 class Watch:
     """What a worker notes in a small mapped file, for its parent to read after its death.
 
@@ -57,33 +70,35 @@ class Watch:
         condemned: rows that killed a worker twice, with the reason each is failed for.
     """
 
-    _FORM = struct.Struct("<qqqd")  # pid, first row, row after the last (0: none in hand), when
+    _FORM = struct.Struct("<qqqqd")  # pid, first row, row after the last (0: none in hand), rows done, when
 
     def __init__(
         self, path: Path | None = None, suspects: frozenset[int] = frozenset(), condemned: dict[int, str] | None = None
     ) -> None:
         self.suspects = suspects
         self.condemned = condemned or {}
+        self._done = self._in_hand = 0
         self._map: mmap | None = None
         if path is not None:
             with open(path, "r+b") as file:
                 self._map = mmap(file.fileno(), self._FORM.size)
 
-    def note(self, pid: int, start: int = 0, stop: int = 0) -> None:
-        """Rows start..stop of the samples file are in hand; stop = 0: none."""
+    def note(self, pid: int, start: int = 0, stop: int = 0, count: int | None = None) -> None:
+        """Rows start..stop of the samples file are in hand, those before are done; stop = 0: none in hand."""
+        self._done, self._in_hand = self._done + self._in_hand, count if count is not None else stop - start
         if self._map is not None:
-            self._map[:] = self._FORM.pack(pid, start, stop, time.time())
+            self._map[:] = self._FORM.pack(pid, start, stop, self._done, time.time())
 
     @classmethod
     def create(cls, path: Path) -> None:
         """An empty note."""
-        path.write_bytes(cls._FORM.pack(0, 0, 0, 0.0))
+        path.write_bytes(cls._FORM.pack(0, 0, 0, 0, 0.0))
 
     @classmethod
-    def read(cls, path: Path) -> tuple[int, range, float]:
-        """The worker's pid, the rows it has or had in hand, and since when (seconds since 1970)."""
-        pid, start, stop, since = cls._FORM.unpack(path.read_bytes())
-        return pid, range(start, stop), since
+    def read(cls, path: Path) -> "Note":
+        """What the worker noted last."""
+        pid, start, stop, done, since = cls._FORM.unpack(path.read_bytes())
+        return Note(pid, range(start, stop), done, since)
 
     def batches(self, rows: list[int], pixels: list[int], size: int, most_pixels: int) -> Iterator[list[int]]:
         """Micro-batches of at most `size` rows and about `most_pixels` decoded pixels; suspects go alone."""

@@ -8,16 +8,18 @@ import json
 from pathlib import Path
 
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from curation.cascade import SKIPPED, Cascade, samples_notes, sidecar_fields
 from curation.errors import StageError
 from curation.recipe import Recipe
+from curation.signals.base import Signal
 from curation.workspace import Workspace, digest, footer, write_table
 
-VERSION = 1
-ALWAYS = ("key", "status")
-"""Text that every wide file holds."""
+VERSION = 2
+ALWAYS = ("key",)
+"""Text that every wide file holds. Statuses and states are there as `is_ok` and `NAME_is_skipped`, which cost a bit."""
 
 
 def refresh(workspace: Workspace, recipe: Recipe, cascade: Cascade, corpus: str, shard: str) -> Path:
@@ -38,14 +40,16 @@ def refresh(workspace: Workspace, recipe: Recipe, cascade: Cascade, corpus: str,
         for name in samples.column_names
         if name in ALWAYS or name in texts or not _is_text_or_list(samples.schema.field(name).type)
     }
-    columns |= _hash_halves(samples["sha256"])
+    columns |= {"is_ok": pc.equal(samples["status"], "ok")} | _hash_halves(samples["sha256"])
     for name, signal in cascade.signals.items():
         sidecar = _sidecar(workspace, cascade, name, corpus, shard, notes, samples)
+        state = f"{name}_state"
+        if sidecar is None:
+            sidecar = sidecar_of_nothing(signal, samples["key"])
+        columns[f"{name}_is_skipped"] = pc.equal(sidecar[state], SKIPPED)
         for f in sidecar_fields(signal):
-            if f.name == f"{name}_state":
-                columns[f.name] = sidecar[f.name] if sidecar else pa.array([SKIPPED] * samples.num_rows, pa.string())
-            elif f.name in texts or not _is_text_or_list(f.type):
-                columns[f.name] = sidecar[f.name] if sidecar else pa.nulls(samples.num_rows, f.type)
+            if f.name in texts or not _is_text_or_list(f.type):
+                columns[f.name] = sidecar[f.name]
     write_table(path, pa.table(columns), identity)
     return path
 
@@ -60,6 +64,13 @@ def text_columns(cascade: Cascade) -> list[str]:
             if cascade.columns[c] in ("VARCHAR", "BLOB") or cascade.columns[c].endswith("]")
         }
     )
+
+
+def sidecar_of_nothing(signal: type[Signal], keys: pa.ChunkedArray) -> pa.Table:
+    """What an absent sidecar means: every row skipped."""
+    columns = {f.name: pa.nulls(len(keys), f.type) for f in sidecar_fields(signal)}
+    columns[f"{signal.name}_state"] = pa.array([SKIPPED] * len(keys), pa.string())
+    return pa.table({"key": keys} | columns)
 
 
 def check_aligned(samples: pa.Table, sidecar: pa.Table, path: Path) -> None:

@@ -12,7 +12,7 @@ import tempfile
 import threading
 import time
 from collections import Counter, deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass, field
@@ -41,8 +41,14 @@ class LocalEngine:
         self.image_timeout = image_timeout
         self.log = log
 
-    def run(self, tasks: Sequence[Task]) -> Iterator[tuple[Task, Outcome]]:
-        """Yields each task with its outcome as it ends, in any order. Closing the iterator stops the workers."""
+    def run(
+        self, tasks: Sequence[Task], tick: Callable[[int], None] = lambda rows: None
+    ) -> Iterator[tuple[Task, Outcome]]:
+        """Yields each task with its outcome as it ends, in any order. Closing the iterator stops the workers.
+
+        Args:
+            tick: called about once a second with the rows done so far of the tasks that are under way.
+        """
         waiting = deque(_Attempt(task) for task in tasks)
         with tempfile.TemporaryDirectory(prefix="curate-") as folder, _environment(_ONE_THREAD):
             slots = [_Slot(Path(folder) / str(i), self.log) for i in range(min(self.workers, len(waiting)))]
@@ -64,6 +70,7 @@ class LocalEngine:
                             yield attempt.task, outcome
                     for slot, _attempt in running.values():
                         slot.kill_if_late(self.image_timeout)
+                    tick(sum(Watch.read(slot.note).done for slot, _attempt in running.values()))
             finally:
                 for slot in slots:
                     slot.kill()
@@ -118,14 +125,14 @@ class _Slot:
         return self.pool.submit(_work, attempt.task, self.note, frozenset(attempt.kills), attempt.condemned)
 
     def rows_in_hand(self) -> range:
-        return Watch.read(self.note)[1]
+        return Watch.read(self.note).rows
 
     def kill_if_late(self, seconds: float) -> None:
-        pid, rows, since = Watch.read(self.note)
-        if rows and time.time() - since > seconds:
+        note = Watch.read(self.note)
+        if note.rows and time.time() - note.since > seconds:
             self.late = True
             with contextlib.suppress(ProcessLookupError):
-                os.kill(pid, signal.SIGKILL)
+                os.kill(note.pid, signal.SIGKILL)
 
     def renew(self) -> None:
         if self.pool is not None:
@@ -135,8 +142,7 @@ class _Slot:
     def kill(self) -> None:
         """Ends the worker at once; what it was writing stays under its temporary name only."""
         with contextlib.suppress(OSError):
-            pid, _, _ = Watch.read(self.note)
-            if pid:
+            if pid := Watch.read(self.note).pid:
                 os.kill(pid, signal.SIGKILL)
         self.renew()
 

@@ -20,7 +20,7 @@ class Progress:
 
     def __init__(self, title: str, total: int, unit: str) -> None:
         self.title, self.total, self.unit = title, total, unit
-        self.done = 0
+        self.done = self._ended = 0
         self._begun = self._said = time.monotonic()
         self._live: Any = None
 
@@ -43,8 +43,13 @@ class Progress:
         return self
 
     def advance(self, units: int) -> None:
-        """Counts some more units as done."""
-        self.done += units
+        """Counts some more units as done for good."""
+        self._ended += units
+        self.under_way(0)
+
+    def under_way(self, units: int) -> None:
+        """Shows units of work that has not ended yet."""
+        self.done = min(self.total, self._ended + units)
         if self._live is not None:
             self._live.update(self._id, completed=self.done, rate=self._rate())
         elif time.monotonic() - self._said >= self.INTERVAL:

@@ -223,7 +223,7 @@ def _place(recipe: Recipe, stage: str, tasks: Sequence[Task], total: int, unit: 
     by_rows = unit != "shards"
     amount = sum(t.rows for t in tasks) if by_rows else len(tasks)
     with Progress(stage, amount, unit) as progress:
-        for task, outcome in engine.run(tasks):
+        for task, outcome in engine.run(tasks, progress.under_way if by_rows else lambda rows: None):
             progress.advance(task.rows if by_rows else 1)
             summary.rows += outcome.rows
             summary.notes += outcome.notes

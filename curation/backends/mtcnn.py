@@ -126,8 +126,12 @@ class Mtcnn:
         return [_nms(b, NMS_PNET) for b in merged]
 
     def _refine(
-        self, net: "torch.nn.Module", side: int, threshold: float,
-        images: Sequence[np.ndarray], boxes: Sequence[np.ndarray],
+        self,
+        net: "torch.nn.Module",
+        side: int,
+        threshold: float,
+        images: Sequence[np.ndarray],
+        boxes: Sequence[np.ndarray],
     ) -> list[np.ndarray]:
         """Stages 2 and 3: the net moves and judges squares around the boxes, of all images together."""
         squares = [_square(b) for b in boxes]
@@ -249,6 +253,7 @@ def _kernel(weights: "torch.Tensor", channels: int) -> "torch.Tensor":
         return weights.permute(3, 2, 0, 1)
     side = round((weights.shape[0] / channels) ** 0.5)
     return weights.reshape(side, side, channels, -1).permute(3, 2, 1, 0)
+
 
 _NONE = np.zeros((0, 5), np.float32)
 

@@ -63,7 +63,7 @@ class CaptionTask:
         sizes = [(rows[r]["width"] or 1) * (rows[r]["height"] or 1) if captioner.side else 0 for r in todo]
         try:
             for batch in watch.batches(todo, sizes, captioner.batch_size, BATCH_PIXELS):
-                watch.note(os.getpid(), batch[0], batch[-1] + 1)
+                watch.note(os.getpid(), batch[0], batch[-1] + 1, len(batch))
                 for row, result in zip(batch, _caption(captioner, translator, source, rows, batch, watch), strict=True):
                     rows[row].update(result)
                     if result["caption_en"] is None:

@@ -35,7 +35,7 @@ class Faces(Signal):
     name: ClassVar[str] = "faces"
     version: ClassVar[int] = 1
     side: ClassVar[int | None] = 640
-    cost: ClassVar[float] = 25.0
+    cost: ClassVar[float] = 30.0
     columns: ClassVar[dict[str, pa.DataType]] = {
         "face_count": pa.int16(),
         "face_area_share": pa.float32(),

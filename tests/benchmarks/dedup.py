@@ -38,14 +38,14 @@ def make(kind, n):
     rng = np.random.default_rng(0)
     hashes = rng.integers(0, 2**64, n, dtype=np.uint64)
     if kind == "uniform":
-        hashes[-n // 20:] = flipped(rng, hashes[:-(-n // 20)], 3)
+        hashes[-n // 20 :] = flipped(rng, hashes[: -(-n // 20)], 3)
     elif kind == "skewed":
         centres = rng.integers(0, 2**64, 1000, dtype=np.uint64)
         cut = 3 * n // 10
         hashes[:cut] = flipped(rng, centres[rng.integers(0, 1000, cut)], 3)
         hashes[cut:] &= np.uint64(0xFFFF_FFFF_FFF0_000F)
     elif kind == "alike":
-        hashes[:n // 10] &= np.uint64(0xFF_FFFF)
+        hashes[: n // 10] &= np.uint64(0xFF_FFFF)
     rng.shuffle(hashes)
     return hashes
 
@@ -57,7 +57,8 @@ def one_join(hashes, radius, threads):
     connection.register("hashes", table)
     joined = connection.execute(
         "SELECT count(*) FROM hashes a JOIN hashes b ON a.h >> 42 = b.h >> 42 AND a.i < b.i"
-        f" AND bit_count(xor(a.h, b.h)) <= {radius}")
+        f" AND bit_count(xor(a.h, b.h)) <= {radius}"
+    )
     return joined.fetchall()[0][0]
 
 
@@ -89,9 +90,13 @@ def measure(case, n, radius, threads):
         result = dedup.exact(hashes, hashes)
     else:
         result = dedup.near(hashes, valid, radius, threads=threads)
-    return {"wall": time.perf_counter() - wall, "cpu": time.process_time() - cpu, "pairs": pairs,
-            "peak": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024,
-            "duplicates": None if result is None else int((result >= 0).sum())}
+    return {
+        "wall": time.perf_counter() - wall,
+        "cpu": time.process_time() - cpu,
+        "pairs": pairs,
+        "peak": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024,
+        "duplicates": None if result is None else int((result >= 0).sum()),
+    }
 
 
 def cases(n):
@@ -121,12 +126,23 @@ def main():
     print(line(*COLUMNS))
     for n in options.rows:
         for case, radius, goal in cases(n):
-            command = [sys.executable, "-m", "tests.benchmarks.dedup", "--case", case, str(n),
-                       str(radius), "--threads", str(options.threads)]
+            command = [
+                sys.executable,
+                "-m",
+                "tests.benchmarks.dedup",
+                "--case",
+                case,
+                str(n),
+                str(radius),
+                "--threads",
+                str(options.threads),
+            ]
             got = json.loads(subprocess.run(command, capture_output=True, check=True).stdout)
             pairs, duplicates = ("-" if got[k] is None else got[k] for k in ("pairs", "duplicates"))
-            print(line(n, case, radius, f"{got['wall']:.2f}", f"{got['cpu']:.2f}", got["peak"],
-                       pairs, duplicates, goal), flush=True)
+            print(
+                line(n, case, radius, f"{got['wall']:.2f}", f"{got['cpu']:.2f}", got["peak"], pairs, duplicates, goal),
+                flush=True,
+            )
 
 
 if __name__ == "__main__":

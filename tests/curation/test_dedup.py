@@ -87,7 +87,10 @@ def test_near_listed_is_brute_force(radius):
 
 
 def test_small_budget_and_runs_change_nothing(monkeypatch):
-    monkeypatch.setattr(dedup, "_BUDGET", 300)
+    monkeypatch.setattr(dedup, "_MIN_BUDGET", 300)
+    monkeypatch.setattr(dedup, "_HEAVY", 8)
+    monkeypatch.setattr(dedup, "_CHUNK", 100)
+    monkeypatch.setattr(dedup, "_CANDIDATE", 50.0)  # so that it joins, and joins again, early
     hashes = planted(9, 2000)
     for radius in (1, 3, 4):
         expected = brute_star(hashes, all_valid(hashes), radius)

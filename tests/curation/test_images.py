@@ -317,7 +317,9 @@ def test_a_truncated_file_is_an_error_never_part_of_a_picture(kind: str, side: i
             continue
 
 
-@pytest.mark.parametrize("end", [bytes(10_000), bytes(10_000) + b"\xff\xd9", b"\xff\xd9"], ids=["zeros", "both", "mark"])
+@pytest.mark.parametrize(
+    "end", [bytes(10_000), bytes(10_000) + b"\xff\xd9", b"\xff\xd9"], ids=["zeros", "both", "mark"]
+)
 def test_a_cut_jpeg_is_an_error_whatever_fills_it_up(end: bytes) -> None:
     data = save(Image.effect_noise((200, 160), 60).convert("RGB"), "JPEG", quality=90)
     with pytest.raises(ImageError):

@@ -226,8 +226,8 @@ def test_the_columns_of_a_query(sql: str, columns: int | None) -> None:
 
 @pytest.mark.parametrize(
     "sql",
-    ["", "select 1; select 2", "drop table images", "copy (select 1) to 'x'", "insert into images values (1)", "selec 1",
-     "attach 'x'", "set threads = 3", "pragma version", "create table x as select 1", "delete from images"],
+    ["", "select 1; select 2", "drop table images", "copy (select 1) to 'x'", "insert into images values (1)",
+     "selec 1", "attach 'x'", "set threads = 3", "pragma version", "create table x as select 1", "delete from images"],
 )  # fmt: skip
 def test_a_query_is_one_select(sql: str) -> None:
     with pytest.raises(UserError, match=r"^query: ") as caught:

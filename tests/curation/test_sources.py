@@ -94,7 +94,7 @@ def test_a_sample_is_the_members_of_one_name(tar_of: Callable[..., Source]) -> N
     source = tar_of(
         ("a.jpg", JPEG),
         ("a.json", b'{"caption": "not this", "url": "http://x/a", "width": 3, "key": "a"}'),
-        ("a.txt", " the text \n".encode()),
+        ("a.txt", b" the text \n"),
         ("b.PNG", PNG),
     )
     a, b = source.samples()
@@ -301,12 +301,6 @@ def test_rows_without_a_key_are_numbered(tmp_path: Path) -> None:
     assert [s.member for s in samples_of(tmp_path, "parquet")] == ["0", "1"]
 
 
-def test_null_keys_do_not_make_one_name(tmp_path: Path) -> None:
-    pq.write_table(pa.table({"key": pa.array([None, None], pa.string()), "png": [b"a", b"b"]}), tmp_path / "x.parquet")
-    samples = samples_of(tmp_path, "parquet")
-    assert len({s.member for s in samples if s.error is None}) == 2
-
-
 @pytest.mark.parametrize("columns", [{"text": ["a"]}, {"thumbnail_hash": [b"a"]}])
 def test_a_table_without_image_bytes_is_refused(tmp_path: Path, columns: dict) -> None:
     pq.write_table(pa.table(columns), tmp_path / "x.parquet")
@@ -323,14 +317,14 @@ def test_what_is_no_parquet_file_is_noted(tmp_path: Path, data: bytes) -> None:
 
 
 def test_a_damaged_row_group_keeps_what_lies_before(tmp_path: Path) -> None:
-    path = write_parquet(tmp_path / "x.parquet", jpg=[bytes([i]) * 200 for i in range(6)])
-    column = pq.ParquetFile(path).metadata.row_group(2).column(1)
-    at = column.dictionary_page_offset or column.data_page_offset
+    path = tmp_path / "x.parquet"
+    pq.write_table(pa.table({"jpg": [bytes([i]) * 200 for i in range(192)]}), path, row_group_size=64)
+    at = pq.ParquetFile(path).metadata.row_group(2).column(0).dictionary_page_offset
     data = bytearray(path.read_bytes())
     data[at : at + 40] = b"\xff" * 40
     path.write_bytes(data)
     source = source_of(tmp_path, "parquet")
-    assert [s.data for s in source.samples()] == [bytes([i]) * 200 for i in range(4)]
+    assert [s.data for s in source.samples()] == [bytes([i]) * 200 for i in range(128)]
     assert source.damage and "\n" not in source.damage
 
 

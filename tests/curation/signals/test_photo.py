@@ -1,0 +1,284 @@
+"""Photo statistics: against their definitions, on pictures whose values are known, and on the bundled photos."""
+
+import io
+import math
+import warnings
+
+import cv2
+import numpy as np
+import pytest
+from PIL import Image
+
+from curation.images import Picture, decode
+from curation.signals.base import Row, SignalParams
+from curation.signals.photo import (
+    Photo,
+    border_share,
+    colourfulness,
+    exposure,
+    gray_512,
+    phash,
+    seam_score,
+    sharpness,
+)
+
+NAMES = ["000000001", "000000004", "000000006", "000000007", "000000012", "000010006", "000010019"]
+"""Bundled photos of different kinds: buildings, animals, people, landscapes; none framed, none blurred."""
+
+
+def score(data: bytes) -> dict:
+    return Photo(SignalParams()).score([Row(Picture(data), {}, {})])[0]
+
+
+def jpeg(pixels: np.ndarray, quality: int = 90) -> bytes:
+    """A JPEG of B, G, R pixels."""
+    buffer = io.BytesIO()
+    Image.fromarray(pixels[:, :, ::-1] if pixels.ndim == 3 else pixels).save(buffer, "JPEG", quality=quality)
+    return buffer.getvalue()
+
+
+def noise(height: int, width: int, seed: int = 0) -> np.ndarray:
+    return np.random.default_rng(seed).integers(0, 256, (height, width), dtype=np.uint8)
+
+
+@pytest.fixture(params=NAMES)
+def photo(request: pytest.FixtureRequest, sample_photos: dict[str, bytes]) -> np.ndarray:
+    return decode(sample_photos[request.param])
+
+
+def test_every_column_is_given_and_finite(sample_photos: dict[str, bytes]) -> None:
+    for name, data in sample_photos.items():
+        scores = score(data)
+        assert scores.keys() == Photo.columns.keys(), name
+        assert all(math.isfinite(v) for v in scores.values() if v is not None), name
+
+
+def test_scores_are_the_same_each_time_and_in_any_company(sample_photos: dict[str, bytes]) -> None:
+    rows = [Row(Picture(sample_photos[name]), {}, {}) for name in NAMES]
+    rows[0].picture.bgr(64)  # another signal has looked at it before
+    together = Photo(SignalParams()).score(rows)
+    assert together == [score(sample_photos[name]) for name in NAMES]
+
+
+# --- sharpness
+
+
+def sharpness_by_definition(gray: np.ndarray) -> float:
+    """Square root of the 90th percentile of tile variances of the 3×3 Laplacian, edges mirrored."""
+    g = np.pad(gray.astype(np.int64), 1, mode="reflect")
+    laplacian = g[:-2, 1:-1] + g[2:, 1:-1] + g[1:-1, :-2] + g[1:-1, 2:] - 4 * g[1:-1, 1:-1]
+    height, width = gray.shape
+    if height < 128 or width < 128:
+        return float(laplacian.std())
+    tiles = [
+        laplacian[y : y + 128, x : x + 128].var()
+        for y in range(0, height - 127, 128)
+        for x in range(0, width - 127, 128)
+    ]
+    return float(np.percentile(tiles, 90) ** 0.5)
+
+
+@pytest.mark.parametrize("shape", [(512, 340), (128, 128), (300, 512), (127, 512), (90, 60), (2, 2)])
+def test_sharpness_is_its_definition(shape: tuple[int, int]) -> None:
+    gray = cv2.GaussianBlur(noise(*shape, seed=shape[0]), (0, 0), 0.8)
+    assert sharpness(gray) == pytest.approx(sharpness_by_definition(gray), rel=1e-6, abs=1e-6)
+
+
+def test_sharpness_of_a_photo_is_its_definition_at_512(photo: np.ndarray) -> None:
+    data = jpeg(photo)
+    reduced = decode(data, 512)
+    height, width = reduced.shape[:2]
+    scale = 512 / max(height, width)
+    gray = cv2.cvtColor(reduced, cv2.COLOR_BGR2GRAY)
+    if scale < 1:
+        gray = cv2.resize(gray, (round(width * scale), round(height * scale)), interpolation=cv2.INTER_LINEAR)
+    assert score(data)["sharpness"] == pytest.approx(sharpness_by_definition(gray), rel=1e-6)
+
+
+def test_sharpness_falls_with_blur(photo: np.ndarray) -> None:
+    values = [score(jpeg(photo, 95))["sharpness"]]
+    values += [score(jpeg(cv2.GaussianBlur(photo, (0, 0), s), 95))["sharpness"] for s in (1, 2, 4, 8)]
+    assert values == sorted(values, reverse=True)
+    assert values[0] > 2 * values[-1]
+
+
+def test_a_sharp_subject_before_a_soft_ground_is_sharp() -> None:
+    gray = np.full((512, 512), 128, np.uint8)
+    assert sharpness(gray) == 0
+    gray[:256, :256] = noise(256, 256)  # four of sixteen tiles
+    assert sharpness(gray) == pytest.approx(sharpness(noise(256, 256)), rel=0.05)
+
+
+# --- exposure, colour
+
+
+@pytest.mark.parametrize(
+    ("value", "low", "high"), [(0, 1, 0), (2, 1, 0), (3, 0, 0), (128, 0, 0), (252, 0, 0), (253, 0, 1), (255, 0, 1)]
+)
+def test_a_plain_picture(value: int, low: int, high: int) -> None:
+    given = exposure(np.full((40, 60), value, np.uint8))
+    assert given["brightness"] == pytest.approx(value / 255)
+    assert (given["contrast"], given["entropy"]) == (0, 0)
+    assert (given["clip_low"], given["clip_high"]) == (low, high)
+
+
+def test_half_black_half_white() -> None:
+    gray = np.zeros((50, 50), np.uint8)
+    gray[:, 25:] = 255
+    assert exposure(gray) == pytest.approx(
+        {"brightness": 0.5, "contrast": 0.5, "clip_low": 0.5, "clip_high": 0.5, "entropy": 1.0}
+    )
+
+
+def test_all_grays_equally_often_have_eight_bits() -> None:
+    gray = np.repeat(np.arange(256, dtype=np.uint8), 4).reshape(32, 32)
+    given = exposure(gray)
+    assert given["entropy"] == pytest.approx(8)
+    assert given["brightness"] == pytest.approx(0.5) and given["contrast"] == pytest.approx(gray.std() / 255)
+    assert given["clip_low"] == given["clip_high"] == pytest.approx(3 / 256)
+
+
+def test_brightness_follows_exposure(photo: np.ndarray) -> None:
+    given = [score(jpeg(np.clip(photo * f, 0, 255).astype(np.uint8)))["brightness"] for f in (0.4, 0.7, 1, 1.4)]
+    assert given == sorted(given) and len(set(given)) == 4
+
+
+def test_colourfulness_is_that_of_the_paper() -> None:
+    pixels = np.random.default_rng(0).integers(0, 256, (100, 128, 3), dtype=np.uint8)
+    blue, green, red = (pixels[..., i].astype(float) for i in range(3))
+    rg, yb = red - green, (red + green) / 2 - blue
+    expected = np.hypot(rg.std(), yb.std()) + 0.3 * np.hypot(rg.mean(), yb.mean())
+    assert colourfulness(pixels) == pytest.approx(expected, rel=1e-5)
+
+
+def test_colourfulness_of_gray_and_of_more_colour(photo: np.ndarray) -> None:
+    gray = cv2.cvtColor(cv2.cvtColor(photo, cv2.COLOR_BGR2GRAY), cv2.COLOR_GRAY2BGR)
+    half = cv2.addWeighted(photo, 0.5, gray, 0.5, 0)
+    assert colourfulness(gray) == 0 < colourfulness(half) < colourfulness(photo)
+
+
+# --- borders
+
+
+def plain_bar(photo: np.ndarray, top: int, bottom: int, left: int, right: int, colour: int) -> np.ndarray:
+    return cv2.copyMakeBorder(photo, top, bottom, left, right, cv2.BORDER_CONSTANT, value=(colour,) * 3)
+
+
+@pytest.mark.parametrize("colour", [0, 255])
+@pytest.mark.parametrize(
+    "bars", [(0.15, 0.15, 0, 0), (0, 0, 0.2, 0.2), (0.1, 0.1, 0.1, 0.1), (0.2, 0, 0, 0), (0, 0, 0, 0.1)]
+)
+def test_bars_are_found_with_their_share(photo: np.ndarray, bars: tuple[float, ...], colour: int) -> None:
+    height, width = photo.shape[:2]
+    top, bottom, left, right = (round(s * n) for s, n in zip(bars, (height, height, width, width), strict=True))
+    framed = plain_bar(photo, top, bottom, left, right, colour)
+    share = 1 - photo.shape[0] * photo.shape[1] / (framed.shape[0] * framed.shape[1])
+    assert score(jpeg(framed))["border_share"] == pytest.approx(share, abs=0.02)
+
+
+@pytest.mark.parametrize("level", [0, 5, 9, 60, 128, 200, 245, 246, 250, 255])
+def test_bars_of_any_gray_are_found(level: int) -> None:
+    gray = np.full((400, 400), level, np.uint8)
+    gray[50:, 100:] = noise(350, 300)
+    assert border_share(gray) == pytest.approx(1 - 350 * 300 / 400**2, abs=0.005)
+
+
+def test_an_unframed_photo_has_no_border(photo: np.ndarray) -> None:
+    assert score(jpeg(photo))["border_share"] == 0
+
+
+@pytest.mark.parametrize("ground", [0, 255, 90])
+def test_an_object_on_a_plain_ground_is_not_framed(ground: int) -> None:
+    picture = np.full((400, 600, 3), ground, np.uint8)
+    cv2.circle(picture, (300, 200), 120, (30, 160, 200), -1)
+    cv2.rectangle(picture, (250, 300), (340, 330), (200, 60, 30), -1)
+    assert score(jpeg(picture))["border_share"] == 0
+
+
+@pytest.mark.parametrize("value", [0, 128, 255])
+def test_a_plain_picture_has_no_border_no_seam_and_no_hash(value: int) -> None:
+    scores = score(jpeg(np.full((300, 400, 3), value, np.uint8)))
+    assert (scores["border_share"], scores["seam_score"], scores["phash"]) == (0, 0, None)
+
+
+# --- seams
+
+
+@pytest.mark.parametrize("axis", [0, 1])
+def test_two_pasted_pictures_have_a_seam(sample_photos: dict[str, bytes], axis: int) -> None:
+    found = []
+    for a, b in zip(NAMES, NAMES[1:], strict=False):
+        halves = [cv2.resize(decode(sample_photos[n]), (400, 400), interpolation=cv2.INTER_AREA) for n in (a, b)]
+        found.append(score(jpeg(np.concatenate(halves, axis)))["seam_score"])
+    whole = [score(sample_photos[n])["seam_score"] for n in NAMES]
+    assert min(found) > max(whole), (found, whole)
+
+
+def test_a_straight_step_from_edge_to_edge_is_a_whole_seam() -> None:
+    gray = np.full((256, 256), 60, np.uint8)
+    gray[:, 100:] = 180
+    assert seam_score(gray) == seam_score(gray.T.copy()) == 1
+    gray[:64, 100:] = 60  # the step ends a quarter below the edge
+    assert seam_score(gray) == pytest.approx(0.75, abs=0.01)
+
+
+# --- hash
+
+
+def phash_by_definition(gray: np.ndarray) -> int:
+    small = cv2.resize(gray, (32, 32), interpolation=cv2.INTER_AREA).astype(float)
+    n = np.arange(32)
+    basis = np.cos(np.pi * (2 * n[None, :] + 1) * n[:, None] / 64)
+    basis[0] /= np.sqrt(2)
+    low = (basis @ small @ basis.T)[:8, :8].ravel()
+    return int("".join("1" if v > np.median(low) else "0" for v in low), 2)
+
+
+def distance(a: int, b: int) -> int:
+    return (a ^ b).bit_count()
+
+
+def test_the_hash_is_its_definition(photo: np.ndarray) -> None:
+    gray = gray_512(photo)
+    assert distance(phash(gray), phash_by_definition(gray)) <= 1  # a value on the median may fall either way
+
+
+def test_the_hash_outlives_another_encoding_and_size(photo: np.ndarray) -> None:
+    whole = score(jpeg(photo, 95))["phash"]
+    for quality, scale in ((95, 0.5), (50, 1), (60, 0.4), (85, 0.75)):
+        height, width = (round(n * scale) for n in photo.shape[:2])
+        copy = cv2.resize(photo, (width, height), interpolation=cv2.INTER_AREA)
+        assert distance(whole, score(jpeg(copy, quality))["phash"]) <= 4, (quality, scale)
+
+
+def test_hashes_of_unrelated_photos_are_far_apart(sample_photos: dict[str, bytes]) -> None:
+    hashes = [score(sample_photos[name])["phash"] for name in NAMES]
+    assert min(distance(a, b) for i, a in enumerate(hashes) for b in hashes[:i]) > 12
+    assert all(0 <= h < 2**64 for h in hashes)
+
+
+@pytest.mark.parametrize(("deviation", "plain"), [(3, True), (5, False)])
+def test_a_picture_is_plain_below_a_gray_deviation_of_four(deviation: int, plain: bool) -> None:
+    gray = np.full((100, 100), 128 - deviation, np.uint8)
+    gray[:, 50:] = 128 + deviation
+    assert (phash(gray) is None) == plain
+
+
+# --- odd shapes
+
+
+@pytest.mark.parametrize(
+    "size", [(1, 1), (2, 2), (1, 3000), (3000, 1), (3, 5000), (15, 15), (17, 600), (127, 129), (512, 1), (20, 1030)]
+)
+@pytest.mark.parametrize("kind", ["plain", "noise"])
+def test_tiny_and_narrow_pictures_give_finite_values(size: tuple[int, int], kind: str) -> None:
+    pixels = noise(*size) if kind == "noise" else np.full(size, 77, np.uint8)
+    buffer = io.BytesIO()
+    Image.fromarray(pixels).save(buffer, "PNG")
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        scores = score(buffer.getvalue())
+    assert all(v is None or math.isfinite(v) for v in scores.values())
+    assert all(scores[c] is not None for c in Photo.columns if c != "phash")
+    assert 0 <= scores["border_share"] <= 1 and 0 <= scores["seam_score"] <= 1
+    assert kind == "noise" or scores["phash"] is None
