@@ -54,17 +54,17 @@ class Progress:
             self._live.update(self._id, completed=self.done, rate=self._rate())
         elif time.monotonic() - self._said >= self.INTERVAL:
             self._said = time.monotonic()
-            print(
-                f"{self.title}: {self.done:,} of {self.total:,} {self.unit}, {self._rate()}, {self._left()} left",
-                file=sys.stderr,
-                flush=True,
-            )
+            print(f"{self.title}: {self._plain()}", file=sys.stderr, flush=True)
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         if self._live is not None:
             self._live.stop()
+
+    def _plain(self) -> str:
+        counted = f"{self.done:,} of {self.total:,} {self.unit}"
+        return f"{counted}, {self._rate()}, {self._left()} left" if self.done else f"{counted}, workers are starting"
 
     def _speed(self) -> float:
         return self.done / max(1e-6, time.monotonic() - self._begun)

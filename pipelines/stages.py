@@ -120,7 +120,7 @@ def score(recipe: Recipe, retry_failed: bool = False) -> Summary:
             raise UserError(f"{workspace.root}: nothing is indexed yet; run `curate index RECIPE`")
         summary = _place(recipe, "score", tasks, total, "rows")
         _keep_recipe(recipe, workspace)
-        summary.more = {"rows_to_score": needed}
+        summary.more = {"rows_to_score": {name: count for name, count in needed.items() if count}}
         by_signal: Counter[str] = Counter()
         for reason, count in summary.failed.items():
             by_signal[reason.split()[0]] += count

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from curation import dedup
+from curation import hamming
 from curation.dedup import exact, exact_listed, near, near_listed, rank_order
 
 RNG = np.random.default_rng
@@ -87,10 +87,10 @@ def test_near_listed_is_brute_force(radius):
 
 
 def test_small_budget_and_runs_change_nothing(monkeypatch):
-    monkeypatch.setattr(dedup, "_MIN_BUDGET", 300)
-    monkeypatch.setattr(dedup, "_HEAVY", 8)
-    monkeypatch.setattr(dedup, "_CHUNK", 100)
-    monkeypatch.setattr(dedup, "_CANDIDATE", 50.0)  # so that it joins, and joins again, early
+    monkeypatch.setattr(hamming, "MIN_BUDGET", 300)
+    monkeypatch.setattr(hamming, "_HEAVY", 8)
+    monkeypatch.setattr(hamming, "CHUNK", 100)
+    monkeypatch.setattr(hamming, "_CANDIDATE", 50.0)  # so that it joins, and joins again, early
     hashes = planted(9, 2000)
     for radius in (1, 3, 4):
         expected = brute_star(hashes, all_valid(hashes), radius)
