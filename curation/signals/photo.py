@@ -16,6 +16,9 @@ TILE = 128
 FLAT = 4.0
 """Gray standard deviation below which a picture is too plain to have a perceptual hash."""
 
+GROUND = 0.3
+"""Share of the bars' colour inside them, above which they are the ground of a graphic and no frame of a picture."""
+
 
 class Photo(PerImage):
     """Sharpness, exposure, colour, borders, seams and the perceptual hash.
@@ -114,13 +117,19 @@ def colourfulness(colour: np.ndarray) -> float:
 def border_share(gray: np.ndarray) -> float:
     """Share of the area in plain bars: rows or columns of one gray, up to an edge that most of their length shares.
 
-    The edge tells a framed or letterboxed picture from an object on a plain ground, whose outline is uneven.
+    The edge tells a framed or letterboxed picture from an object on a plain ground, whose outline is uneven; and so does
+    what lies inside, which in a picture hardly has the colour of the bars, and around a logo has it everywhere.
     """
     height, width = gray.shape
     top, bottom = _bar(gray), _bar(gray[::-1])
     left, right = _bar(gray.T), _bar(gray.T[::-1])
-    inner = max(0, height - top - bottom) * max(0, width - left - right)
-    return 1 - inner / (height * width)
+    inner = gray[top : height - bottom, left : width - right]
+    if inner.size in (0, gray.size):
+        return 0.0
+    level = int(gray[0, 0] if top or left else gray[-1, -1])
+    if float(cv2.inRange(inner, max(0, level - _PLAIN), level + _PLAIN).mean()) / 255 > GROUND:
+        return 0.0
+    return 1 - inner.size / gray.size
 
 
 def seam_score(gray: np.ndarray) -> float:
@@ -182,9 +191,9 @@ def _bar(gray: np.ndarray) -> int:
     if int(first.max()) - int(first.min()) > _PLAIN:
         return 0
     lines = gray if gray.flags.c_contiguous else np.ascontiguousarray(gray)
-    lightest = cv2.reduce(lines, 1, cv2.REDUCE_MAX).ravel()
-    darkest = cv2.reduce(lines, 1, cv2.REDUCE_MIN).ravel()
-    plain = (lightest <= level + _PLAIN) & (darkest + _PLAIN >= level)
+    lightest = cv2.reduce(lines, 1, cv2.REDUCE_MAX).ravel().astype(np.int16)
+    darkest = cv2.reduce(lines, 1, cv2.REDUCE_MIN).ravel().astype(np.int16)
+    plain = (lightest <= level + _PLAIN) & (darkest >= level - _PLAIN)
     if plain.all():
         return 0
     bar = int(np.argmin(plain))

@@ -72,9 +72,9 @@ def test_demo_drops_what_the_sample_was_given_to_be_dropped(demo: Path) -> None:
         found = [r for r in labels if r["field"] == field and value in (None, r["value"])]
         return [r["key"] if r["key"].startswith("sample/") else f"sample/{r['key'][:5]}/{r['key']}" for r in found]
 
-    assert all(rows[key]["fate"] in ("failed", "dropped") for key in keys("is_corrupt", "1"))
-    assert all(rows[key]["fate"] != "kept" for key in keys("is_blurry", "1"))
-    assert all(rows[key]["dropped_by"] == "framed" for key in keys("has_border", "1"))
+    assert all(rows[key]["fate"] in ("failed", "dropped") for key in keys("is_corrupt", "true"))
+    assert all(rows[key]["fate"] != "kept" for key in keys("is_blurry", "true"))
+    assert all(rows[key]["dropped_by"] == "framed" for key in keys("has_border", "true"))
     groups = Counter(r["value"] for r in labels if r["field"] == "exact_dup_group")
     assert groups and all(n >= 2 for n in groups.values())
     for group in groups:

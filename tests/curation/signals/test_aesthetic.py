@@ -13,7 +13,7 @@ from curation.signals.aesthetic import Aesthetic, AestheticParams, photo_stats
 from curation.signals.base import Row, SignalParams
 from curation.signals.photo import Photo
 
-NAMES = ["000000001", "000000006", "000000007", "000000012", "000010006", "000010019"]
+NAMES = ["000000001", "000000006", "000000007", "000000012", "000010006", "000010007"]
 
 WORSE = {
     "blurred": lambda p: cv2.GaussianBlur(p, (0, 0), 6),

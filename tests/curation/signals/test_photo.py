@@ -1,5 +1,6 @@
 """Photo statistics: against their definitions, on pictures whose values are known, and on the bundled photos."""
 
+import csv
 import io
 import math
 import warnings
@@ -21,8 +22,9 @@ from curation.signals.photo import (
     seam_score,
     sharpness,
 )
+from curation.start import sample_folder
 
-NAMES = ["000000001", "000000004", "000000006", "000000007", "000000012", "000010006", "000010019"]
+NAMES = ["000000001", "000000004", "000000006", "000000007", "000000012", "000010006", "000010007"]
 """Bundled photos of different kinds: buildings, animals, people, landscapes; none framed, none blurred."""
 
 
@@ -185,6 +187,15 @@ def test_bars_of_any_gray_are_found(level: int) -> None:
 
 def test_an_unframed_photo_has_no_border(photo: np.ndarray) -> None:
     assert score(jpeg(photo))["border_share"] == 0
+
+
+def test_bundled_pictures_are_framed_where_their_labels_say_so(sample_photos: dict[str, bytes]) -> None:
+    with open(sample_folder() / "labels.csv", newline="", encoding="utf-8") as file:
+        rows = [r for r in csv.DictReader(file) if (r["kind"], r["field"]) == ("photo", "has_border")]
+    labels = {r["file"][:-4]: r["value"] == "true" for r in rows}
+    found = {name: score(sample_photos[name])["border_share"] > 0 for name in labels.keys() & sample_photos.keys()}
+    assert found == {name: labels[name] for name in found}
+    assert sum(found.values()) >= 3
 
 
 @pytest.mark.parametrize("ground", [0, 255, 90])
