@@ -11,6 +11,7 @@ from typing import Any
 import fsspec
 
 from curation.errors import UserError
+from curation.keys import well_formed
 from curation.recipe import Corpus
 from curation.sources import SIDE_ENDINGS, FolderSource, ParquetSource, Source, TarSource
 
@@ -43,6 +44,8 @@ def list_sources(corpus: Corpus, listing: dict[str, list[str]] | None = None) ->
         return [open_source(corpus, shard, root, members) for shard, members in shards.items()]
     if corpus.format == "files":
         found = sorted(p.rstrip("/") for p in fs.ls(root, detail=False) if fs.isdir(p))
+        if not found:
+            raise UserError(f"corpora.{corpus.name}.path: no folder of images in {corpus.path}")
         return [open_source(corpus, os.path.basename(p), p, _files_below(fs, p)) for p in found]
     ending = ".tar" if corpus.format == "webdataset" else ".parquet"
     paths = sorted(p for p in fs.find(root) if p.endswith(ending) and not os.path.basename(p).startswith("."))
@@ -51,6 +54,8 @@ def list_sources(corpus: Corpus, listing: dict[str, list[str]] | None = None) ->
     by_shard: dict[str, str] = {}
     for path in paths:
         shard = os.path.basename(path)[: -len(ending)]
+        if shard == "files":
+            raise UserError(f"corpora.{corpus.name}.path: no shard may be named files: {path}; rename it")
         if shard in by_shard:
             raise UserError(f"corpora.{corpus.name}.path: two shards are named {shard}: {by_shard[shard]} and {path}")
         by_shard[shard] = path
@@ -71,7 +76,7 @@ def deal(files: list[str], listing: dict[str, list[str]]) -> dict[str, list[str]
 def _files_below(fs: Any, root: str) -> list[str]:
     """Files that may be images, as paths relative to the folder, sorted; hidden ones left out."""
     prefix = root.rstrip("/") + "/"
-    relative = (p[len(prefix) :] for p in fs.find(root))
+    relative = (well_formed(p[len(prefix) :]) for p in fs.find(root))
     return sorted(
         p
         for p in relative

@@ -1,8 +1,8 @@
 """Reading one image from its bytes: the header, and pixels at a reduced size.
 
 Bytes are trusted, names are not. Whatever cannot be read whole is an `ImageError` with a reason; a half-gray
-picture is never returned. JPEG goes through OpenCV's reduced decode (the DCT is scaled, so that a quarter-size picture
-costs little more than its entropy decoding); every other format goes through Pillow.
+picture is never returned. JPEG goes through libjpeg-turbo's reduced decode (the DCT is scaled, so that a picture of
+a quarter the size costs little more than its entropy decoding); every other format goes through Pillow.
 """
 
 import io
@@ -11,6 +11,7 @@ from dataclasses import dataclass
 
 import cv2
 import numpy as np
+import simplejpeg
 from PIL import Image, ImageFile
 
 MAX_PIXELS = 64_000_000
@@ -58,7 +59,7 @@ class Header:
     orientation: int
     """EXIF orientation, 1..8; 1 if absent or damaged."""
     reducible: bool
-    """True for a JPEG that OpenCV decodes at 1/2, 1/4 or 1/8 right away."""
+    """True for a JPEG that is decoded at 1/2, 1/4 or 1/8 right away."""
 
 
 def probe(data: bytes) -> Header:
@@ -104,7 +105,7 @@ def decode(data: bytes, side: int | None = None, header: Header | None = None) -
     header = header or probe(data)
     factor = 1 if side is None else reduction(header.width, header.height, side)
     if header.reducible:
-        return _decode_jpeg(data, factor, header.orientation)
+        return _decode_jpeg(data, factor, header)
     pixels = _upright(_decode_pillow(data), header.orientation)
     if factor == 1:
         return pixels
@@ -176,7 +177,26 @@ def _orientation(image: Image.Image) -> int:
     return value if isinstance(value, int) and 1 <= value <= 8 else 1
 
 
-def _decode_jpeg(data: bytes, factor: int, orientation: int) -> np.ndarray:
+def _decode_jpeg(data: bytes, factor: int, header: Header) -> np.ndarray:
+    """Strictly, so that whatever libjpeg would fill up with gray is an error; but junk between segments is none."""
+    height, width = (header.width, header.height) if header.orientation >= 5 else (header.height, header.width)
+    least = {"min_height": -(-height // factor), "min_width": -(-width // factor)}
+    try:
+        pixels = simplejpeg.decode_jpeg(data, colorspace="BGR", strict=True, **least)
+    except ValueError as error:
+        if not _is_junk(str(error)):
+            raise ImageError("truncated" if "remature" in str(error) else "corrupt", _line(error)) from None
+        pixels = _decode_jpeg_with_junk(data, factor)
+    return _upright(pixels, header.orientation)
+
+
+def _is_junk(warning: str) -> bool:
+    """Bytes between segments or a broken profile; but data left over before the end mark (D9) is a damaged scan."""
+    return "bad ICC" in warning or ("extraneous bytes" in warning and "0xd9" not in warning)
+
+
+def _decode_jpeg_with_junk(data: bytes, factor: int) -> np.ndarray:
+    """The strict decoder stops at the first warning; OpenCV goes past it, and refuses data that ends early."""
     flags = {
         1: cv2.IMREAD_COLOR,
         2: cv2.IMREAD_REDUCED_COLOR_2,
@@ -184,9 +204,9 @@ def _decode_jpeg(data: bytes, factor: int, orientation: int) -> np.ndarray:
         8: cv2.IMREAD_REDUCED_COLOR_8,
     }[factor]
     pixels = cv2.imdecode(np.frombuffer(data, np.uint8), flags | cv2.IMREAD_IGNORE_ORIENTATION)
-    if pixels is None:
+    if pixels is None or data.rfind(b"\xff\xd9") < data.rfind(b"\xff\xda"):  # no end mark after the last scan
         raise ImageError("truncated", "the JPEG data ends early or is damaged")
-    return _upright(pixels, orientation)
+    return pixels
 
 
 def _upright(pixels: np.ndarray, orientation: int) -> np.ndarray:
@@ -214,7 +234,10 @@ def _decode_pillow(data: bytes) -> np.ndarray:
 def _to_rgb(image: Image.Image) -> Image.Image:
     if image.mode.startswith("I"):  # 16-bit gray: Pillow would clip to white
         gray = np.asarray(image).astype(np.int64)
-        return Image.fromarray(np.clip(gray >> 8, 0, 255).astype(np.uint8)).convert("RGB")
+        shown = np.clip(gray >> 8, 0, 255)
+        if isinstance(clear := image.info.get("transparency"), int):
+            shown[gray == clear] = 255
+        return Image.fromarray(shown.astype(np.uint8)).convert("RGB")
     if image.has_transparency_data:
         image = image.convert("RGBA")
         white = Image.new("RGBA", image.size, "white")

@@ -14,7 +14,7 @@ import pyarrow.parquet as pq
 
 from curation.corpus import list_sources, open_source
 from curation.images import ImageError, probe
-from curation.keys import make_key
+from curation.keys import make_key, well_formed
 from curation.recipe import Corpus, Recipe
 from curation.sources import RawSample, Source
 from curation.tasks import Outcome, Watch
@@ -175,8 +175,8 @@ def _row(source: Source, sample: RawSample) -> dict[str, Any]:
         "member": sample.member,
         "offset": sample.offset,
         "length": len(sample.data),
-        "url": sample.url,
-        "caption": sample.caption,
+        "url": sample.url and well_formed(sample.url),
+        "caption": sample.caption and well_formed(sample.caption),
         "status": "ok",
         "error": None,
     }
@@ -208,15 +208,18 @@ def _meta(table: pa.Table | None, rows: list[int | None], metas: list[dict[str, 
         taken = {n: table[n].take(indices) for n in table.column_names if n not in ("key", "caption", "url")}
         return {n: _finite(c.combine_chunks()) for n, c in taken.items()}
     names = sorted({name for meta in metas for name in meta})
-    return {name: _finite(_array([meta.get(name) for meta in metas])) for name in names}
+    return {well_formed(name): _finite(_array([_clean(meta.get(name)) for meta in metas])) for name in names}
 
 
 def _array(values: list[Any]) -> pa.Array:
     """Values of a JSON field; where types are mixed, as their JSON text."""
     try:
-        return pa.array(values)
+        array = pa.array(values)
+        if not _has_empty_struct(array.type):
+            return array
     except (pa.ArrowInvalid, pa.ArrowTypeError, OverflowError):
-        return pa.array([None if v is None else v if isinstance(v, str) else json.dumps(v) for v in values])
+        pass
+    return pa.array([None if v is None else v if isinstance(v, str) else json.dumps(v) for v in values])
 
 
 def _finite(column: pa.Array) -> pa.Array:
@@ -224,3 +227,18 @@ def _finite(column: pa.Array) -> pa.Array:
     if not pa.types.is_floating(column.type):
         return column
     return pc.if_else(pc.is_finite(column), column, pa.scalar(None, column.type))
+
+
+def _clean(value: Any) -> Any:
+    """A JSON value whose texts can all be written."""
+    if isinstance(value, str):
+        return well_formed(value)
+    if isinstance(value, list):
+        return [_clean(v) for v in value]
+    return {_clean(k): _clean(v) for k, v in value.items()} if isinstance(value, dict) else value
+
+
+def _has_empty_struct(kind: pa.DataType) -> bool:
+    """Parquet has none."""
+    children = [kind.field(i).type for i in range(kind.num_fields)]
+    return pa.types.is_struct(kind) and not children or any(_has_empty_struct(c) for c in children)

@@ -9,6 +9,11 @@ def make_key(corpus: str, shard: str, member: str) -> str:
     return unicodedata.normalize("NFC", f"{corpus}/{shard}/{member}")
 
 
+def well_formed(text: str) -> str:
+    """The text with what is no Unicode (half a surrogate pair, a byte of another encoding) replaced by U+FFFD."""
+    return text.encode("utf-8", "surrogatepass").decode("utf-8", "replace")
+
+
 def split_key(key: str) -> tuple[str, str, str]:
     """Corpus, shard and member of a key; ValueError if it has not three parts."""
     parts = key.split("/", 2)

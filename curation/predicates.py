@@ -121,15 +121,22 @@ def query_columns(sql: str) -> set[str] | None:
 
 
 def _only_select(sql: str, key: str, wrap: bool = True) -> dict[str, Any]:
-    text = f"SELECT (\n{sql}\n)" if wrap else sql
-    answer = json.loads(_parser().execute("SELECT json_serialize_sql(?)", [text]).fetchone()[0])  # type: ignore[index]
+    answer = _parsed(f"SELECT (\n{sql}\n)" if wrap else sql)
     kind = "a predicate is one expression" if wrap else "a query is one SELECT"
     if answer["error"]:
-        raise UserError(f"{key}: {kind}: {answer['error_message']}; given: {_short(sql)}")
+        raise UserError(f"{key}: {kind}: {' '.join(answer['error_message'].split())}; given: {_short(sql)}")
+    if wrap and _parsed(f"SELECT [\n{sql}\n]")["error"]:  # `a) or (b` is one only between parentheses
+        raise UserError(f"{key}: {kind}; given: {_short(sql)}")
     statements = answer["statements"]
     if len(statements) != 1 or (wrap and statements[0]["node"]["type"] != "SELECT_NODE"):
         raise UserError(f"{key}: {kind}; given: {_short(sql)}")
     return statements[0]["node"]
+
+
+def _parsed(sql: str) -> dict[str, Any]:
+    """DuckDB's syntax tree of a statement, or its error."""
+    row = _parser().execute("SELECT json_serialize_sql(?)", [sql]).fetchone()
+    return json.loads(row[0]) if row else {"error": True, "error_message": "nothing to parse"}
 
 
 def _nodes(tree: Any) -> Iterable[dict[str, Any]]:
@@ -149,7 +156,7 @@ def _column(part: dict[str, Any], columns: Mapping[str, str], key: str) -> str:
     for column in columns:  # SQL names are not case-sensitive
         if column.lower() == written.lower():
             return column
-    raise UserError(f'{key}: there is no column "{written}"{nearest(written, columns)}')
+    raise UserError(f'{key}: there is no column "{_short(written)}"{nearest(written, columns)}')
 
 
 def _bind(key: str, sql: str, columns: Mapping[str, str]) -> None:
@@ -180,7 +187,7 @@ def _pure_functions() -> frozenset[str]:
         )
         .fetchall()
     )
-    return frozenset(name for (name,) in rows if not name.startswith("current_"))
+    return frozenset(name for (name,) in rows if name != "age" and not name.startswith("current_"))
 
 
 def _named_functions() -> list[str]:

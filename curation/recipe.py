@@ -74,7 +74,7 @@ class Captions(Section):
     @field_validator("language")
     @classmethod
     def _sums(cls, language: dict[str, float]) -> dict[str, float]:
-        if any(v < 0 for v in language.values()) or abs(sum(language.values()) - 1) > 1e-6:
+        if not (all(v >= 0 for v in language.values()) and abs(sum(language.values()) - 1) <= 1e-6):
             raise ValueError("the shares must add up to 1")
         return language
 
@@ -192,6 +192,8 @@ class _Loader(yaml.SafeLoader):
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
         seen = set()
         for key_node, _ in node.value:
+            if key_node.tag == "tag:yaml.org,2002:merge":
+                continue
             key = self.construct_object(key_node, deep=True)
             if isinstance(key, str) and key in seen:
                 raise yaml.MarkedYAMLError(problem=f'the key "{key}" stands twice', problem_mark=key_node.start_mark)
@@ -264,11 +266,10 @@ def _keys_at(model: type[BaseModel], where: list[Any]) -> list[str]:
 
 def _resolve_paths(recipe: Recipe, folder: Path) -> Recipe:
     def resolve(text: str) -> str:
-        if "://" in text:
-            return text
-        return str((folder / Path(os.path.expandvars(text)).expanduser()).resolve())
+        text = os.path.expandvars(text)
+        return text if "://" in text else str((folder / Path(text).expanduser()).resolve())
 
-    if "://" in recipe.workspace:
+    if "://" in os.path.expandvars(recipe.workspace):
         raise UserError(f"workspace: {recipe.workspace} is a URL; the workspace must be a local or mounted folder")
     dedup = recipe.select.dedup
     models = recipe.models or os.environ.get("CURATE_MODELS")

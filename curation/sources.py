@@ -17,6 +17,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from curation.errors import StageError, UserError
+from curation.keys import make_key, well_formed
 from curation.recipe import Corpus
 
 IMAGE_ENDINGS = {"jpg", "jpeg", "png", "webp", "gif", "bmp", "tif", "tiff", "avif", "jfif", "mpo"}
@@ -67,7 +68,11 @@ class Source:
             paths = [self.path, self._table_path()]
             return [self._stat(p) for p in paths if p]
         return [
-            [m, self._stat(f"{self.path}/{m}"), self._stat(f"{self.path}/{_caption_file(m)}")] for m in self.members
+            [
+                m,
+                *(self._stat(f"{self.path}/{p}") for p in (m, _beside(m, "txt"), _beside(m, "json"))),
+            ]
+            for m in self.members
         ]
 
     def samples(self) -> Iterator[RawSample]:
@@ -146,12 +151,15 @@ class TarSource(Source):
     def samples(self) -> Iterator[RawSample]:
         """See Source."""
         seen: set[str] = set()
+        names: set[str] = set()
         with self.fs.open(self.path, "rb") as file:
             for member, parts in self._groups(file):
                 for sample in _images_of(member, parts):
                     self._fill(sample, member, parts)
-                    if sample.error is None and member in seen:
+                    name = make_key("", "", member)
+                    if sample.error is None and name in names:
                         sample.error = "duplicate_member: an earlier member of this shard has the same name"
+                    names.add(name)
                     seen.add(member)
                     yield sample
         self.without_image = len(self._rows.keys() - seen)
@@ -162,7 +170,7 @@ class TarSource(Source):
         for name, offset, data, error in self._members(file):
             folder, _, base = name.rpartition("/")
             stem, _, ending = base.partition(".")
-            key = f"{folder}/{stem}" if folder else stem
+            key = well_formed(f"{folder}/{stem}" if folder else stem)
             if key != group and parts and group is not None:
                 yield group, parts
                 parts = []
@@ -214,7 +222,7 @@ class ParquetSource(Source):
                         seen.add(sample.member)
                         yield sample
         except (OSError, pa.ArrowException) as error:
-            self.damage = f"damaged Parquet file: {error}"
+            self.damage = f"damaged Parquet file: {' '.join(str(error).split())}"
 
     def _sample(self, row: dict[str, Any], number: int, column: str) -> RawSample | None:
         data = row.pop(column)
@@ -228,7 +236,9 @@ class ParquetSource(Source):
 
     @cached_property
     def table(self) -> pa.Table | None:
-        """The shard's own columns, without the image bytes."""
+        """The shard's own columns, without the image bytes; None if the file is damaged."""
+        if self.damage:
+            return None
         with self.fs.open(self.path, "rb") as file:
             parquet = pq.ParquetFile(file)
             image = image_column(parquet.schema_arrow)
@@ -265,6 +275,7 @@ class FolderSource(Source):
     def samples(self) -> Iterator[RawSample]:
         """See Source. A file that is gone gives a sample with no bytes and the error `gone`."""
         seen: set[str] = set()
+        names: set[str] = set()
         for member in self.members or []:
             path = f"{self.path}/{member}"
             try:
@@ -277,6 +288,10 @@ class FolderSource(Source):
                 yield RawSample(member, 0, b"", error=f"unreadable: {error.strerror or error}")
                 continue
             self._fill(sample, PurePosixPath(member).stem, self._side_parts(member))
+            name = make_key("", "", member)
+            if name in names:
+                sample.error = "duplicate_member: an earlier file has the same name but for its Unicode form"
+            names.add(name)
             seen.add(PurePosixPath(member).stem)
             yield sample
         self.without_image = len(self._rows.keys() - seen)
@@ -291,7 +306,7 @@ class FolderSource(Source):
         parts = []
         for ending in ("txt", "json") if self.table is None else ("txt",):
             try:
-                with self.fs.open(f"{self.path}/{PurePosixPath(member).with_suffix('.' + ending)}", "rb") as file:
+                with self.fs.open(f"{self.path}/{_beside(member, ending)}", "rb") as file:
                     parts.append(_Part(ending, 0, file.read(), None))
             except FileNotFoundError:
                 continue
@@ -321,7 +336,8 @@ def _images_of(member: str, parts: list[_Part]) -> list[RawSample]:
     """The image of a group of members, by its ending; a second one of the same ending is a name used twice."""
     images = [p for p in parts if p.ending in IMAGE_ENDINGS]
     images = images or [p for p in parts if p.ending.rpartition(".")[2] not in SIDE_ENDINGS]
-    return [RawSample(member, p.offset, p.data, error=p.error) for p in images if p.ending == images[0].ending]
+    endings = {images[0].ending} if images and images[0].ending in IMAGE_ENDINGS else {p.ending for p in images}
+    return [RawSample(member, p.offset, p.data, error=p.error) for p in images if p.ending in endings]
 
 
 def _json_row(parts: list[_Part]) -> dict[str, Any]:
@@ -348,5 +364,6 @@ def _text(value: Any) -> str | None:
     return None if value is None else str(value)
 
 
-def _caption_file(member: str) -> str:
-    return str(PurePosixPath(member).with_suffix(".txt"))
+def _beside(member: str, ending: str) -> str:
+    """The file of the same name with another ending."""
+    return str(PurePosixPath(member).with_suffix(f".{ending}"))

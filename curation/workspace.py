@@ -97,6 +97,8 @@ class Workspace:
                 said = json.loads(holder.read_text())
                 who = f"curate {said['stage']} (process {said['pid']} on {said['host']})"
             raise StageError(f"{self.root} is in use by {who}; wait for it, or stop it") from None
+        except OSError as error:
+            raise UserError(f"workspace: cannot write {self.root}: {error.strerror}") from None
         try:
             said = {"stage": stage, "pid": os.getpid(), "host": socket.gethostname()}
             with replacing(holder) as temporary:

@@ -12,9 +12,48 @@ SURE = 0.5
 
 CHINESE = ("zh", "yue", "wuu")
 """Mandarin, Cantonese and Wu: a short written text is hardly ever told from one to the other; all count as zh."""
-LANGUAGES = (
-    "ar bg bn ca cs da de el en es et fa fi fr he hi hr hu id it ja ko lt lv ms nl no pl pt ro ru sk sl sr sv ta th tr uk vi"
-).split()
+LANGUAGES = [
+    "ar",
+    "bg",
+    "bn",
+    "ca",
+    "cs",
+    "da",
+    "de",
+    "el",
+    "en",
+    "es",
+    "et",
+    "fa",
+    "fi",
+    "fr",
+    "he",
+    "hi",
+    "hr",
+    "hu",
+    "id",
+    "it",
+    "ja",
+    "ko",
+    "lt",
+    "lv",
+    "ms",
+    "nl",
+    "no",
+    "pl",
+    "pt",
+    "ro",
+    "ru",
+    "sk",
+    "sl",
+    "sr",
+    "sv",
+    "ta",
+    "th",
+    "tr",
+    "uk",
+    "vi",
+]
 """Told apart, beside Chinese: those that captions on the web are mostly in. Of all that the model knows, small ones are
 too often the likeliest for two words of English."""
 

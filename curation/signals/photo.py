@@ -117,8 +117,8 @@ def colourfulness(colour: np.ndarray) -> float:
 def border_share(gray: np.ndarray) -> float:
     """Share of the area in plain bars: rows or columns of one gray, up to an edge that most of their length shares.
 
-    The edge tells a framed or letterboxed picture from an object on a plain ground, whose outline is uneven; and so does
-    what lies inside, which in a picture hardly has the colour of the bars, and around a logo has it everywhere.
+    The edge tells a framed or letterboxed picture from an object on a plain ground, whose outline is uneven; and so
+    does what lies inside, which in a picture hardly has the colour of the bars, and around a logo has it everywhere.
     """
     height, width = gray.shape
     top, bottom = _bar(gray), _bar(gray[::-1])

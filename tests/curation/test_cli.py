@@ -66,7 +66,9 @@ def test_demo_makes_both_phases_with_cards(demo: Path) -> None:
 def test_demo_drops_what_the_sample_was_given_to_be_dropped(demo: Path) -> None:
     with open(sample_folder() / "labels.csv", newline="") as file:
         labels = [row for row in csv.DictReader(file)]
-    rows = {r["key"]: r for s in ("00000", "00001") for r in bench.rows(demo / f"demo/work/selection/sample/{s}.parquet")}
+    rows = {
+        r["key"]: r for s in ("00000", "00001") for r in bench.rows(demo / f"demo/work/selection/sample/{s}.parquet")
+    }
 
     def keys(field: str, value: str | None = None) -> list[str]:
         found = [r for r in labels if r["field"] == field and value in (None, r["value"])]
@@ -112,7 +114,9 @@ def test_query_and_explain_after_the_demo(demo: Path) -> None:
 
 def test_a_threshold_is_tried_without_writing(demo: Path) -> None:
     before = bench.tree(demo / "demo/work")
-    done = curate("select", "demo/demo.yaml", "--dry-run", "--json", "--set", "select.where.sharp=sharpness >= 25", cwd=demo)
+    done = curate(
+        "select", "demo/demo.yaml", "--dry-run", "--json", "--set", "select.where.sharp=sharpness >= 25", cwd=demo
+    )
     strict = json.loads(done.stdout)["funnel"]
     assert strict["dropped"]["sharp"] > 4 and strict["kept"] < 40
     assert bench.tree(demo / "demo/work") == before
@@ -147,7 +151,9 @@ def test_ones_own_folder_from_init_to_shards(tmp_path: Path) -> None:
     (["init", "Bad Name", "--images", "."], 2, '"Bad Name" is not a name'),
     (["init", "x"], 2, "give one of --images, --webdataset"), (["init", "x", "--images", "none"], 2, "no such folder: none"),
 ])  # fmt: skip
-def test_a_mistake_is_one_line_and_the_right_status(tmp_path: Path, arguments: list[str], status: int, says: str) -> None:
+def test_a_mistake_is_one_line_and_the_right_status(
+    tmp_path: Path, arguments: list[str], status: int, says: str
+) -> None:
     (tmp_path / "raw").mkdir()
     bench.recipe(tmp_path)
     done = curate(*(a.replace("r.yaml", "recipe.yaml") for a in arguments), cwd=tmp_path, status=status)
@@ -169,6 +175,8 @@ def test_doctor_looks_at_machine_and_recipe(tmp_path: Path) -> None:
     (tmp_path / "raw").mkdir()
     bench.write_tar(tmp_path / "raw" / "00000.tar", {"a.jpg": bench.encoded(bench.picture(1))})
     bench.recipe(tmp_path, signals={"photo": {}, "faces": {}, "ocr": {}})
-    found = {f["what"]: f for f in json.loads(curate("doctor", "recipe.yaml", "--json", cwd=tmp_path).stdout)["findings"]}
+    found = {
+        f["what"]: f for f in json.loads(curate("doctor", "recipe.yaml", "--json", cwd=tmp_path).stdout)["findings"]
+    }
     assert {"python", "opencv", "gpu", "fonts", "disk", "packages", "corpora", "signals.faces"} <= found.keys()
     assert found["corpora"]["says"] == "c: 1 shards" and "pnet" in found["signals.faces"]["says"]

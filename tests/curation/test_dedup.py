@@ -58,9 +58,9 @@ def planted(seed, n):
     rng = RNG(seed)
     hashes = rng.integers(0, 2**64, n, dtype=np.uint64)
     centres = hashes[rng.integers(0, n // 50, n // 2) ** 2 % (n // 50)]
-    hashes[n // 2:] = flipped(rng, centres, 5)
-    hashes[:n // 8] &= np.uint64(0x8000_0000_00FF_F00F)
-    hashes[n // 8:n // 7] = hashes[n // 2]
+    hashes[n // 2 :] = flipped(rng, centres, 5)
+    hashes[: n // 8] &= np.uint64(0x8000_0000_00FF_F00F)
+    hashes[n // 8 : n // 7] = hashes[n // 2]
     return hashes[rng.permutation(n)]
 
 
@@ -96,14 +96,20 @@ def test_small_budget_and_runs_change_nothing(monkeypatch):
         expected = brute_star(hashes, all_valid(hashes), radius)
         np.testing.assert_array_equal(near(hashes, all_valid(hashes), radius), expected)
         listed = brute_listed(hashes, all_valid(hashes), hashes[:300], radius)
-        np.testing.assert_array_equal(
-            near_listed(hashes, all_valid(hashes), hashes[:300], radius), listed)
+        np.testing.assert_array_equal(near_listed(hashes, all_valid(hashes), hashes[:300], radius), listed)
 
 
 SETTINGS = st.tuples(
-    st.lists(st.tuples(st.sampled_from([0, 2**63, 2**64 - 1, 0x00FF00FF00FF00FF]),
-                       st.lists(st.integers(0, 63), max_size=5), st.booleans()), max_size=25),
-    st.integers(0, 6))
+    st.lists(
+        st.tuples(
+            st.sampled_from([0, 2**63, 2**64 - 1, 0x00FF00FF00FF00FF]),
+            st.lists(st.integers(0, 63), max_size=5),
+            st.booleans(),
+        ),
+        max_size=25,
+    ),
+    st.integers(0, 6),
+)
 
 
 @given(SETTINGS)
@@ -114,8 +120,7 @@ def test_near_property(case):
     valid = np.array([v for *_, v in rows], np.bool_)
     np.testing.assert_array_equal(near(hashes, valid, radius), brute_star(hashes, valid, radius))
     half = hashes[: len(hashes) // 2]
-    np.testing.assert_array_equal(
-        near_listed(hashes, valid, half, radius), brute_listed(hashes, valid, half, radius))
+    np.testing.assert_array_equal(near_listed(hashes, valid, half, radius), brute_listed(hashes, valid, half, radius))
 
 
 def test_no_chaining():
@@ -184,7 +189,8 @@ def test_exact_is_equality_of_both_halves():
     listed = list(zip(hi[:90].tolist(), lo[:90].tolist(), strict=True))
     where = {pair: k for k, pair in reversed([*enumerate(listed)])}
     assert exact_listed(hi, lo, hi[:90], lo[:90]).tolist() == [
-        where.get(p, -1) for p in zip(hi.tolist(), lo.tolist(), strict=True)]
+        where.get(p, -1) for p in zip(hi.tolist(), lo.tolist(), strict=True)
+    ]
 
 
 def bounded(run, seconds, megabytes):
@@ -220,12 +226,12 @@ def test_many_distinct_hashes_share_most_bits():
     hashes = rng.permutation(hashes)
     result = bounded(lambda: near(hashes, all_valid(hashes), 4), 12, 600)
     some = 8000
-    np.testing.assert_array_equal(
-        result[:some], brute_star(hashes[:some], all_valid(hashes[:some]), 4))
+    np.testing.assert_array_equal(result[:some], brute_star(hashes[:some], all_valid(hashes[:some]), 4))
 
 
 def test_rank_order():
     rows = duckdb.sql(
         "FROM (VALUES ('f', NULL, 9, 9), ('e', 1, 5, 7), ('d', 1, 5, 7), ('c', 1, 5, 8),"
-        f" ('b', 1, 6, 1), ('a', 2, 1, 1)) t(key, q, pixels, bytes) ORDER BY {rank_order('q')}")
+        f" ('b', 1, 6, 1), ('a', 2, 1, 1)) t(key, q, pixels, bytes) ORDER BY {rank_order('q')}"
+    )
     assert [row[0] for row in rows.fetchall()] == ["a", "b", "c", "d", "e", "f"]

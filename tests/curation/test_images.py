@@ -7,9 +7,9 @@ import zlib
 from collections.abc import Callable
 from pathlib import Path
 
-import cv2
 import numpy as np
 import pytest
+import simplejpeg
 from PIL import Image, ImageFile, ImageOps
 
 from curation.images import (
@@ -73,15 +73,15 @@ def resized_jpeg(data: bytes, width: int, height: int) -> bytes:
 def loads(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """Notes every time that pixels are decoded."""
     seen: list[str] = []
-    real_load, real_decode = ImageFile.ImageFile.load, cv2.imdecode
+    real_load, real_decode = ImageFile.ImageFile.load, simplejpeg.decode_jpeg
 
     def load(self: ImageFile.ImageFile) -> object:
         seen.append(self.format)
         return real_load(self)
 
-    def imdecode(*args: object) -> object:
-        seen.append("cv2")
-        return real_decode(*args)
+    def decode_jpeg(*args: object, **options: object) -> object:
+        seen.append("jpeg")
+        return real_decode(*args, **options)
 
     for kind in (ImageFile.ImageFile, *{type(Image.open(io.BytesIO(save(quarters(), k)))) for k in KINDS}):
         if "load" in vars(kind):
@@ -89,7 +89,7 @@ def loads(monkeypatch: pytest.MonkeyPatch) -> list[str]:
             monkeypatch.setattr(
                 kind, "load", lambda self, real=real: seen.append(self.format) or real(self), raising=True
             )
-    monkeypatch.setattr(cv2, "imdecode", imdecode)
+    monkeypatch.setattr(simplejpeg, "decode_jpeg", decode_jpeg)
     return seen
 
 
@@ -397,7 +397,7 @@ def test_a_picture_keeps_what_it_has_decoded(loads: list[str]) -> None:
     assert picture.bgr(512).shape == (450, 600, 3)
     assert picture.bgr(700).shape == (900, 1200, 3)
     assert np.array_equal(picture.bgr(512), decode(data, 512))
-    assert len([k for k in loads if k == "cv2"]) == 3
+    assert len([k for k in loads if k == "jpeg"]) == 3
 
 
 def test_fit_averages_down_and_leaves_small_pictures_alone() -> None:

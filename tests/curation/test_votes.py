@@ -43,7 +43,9 @@ def vote_file(folder: Path, *votes: str, head: str = "key,annotator,level") -> P
 
 
 def levels(made: Recipe) -> dict[str, tuple[int | None, str, int]]:
-    return {r["key"]: (r["level"], r["status"], r["votes"]) for r in bench.rows(Path(made.workspace) / "levels.parquet")}
+    return {
+        r["key"]: (r["level"], r["status"], r["votes"]) for r in bench.rows(Path(made.workspace) / "levels.parquet")
+    }
 
 
 def test_import_decides_levels(made: Recipe, tmp_path: Path) -> None:
@@ -63,7 +65,9 @@ def test_the_same_file_twice_adds_nothing(made: Recipe, tmp_path: Path) -> None:
     assert (Path(made.workspace) / "votes.parquet").read_bytes() == before
 
 
-def test_a_later_vote_of_the_same_annotator_replaces_and_the_first_stays_on_record(made: Recipe, tmp_path: Path) -> None:
+def test_a_later_vote_of_the_same_annotator_replaces_and_the_first_stays_on_record(
+    made: Recipe, tmp_path: Path
+) -> None:
     import_votes(made, vote_file(tmp_path, *(f"c/00000/0,{who},4" for who in "abc")))
     import_votes(made, vote_file(tmp_path, "c/00000/0,a,5"))
     assert levels(made)["c/00000/0"] == (4, "decided", 3)

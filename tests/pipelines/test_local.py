@@ -102,9 +102,7 @@ def test_workers_die_with_their_parent(tmp_path: Path) -> None:
         "    for _ in LocalEngine(1).run([Chore(Path(sys.argv[1]), 'a', 4, sleepers=(2,))]): pass\n"
     )
     root = Path(__file__).parents[2]
-    parent = subprocess.Popen(
-        [sys.executable, str(script), str(tmp_path)], env=os.environ | {"PYTHONPATH": str(root)}
-    )
+    parent = subprocess.Popen([sys.executable, str(script), str(tmp_path)], env=os.environ | {"PYTHONPATH": str(root)})
     worker = _until(lambda: _children(parent.pid))
     parent.send_signal(signal.SIGKILL)
     parent.wait()

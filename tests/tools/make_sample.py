@@ -263,9 +263,7 @@ def main(originals: Path) -> None:
         for shard in sorted(out.glob("*.tar")):
             tidy(shard, {row["name"]: row["url"] for row in rows}, SAMPLE)
     notes = (TOOLS / "sample_licences.md").read_text(encoding="utf-8")
-    (SAMPLE / "SOURCES.md").write_text(
-        notes.replace("{table}", credit_table(rows)), encoding="utf-8"
-    )
+    (SAMPLE / "SOURCES.md").write_text(notes.replace("{table}", credit_table(rows)), encoding="utf-8")
 
 
 if __name__ == "__main__":

@@ -185,10 +185,7 @@ def moon(originals: Path) -> Sheet:
         (1010, "#17345a", 4),
         (1090, "#0d2243", 7),
     ):
-        hills = [
-            (x, base + 46 * math.sin(x / 120 + seed) + 24 * math.sin(x / 51 + seed * 3))
-            for x in range(0, 840, 8)
-        ]
+        hills = [(x, base + 46 * math.sin(x / 120 + seed) + 24 * math.sin(x / 51 + seed * 3)) for x in range(0, 840, 8)]
         sheet.polygon([(0, 1184), *hills, (832, 1184)], colour)
     sheet.text(416, 74, "中秋节", "Serif:Bold", 58, "#f6e3a3", spacing=26)
     sheet.text(416, 330, "花好", "Serif:Black", 124, "#a5281f", spacing=8)

@@ -126,8 +126,10 @@ class TestNets:
                 x = F.max_pool2d(x, pool, 2, ceil_mode=i != valid)
         outputs = weights[3 * len(mtcnn.POOLS[name]) :]
         dense = outputs[0].ndim == 2
-        box, face = (F.linear(x, w.T, b) if dense else F.conv2d(x, w.permute(3, 2, 0, 1), b)
-                     for w, b in (outputs[:2], outputs[-2:]))
+        box, face = (
+            F.linear(x, w.T, b) if dense else F.conv2d(x, w.permute(3, 2, 0, 1), b)
+            for w, b in (outputs[:2], outputs[-2:])
+        )
         with torch.inference_mode():
             regression, probability = detector._run(getattr(detector, net), pixels)
         assert np.allclose(regression.reshape(box.shape), box.numpy(), atol=1e-4)
@@ -149,7 +151,7 @@ class TestDetect:
 
     def test_a_face_is_found_where_it_is_put(self, detector: Mtcnn, sample_photos: dict[str, bytes]) -> None:
         face = fit(decode(sample_photos[ASTRONAUT], 640), 320)
-        (x0, y0, x1, y1, _), = detector.detect([face])[0]
+        ((x0, y0, x1, y1, _),) = detector.detect([face])[0]
         canvas = np.full((600, 640, 3), 90, np.uint8)
         canvas[200 : 200 + face.shape[0], 240 : 240 + face.shape[1]] = face
         (box,) = detector.detect([canvas])[0]
@@ -191,9 +193,19 @@ class TestDetect:
         for a, b in zip(Mtcnn(device="cuda").detect(images), detector.detect(images), strict=True):
             assert a.shape == b.shape and np.allclose(a, b, atol=2e-2)
 
-    @pytest.mark.parametrize(("height", "width"), [
-        (1, 1), (20, 20), (1, 4000), (4000, 1), (31, 640), (32, 32), (33, 47), (640, 33),
-    ])
+    @pytest.mark.parametrize(
+        ("height", "width"),
+        [
+            (1, 1),
+            (20, 20),
+            (1, 4000),
+            (4000, 1),
+            (31, 640),
+            (32, 32),
+            (33, 47),
+            (640, 33),
+        ],
+    )
     def test_small_and_narrow(self, detector: Mtcnn, height: int, width: int) -> None:
         noise = np.random.default_rng(0).integers(0, 256, (height, width, 3), dtype=np.uint8)
         found = detector.detect([noise, np.full_like(noise, 255)])
@@ -225,9 +237,7 @@ class TestDetect:
 
 
 class TestNms:
-    boxes = np.array(
-        [[0, 0, 10, 10, 0.8], [1, 0, 11, 10, 0.9], [2, 2, 6, 6, 0.99], [50, 50, 60, 60, 0.5]], np.float32
-    )
+    boxes = np.array([[0, 0, 10, 10, 0.8], [1, 0, 11, 10, 0.9], [2, 2, 6, 6, 0.99], [50, 50, 60, 60, 0.5]], np.float32)
 
     def test_union(self) -> None:
         """Boxes 0 and 1 share 90 of 110; the small one is 16 of about 100, which union lets stand."""
@@ -260,7 +270,9 @@ class TestNms:
 
 
 def test_imports_neither_torch_nor_tensorflow_nor_the_package() -> None:
-    code = ("import sys, curation.backends.mtcnn as m; m.weight_digests(); m.read_weights('pnet.lz4'); "
-            "sys.exit(len({'torch', 'tensorflow', 'mtcnn', 'joblib'} & set(sys.modules)))")
+    code = (
+        "import sys, curation.backends.mtcnn as m; m.weight_digests(); m.read_weights('pnet.lz4'); "
+        "sys.exit(len({'torch', 'tensorflow', 'mtcnn', 'joblib'} & set(sys.modules)))"
+    )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
     assert done.returncode == 0, done.stderr

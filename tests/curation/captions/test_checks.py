@@ -129,9 +129,7 @@ def test_quotes(text, strings, rest):
 def brute_force(tail):
     """The longest run that occurs at two places, by definition."""
     pairs = itertools.combinations(range(len(tail)), 2)
-    return any(
-        tail[i : i + TAIL_RUN] == tail[j : j + TAIL_RUN] and j + TAIL_RUN <= len(tail) for i, j in pairs
-    )
+    return any(tail[i : i + TAIL_RUN] == tail[j : j + TAIL_RUN] and j + TAIL_RUN <= len(tail) for i, j in pairs)
 
 
 @settings(deadline=None)

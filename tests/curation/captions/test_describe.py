@@ -43,8 +43,7 @@ def caption(pixels=None, key="c/s/0", params=None, **row):
                 "A horizontal picture in red, gray and white, bright overall. Two faces are visible. "
                 'The text reads "SALE".',
                 'Two faces and the text "SALE" in a bright horizontal picture, mainly red, gray and white.',
-                "Red, gray and white dominate a bright horizontal picture with two faces "
-                'and the text "SALE".',
+                'Red, gray and white dominate a bright horizontal picture with two faces and the text "SALE".',
             ],
         ),
         (

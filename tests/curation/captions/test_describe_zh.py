@@ -36,9 +36,7 @@ def descriptions(draw):
     black_and_white = draw(st.booleans())
     colours = st.lists(st.sampled_from(list(COLOURS)), max_size=MAX_COLOURS, unique=True)
     # Words of the grammar inside the quotes are the text most likely to mislead a parser.
-    text = quotable(
-        draw(st.one_of(st.just(""), st.text(max_size=90), st.lists(st.sampled_from(WORDS)).map(" ".join)))
-    )
+    text = quotable(draw(st.one_of(st.just(""), st.text(max_size=90), st.lists(st.sampled_from(WORDS)).map(" ".join))))
     return Description(
         shape=draw(st.sampled_from(list(SHAPES))),
         tone=draw(st.sampled_from([None, *TONES])),
@@ -130,9 +128,7 @@ def test_captions_that_only_look_alike_are_not_translated(text):
     "description, wordings",
     [
         (
-            Description(
-                "landscape", "bright", colours=("dark blue", "white", "red"), faces=2, text="开业大吉"
-            ),
+            Description("landscape", "bright", colours=("dark blue", "white", "red"), faces=2, text="开业大吉"),
             [
                 "一张明亮的横向图片，以深蓝色、白色和红色为主，画面中有两张人脸和文字“开业大吉”。",
                 "一张横向图片，以深蓝色、白色和红色为主，整体明亮。画面中可以看到两张人脸。文字内容为“开业大吉”。",

@@ -7,9 +7,7 @@ from curation.captions.mix import language_of, training_text
 KEYS = [f"web/{i // 1000:05d}/{i:09d}" for i in range(100_000)]
 
 
-def text(
-    key="c/s/m", original="a tag", en="A cat.", zh="一只猫。", translated=True, synthetic=0.5, zh_share=0.5
-):
+def text(key="c/s/m", original="a tag", en="A cat.", zh="一只猫。", translated=True, synthetic=0.5, zh_share=0.5):
     return training_text(key, original, en, zh, translated, synthetic, zh_share)
 
 
@@ -19,9 +17,7 @@ def test_realised_shares(synthetic, zh_share):
     chosen = [row for row in rows if row.source == "synthetic"]
     assert len(chosen) / len(rows) == pytest.approx(synthetic, abs=0.005)
     # ±0.5 % of all rows; among the synthetic ones alone there are fewer keys to even out.
-    assert sum(r.language == "zh" for r in chosen) / len(rows) == pytest.approx(
-        synthetic * zh_share, abs=0.005
-    )
+    assert sum(r.language == "zh" for r in chosen) / len(rows) == pytest.approx(synthetic * zh_share, abs=0.005)
     both = sum(text(key, original=None, zh_share=zh_share).language == "zh" for key in KEYS)
     assert both / len(KEYS) == pytest.approx(zh_share, abs=0.005)
 

@@ -78,9 +78,7 @@ def test_no_bucket_is_nearer(width: int, height: int) -> None:
     assert distance(chosen) <= min(map(distance, SDXL)) + 1e-12
 
 
-@pytest.mark.parametrize(
-    ("width", "height", "choice"), [(0, 1, SDXL), (1, -1, SDXL), (1, 1, [])]
-)
+@pytest.mark.parametrize(("width", "height", "choice"), [(0, 1, SDXL), (1, -1, SDXL), (1, 1, [])])
 def test_no_nearest_bucket(width: int, height: int, choice: list[tuple[int, int]]) -> None:
     with pytest.raises(ValueError, match=f"no bucket for {width}x{height}"):
         nearest_bucket(width, height, choice)

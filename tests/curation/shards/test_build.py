@@ -71,8 +71,13 @@ def corpus(tmp_path: Path) -> Path:
     files["w.webp"] = bench.encoded(bench.picture(22), "WEBP")
     files["g.gif"] = bench.encoded(bench.picture(23), "GIF")
     for shard, part in (("00000", list(files)[:6]), ("00001", list(files)[6:])):
-        texts = {f"{n.split('.')[0]}.txt": (f"a picture called {n}" if n < "4" else f"一张图片，名为{n}").encode() for n in part}
-        both = {k: v for n in part for k, v in ((n, files[n]), (f"{n.split('.')[0]}.txt", texts[f"{n.split('.')[0]}.txt"]))}
+        texts = {
+            f"{n.split('.')[0]}.txt": (f"a picture called {n}" if n < "4" else f"一张图片，名为{n}").encode()
+            for n in part
+        }
+        both = {
+            k: v for n in part for k, v in ((n, files[n]), (f"{n.split('.')[0]}.txt", texts[f"{n.split('.')[0]}.txt"]))
+        }
         bench.write_tar(tmp_path / "raw" / f"{shard}.tar", both)
     return tmp_path
 
@@ -94,7 +99,9 @@ def test_members_hold_the_true_format_the_text_and_the_facts(corpus: Path) -> No
     for name, data in found.items():
         if name.endswith(".json"):
             by_key[json.loads(data)["key"]] = (name[:-5], json.loads(data))
-    endings = {key: next(e for e in ("jpg", "png", "webp") if f"{stem}.{e}" in found) for key, (stem, _) in by_key.items()}
+    endings = {
+        key: next(e for e in ("jpg", "png", "webp") if f"{stem}.{e}" in found) for key, (stem, _) in by_key.items()
+    }
     assert Counter(endings.values()) == {"jpg": 8, "png": 2, "webp": 1}
     assert endings["c/00001/g"] == "png"  # a GIF's first frame, the same pixels
     for stem, facts in by_key.values():

@@ -71,8 +71,7 @@ def save(image: Image.Image, format: str, **options: Any) -> bytes:
 
 def jpeg(mode: str = "RGB", orientation: int | None = 1, **options: Any) -> bytes:
     """A JPEG with EXIF, XMP, a comment, Photoshop data, an MPF and a JFXX segment and a tail."""
-    data = save(picture(mode), "JPEG", exif=exif(orientation), xmp=XMP, comment=MARK,
-                icc_profile=ICC, **options)
+    data = save(picture(mode), "JPEG", exif=exif(orientation), xmp=XMP, comment=MARK, icc_profile=ICC, **options)
     more = [(0xE0, b"JFXX\0\x10"), (0xE2, b"MPF\0"), (0xED, b"Photoshop 3.0\0"), (0xE5, b"")]
     at = data.index(b"\xff\xdb")
     planted = b"".join(segment(code, body + MARK) for code, body in more)
@@ -89,8 +88,7 @@ def png_chunk(kind: bytes, payload: bytes) -> bytes:
 
 
 def png(mode: str = "RGB", orientation: int | None = 1, **options: Any) -> bytes:
-    data = save(picture(mode), "PNG", exif=exif(orientation), icc_profile=ICC, pnginfo=text(),
-                **options)
+    data = save(picture(mode), "PNG", exif=exif(orientation), icc_profile=ICC, pnginfo=text(), **options)
     return data[:-12] + png_chunk(b"tEXt", b"Late\0" + MARK) + data[-12:] + MARK
 
 
@@ -101,8 +99,7 @@ def webp(mode: str = "RGB", orientation: int | None = 1, **options: Any) -> byte
     return b"RIFF" + struct.pack("<I", len(data) - 8) + data[8:] + MARK
 
 
-ANIMATION: dict[str, Any] = {"save_all": True, "duration": 40,
-                             "append_images": [picture("RGB", 1), picture("RGB", 2)]}
+ANIMATION: dict[str, Any] = {"save_all": True, "duration": 40, "append_images": [picture("RGB", 1), picture("RGB", 2)]}
 
 FILES: dict[str, Callable[..., bytes]] = {
     "jpeg baseline": jpeg,
@@ -138,9 +135,17 @@ def pillow_pixels(data: bytes) -> list[tuple[object, ...]] | str:
             if image.width * image.height > 10_000_000:
                 return "too large to try"
             frames = 1 if image.format == "MPO" else None
-            return [(frame.mode, frame.size, frame.info.get("transparency"),
-                     frame.info.get("duration"), frame.getpalette(), frame.tobytes())
-                    for frame in list(ImageSequence.all_frames(image))[:frames]]
+            return [
+                (
+                    frame.mode,
+                    frame.size,
+                    frame.info.get("transparency"),
+                    frame.info.get("duration"),
+                    frame.getpalette(),
+                    frame.tobytes(),
+                )
+                for frame in list(ImageSequence.all_frames(image))[:frames]
+            ]
     except Exception as error:  # hostile files: Pillow raises nearly anything
         return type(error).__name__
 
@@ -159,9 +164,7 @@ def info(data: bytes) -> dict[Any, Any]:
 
 @pytest.mark.parametrize("name", FILES)
 @pytest.mark.parametrize("orientation", [None, 1, 2, 3, 4, 5, 6, 7, 8])
-def test_pixels_profile_and_orientation_stay_and_nothing_else(
-    name: str, orientation: int | None
-) -> None:
+def test_pixels_profile_and_orientation_stay_and_nothing_else(name: str, orientation: int | None) -> None:
     data = FILES[name](orientation=orientation)
     stripped = strip(data, name)
 

@@ -120,9 +120,17 @@ def test_min_face_and_threshold_reach_the_detector(sample_photos: dict[str, byte
     assert score(team, threshold=0.9999)[0]["face_count"] < 4
 
 
-@pytest.mark.parametrize("params", [
-    {"min_face": 11}, {"threshold": 1.0}, {"threshold": 0.2}, {"side": 100}, {"backend": "haar"}, {"f": 1},
-])
+@pytest.mark.parametrize(
+    "params",
+    [
+        {"min_face": 11},
+        {"threshold": 1.0},
+        {"threshold": 0.2},
+        {"side": 100},
+        {"backend": "haar"},
+        {"f": 1},
+    ],
+)
 def test_params_out_of_bounds_are_refused(params: dict[str, object]) -> None:
     with pytest.raises(ValidationError):
         FacesParams(**params)
@@ -132,11 +140,17 @@ def test_models_are_the_weights() -> None:
     assert Faces.models(FacesParams()) == mtcnn.WEIGHTS
 
 
-@pytest.mark.parametrize(("boxes", "area"), [
-    ([], 0), ([[0, 0, 1, 1]], 1), ([[0.2, 0.2, 0.2, 0.9]], 0), ([[0, 0, 0.5, 1], [0.5, 0, 1, 1]], 1),
-    ([[0, 0, 0.5, 0.5], [0.25, 0.25, 0.75, 0.75]], 0.4375),
-    ([[0.1, 0.1, 0.9, 0.9], [0.2, 0.2, 0.3, 0.3]], 0.64),
-])
+@pytest.mark.parametrize(
+    ("boxes", "area"),
+    [
+        ([], 0),
+        ([[0, 0, 1, 1]], 1),
+        ([[0.2, 0.2, 0.2, 0.9]], 0),
+        ([[0, 0, 0.5, 1], [0.5, 0, 1, 1]], 1),
+        ([[0, 0, 0.5, 0.5], [0.25, 0.25, 0.75, 0.75]], 0.4375),
+        ([[0.1, 0.1, 0.9, 0.9], [0.2, 0.2, 0.3, 0.3]], 0.64),
+    ],
+)
 def test_union_area(boxes: list[list[float]], area: float) -> None:
     assert union_area(np.array(boxes, np.float32).reshape(-1, 4)) == pytest.approx(area, abs=1e-6)
 
