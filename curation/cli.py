@@ -41,17 +41,17 @@ Json = Annotated[bool, typer.Option("--json", help="Print one JSON object on std
 def main() -> None:
     """Entry point: a user's mistake is one line and a status, never a traceback."""
     try:
-        app(standalone_mode=False)
+        status = app(standalone_mode=False)
     except UserError as error:
         _stop(str(error), 2)
     except StageError as error:
         _stop(str(error), 1)
     except KeyboardInterrupt:
         _stop("stopped; run the same command again to go on where it was", 130)
-    except typer.Exit as stop:
-        sys.exit(stop.exit_code)
     except Exception as error:
         _usage_error(error)
+    else:
+        sys.exit(status if isinstance(status, int) else 0)  # what typer.Exit carried
 
 
 @app.command()

@@ -18,7 +18,7 @@ class Aesthetic(PerImage):
 
     Backend `photo_stats`: a fixed mean of classical photo statistics, read from the signal `photo`. It finds dull,
     flat, blurred or badly exposed pictures; it knows nothing of composition or subject, and correlates weakly with
-    what people like (Murray et al. 2012, "AVA", section 5, compare such features).
+    what people like.
     """
 
     name: ClassVar[str] = "aesthetic"

@@ -180,3 +180,37 @@ def test_doctor_looks_at_machine_and_recipe(tmp_path: Path) -> None:
     }
     assert {"python", "opencv", "gpu", "fonts", "disk", "packages", "corpora", "signals.faces"} <= found.keys()
     assert found["corpora"]["says"] == "c: 1 shards" and "pnet" in found["signals.faces"]["says"]
+
+
+def test_a_cut_tar_is_status_1_and_what_is_before_the_cut_is_kept(tmp_path: Path) -> None:
+    path = bench.write_tar(
+        tmp_path / "raw" / "00000.tar", {f"{n}.jpg": bench.encoded(bench.picture(n)) for n in range(30)}
+    )
+    path.write_bytes(path.read_bytes()[: path.stat().st_size * 2 // 3])
+    bench.recipe(tmp_path)
+    said = json.loads(curate("index", "recipe.yaml", "--json", cwd=tmp_path, status=1).stdout)
+    assert 15 < said["images"] < 25 and "the tar ends early" in said["errors"][0] and not said["ok"]
+
+
+def test_a_job_that_is_killed_goes_on_to_the_same_bytes(tmp_path: Path) -> None:
+    for shard in range(3):
+        bench.write_tar(
+            tmp_path / "raw" / f"{shard:05d}.tar",
+            {f"{n}.jpg": bench.encoded(bench.picture(10 * shard + n, (900, 700))) for n in range(8)},
+        )
+    values = {"signals": {"photo": {}, "caption": {}, "faces": {}}, "select": {"dedup": {"near": 4}}}
+    bench.recipe(tmp_path, **values)
+    curate("run", "recipe.yaml", cwd=tmp_path)
+    whole = bench.tree(tmp_path / "work")
+    bench.recipe(tmp_path, workspace="./again", **values)
+    for seconds in (1.5, 4.0, 6.5):
+        job = subprocess.Popen([*CURATE, "run", "recipe.yaml"], cwd=tmp_path, env=os.environ | {"PYTHONPATH": str(ROOT)},
+                               stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)  # fmt: skip
+        try:
+            job.wait(seconds)
+        except subprocess.TimeoutExpired:
+            job.kill()
+            job.wait()
+    curate("run", "recipe.yaml", cwd=tmp_path)
+    again = bench.tree(tmp_path / "again")
+    assert {k for k in whole if again.get(k) != whole[k]} == set() and again.keys() == whole.keys()
