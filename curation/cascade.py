@@ -192,11 +192,25 @@ def sidecar_fields(signal: type[Signal]) -> list[pa.Field]:
     ]
 
 
+_DUCK_TYPES = {
+    pa.bool_(): "BOOLEAN", pa.string(): "VARCHAR", pa.float32(): "FLOAT", pa.float64(): "DOUBLE",
+    pa.int8(): "TINYINT", pa.int16(): "SMALLINT", pa.int32(): "INTEGER", pa.int64(): "BIGINT",
+    pa.uint8(): "UTINYINT", pa.uint16(): "USMALLINT", pa.uint32(): "UINTEGER", pa.uint64(): "UBIGINT",
+}  # fmt: skip
+
+
 def duck_types(schema: pa.Schema) -> dict[str, str]:
-    """DuckDB's type of each column."""
+    """DuckDB's type of each column. DuckDB is asked for the rare ones only: it would import pandas, a second."""
+    return {f.name: _duck_type(f.type) for f in schema}
+
+
+def _duck_type(kind: pa.DataType) -> str:
+    if kind in _DUCK_TYPES:
+        return _DUCK_TYPES[kind]
+    if pa.types.is_list(kind):
+        return f"{_duck_type(kind.value_type)}[]"
     with duckdb.connect(config={"threads": 1}) as connection:
-        connection.register("t", schema.empty_table())
-        return {row[0]: str(row[1]) for row in connection.execute("DESCRIBE t").fetchall()}
+        return str(connection.from_arrow(pa.schema({"x": kind}).empty_table()).types[0])
 
 
 def meta_schema(workspace: Workspace, corpora: list[str]) -> pa.Schema:

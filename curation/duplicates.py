@@ -32,7 +32,7 @@ class Duplicates:
     def none(cls) -> "Duplicates":
         """No duplicates."""
         empty = np.empty(0, np.int64)
-        return cls(empty, empty, empty, pa.array([], pa.string()))
+        return cls(empty, empty, empty, pa.nulls(0, pa.string()))
 
     @classmethod
     def find(cls, candidates: pa.Table, rules: Dedup) -> "Duplicates":
@@ -40,7 +40,7 @@ class Duplicates:
         count = candidates.num_rows
         kind = np.full(count, -1, np.int8)
         original = np.full(count, -1, np.int64)
-        listed_names = pa.array([], pa.string())
+        listed_names = pa.nulls(0, pa.string())
         high, low = (_numbers(candidates[c]) for c in ("sha_hi", "sha_lo"))
         phash, hashed = _numbers(candidates["phash"]), candidates["phash"].is_valid().to_numpy()
         if rules.against:
