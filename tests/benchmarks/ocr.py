@@ -37,13 +37,13 @@ def main() -> None:
     figures = []
     for what, data, reach in (("no text", _photo(), 160.0), ("poster, 5 lines", _poster(), None)):
         pixels = Picture(data).bgr(SIDE)
-        canvas, _, _ = rapid._for_detector(pixels, SIDE)
-        blob = rapid._blob(canvas)
+        detector = rapid.engine(SIDE)._load_det_model()
+        blob = detector.get_preprocess()(pixels)
         whole, decoding, forward = _in_turn(
             repeat,
             lambda data=data: signal.score_one(Row(Picture(data), {"caption": None}, {})),
             lambda data=data: Picture(data).bgr(SIDE),
-            lambda blob=blob: rapid._run(rapid.model_files()[0], blob),
+            lambda detector=detector, blob=blob: detector.session(blob),
         )
         figures.append(Figure(f"{what}: decode and ocr, CPU", whole, "ms", decoding + forward, reach))
         figures.append(Figure(f"{what}: decode alone", decoding, "ms"))
@@ -67,7 +67,7 @@ def _in_turn(repeat: int, *works: Callable[[], object]) -> list[float]:
 
 def _photo() -> bytes:
     """The first of the sample's photos in which the detector finds nothing, at 2 megapixels and 450 kB."""
-    return next(data for data in jpegs(12) if not rapid.detect(Picture(data).bgr(SIDE), SIDE))
+    return next(data for data in jpegs(12) if rapid.engine(SIDE)(Picture(data).bgr(SIDE)).boxes is None)
 
 
 def _poster() -> bytes:

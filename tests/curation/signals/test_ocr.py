@@ -239,8 +239,10 @@ def test_is_quick_to_import_and_says_nothing() -> None:
     code = (
         "import sys, numpy as np, curation.signals.ocr as o\n"
         "assert not {'rapidocr', 'onnxruntime'} & set(sys.modules)\n"
-        "o.rapid.read(np.zeros((64, 64, 3), np.uint8), 736)\n"
-        "assert 'rapidocr' not in sys.modules\n"
+        "pixels = np.full((64, 256, 3), 255, np.uint8)\n"
+        "o.cv2.putText(pixels, 'FRESH', (20, 48), 0, 1.5, (0, 0, 0), 3)\n"
+        "assert [line.text for line in o.rapid.read(pixels, 736)] == ['FRESH']\n"
+        "assert o.rapid.read(pixels[:16], 736) == []\n"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
     assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
