@@ -35,7 +35,7 @@ def main() -> None:
     repeat = parser.parse_args().repeat
     signal = Ocr(OcrParams())
     figures = []
-    for what, data, reach in (("no text", _photo(), 160.0), ("poster, 5 lines", _poster(), None)):
+    for what, data in (("no text", _photo()), ("poster, 5 lines", _poster())):
         pixels = Picture(data).bgr(SIDE)
         detector = rapid.engine(SIDE)._load_det_model()
         blob = detector.get_preprocess()(pixels)
@@ -45,7 +45,7 @@ def main() -> None:
             lambda data=data: Picture(data).bgr(SIDE),
             lambda detector=detector, blob=blob: detector.session(blob),
         )
-        figures.append(Figure(f"{what}: decode and ocr, CPU", whole, "ms", decoding + forward, reach))
+        figures.append(Figure(f"{what}: decode and ocr, CPU", whole, "ms", decoding + forward))
         figures.append(Figure(f"{what}: decode alone", decoding, "ms"))
         figures.append(Figure(f"{what}: detector's forward pass alone", forward, "ms"))
     show([*figures, Figure("peak memory", peak_mb(), "MB")])

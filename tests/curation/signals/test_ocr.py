@@ -103,7 +103,7 @@ def test_reads_what_is_drawn() -> None:
 
 def test_reads_chinese() -> None:
     if not CJK_FONTS:
-        pytest.skip("no NotoSansCJK-Regular.ttc below /usr/share/fonts")
+        pytest.skip("needs Debian's package fonts-noto-cjk")
     scores = score(drawn((60, 80, "城市马拉松"), (60, 200, "十一月二日"), size=60, font=CJK_FONTS[0]), "城市里的马拉松")
     assert scores["text"] == "城市马拉松\n十一月二日"
     assert scores["ocr_caption_agreement"] == pytest.approx(5 / 10)
