@@ -25,6 +25,7 @@ app = typer.Typer(
 annotate = typer.Typer(no_args_is_help=True, help="Human votes.", rich_markup_mode=None)
 app.add_typer(annotate, name="annotate")
 
+INTERRUPTED = 130
 RecipeFile = Annotated[Path, typer.Argument(metavar="RECIPE", help="The recipe, a YAML file.")]
 Set = Annotated[
     list[str] | None,
@@ -40,18 +41,20 @@ Json = Annotated[bool, typer.Option("--json", help="Print one JSON object on std
 
 def main() -> None:
     """Entry point: a user's mistake is one line and a status, never a traceback."""
+    status = None
     try:
         status = app(standalone_mode=False)
     except UserError as error:
         _stop(str(error), 2)
     except StageError as error:
         _stop(str(error), 1)
-    except KeyboardInterrupt:
-        _stop("stopped; run the same command again to go on where it was", 130)
+    except (KeyboardInterrupt, typer.Abort):
+        status = INTERRUPTED
     except Exception as error:
         _usage_error(error)
-    else:
-        sys.exit(status if isinstance(status, int) else 0)  # what typer.Exit carried
+    if status == INTERRUPTED:  # typer gives this number back for Ctrl-C
+        _stop("stopped; run the same command again to go on where it was", INTERRUPTED)
+    sys.exit(status if isinstance(status, int) else 0)
 
 
 @app.command()

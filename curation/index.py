@@ -18,7 +18,7 @@ from curation.keys import make_key, well_formed
 from curation.recipe import Corpus, Recipe
 from curation.sources import RawSample, Source
 from curation.tasks import Outcome, Watch
-from curation.workspace import Workspace, digest, table_digest, write_table, write_text
+from curation.workspace import Workspace, digest, footer, table_digest, write_table, write_text
 
 VERSION = 1
 SCHEMA = pa.schema(
@@ -97,16 +97,43 @@ class IndexTask:
         return outcome
 
 
-def plan(recipe: Recipe) -> tuple[list[IndexTask], int]:
-    """The shards that are new or have changed, and how many there are in all. Raises UserError."""
+@dataclass(frozen=True, slots=True)
+class GoneTask:
+    """Marks the rows of a raw shard that is no longer there as gone. Should it come back, it is indexed anew."""
+
+    workspace: str
+    corpus: str
+    shard: str
+    rows: int = 0
+
+    def run(self, watch: Watch) -> Outcome:
+        """Rewrites the samples file."""
+        path = Workspace(self.workspace).samples(self.corpus, self.shard)
+        table, notes = pq.read_table(path), footer(path) or {}
+        for column, value in (("status", "gone"), ("error", "gone: the shard is no longer there")):
+            at = table.schema.get_field_index(column)
+            table = table.set_column(at, column, pa.array([value] * table.num_rows, pa.string()))
+        write_table(path, table, **notes)
+        stamp = {"source": None, "rows": table.num_rows, "failed": 0, "gone": table.num_rows, "without_image": 0}
+        write_text(_stamp_path(path), json.dumps(stamp, indent=1) + "\n")
+        return Outcome(rows=table.num_rows, notes=[f"{self.corpus}/{self.shard} is gone; its rows are marked so"])
+
+
+def plan(recipe: Recipe) -> tuple[list[IndexTask | GoneTask], int]:
+    """The shards that are new, changed or gone, and how many there are in all. Raises UserError."""
     workspace = Workspace(recipe.workspace)
-    tasks, total = [], 0
+    tasks: list[IndexTask | GoneTask] = []
+    total = 0
     for corpus in recipe.corpora:
         listing = _read_listing(workspace.folder_listing(corpus.name))
         sources = list_sources(corpus, listing)
         if corpus.format == "folder":
             _write_listing(workspace.folder_listing(corpus.name), sources, listing)
         total += len(sources)
+        for shard in sorted(set(workspace.shards(corpus.name)) - {s.shard for s in sources}):
+            notes = shard_notes(workspace.samples(corpus.name, shard)) or {}
+            if notes.get("source", "") is not None:
+                tasks.append(GoneTask(recipe.workspace, corpus.name, shard))
         tasks += [
             IndexTask(recipe.workspace, corpus, s.shard, s.path, s.members)
             for s in sources

@@ -75,11 +75,8 @@ def sidecar_of_nothing(signal: type[Signal], keys: pa.ChunkedArray) -> pa.Table:
 
 def check_aligned(samples: pa.Table, sidecar: pa.Table, path: Path) -> None:
     """Row i of a sidecar belongs to row i of the samples. Raises StageError if they cannot be side by side."""
-    same = samples.num_rows == sidecar.num_rows
-    if same and samples.num_rows:
-        same = all(samples["key"][i] == sidecar["key"][i] for i in (0, samples.num_rows - 1))
-    if not same:
-        raise StageError(f"{path} does not fit its samples file; delete it and run the stage again")
+    if not samples["key"].equals(sidecar["key"]):
+        raise StageError(f"{path} does not fit its samples file, which is newer; run the stage that makes it again")
 
 
 def _sidecar(

@@ -4,8 +4,10 @@ import csv
 import json
 import os
 import re
+import signal
 import subprocess
 import sys
+import time
 from collections import Counter
 from pathlib import Path
 
@@ -214,3 +216,20 @@ def test_a_job_that_is_killed_goes_on_to_the_same_bytes(tmp_path: Path) -> None:
     curate("run", "recipe.yaml", cwd=tmp_path)
     again = bench.tree(tmp_path / "again")
     assert {k for k in whole if again.get(k) != whole[k]} == set() and again.keys() == whole.keys()
+
+
+def test_ctrl_c_is_one_line_and_leaves_no_worker(tmp_path: Path) -> None:
+    bench.write_tar(
+        tmp_path / "raw" / "00000.tar", {f"{n}.jpg": bench.encoded(bench.picture(n, (900, 700))) for n in range(40)}
+    )
+    bench.recipe(tmp_path, signals={"ocr": {}})
+    curate("index", "recipe.yaml", cwd=tmp_path)
+    job = subprocess.Popen([*CURATE, "score", "recipe.yaml"], cwd=tmp_path, env=os.environ | {"PYTHONPATH": str(ROOT)},
+                           stderr=subprocess.PIPE, text=True)  # fmt: skip
+    time.sleep(4)
+    job.send_signal(signal.SIGINT)
+    _, said = job.communicate(timeout=30)
+    assert job.returncode == 130
+    assert said.splitlines()[-1] == "curate: stopped; run the same command again to go on where it was"
+    assert not [p for p in (tmp_path / "work").rglob("*.tmp")]
+    curate("score", "recipe.yaml", cwd=tmp_path)  # the lock is free, and no worker writes any more

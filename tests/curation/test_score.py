@@ -224,3 +224,18 @@ def test_workspace_knows_its_shards(corpus: Path) -> None:
     bench.index(made)
     assert Workspace(made.workspace).shards("c") == ["00000"]
     assert load_recipe(corpus / "recipe.yaml").workspace == str(corpus / "work")
+
+
+def test_a_raw_shard_that_is_taken_away_is_gone_and_may_come_back(tmp_path: Path) -> None:
+    for shard in ("00000", "00001"):
+        bench.write_tar(tmp_path / "raw" / f"{shard}.tar", {f"{n}.jpg": bench.encoded(bench.picture(n)) for n in range(3)})
+    made = bench.recipe(tmp_path)
+    assert stages.index(made).ok and stages.score(made).ok
+    (tmp_path / "raw" / "00001.tar").rename(tmp_path / "away.tar")
+    assert stages.index(made).notes == ["c/00001 is gone; its rows are marked so"]
+    assert stages.index(made).done == 0
+    assert stages.select(made).more["funnel"]["failed"] == 3
+    (tmp_path / "away.tar").rename(tmp_path / "raw" / "00001.tar")
+    stages.index(made)
+    assert stages.select(made).more["funnel"]["kept"] == 3  # the other three are copies of them
+    assert stages.score(made).rows == 0
