@@ -31,13 +31,16 @@ class Cascade:
     params: dict[str, SignalParams]
     columns: dict[str, str]
     """Every column that a predicate may name, with its DuckDB type."""
+    meta: pa.Schema
+    """The `meta_*` columns of all shards; one shard may have but some of them, or another type."""
 
     @classmethod
-    def of(cls, recipe: Recipe, meta: pa.Schema | None = None) -> "Cascade":
+    def of(cls, recipe: Recipe, meta: pa.Schema | None = None, meta_known: bool = True) -> "Cascade":
         """Builds it from a recipe.
 
         Args:
-            meta: the schema of the samples files with their `meta_*` columns, if there are samples yet.
+            meta: the `meta_*` columns of the samples files, if there are any yet.
+            meta_known: False before the index has run, when a predicate may name a column that is still to come.
 
         Raises:
             UserError: an unknown signal, a wrong parameter, or a predicate that is not admitted.
@@ -50,12 +53,28 @@ class Cascade:
                 raise UserError(f"signals.{name}: reads the signal {missing}; add `{missing}: {{}}` to signals")
         fields = [*SCHEMA, *(f for f in meta or [] if f.name.startswith("meta_"))]
         columns = duck_types(pa.schema(fields + [f for s in classes.values() for f in sidecar_fields(s)]))
-        cascade = cls([], classes, params, columns)
+        cascade = cls([], classes, params, columns, meta if meta is not None else pa.schema([]))
         for name, sql in recipe.select.where.items():
-            cascade.predicates.append(cascade.admit(name, sql))
+            try:
+                cascade.predicates.append(cascade.admit(name, sql))
+            except UserError as error:
+                if meta_known or 'there is no column "meta_' not in str(error):
+                    raise
+        if recipe.shards.quality.where and meta_known:
+            cascade.admit("", recipe.shards.quality.where, "shards.quality.where")
         if recipe.select.dedup.quality:
             cascade.quality_columns(recipe.select.dedup.quality)
         return cascade
+
+    def with_meta(self, samples: pa.Table) -> pa.Table:
+        """A samples table with every `meta_*` column there is, in the type that they have in common."""
+        for f in self.meta:
+            at = samples.schema.get_field_index(f.name)
+            if at < 0:
+                samples = samples.append_column(f.name, pa.nulls(samples.num_rows, f.type))
+            elif samples.schema.field(at).type != f.type:
+                samples = samples.set_column(at, f.name, samples[f.name].cast(f.type))
+        return samples
 
     def admit(self, name: str, sql: str, where: str = "select.where") -> Predicate:
         """Admits one predicate over these columns. Raises UserError; a signal left out of the recipe is named."""

@@ -1,6 +1,7 @@
 """`curate`: one verb for each stage. Thin; everything heavy is imported by the verb that needs it."""
 
 import json
+import math
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -136,7 +137,7 @@ def index(recipe_file: RecipeFile, overrides: Set = None, as_json: Json = False)
     """
     from pipelines import stages
 
-    _finish([stages.index(_load(recipe_file, overrides))], as_json)
+    _finish([stages.index(_load(recipe_file, overrides, meta_known=False))], as_json)
 
 
 @app.command()
@@ -215,7 +216,7 @@ def run(recipe_file: RecipeFile, overrides: Set = None, as_json: Json = False) -
 
     Example: curate run my-set.yaml
     """
-    recipe = _load(recipe_file, overrides)
+    recipe = _load(recipe_file, overrides, meta_known=False)
     _finish(_run_all(recipe, as_json), as_json)
 
 
@@ -234,6 +235,7 @@ def query(
     from curation.query import run_query
 
     columns, rows, more = run_query(_load(recipe_file, overrides), sql, limit)
+    rows = [tuple(None if isinstance(v, float) and not math.isfinite(v) else v for v in row) for row in rows]
     if as_json:
         typer.echo(
             json.dumps(
@@ -271,7 +273,7 @@ def explain(
             typer.echo(f"  {name:24} {f'{value:g}' if isinstance(value, float) else value}")
 
 
-def _load(path: Path, overrides: list[str] | None, check: bool = True) -> "Recipe":
+def _load(path: Path, overrides: list[str] | None, check: bool = True, meta_known: bool = True) -> "Recipe":
     """Reads the recipe, and checks early what a stage would stumble over late."""
     from curation.cascade import Cascade
     from curation.doctor import opencv_problem
@@ -285,7 +287,8 @@ def _load(path: Path, overrides: list[str] | None, check: bool = True) -> "Recip
         from curation.workspace import Workspace
 
         workspace = Workspace(recipe.workspace)
-        Cascade.of(recipe, meta_schema(workspace, [c.name for c in recipe.corpora])).check_models()
+        meta = meta_schema(workspace, [c.name for c in recipe.corpora])
+        Cascade.of(recipe, meta, meta_known).check_models()
     return recipe
 
 
@@ -325,11 +328,13 @@ def _say(summary: "Summary", quiet: bool) -> None:
 
 def _print_table(columns: list[str], rows: list[tuple[Any, ...]]) -> None:
     from rich.console import Console
+    from rich.markup import escape
     from rich.table import Table
+    from rich.text import Text
 
-    table = Table(*columns)
-    for row in rows:
-        table.add_row(*("" if v is None else f"{v:g}" if isinstance(v, float) else str(v) for v in row))
+    table = Table(*map(escape, columns))
+    for row in rows:  # as plain text: a caption may hold what looks like markup
+        table.add_row(*(Text("" if v is None else f"{v:g}" if isinstance(v, float) else str(v)) for v in row))
     Console(soft_wrap=not sys.stdout.isatty()).print(table)
 
 

@@ -25,11 +25,14 @@ def open_source(corpus: Corpus, shard: str, path: str, members: list[str] | None
     return kinds[corpus.format](corpus, shard, path, members)
 
 
-def list_sources(corpus: Corpus, listing: dict[str, list[str]] | None = None) -> list[Source]:
+def list_sources(
+    corpus: Corpus, listing: dict[str, list[str]] | None = None, workspace: str | None = None
+) -> list[Source]:
     """The shards of a corpus, sorted by name.
 
     Args:
         listing: for a plain folder, the files dealt to each shard so far; new files go to new shards.
+        workspace: a folder whose files are none of the corpus, should it lie within.
 
     Raises:
         UserError: the folder is missing, holds no shard, or holds two of one name.
@@ -38,7 +41,9 @@ def list_sources(corpus: Corpus, listing: dict[str, list[str]] | None = None) ->
     if not fs.isdir(root):
         raise UserError(f"corpora.{corpus.name}.path: no such folder: {corpus.path}")
     if corpus.format == "folder":
-        shards = deal(_files_below(fs, root), listing or {})
+        ours = f"{workspace}/" if workspace else None
+        files = [f for f in _files_below(fs, root) if not (ours and f"{root}/{f}".startswith(ours))]
+        shards = deal(files, listing or {})
         if not shards:
             raise UserError(f"corpora.{corpus.name}.path: no image file in {corpus.path}")
         return [open_source(corpus, shard, root, members) for shard, members in shards.items()]

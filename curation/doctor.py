@@ -159,7 +159,7 @@ def _models(recipe: Recipe) -> list[Finding]:
     from curation.cascade import Cascade
 
     try:
-        cascade = Cascade.of(recipe)
+        cascade = Cascade.of(recipe, meta_known=False)
     except UserError as error:
         return [Finding("recipe", "problem", str(error))]
     found = []

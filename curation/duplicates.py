@@ -124,7 +124,7 @@ class Listed:
         keys = table["key"].to_pylist() if "key" in table.column_names else [f"row {i + 1}" for i in range(count)]
         try:
             digests = [int(s, 16) if s else None for s in shas]
-            numbers = [int(h, 16) if isinstance(h, str) and h else h if h != "" else None for h in hashes]
+            numbers = [_phash(h) for h in hashes]
         except ValueError as error:
             raise UserError(f"{where}: not a hash: {error}") from None
         return cls(
@@ -143,6 +143,16 @@ class Listed:
             near = dedup.near_listed(phash, hashed, self.phash[entries], radius)
             found = np.where(found >= 0, found, np.where(near >= 0, entries[near], -1))
         return found
+
+
+def _phash(value: str | int | None) -> int | None:
+    """A perceptual hash: 16 hex digits, or a number. Raises ValueError."""
+    if value is None or value == "":
+        return None
+    number = int(value, 16) if isinstance(value, str) and len(value) == 16 else int(value)
+    if not 0 <= number < 1 << 64:
+        raise ValueError(f"{value} is not a number of 64 bits")
+    return number
 
 
 def _numbers(column: pa.ChunkedArray) -> np.ndarray:

@@ -13,6 +13,7 @@ from curation.recipe import Recipe
 from curation.score import raw_path
 from curation.shards.build import PHASES
 from curation.votes import read_levels
+from curation.wide import refresh
 from curation.workspace import Workspace
 
 
@@ -31,7 +32,7 @@ def explain(recipe: Recipe, key: str) -> dict[str, dict[str, Any]]:
     shard, row = _locate(workspace, corpus_name, rest, key)
     sample = pq.read_table(workspace.samples(corpus_name, shard)).slice(row, 1).to_pylist()[0]
     story: dict[str, dict[str, Any]] = {"source": {"raw shard": raw_path(corpus, workspace, shard)} | _said(sample)}
-    cascade = Cascade.of(recipe, meta_schema(workspace, [corpus_name]))
+    cascade = Cascade.of(recipe, meta_schema(workspace, [c.name for c in recipe.corpora]))
     for name, signal in cascade.signals.items():
         scores = _row(workspace.signal(name, corpus_name, shard), row)
         facts = {"backend": cascade.params[name].backend or "classical", "version": signal.version}
@@ -44,7 +45,7 @@ def explain(recipe: Recipe, key: str) -> dict[str, dict[str, Any]]:
             | ({"error": scores[f"{name}_error"]} if scores.get(f"{name}_error") else {})
         )
     if selection := _row(workspace.selection(corpus_name, shard), row):
-        story["selection"] = _said(selection) | _walk(workspace, cascade, corpus_name, shard, row)
+        story["selection"] = _said(selection) | _walk(recipe, workspace, cascade, corpus_name, shard, row)
     if caption := _row(workspace.captions(corpus_name, shard), row):
         story["caption"] = _said(caption)
     if votes := _votes(workspace, key):
@@ -81,11 +82,12 @@ def _short(value: Any) -> Any:
     return value
 
 
-def _walk(workspace: Workspace, cascade: Cascade, corpus: str, shard: str, row: int) -> dict[str, str]:
+def _walk(recipe: Recipe, workspace: Workspace, cascade: Cascade, corpus: str, shard: str, row: int) -> dict[str, str]:
     """Each predicate with what it says of this image, up to the one that decided."""
     walked: dict[str, str] = {}
+    path = refresh(workspace, recipe, cascade, corpus, shard)
     with connect(threads=1) as connection:
-        connection.register("rows", pq.read_table(workspace.wide(corpus, shard)).slice(row, 1))
+        connection.register("rows", pq.read_table(path).slice(row, 1))
         for predicate in cascade.predicates:
             verdict = connection.execute(f"SELECT (\n{predicate.sql}\n) FROM rows").fetchone()
             says = {True: "passes", False: "does not pass", None: "is not known"}[verdict[0] if verdict else None]

@@ -126,7 +126,7 @@ def plan(recipe: Recipe) -> tuple[list[IndexTask | GoneTask], int]:
     total = 0
     for corpus in recipe.corpora:
         listing = _read_listing(workspace.folder_listing(corpus.name))
-        sources = list_sources(corpus, listing)
+        sources = list_sources(corpus, listing, recipe.workspace)
         if corpus.format == "folder":
             _write_listing(workspace.folder_listing(corpus.name), sources, listing)
         total += len(sources)

@@ -6,6 +6,7 @@ nothing beyond the folders it is given.
 """
 
 import json
+import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from functools import cache
@@ -60,6 +61,17 @@ def connect(
     connection.execute("SET enable_external_access = false")
     connection.execute("SET lock_configuration = true")
     return connection
+
+
+def parquet_files(files: Iterable[str]) -> str:
+    """SQL that reads Parquet files, missing columns as null; what DuckDB would expand in a name is taken literally."""
+    escaped = (re.sub(r"([*?\[])", r"[\1]", f).replace("'", "''") for f in files)
+    return "read_parquet([" + ", ".join(f"'{f}'" for f in escaped) + "], union_by_name = true)"
+
+
+def quoted(name: str) -> str:
+    """A column name as SQL."""
+    return '"' + name.replace('"', '""') + '"'
 
 
 def admit(name: str, sql: str, columns: Mapping[str, str], where: str = "select.where") -> Predicate:
@@ -161,7 +173,7 @@ def _column(part: dict[str, Any], columns: Mapping[str, str], key: str) -> str:
 
 def _bind(key: str, sql: str, columns: Mapping[str, str]) -> None:
     """Lets DuckDB check the types on an empty table."""
-    fields = ", ".join(f'NULL::{kind} AS "{name}"' for name, kind in columns.items()) or "NULL AS nothing"
+    fields = ", ".join(f"NULL::{kind} AS {quoted(name)}" for name, kind in columns.items()) or "NULL AS nothing"
     try:
         kind = _parser().execute(f"SELECT typeof((\n{sql}\n)) FROM (SELECT {fields})").fetchone()
     except duckdb.Error as error:

@@ -10,7 +10,7 @@ from curation.captions.stage import SCHEMA as CAPTIONS
 from curation.cascade import Cascade, meta_schema, sidecar_fields
 from curation.errors import UserError, nearest
 from curation.index import SCHEMA as SAMPLES
-from curation.predicates import connect, query_columns
+from curation.predicates import connect, parquet_files, query_columns, quoted
 from curation.recipe import Recipe
 from curation.select import SCHEMA as SELECTION
 from curation.votes import LEVELS
@@ -78,10 +78,10 @@ class ImagesView:
     def sql(self, named: set[str] | None) -> str:
         """The SELECT behind the view: the samples, and the stages that the query names joined by key."""
         joined = self._joined(named)
-        columns = [f's."{c}"' for c in self.samples.names] + ["split_part(s.key, '/', 1) AS corpus"]
+        columns = [f"s.{quoted(c)}" for c in self.samples.names] + ["split_part(s.key, '/', 1) AS corpus"]
         for source in joined:
             columns += [
-                f'{source}."{c}"'
+                f"{source}.{quoted(c)}"
                 for c, owner in self.owners.items()
                 if owner == source and (c not in _BY_NAME_ONLY or (named and c in named))
             ]
@@ -117,8 +117,7 @@ class ImagesView:
         files = self._files(source)
         if source == "levels" or not files:
             return f"{source}_table"
-        listed = ", ".join("'" + f.replace("'", "''") + "'" for f in files)
-        return f"read_parquet([{listed}], union_by_name = true)"
+        return parquet_files(files)
 
     def _files(self, source: str) -> list[str]:
         place = {

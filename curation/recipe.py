@@ -54,6 +54,11 @@ class Select(Section):
     where: dict[str, str] = Field({}, description="named SQL predicates, walked in this order; only TRUE passes")
     dedup: Dedup = Dedup()
 
+    @property
+    def rules(self) -> str:
+        """The rules as text, to tell whether a stored selection was made by them."""
+        return self.model_dump_json(exclude={"dedup": {"against"}})
+
     @field_validator("where")
     @classmethod
     def _names(cls, where: dict[str, str]) -> dict[str, str]:

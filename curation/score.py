@@ -17,6 +17,7 @@ import pyarrow.parquet as pq
 from curation.cascade import FAILED, SCORED, SKIPPED, Cascade, Decider, meta_schema, samples_notes, sidecar_fields
 from curation.corpus import open_source
 from curation.doctor import libraries
+from curation.errors import StageError
 from curation.images import ImageError, Picture, reduction
 from curation.recipe import Corpus, Recipe
 from curation.signals.base import Row, Scores, Signal, SignalError
@@ -110,7 +111,7 @@ class Columns:
     @classmethod
     def read(cls, workspace: Workspace, cascade: Cascade, corpus: str, shard: str, retry_failed: bool) -> "Columns":
         """Reads the samples, and of each signal what is stored under the current fingerprint; the rest is skipped."""
-        samples = pq.read_table(workspace.samples(corpus, shard))
+        samples = cascade.with_meta(pq.read_table(workspace.samples(corpus, shard)))
         notes = samples_notes(workspace, corpus, shard)
         values: dict[str, list[Any]] = {}
         fields: dict[str, pa.DataType] = {}
@@ -262,8 +263,12 @@ class _Pass:
         place = self.places[row]
         try:
             data = self.source.read(place["member"], place["offset"], place["length"])
+        except FileNotFoundError as error:
+            if self.source.corpus.format in ("webdataset", "parquet"):  # the shard itself: nothing to note on rows
+                raise StageError(f"{self.source.path}: {error.strerror}") from None
+            return SignalError("unreadable", "the file is no longer there; run `curate index` again")
         except OSError as error:
-            return SignalError("unreadable", str(error))
+            raise StageError(f"{self.source.path}: cannot be read: {error.strerror or error}") from None
         if len(data) != place["length"]:
             return SignalError("unreadable", "the raw shard has changed; run `curate index` again")
         return Picture(data)

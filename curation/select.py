@@ -15,7 +15,7 @@ from curation import dedup
 from curation.cascade import Cascade, meta_schema, run_error
 from curation.duplicates import Duplicates
 from curation.errors import StageError, UserError
-from curation.predicates import connect
+from curation.predicates import connect, parquet_files
 from curation.recipe import Recipe
 from curation.wide import refresh
 from curation.workspace import Workspace, digest, write_table, write_text
@@ -127,8 +127,7 @@ class Selection:
 
     @cached_property
     def _wide(self) -> str:
-        listed = ", ".join("'" + f.replace("'", "''") + "'" for f in self.files)
-        return f"read_parquet([{listed}], union_by_name = true)"
+        return parquet_files(self.files)
 
     def _rows(self, sql: str) -> list[tuple[Any, ...]]:
         try:
@@ -140,7 +139,12 @@ class Selection:
         return f"({self.cascade.fate_sql}) = {2 * len(self.cascade.predicates)}"
 
     def _unhashed(self) -> int:
-        sql = f"SELECT count(*) FROM {self._wide} WHERE photo_is_skipped AND {self._passing()}"
+        """Rows that pass, but that cannot be compared or ranked yet."""
+        rules = self.recipe.select.dedup
+        read = self.cascade.quality_columns(rules.quality) if rules.quality else {"aesthetic"}
+        signals = {"photo"} | {self.cascade.owners[c] for c in read if c in self.cascade.owners}
+        skipped = " OR ".join(f"{name}_is_skipped" for name in sorted(signals))
+        sql = f"SELECT count(*) FROM {self._wide} WHERE ({skipped}) AND {self._passing()}"
         return self._rows(sql)[0][0]
 
     def _candidates(self) -> pa.Table:
@@ -164,15 +168,15 @@ class Selection:
         return "aesthetic" if "aesthetic" in self.cascade.owners else "NULL"
 
     def _write_shard(self, number: int, corpus: str, shard: str) -> None:
-        sql = f"SELECT key, {self.cascade.fate_sql} AS n FROM read_parquet(?) "
-        table = self.connection.sql(sql, params=[self.files[number]]).to_arrow_table()
+        sql = f"SELECT key, {self.cascade.fate_sql} AS n FROM {parquet_files([self.files[number]])}"
+        table = self.connection.sql(sql).to_arrow_table()
         fates = [self.cascade.unpack_fate(n) for n in table["n"].to_pylist()]
         copies: list[str | None] = [None] * len(fates)
         for row, original in self.duplicates.of_file(number):
             fates[row] = ("duplicate", None)
             copies[row] = original
         out = pa.table([table["key"], [f for f, _ in fates], [p for _, p in fates], copies], schema=SCHEMA)
-        write_table(self.workspace.selection(corpus, shard), out, digest([self.cascade.fate_sql]))
+        write_table(self.workspace.selection(corpus, shard), out, digest(self.recipe.select.rules))
 
     def _forget_others(self) -> None:
         """Removes selections of shards that are no longer in the recipe's corpora."""

@@ -166,6 +166,8 @@ def _vote(file: Path, number: int, row: dict[str, Any], known: set[str]) -> dict
         when = at if isinstance(at, datetime) else datetime.fromisoformat(at) if at else None
     except (TypeError, ValueError) as error:
         raise UserError(f"{where}: {error}") from None
+    if level != float(row["level"]) or not 1 <= turn < 1000:
+        raise UserError(f"{where}: level and round are whole numbers; given: {row['level']}, {row.get('round')}")
     if not 1 <= level <= 5:
         raise UserError(f"{where}: the level is {level}; levels are 1 to 5")
     if when is not None:

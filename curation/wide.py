@@ -29,11 +29,11 @@ def refresh(workspace: Workspace, recipe: Recipe, cascade: Cascade, corpus: str,
         StageError: a sidecar does not fit the samples file.
     """
     path = workspace.wide(corpus, shard)
-    texts = text_columns(cascade)
-    identity = digest([VERSION, cascade.identity, texts, _stats(workspace, cascade, corpus, shard)])
+    texts = text_columns(recipe, cascade)
+    identity = digest([VERSION, cascade.identity, str(cascade.meta), texts, _stats(workspace, cascade, corpus, shard)])
     if (footer(path) or {}).get("fingerprint") == identity:
         return path
-    samples = pq.read_table(workspace.samples(corpus, shard))
+    samples = cascade.with_meta(pq.read_table(workspace.samples(corpus, shard)))
     notes = samples_notes(workspace, corpus, shard)
     columns: dict[str, pa.Array | pa.ChunkedArray] = {
         name: samples[name]
@@ -54,16 +54,14 @@ def refresh(workspace: Workspace, recipe: Recipe, cascade: Cascade, corpus: str,
     return path
 
 
-def text_columns(cascade: Cascade) -> list[str]:
-    """Text and list columns that the recipe's predicates read."""
-    return sorted(
-        {
-            c
-            for p in cascade.predicates
-            for c in p.columns
-            if cascade.columns[c] in ("VARCHAR", "BLOB") or cascade.columns[c].endswith("]")
-        }
-    )
+def text_columns(recipe: Recipe, cascade: Cascade) -> list[str]:
+    """Text and list columns that the recipe's predicates and rankings read."""
+    read = {column for predicate in cascade.predicates for column in predicate.columns}
+    if recipe.select.dedup.quality:
+        read |= cascade.quality_columns(recipe.select.dedup.quality)
+    if recipe.shards.quality.where:
+        read |= cascade.admit("", recipe.shards.quality.where, "shards.quality.where").columns
+    return sorted(c for c in read if cascade.columns[c] in ("VARCHAR", "BLOB") or cascade.columns[c].endswith("]"))
 
 
 def sidecar_of_nothing(signal: type[Signal], keys: pa.ChunkedArray) -> pa.Table:

@@ -31,6 +31,8 @@ class Summary:
     errors: list[str] = field(default_factory=list)
     """Shards that could not be done."""
     notes: list[str] = field(default_factory=list)
+    damaged: list[str] = field(default_factory=list)
+    """Raw shards of which only a part could be read; the rest of the job goes on without it."""
     seconds: float = 0.0
     too_many_failed: bool = False
     more: dict[str, Any] = field(default_factory=dict)
@@ -40,7 +42,7 @@ class Summary:
     @property
     def ok(self) -> bool:
         """Whether the exit status is 0."""
-        return not (self.errors or self.too_many_failed)
+        return not (self.errors or self.damaged or self.too_many_failed)
 
     def as_dict(self) -> dict[str, Any]:
         """For JSON."""
@@ -75,6 +77,7 @@ class Summary:
             lines.append(f"  {name.replace('_', ' ')}: {said}")
         lines += [f"  failed: {count} × {reason}" for reason, count in self.failed.items()]
         lines += [f"  note: {note}" for note in self.notes]
+        lines += [f"  DAMAGED: {damage}" for damage in self.damaged]
         lines += [f"  NOT DONE: {error}" for error in self.errors[:20]]
         if len(self.errors) > 20:
             lines.append(f"  … and {len(self.errors) - 20} more; --json lists them all")
@@ -98,7 +101,7 @@ def index(recipe: Recipe) -> Summary:
                 notes = shard_notes(workspace.samples(corpus.name, shard)) or {}
                 counts.update({k: notes.get(k, 0) for k in ("rows", "failed", "gone", "without_image")})
                 if notes.get("damage"):
-                    summary.errors.append(f"{corpus.name}/{shard}: {notes['damage']}")
+                    summary.damaged.append(f"{corpus.name}/{shard}: {notes['damage']}")
         summary.more = {
             "images": counts["rows"],
             "images_failed": counts["failed"],

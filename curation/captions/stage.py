@@ -12,7 +12,7 @@ import pyarrow.parquet as pq
 
 from curation.captions.base import Captioner, Request, Translator, make_captioner, make_translator
 from curation.captions.checks import check_caption, check_translation
-from curation.cascade import Cascade, samples_notes
+from curation.cascade import SKIPPED, Cascade, samples_notes
 from curation.corpus import open_source
 from curation.errors import StageError, UserError
 from curation.images import ImageError, decode
@@ -108,11 +108,13 @@ def fingerprint(recipe: Recipe, workspace: Workspace, corpus: str, shard: str) -
     return digest([_identity(recipe), samples_notes(workspace, corpus, shard)["rows_digest"]])
 
 
-def kept_rows(workspace: Workspace, corpus: str, shard: str, samples: pa.Table) -> list[bool]:
-    """Which rows of a shard the selection keeps. Raises StageError if there is no selection that fits."""
+def kept_rows(recipe: Recipe, workspace: Workspace, corpus: str, shard: str, samples: pa.Table) -> list[bool]:
+    """Which rows of a shard the selection keeps. Raises StageError if there is none, or one by other rules."""
     path = workspace.selection(corpus, shard)
     if not path.exists():
         raise StageError(f"{corpus}/{shard} has no selection; run `curate select RECIPE`")
+    if (footer(path) or {}).get("fingerprint") != digest(recipe.select.rules):
+        raise StageError(f"{corpus}/{shard} was selected by other rules than the recipe's; run `curate select RECIPE`")
     selection = pq.read_table(path)
     check_aligned(samples, selection, path)
     return [fate == "kept" for fate in selection["fate"].to_pylist()]
@@ -123,11 +125,14 @@ def _load(
 ) -> tuple[list[dict[str, Any]], list[int]]:
     """The shard's rows with samples, signals and captions made before; and the numbers of those to be captioned."""
     samples = pq.read_table(workspace.samples(corpus, shard))
-    kept = kept_rows(workspace, corpus, shard, samples)
+    kept = kept_rows(recipe, workspace, corpus, shard, samples)
     path = workspace.captions(corpus, shard)
     current = (footer(path) or {}).get("fingerprint") == fingerprint(recipe, workspace, corpus, shard)
     before = pq.read_table(path).to_pylist() if current else [{} for _ in kept]
     todo = [i for i, keep in enumerate(kept) if keep and before[i].get("attempts") is None]
+    for name in captioner.signals:
+        if todo and name in recipe.signals:
+            _check_scored(workspace, name, corpus, shard, todo)
     if kept_only:
         return [], todo
     rows = samples.to_pylist()
@@ -139,6 +144,16 @@ def _load(
     for row, made in zip(rows, before, strict=True):
         row.update({k: v for k, v in made.items() if k != "key"})
     return rows, todo
+
+
+def _check_scored(workspace: Workspace, name: str, corpus: str, shard: str, rows: list[int]) -> None:
+    """A caption must not depend on whether a signal was scored before or after it. Raises StageError."""
+    path = workspace.signal(name, corpus, shard)
+    states = pq.read_table(path, columns=[f"{name}_state"]).column(0).to_pylist() if path.exists() else []
+    if not states or any(states[row] == SKIPPED for row in rows):
+        raise StageError(
+            f"{corpus}/{shard}: the captioner reads {name}, which is not scored; run `curate score RECIPE`"
+        )
 
 
 def _caption(
@@ -209,7 +224,7 @@ def _built(recipe: Recipe) -> tuple[Captioner, Translator | None, str]:
         captioner = make_captioner(recipe.captions.captioner)
         translator = make_translator(given) if given else None
         used = [b for b in (captioner, translator) if b is not None]
-        cascade = Cascade.of(recipe.model_copy(update={"select": Select()}))
+        cascade = Cascade.of(recipe.model_copy(update={"select": Select()}), meta_known=False)
         identity = digest(
             {
                 "backends": [[b.name, b.version, b.params.model_dump(mode="json"), b.models(b.params)] for b in used],

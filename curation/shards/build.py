@@ -27,7 +27,7 @@ from curation.shards.stats import product_stats
 from curation.shards.writer import PRODUCT_VERSION, RowPlan, write_product_shard
 from curation.tasks import Outcome, Watch
 from curation.votes import read_levels
-from curation.wide import check_aligned
+from curation.wide import check_aligned, refresh
 from curation.workspace import Workspace, digest, footer, write_table, write_text
 
 PHASES = ("concept", "quality")
@@ -197,7 +197,7 @@ def _kept_samples(
 ) -> list[dict[str, Any]]:
     """The kept rows of a raw shard with scalar signals and captions. Raises StageError if a caption is missing."""
     table = pq.read_table(workspace.samples(corpus, shard))
-    kept = kept_rows(workspace, corpus, shard, table)
+    kept = kept_rows(recipe, workspace, corpus, shard, table)
     if not any(kept):
         return []
     path = workspace.captions(corpus, shard)
@@ -208,8 +208,8 @@ def _kept_samples(
     if captions is None or missing:
         raise StageError(f"{corpus}/{shard}: {missing} kept rows have no caption; run `curate caption RECIPE`")
     check_aligned(table, captions, path)
-    wide = pq.read_table(workspace.wide(corpus, shard))
-    scores = wide.select([c for c in wide.column_names if c in cascade.owners and not c.endswith(("_state", "_error"))])
+    wide = pq.read_table(refresh(workspace, recipe, cascade, corpus, shard))
+    scores = wide.select([f.name for f in wide.schema if f.name in cascade.owners and not pa.types.is_string(f.type)])
     mask = pa.array(kept)
     parts = [t.filter(mask).to_pylist() for t in (table, captions.drop_columns(["key"]), scores)]
     return [
@@ -228,7 +228,7 @@ def _fit_for_quality(recipe: Recipe, workspace: Workspace, rows: list[dict[str, 
     decider = Decider()
     passing: set[str] = set()
     for corpus, shard in sorted({(row["corpus"], row["raw_shard"]) for row in rows}):
-        wide = pq.read_table(workspace.wide(corpus, shard))
+        wide = pq.read_table(refresh(workspace, recipe, cascade, corpus, shard))
         marks = decider.numbers(wide, f"(({where}) IS TRUE)::INT")
         passing.update(key for key, mark in zip(wide["key"].to_pylist(), marks, strict=True) if mark)
     return [fit and row["key"] in passing for fit, row in zip(best, rows, strict=True)]

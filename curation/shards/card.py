@@ -129,7 +129,7 @@ def _pictures(stats: dict[str, Any]) -> str:
 
 
 def _signals(recipe: Recipe) -> str:
-    cascade = Cascade.of(recipe)
+    cascade = Cascade.of(recipe, meta_known=False)
     rows = [
         (
             name,

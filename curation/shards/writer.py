@@ -5,7 +5,7 @@ import io
 import json
 import os
 import tarfile
-from collections import Counter
+from collections import Counter, OrderedDict
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -26,6 +26,11 @@ from curation.workspace import replacing, write_table
 PRODUCT_VERSION = 1
 ENDINGS = {"jpeg": "jpg", "png": "png", "webp": "webp"}
 """Formats that the product keeps as they are; every other one becomes a PNG of the same pixels."""
+
+OPEN_SOURCES = 16
+"""Raw shards that are held open at once."""
+CHECK_SIDE = 64
+"""Long side in pixels at which every picture is decoded once more before it is written."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,7 +73,7 @@ def write_product_shard(
     name = f"{number:06d}"
     failed: Counter[str] = Counter()
     records: list[dict[str, Any]] = []
-    sources: dict[str, Source] = {}
+    sources: OrderedDict[str, Source] = OrderedDict()
     (folder / f"{name}.parquet").unlink(missing_ok=True)  # its footer says that the pair is done
     with replacing(folder / f"{name}.tar") as path, tarfile.open(path, "w", format=tarfile.USTAR_FORMAT) as tar:
         for place, row in enumerate(rows):
@@ -77,7 +82,7 @@ def write_product_shard(
                 if place in watch.condemned:
                     raise ImageError(watch.condemned[place])
                 data, format = _product_bytes(_read(recipe, sources, row), row.format, recipe.shards.strip_metadata)
-            except (ImageError, StripError, OSError) as error:
+            except (ImageError, StripError) as error:
                 failed[f"build {error.reason if isinstance(error, ImageError) else type(error).__name__}"] += 1
                 continue
             record = _record(row, phase, name, place, data)
@@ -96,10 +101,17 @@ def write_product_shard(
     return len(records), failed
 
 
-def _read(recipe: Recipe, sources: dict[str, Source], row: RowPlan) -> bytes:
-    if row.path not in sources or row.format is None:
+def _read(recipe: Recipe, sources: OrderedDict[str, Source], row: RowPlan) -> bytes:
+    """The raw bytes. A product shard draws from any number of raw ones: only the last few stay open."""
+    if row.path not in sources:
         sources[row.path] = open_source(recipe.corpus(row.corpus), row.raw_shard, row.path)
-    data = sources[row.path].read(row.member, row.offset, row.length)
+        if len(sources) > OPEN_SOURCES:
+            sources.popitem(last=False)[1].close()
+    sources.move_to_end(row.path)
+    try:
+        data = sources[row.path].read(row.member, row.offset, row.length)
+    except OSError as error:
+        raise StageError(f"{row.key}: cannot be read: {error.strerror or error}") from None
     if hashlib.sha256(data).hexdigest() != row.source_sha256:
         raise StageError(f"{row.key}: the raw shard has changed; run `curate index` and the stages after it again")
     return data
@@ -108,6 +120,7 @@ def _read(recipe: Recipe, sources: dict[str, Source], row: RowPlan) -> bytes:
 def _product_bytes(data: bytes, format: str, strip: bool) -> tuple[bytes, str]:
     """The bytes that go into the tar, and their format."""
     if format in ENDINGS:
+        decode(data, CHECK_SIDE)  # no damaged picture is shipped, whatever the predicates looked at
         return (strip_metadata(data, format) if strip else data), format
     buffer = io.BytesIO()
     Image.fromarray(decode(data)[:, :, ::-1]).save(buffer, "PNG")

@@ -191,7 +191,7 @@ def test_a_cut_tar_is_status_1_and_what_is_before_the_cut_is_kept(tmp_path: Path
     path.write_bytes(path.read_bytes()[: path.stat().st_size * 2 // 3])
     bench.recipe(tmp_path)
     said = json.loads(curate("index", "recipe.yaml", "--json", cwd=tmp_path, status=1).stdout)
-    assert 15 < said["images"] < 25 and "the tar ends early" in said["errors"][0] and not said["ok"]
+    assert 15 < said["images"] < 25 and "the tar ends early" in said["damaged"][0] and not said["ok"]
 
 
 def test_a_job_that_is_killed_goes_on_to_the_same_bytes(tmp_path: Path) -> None:

@@ -392,7 +392,7 @@ def test_a_truncated_tar_ends_with_status_one_and_keeps_its_rows(
     for _ in range(2):  # the second time, nothing is read again and the damage is still said
         summary = stages.index(corpus.recipe)
         assert not summary.ok
-        assert any("web/00000" in line for line in summary.errors)
+        assert any("web/00000" in line for line in summary.damaged)
     statuses = corpus.column("status")
     assert statuses[0] == "ok" and statuses[-1] == "ok"
     assert corpus.notes("00000")["damage"]
@@ -410,7 +410,7 @@ def test_damaged_parquet_files_are_named_in_one_line_each(
     (raw / "end.parquet").write_bytes(whole[:-50])
     (raw / "middle.parquet").write_bytes(whole[:at] + b"\xff" * 30 + whole[at + 30 :])
     corpus = Indexed(raw, "parquet", tmp_path / "work")
-    errors = stages.index(corpus.recipe).errors
+    errors = stages.index(corpus.recipe).damaged
     assert [e.split(": ")[0] for e in errors] == ["web/empty", "web/end", "web/middle"]
     assert all("damaged Parquet file" in e and "\n" not in e for e in errors)
     assert corpus.column("key") == ["web/good/a", "web/good/b"]

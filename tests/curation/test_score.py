@@ -228,7 +228,9 @@ def test_workspace_knows_its_shards(corpus: Path) -> None:
 
 def test_a_raw_shard_that_is_taken_away_is_gone_and_may_come_back(tmp_path: Path) -> None:
     for shard in ("00000", "00001"):
-        bench.write_tar(tmp_path / "raw" / f"{shard}.tar", {f"{n}.jpg": bench.encoded(bench.picture(n)) for n in range(3)})
+        bench.write_tar(
+            tmp_path / "raw" / f"{shard}.tar", {f"{n}.jpg": bench.encoded(bench.picture(n)) for n in range(3)}
+        )
     made = bench.recipe(tmp_path)
     assert stages.index(made).ok and stages.score(made).ok
     (tmp_path / "raw" / "00001.tar").rename(tmp_path / "away.tar")

@@ -193,3 +193,38 @@ def test_nothing_indexed_names_the_command(tmp_path: Path) -> None:
     (tmp_path / "raw").mkdir()
     with pytest.raises(UserError, match="curate index RECIPE"):
         Selection(bench.recipe(tmp_path))
+
+
+def test_a_meta_column_that_only_some_shards_have_is_null_in_the_others(tmp_path: Path) -> None:
+    bench.write_tar(
+        tmp_path / "raw" / "00000.tar", {"a.jpg": bench.encoded(bench.picture(1)), "a.json": b'{"stars": 4}'}
+    )
+    bench.write_tar(tmp_path / "raw" / "00001.tar", {"a.jpg": bench.encoded(bench.picture(2))})
+    bench.write_tar(
+        tmp_path / "raw" / "00002.tar", {"a.jpg": bench.encoded(bench.picture(3)), "a.json": b'{"stars": "many"}'}
+    )
+    made = prepared(tmp_path, select={"where": {"stars": "meta_stars = '4'", "sharp": "sharpness > 0"}})
+    assert Selection(made).write().as_dict()["dropped"] == {"stars": 2, "sharp": 0}
+
+
+def test_shard_names_with_signs_of_a_pattern_are_names(tmp_path: Path) -> None:
+    for n, name in enumerate(("set1", "set[1]", "set*", "it's")):
+        bench.write_tar(tmp_path / "raw" / f"{name}.tar", {"a.jpg": bench.encoded(bench.picture(n))})
+    made = prepared(tmp_path)
+    assert Selection(made).write().as_dict()["kept"] == 4
+
+
+def test_ranking_by_a_score_that_is_not_there_yet_is_undecided(corpus: Path) -> None:
+    made = bench.recipe(corpus, signals={"photo": {}, "aesthetic": {}}, select={"dedup": {"near": 4}})
+    bench.index(made)
+    bench.score(bench.recipe(corpus, select={"dedup": {"near": 4}}))
+    made = bench.recipe(corpus, signals={"photo": {}, "aesthetic": {}}, select={"dedup": {"near": 4}})
+    assert Selection(made).funnel().undecided == {"dedup": 11}
+
+
+def test_decimal_hashes_of_a_query_are_a_list_too(corpus: Path) -> None:
+    prepared(corpus)
+    phash = bench.rows(corpus / "work/signals/photo/c/00001.parquet")[0]["phash"]
+    (corpus / "list.csv").write_text(f"key,phash\nfour,{phash}\n")
+    made = bench.recipe(corpus, select={"dedup": {"near": 4, "against": "./list.csv"}})
+    assert Selection(made).funnel().duplicate["listed"] == 1

@@ -95,3 +95,17 @@ def test_a_wrong_backend_is_one_line(corpus: Path, given: dict, says: str) -> No
     with pytest.raises(UserError) as caught:
         plan(bench.recipe(corpus, captions=given))
     assert says in str(caught.value) and "\n" not in str(caught.value)
+
+
+def test_a_selection_by_other_rules_is_not_captioned(corpus: Path) -> None:
+    selected(corpus, select={"where": {"size": "width >= 400"}})
+    other = bench.recipe(corpus, select={"where": {"size": "width >= 300"}})
+    with pytest.raises(StageError, match="selected by other rules.*curate select RECIPE"):
+        plan(other)
+
+
+def test_a_signal_that_the_captioner_reads_must_be_scored_first(corpus: Path) -> None:
+    selected(corpus)
+    made = bench.recipe(corpus, signals={"photo": {}, "ocr": {}})
+    with pytest.raises(StageError, match="reads ocr, which is not scored; run `curate score RECIPE`"):
+        plan(made)

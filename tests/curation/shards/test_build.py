@@ -4,6 +4,7 @@ import csv
 import hashlib
 import io
 import json
+import resource
 import tarfile
 from collections import Counter
 from pathlib import Path
@@ -209,7 +210,37 @@ def test_a_raw_shard_changed_since_is_not_built_from(corpus: Path) -> None:
     assert not (corpus / "work/shards/concept/000000.parquet").exists()
 
 
-def test_a_wrong_quality_predicate_is_one_line(corpus: Path) -> None:
-    made = prepared(corpus, {"c/00000/0": [5, 5, 5]}, shards={"quality": {"where": "heigth > 3"}})
+def test_a_wrong_quality_predicate_is_one_line_before_any_score(corpus: Path) -> None:
     with pytest.raises(UserError, match='shards.quality.where: there is no column "heigth"; did you mean "height"'):
-        plan(made)
+        prepared(corpus, {"c/00000/0": [5, 5, 5]}, shards={"quality": {"where": "heigth > 3"}})
+
+
+def test_a_damaged_picture_never_reaches_the_product(tmp_path: Path) -> None:
+    cut = bench.encoded(bench.picture(1))
+    files = {"cut.jpg": cut[: len(cut) // 2] + b"\xff\xd9", "good.jpg": bench.encoded(bench.picture(2))}
+    texts = {"cut.txt": b"a cut picture", "good.txt": b"a good picture"}
+    bench.write_tar(tmp_path / "raw" / "00000.tar", dict(sorted((files | texts).items())))
+    build(prepared(tmp_path))
+    assert {r["key"] for r in bench.rows(tmp_path / "work/shards/concept/000000.parquet")} == {"c/00000/good"}
+
+
+def test_a_product_shard_draws_from_more_raw_shards_than_may_be_open(tmp_path: Path) -> None:
+    for n in range(40):
+        bench.write_tar(tmp_path / "raw" / f"{n:05d}.tar", {"a.jpg": bench.encoded(bench.picture(n)), "a.txt": b"text"})
+    made = prepared(tmp_path)
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    used = len(list(Path("/proc/self/fd").iterdir()))
+    resource.setrlimit(resource.RLIMIT_NOFILE, (used + 25, hard))
+    try:
+        assert build(made)["concept"]["images"] == 40
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+
+
+def test_the_training_text_is_not_the_text_on_the_picture(corpus: Path) -> None:
+    made = prepared(corpus, signals={"photo": {}, "ocr": {}}, select={"where": {"clean": "text not like '%STOCK%'"}})
+    build(made)
+    folder = corpus / "work/shards/concept"
+    found = members(corpus, "concept")
+    for row in bench.rows(folder / "000000.parquet"):
+        assert row["text"] == found[f"000000{row['index']:04d}.txt"].decode() != ""
