@@ -6,9 +6,11 @@ before the signal's first use is TRUE. The same SQL decides a micro-batch of 32 
 
 from dataclasses import dataclass
 from functools import cached_property
+from pathlib import Path
 
 import duckdb
 import pyarrow as pa
+import pyarrow.parquet as pq
 from pydantic import ValidationError
 
 from curation import signals
@@ -234,16 +236,22 @@ def _duck_type(kind: pa.DataType) -> str:
 
 def meta_schema(workspace: Workspace, corpora: list[str]) -> pa.Schema:
     """All `meta_*` columns of the indexed shards; where shards differ in a type, the wider one or text."""
-    import pyarrow.parquet as pq
-
     fields: dict[str, pa.DataType] = {}
     for corpus in corpora:
         for shard in workspace.shards(corpus):
-            for f in pq.read_schema(workspace.samples(corpus, shard)):
+            for f in _schema(workspace.samples(corpus, shard)):
                 if f.name.startswith("meta_"):
                     known = fields.get(f.name, pa.null())
                     fields[f.name] = f.type if known in (pa.null(), f.type) else _wider(known, f.type)
     return pa.schema(fields)
+
+
+def _schema(path: Path) -> pa.Schema:
+    """A file's schema; empty if it is broken, which the index finds and mends."""
+    try:
+        return pq.read_schema(path)
+    except (OSError, pa.ArrowInvalid):
+        return pa.schema([])
 
 
 def _wider(a: pa.DataType, b: pa.DataType) -> pa.DataType:

@@ -156,7 +156,9 @@ def _stamp_path(samples: Path) -> Path:
 
 def _unchanged(samples: Path, source: Source) -> bool:
     notes = shard_notes(samples)
-    return notes is not None and samples.exists() and notes.get("source") == digest([VERSION, source.stamp()])
+    return (
+        notes is not None and footer(samples) is not None and notes.get("source") == digest([VERSION, source.stamp()])
+    )
 
 
 def _read_listing(path: Path) -> dict[str, list[str]]:

@@ -91,13 +91,25 @@ def import_votes(recipe: Recipe, file: Path) -> dict[str, int]:
         latest[slot] = vote | {"revision": before["revision"] + 1 if before else 1}
         stored.append(latest[slot])
         added += 1
-    levels = [_level(key, votes, recipe.annotation.votes) for key, votes in sorted(_by_key(latest).items())]
     write_table(workspace.votes, pa.Table.from_pylist(stored, schema=VOTES))
-    write_table(workspace.levels, pa.Table.from_pylist(levels, schema=LEVELS))
+    levels = decide_levels(recipe)
     statuses = Counter(row["status"] for row in levels)
     return {"votes": added, "images": len(levels)} | {
         s: statuses[s] for s in ("decided", "tie", "safety_review", "incomplete")
     }
+
+
+def decide_levels(recipe: Recipe) -> list[dict[str, Any]]:
+    """Decides every image's level from the votes, and writes them if they have changed."""
+    workspace = Workspace(recipe.workspace)
+    if not workspace.votes.exists():
+        return []
+    latest = {(v["key"], v["annotator"], v["round"]): v for v in pq.read_table(workspace.votes).to_pylist()}
+    levels = [_level(key, votes, recipe.annotation.votes) for key, votes in sorted(_by_key(latest).items())]
+    table = pa.Table.from_pylist(levels, schema=LEVELS)
+    if not workspace.levels.exists() or not pq.read_table(workspace.levels).equals(table):
+        write_table(workspace.levels, table)
+    return levels
 
 
 def read_levels(workspace: Workspace) -> dict[str, dict[str, Any]]:

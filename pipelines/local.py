@@ -122,7 +122,8 @@ class _Slot:
         if self.pool is None:
             Watch.create(self.note)
             self.pool = ProcessPoolExecutor(1, multiprocessing.get_context("spawn"), _begin, (self.note, self.log))
-        return self.pool.submit(_work, attempt.task, self.note, frozenset(attempt.kills), attempt.condemned)
+        with _no_interrupt():  # inherited by the new process: Ctrl-C is its parent's business from the first moment
+            return self.pool.submit(_work, attempt.task, self.note, frozenset(attempt.kills), attempt.condemned)
 
     def rows_in_hand(self) -> range:
         return Watch.read(self.note).rows
@@ -145,6 +146,18 @@ class _Slot:
             if pid := Watch.read(self.note).pid:
                 os.kill(pid, signal.SIGKILL)
         self.renew()
+
+
+@contextlib.contextmanager
+def _no_interrupt() -> Iterator[None]:
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)
 
 
 def _begin(note: Path, log: Path | None) -> None:

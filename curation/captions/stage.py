@@ -197,10 +197,9 @@ def _nothing(flag: str) -> dict[str, Any]:
 def _checked(english: str, chinese: str | None) -> dict[str, Any]:
     if not english:
         return _nothing("empty")
-    flags = check_caption(english)
-    if chinese is not None:
-        flags += [f"zh_{flag}" for flag in check_translation(english, chinese)]
-    return {"caption_en": english, "caption_zh": chinese, "translated": chinese is not None, "flags": flags}
+    wrong = [f"zh_{flag}" for flag in check_translation(english, chinese)] if chinese is not None else []
+    true = chinese is not None and not wrong
+    return {"caption_en": english, "caption_zh": chinese, "translated": true, "flags": check_caption(english) + wrong}
 
 
 _kept: dict[str, tuple[Captioner, Translator | None, str]] = {}

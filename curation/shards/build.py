@@ -26,7 +26,7 @@ from curation.shards.card import write_card
 from curation.shards.stats import product_stats
 from curation.shards.writer import PRODUCT_VERSION, RowPlan, write_product_shard
 from curation.tasks import Outcome, Watch
-from curation.votes import read_levels
+from curation.votes import decide_levels, read_levels
 from curation.wide import check_aligned, refresh
 from curation.workspace import Workspace, digest, footer, write_table, write_text
 
@@ -83,6 +83,7 @@ def plan(recipe: Recipe) -> list[PhasePlan]:
     workspace = Workspace(recipe.workspace)
     if not any(workspace.shards(corpus.name) for corpus in recipe.corpora):
         raise UserError(f"{workspace.root}: nothing is indexed yet; run `curate index RECIPE`")
+    decide_levels(recipe)  # the recipe may ask for another number of votes than at the import
     rows, left_out = _rows(recipe, workspace)
     quality = [row for row, fit in zip(rows, _fit_for_quality(recipe, workspace, rows), strict=True) if fit]
     return [

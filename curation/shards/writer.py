@@ -27,6 +27,11 @@ PRODUCT_VERSION = 1
 ENDINGS = {"jpeg": "jpg", "png": "png", "webp": "webp"}
 """Formats that the product keeps as they are; every other one becomes a PNG of the same pixels."""
 
+TYPES = {
+    **dict.fromkeys(("url", "license", "caption", "caption_en", "caption_zh", "caption_language"), pa.string()),
+    "level": pa.int8(), "translated": pa.bool_(), "width": pa.int32(), "height": pa.int32(), "index": pa.int32(),
+}  # fmt: skip
+"""Columns that may be null throughout a shard: every shard has them in the same type."""
 OPEN_SOURCES = 16
 """Raw shards that are held open at once."""
 CHECK_SIDE = 64
@@ -170,7 +175,8 @@ def _table(recipe: Recipe, records: list[dict[str, Any]]) -> pa.Table:
     """The Parquet table: the same, with every signal in a column of its own."""
     flat = [{k: v for k, v in r.items() if k != "signals"} | r["signals"] for r in records]
     kinds = {column: kind for name in recipe.signals for column, kind in signals.load(name).columns.items()}
-    names = sorted({name for row in flat for name in row})
+    kinds = {c: k for c, k in kinds.items() if not (pa.types.is_nested(k) or pa.types.is_string(k))} | TYPES
+    names = sorted(kinds.keys() | {name for row in flat for name in row})
     first = ["key", "shard", "index", "offset", "length", "width", "height", "text"]
     ordered = [*first, *(n for n in names if n not in first)]
     return pa.table({name: pa.array([row.get(name) for row in flat], kinds.get(name)) for name in ordered})
