@@ -5,6 +5,7 @@ images; local folders or any fsspec URL.
 """
 
 import os
+from collections.abc import Callable
 from pathlib import PurePosixPath
 from typing import Any
 
@@ -21,7 +22,12 @@ FOLDER_SHARD = 10_000
 
 def open_source(corpus: Corpus, shard: str, path: str, members: list[str] | None = None) -> Source:
     """The reader of one raw shard."""
-    kinds = {"webdataset": TarSource, "parquet": ParquetSource, "files": FolderSource, "folder": FolderSource}
+    kinds: dict[str, Callable[..., Source]] = {
+        "webdataset": TarSource,
+        "parquet": ParquetSource,
+        "files": FolderSource,
+        "folder": FolderSource,
+    }
     return kinds[corpus.format](corpus, shard, path, members)
 
 

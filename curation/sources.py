@@ -6,6 +6,7 @@ Shards are read as they lie, never unpacked or rewritten.
 import json
 import os
 import tarfile
+from abc import ABC, abstractmethod
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -44,7 +45,7 @@ class RawSample:
     """Why the bytes could not be had whole, or the row cannot stand; else None."""
 
 
-class Source:
+class Source(ABC):
     """One raw shard. `members` is set for a plain folder only: the files dealt to this shard, in order."""
 
     def __init__(self, corpus: Corpus, shard: str, path: str, members: list[str] | None = None) -> None:
@@ -75,9 +76,9 @@ class Source:
             for m in self.members
         ]
 
+    @abstractmethod
     def samples(self) -> Iterator[RawSample]:
         """Every image of the shard, in order."""
-        raise NotImplementedError
 
     def read(self, member: str, offset: int, length: int) -> bytes:
         """The bytes of one image, by the place that the index noted. Raises OSError."""
@@ -282,7 +283,9 @@ class FolderSource(Source):
                 with self.fs.open(path, "rb") as file:
                     sample = RawSample(member, 0, file.read())
             except FileNotFoundError:
-                yield RawSample(member, 0, b"", error="gone: the file is no longer there")
+                bad_name = "\ufffd" in member  # what stands for bytes that are not UTF-8: the listing cannot hold them
+                says = "bad_name: the file's name is not UTF-8" if bad_name else "gone: the file is no longer there"
+                yield RawSample(member, 0, b"", error=says)
                 continue
             except OSError as error:
                 yield RawSample(member, 0, b"", error=f"unreadable: {error.strerror or error}")

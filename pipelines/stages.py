@@ -186,6 +186,8 @@ def build_shards(recipe: Recipe) -> Summary:
         summary = _place(recipe, "build-shards", tasks, sum(p.shards for p in plans), "images")
         if not summary.errors:
             summary.more = {"products": finish(recipe, plans)}
+        laid_out = sum(p.images for p in plans)
+        summary.too_many_failed = sum(summary.failed.values()) > recipe.max_failed_share * max(1, laid_out)
         _keep_recipe(recipe, workspace)
         return summary
 

@@ -72,6 +72,8 @@ class PhasePlan:
     stale: list[BuildTask]
     left_out: Counter[str]
     """Kept rows that the phase has no place for, by reason."""
+    images: int
+    """Rows laid out; fewer are written where pictures turn out to be damaged."""
 
 
 def plan(recipe: Recipe) -> list[PhasePlan]:
@@ -103,7 +105,9 @@ def finish(recipe: Recipe, plans: list[PhasePlan]) -> dict[str, Any]:
             if path.stem not in names:
                 path.unlink()
         tables = [pq.read_table(folder / f"{name}.parquet") for name in names]
-        stats = product_stats(phase_plan.phase, tables) | {"left_out": dict(phase_plan.left_out)}
+        stats = product_stats(phase_plan.phase, tables)
+        damaged = phase_plan.images - stats["images"]
+        stats["left_out"] = dict(phase_plan.left_out) | ({"damaged": damaged} if damaged else {})
         index = [t.select(["key", "shard", "index"]) for t in tables]
         if index:
             write_table(folder / "index.parquet", pa.concat_tables(index))
@@ -129,7 +133,7 @@ def _lay_out(
         done = (footer(workspace.product(phase) / f"{number:06d}.parquet") or {}).get("fingerprint") == identity
         if not (done and (workspace.product(phase) / f"{number:06d}.tar").exists()):
             stale.append(BuildTask(recipe, phase, number, len(part), identity))
-    return PhasePlan(phase, shards, stale, left_out)
+    return PhasePlan(phase, shards, stale, left_out, len(rows))
 
 
 def _rows(recipe: Recipe, workspace: Workspace) -> tuple[list[dict[str, Any]], Counter[str]]:

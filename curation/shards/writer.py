@@ -27,11 +27,16 @@ PRODUCT_VERSION = 1
 ENDINGS = {"jpeg": "jpg", "png": "png", "webp": "webp"}
 """Formats that the product keeps as they are; every other one becomes a PNG of the same pixels."""
 
+TEXTS = ("key", "shard", "text", "caption", "caption_en", "caption_zh", "caption_source", "caption_language", "bucket",
+         "phase", "source", "url", "license", "sha256", "source_sha256")  # fmt: skip
 TYPES = {
-    **dict.fromkeys(("url", "license", "caption", "caption_en", "caption_zh", "caption_language"), pa.string()),
-    "level": pa.int8(), "translated": pa.bool_(), "width": pa.int32(), "height": pa.int32(), "index": pa.int32(),
-}  # fmt: skip
-"""Columns that may be null throughout a shard: every shard has them in the same type."""
+    **dict.fromkeys(TEXTS, pa.string()),
+    **dict.fromkeys(("width", "height", "index"), pa.int32()),
+    **dict.fromkeys(("offset", "length"), pa.int64()),
+    "level": pa.int8(),
+    "translated": pa.bool_(),
+}
+"""The product's columns beside the signals: the same types in every shard, even where all values are null."""
 OPEN_SOURCES = 16
 """Raw shards that are held open at once."""
 CHECK_SIDE = 64
@@ -100,8 +105,6 @@ def write_product_shard(
     watch.note(os.getpid())
     for source in sources.values():
         source.close()
-    if not records:
-        raise StageError(f"none of its {len(rows)} images could be written")
     write_table(folder / f"{name}.parquet", _table(recipe, records), fingerprint)
     return len(records), failed
 

@@ -222,6 +222,15 @@ def test_a_damaged_picture_never_reaches_the_product(tmp_path: Path) -> None:
     bench.write_tar(tmp_path / "raw" / "00000.tar", dict(sorted((files | texts).items())))
     build(prepared(tmp_path))
     assert {r["key"] for r in bench.rows(tmp_path / "work/shards/concept/000000.parquet")} == {"c/00000/good"}
+    assert json.loads((tmp_path / "work/shards/concept/stats.json").read_text())["left_out"] == {"damaged": 1}
+
+
+def test_a_product_shard_of_damaged_pictures_alone_is_empty_and_stops_nothing(tmp_path: Path) -> None:
+    cut = bench.encoded(bench.picture(1))
+    data = cut[: len(cut) // 2] + b"\xff\xd9"
+    bench.write_tar(tmp_path / "raw" / "00000.tar", {"cut.jpg": data, "cut.txt": b"a cut picture"})
+    assert build(prepared(tmp_path))["concept"] == {"images": 0, "shards": 1}
+    assert (tmp_path / "work/shards/concept/README.md").exists()
 
 
 def test_a_product_shard_draws_from_more_raw_shards_than_may_be_open(tmp_path: Path) -> None:
