@@ -4,18 +4,19 @@ Predicates are walked in the recipe's order and only TRUE passes. A signal is co
 before the signal's first use is TRUE. The same SQL decides a micro-batch of 32 rows and a selection of 10⁷.
 """
 
+import base64
+import json
 from dataclasses import dataclass
 from functools import cached_property
-from pathlib import Path
 
 import duckdb
 import pyarrow as pa
-import pyarrow.parquet as pq
 from pydantic import ValidationError
 
 from curation import signals
 from curation.errors import UserError
-from curation.index import SCHEMA
+from curation.index import SCHEMA, known_shard
+from curation.ledger import Ledger, stamps
 from curation.predicates import Predicate, admit, connect
 from curation.recipe import Recipe, explain_validation
 from curation.signals.base import Signal, SignalParams
@@ -236,22 +237,23 @@ def _duck_type(kind: pa.DataType) -> str:
 
 def meta_schema(workspace: Workspace, corpora: list[str]) -> pa.Schema:
     """All `meta_*` columns of the indexed shards; where shards differ in a type, the wider one or text."""
-    fields: dict[str, pa.DataType] = {}
-    for corpus in corpora:
-        for shard in workspace.shards(corpus):
-            for f in _schema(workspace.samples(corpus, shard)):
-                if f.name.startswith("meta_"):
-                    known = fields.get(f.name, pa.null())
-                    fields[f.name] = f.type if known in (pa.null(), f.type) else _wider(known, f.type)
-    return pa.schema(fields)
+    folders = stamps([str(workspace.samples(corpus, "").parent) for corpus in corpora])  # change with any file in them
+    key = json.dumps([str(workspace.root), corpora, folders])
+    if key not in _meta_schemas:
+        ledger = Ledger(workspace, "index")
+        lines = (known_shard(workspace, ledger, c, shard) or {} for c in corpora for shard in workspace.shards(c))
+        names = dict.fromkeys(line["meta"] for line in lines if line.get("meta"))
+        fields: dict[str, pa.DataType] = {}
+        for name in names:
+            for f in pa.ipc.read_schema(pa.py_buffer(base64.b64decode(ledger.definitions[name]))):
+                known = fields.get(f.name, pa.null())
+                fields[f.name] = f.type if known in (pa.null(), f.type) else _wider(known, f.type)
+        _meta_schemas.clear()
+        _meta_schemas[key] = pa.schema(fields)
+    return _meta_schemas[key]
 
 
-def _schema(path: Path) -> pa.Schema:
-    """A file's schema; empty if it is broken, which the index finds and mends."""
-    try:
-        return pq.read_schema(path)
-    except (OSError, pa.ArrowInvalid):
-        return pa.schema([])
+_meta_schemas: dict[str, pa.Schema] = {}
 
 
 def _wider(a: pa.DataType, b: pa.DataType) -> pa.DataType:

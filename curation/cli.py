@@ -3,6 +3,7 @@
 import json
 import math
 import sys
+import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -153,7 +154,7 @@ def score(
     """
     from pipelines import stages
 
-    _finish([stages.score(_load(recipe_file, overrides), retry_failed)], as_json)
+    _finish([stages.score(_load(recipe_file, overrides), retry_failed=retry_failed)], as_json)
 
 
 @app.command()
@@ -169,7 +170,7 @@ def select(
     """
     from pipelines import stages
 
-    _finish([stages.select(_load(recipe_file, overrides), dry_run)], as_json)
+    _finish([stages.select(_load(recipe_file, overrides), dry_run=dry_run)], as_json)
 
 
 @app.command()
@@ -218,6 +219,60 @@ def run(recipe_file: RecipeFile, overrides: Set = None, as_json: Json = False) -
     """
     recipe = _load(recipe_file, overrides, meta_known=False)
     _finish(_run_all(recipe, as_json), as_json)
+
+
+@app.command()
+def status(
+    recipe_file: RecipeFile,
+    overrides: Set = None,
+    as_json: Json = False,
+    watch: Annotated[bool, typer.Option("--watch", help="Look again every two seconds, until Ctrl-C.")] = False,
+) -> None:
+    """Tells how far a job has come: what runs now and how fast, what is done, what is left and why, what failed.
+
+    Example: curate status my-set.yaml --watch
+    """
+    from curation.status import lines
+    from curation.status import status as find
+
+    while True:
+        found = find(_load(recipe_file, overrides, meta_known=False))
+        if as_json:
+            typer.echo(json.dumps(found, ensure_ascii=False))
+        else:
+            if watch:
+                typer.echo("\033[2J\033[H", nl=False)
+            typer.echo("\n".join(lines(found)))
+        if not watch:
+            return
+        time.sleep(2)
+
+
+@app.command()
+def report(recipe_file: RecipeFile, overrides: Set = None, as_json: Json = False) -> None:
+    """Writes WORKSPACE/report/index.html: funnel, histograms, contact sheets, failures, captions, timings.
+
+    Example: curate report my-set.yaml
+    """
+    from curation.report import write_report
+
+    path = write_report(_load(recipe_file, overrides))
+    typer.echo(json.dumps({"report": str(path)}) if as_json else f"{path} is written; open it in a browser")
+
+
+@app.command()
+def tune(
+    recipe_file: RecipeFile,
+    overrides: Set = None,
+    port: Annotated[int, typer.Option(min=0, max=65535, help="Port on this machine; 0 takes a free one.")] = 0,
+) -> None:
+    """Serves a page on this machine on which thresholds are moved and their effect is seen at once.
+
+    Example: curate tune my-set.yaml
+    """
+    from curation.tune import serve
+
+    serve(recipe_file, _load(recipe_file, overrides), port)
 
 
 @app.command()
@@ -296,14 +351,15 @@ def _run_all(recipe: "Recipe", quiet: bool, votes: Path | None = None) -> "list[
     from pipelines import stages
 
     summaries = []
-    for name, stage in stages.STAGES.items():
-        if name == "build-shards" and votes is not None:
-            summaries.append(stages.import_votes(recipe, votes))
+    with stages.placing(recipe) as engine:
+        for name, stage in stages.STAGES.items():
+            if name == "build-shards" and votes is not None:
+                summaries.append(stages.import_votes(recipe, votes))
+                _say(summaries[-1], quiet)
+            summaries.append(stage(recipe, engine))
             _say(summaries[-1], quiet)
-        summaries.append(stage(recipe))
-        _say(summaries[-1], quiet)
-        if summaries[-1].errors:
-            break
+            if summaries[-1].errors:
+                break
     return summaries
 
 

@@ -12,6 +12,10 @@ class StageError(Exception):
     """Work that could not be finished although it was asked for rightly. Exit status 1."""
 
 
+class WorkspaceError(StageError):
+    """The workspace cannot be written: disk full, quota, read-only. Every other shard would meet the same."""
+
+
 def nearest(name: str, known: Iterable[str]) -> str:
     """A hint for a name that does not exist: `; did you mean "sharpness"?`, or the list of what there is."""
     known = sorted(known)

@@ -1,5 +1,6 @@
 """Stage `index`: what there is. One row an image: where its bytes lie, what its header says, what came with it."""
 
+import base64
 import hashlib
 import json
 import re
@@ -15,10 +16,11 @@ import pyarrow.parquet as pq
 from curation.corpus import list_sources, open_source
 from curation.images import ImageError, probe
 from curation.keys import make_key, well_formed
+from curation.ledger import Ledger, Line, Plan, stamps
 from curation.recipe import Corpus, Recipe
 from curation.sources import RawSample, Source
-from curation.tasks import Outcome, Watch
-from curation.workspace import Workspace, digest, footer, table_digest, write_table, write_text
+from curation.tasks import Demand, Outcome, Watch
+from curation.workspace import Workspace, digest, footer, table_digest, write_table
 
 VERSION = 1
 SCHEMA = pa.schema(
@@ -56,6 +58,7 @@ class IndexTask:
     path: str
     members: list[str] | None
     rows: int = 0
+    demands: tuple[Demand, ...] = (Demand(),)
 
     @property
     def corpus(self) -> str:
@@ -69,7 +72,6 @@ class IndexTask:
         table, outcome = _table(source)
         workspace = Workspace(self.workspace)
         out = workspace.samples(self.corpus, self.shard)
-        _stamp_path(out).unlink(missing_ok=True)
         write_table(
             out,
             table,
@@ -79,21 +81,16 @@ class IndexTask:
             caption_digest=table_digest(table, ["caption"]),
         )
         counts = Counter(table["status"].to_pylist())
-        write_text(
-            _stamp_path(out),
-            json.dumps(
-                {
-                    "source": stamp,
-                    "rows": table.num_rows,
-                    "failed": counts["failed"],
-                    "gone": counts["gone"],
-                    "without_image": source.without_image,
-                    "damage": source.damage,
-                },
-                indent=1,
-            )
-            + "\n",
-        )
+        notes = {
+            "source": stamp,
+            "rows": table.num_rows,
+            "failed": counts["failed"],
+            "gone": counts["gone"],
+            "without_image": source.without_image,
+            "damage": source.damage,
+            "reasons": dict(sorted(outcome.failed.items())),
+        }
+        outcome.line = _line(out, notes)
         return outcome
 
 
@@ -105,6 +102,7 @@ class GoneTask:
     corpus: str
     shard: str
     rows: int = 0
+    demands: tuple[Demand, ...] = (Demand(),)
 
     def run(self, watch: Watch) -> Outcome:
         """Rewrites the samples file."""
@@ -115,50 +113,57 @@ class GoneTask:
             table = table.set_column(at, column, pa.array([value] * table.num_rows, pa.string()))
         write_table(path, table, **notes)
         stamp = {"source": None, "rows": table.num_rows, "failed": 0, "gone": table.num_rows, "without_image": 0}
-        write_text(_stamp_path(path), json.dumps(stamp, indent=1) + "\n")
-        return Outcome(rows=table.num_rows, notes=[f"{self.corpus}/{self.shard} is gone; its rows are marked so"])
+        said = f"{self.corpus}/{self.shard} is gone; its rows are marked so"
+        return Outcome(rows=table.num_rows, notes=[said], line=_line(path, stamp))
 
 
-def plan(recipe: Recipe) -> tuple[list[IndexTask | GoneTask], int]:
-    """The shards that are new, changed or gone, and how many there are in all. Raises UserError."""
+def plan(recipe: Recipe) -> Plan:
+    """The shards that are new, changed or gone. Raises UserError."""
     workspace = Workspace(recipe.workspace)
-    tasks: list[IndexTask | GoneTask] = []
-    total = 0
+    ledger = Ledger(workspace, "index", writable=True)
+    found = Plan()
     for corpus in recipe.corpora:
         listing = _read_listing(workspace.folder_listing(corpus.name))
         sources = list_sources(corpus, listing, recipe.workspace)
         if corpus.format == "folder":
             _write_listing(workspace.folder_listing(corpus.name), sources, listing)
-        total += len(sources)
+        found.total += len(sources)
         for shard in sorted(set(workspace.shards(corpus.name)) - {s.shard for s in sources}):
-            notes = shard_notes(workspace.samples(corpus.name, shard)) or {}
-            if notes.get("source", "") is not None:
-                tasks.append(GoneTask(recipe.workspace, corpus.name, shard))
-        tasks += [
-            IndexTask(recipe.workspace, corpus, s.shard, s.path, s.members)
-            for s in sources
-            if not _unchanged(workspace.samples(corpus.name, s.shard), s)
-        ]
-    return tasks, total
+            if (known_shard(workspace, ledger, corpus.name, shard) or {}).get("source", "") is not None:
+                found.add(GoneTask(recipe.workspace, corpus.name, shard), "gone")
+        for source in sources:
+            line = known_shard(workspace, ledger, corpus.name, source.shard)
+            if line is None or line["source"] != digest([VERSION, source.stamp()]):
+                task = IndexTask(recipe.workspace, corpus, source.shard, source.path, source.members)
+                found.add(task, "new" if line is None else "the raw shard has changed")
+    return found
 
 
-def shard_notes(samples: Path) -> dict[str, Any] | None:
-    """What the index noted of a shard: counts and damage; None if it is not indexed."""
-    try:
-        return json.loads(_stamp_path(samples).read_text())
-    except (OSError, ValueError):
-        return None
+def known_shard(workspace: Workspace, ledger: Ledger, corpus: str, shard: str) -> Line | None:
+    """What the ledger of the index knows of a shard; None if the shard is not indexed.
+
+    `source` (digest of the raw shard as it lay; null for one that is gone), `rows`, `failed`, `gone`, `without_image`,
+    `damage`, `reasons` (failed rows by reason); `footer`, the notes in the samples file's footer; `meta`, the name in
+    the ledger's definitions of its `meta_*` columns, a schema in base64, null if there are none. Where the ledger is
+    lost, only what the samples file itself says: its rows, footer and columns.
+    """
+    path = workspace.samples(corpus, shard)
+    line = ledger.current(corpus, shard, [str(path)])
+    if line is None and footer(path) is not None:
+        line = ledger.add(corpus, shard, _line(path, {"source": "", "rows": pq.read_metadata(path).num_rows}))
+    return line
 
 
-def _stamp_path(samples: Path) -> Path:
-    return samples.with_suffix(".json")
-
-
-def _unchanged(samples: Path, source: Source) -> bool:
-    notes = shard_notes(samples)
-    return (
-        notes is not None and footer(samples) is not None and notes.get("source") == digest([VERSION, source.stamp()])
-    )
+def _line(samples: Path, notes: dict[str, Any]) -> Line:
+    """A shard's line in the ledger."""
+    schema = pq.read_schema(samples)
+    meta = pa.schema([f for f in schema if f.name.startswith("meta_")])
+    return {
+        "files": stamps([str(samples)]),
+        **notes,
+        "footer": footer(samples),
+        "meta": base64.b64encode(meta.serialize()).decode() if len(meta) else None,
+    }
 
 
 def _read_listing(path: Path) -> dict[str, list[str]]:

@@ -10,11 +10,25 @@ from pathlib import Path
 from typing import Annotated, Any, Literal, get_args
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from curation.errors import UserError, nearest
 
 Name = Annotated[str, Field(pattern=r"^[a-z0-9_-]+$", description="lower-case letters, digits, _ and -")]
+
+
+def _bytes(value: Any) -> Any:
+    """Bytes from a number or a text such as `4 GB`; K, M, G and T are powers of 1,000, Ki to Ti of 1,024."""
+    if not isinstance(value, str):
+        return value
+    found = re.fullmatch(r"\s*([0-9]+(?:\.[0-9]+)?)\s*([KMGT]i?)?B?\s*", value, re.IGNORECASE)
+    if not found:
+        raise ValueError("write it as 4 GB or as a number of bytes")
+    unit = (found[2] or "").lower()
+    return int(float(found[1]) * (1024 if unit.endswith("i") else 1000) ** " kmgt".index(unit[:1] or " "))
+
+
+Bytes = Annotated[int, BeforeValidator(_bytes), Field(ge=0)]
 
 
 class Section(BaseModel):
@@ -112,6 +126,25 @@ class Shards(Section):
     quality: Quality = Quality()
 
 
+class Resources(Section):
+    """What one worker of a Ray cluster is given."""
+
+    cpus: float = Field(1, ge=0, description="cores")
+    gpus: float = Field(0, ge=0, description="GPUs; shares such as 0.25 are allowed")
+    memory: Bytes = Field(0, description="memory to be reserved, such as 4 GB; 0: none in particular")
+
+
+class Ray(Section):
+    """`engine: ray`: the cluster, and what its workers are given."""
+
+    address: str | None = Field(
+        None, description="auto, HOST:PORT or ray://HOST:PORT; default: RAY_ADDRESS, else a Ray started for the run"
+    )
+    resources: dict[str, Resources] = Field(
+        {}, description="by signal, or by stage: index, score (of the signals not named), caption, build-shards"
+    )
+
+
 class Card(Section):
     """What the dataset card says that cannot be computed."""
 
@@ -126,8 +159,10 @@ class Recipe(Section):
 
     name: Name
     workspace: str
-    engine: Literal["local"] = "local"
+    engine: Literal["local", "ray"] = "local"
     workers: int | None = Field(None, ge=1, description="worker processes; default: one a core")
+    worker_memory: Bytes | None = Field(None, description="what one worker may hold; default: its share of the machine")
+    ray: Ray = Ray()
     image_timeout: float = Field(60, gt=0, description="seconds that one micro-batch may take")
     corpora: list[Corpus] = Field(min_length=1)
     models: str | None = Field(None, description="folder of model checkpoints; default: CURATE_MODELS")
@@ -152,6 +187,11 @@ class Recipe(Section):
         twice = next((n for n in names if names.count(n) > 1), None)
         if twice:
             raise ValueError(f'corpora: the name "{twice}" is used twice')
+        stages = ("index", "score", "caption", "build-shards")
+        odd = next((n for n in self.ray.resources if n not in (*self.signals, *stages)), None)
+        if odd:
+            hint = nearest(odd, [*self.signals, *stages])
+            raise ValueError(f'ray.resources: "{odd}" is neither a signal of the recipe nor a stage{hint}')
         if self.select.dedup.needs_phash and "photo" not in self.signals:
             raise ValueError("select.dedup: near and against need the perceptual hash; add `photo: {}` to signals")
         return self

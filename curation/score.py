@@ -6,7 +6,10 @@ already is kept; a row that fails costs only itself.
 
 import json
 import os
-from dataclasses import dataclass
+import time
+from collections import Counter
+from collections.abc import Callable
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
 
@@ -17,18 +20,28 @@ import pyarrow.parquet as pq
 from curation.cascade import FAILED, SCORED, SKIPPED, Cascade, Decider, meta_schema, samples_notes, sidecar_fields
 from curation.corpus import open_source
 from curation.doctor import libraries
-from curation.errors import StageError
+from curation.errors import StageError, UserError
 from curation.images import ImageError, Picture, reduction
-from curation.recipe import Corpus, Recipe
+from curation.index import known_shard
+from curation.ledger import Ledger, Plan, stamps
+from curation.recipe import Corpus, Recipe, Resources
 from curation.signals.base import Row, Scores, Signal, SignalError
 from curation.sources import Source
-from curation.tasks import Outcome, Watch
+from curation.tasks import Demand, Outcome, Watch
 from curation.wide import refresh
 from curation.workspace import Workspace, footer, write_table
 
 BATCH = 32
 BATCH_PIXELS = 24_000_000
 """Decoded pixels that a micro-batch may hold (72 MB); pictures after the first of a batch wait for the next."""
+
+
+@dataclass(frozen=True, slots=True)
+class Leg:
+    """A part of the cascade that is computed by one kind of worker."""
+
+    signals: tuple[str, ...]
+    demand: Demand
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,7 +53,9 @@ class ScoreTask:
     shard: str
     path: str
     rows: int
-    """Rows that need something."""
+    """Rows of the shard."""
+    legs: tuple[Leg, ...]
+    """What is still to be done, each on a worker of its own kind; this task is the first of them."""
     retry_failed: bool = False
 
     @property
@@ -48,44 +63,114 @@ class ScoreTask:
         """The corpus's name."""
         return self.source_corpus.name
 
+    @property
+    def demands(self) -> tuple[Demand, ...]:
+        """See Task."""
+        return tuple(leg.demand for leg in self.legs)
+
     def run(self, watch: Watch) -> Outcome:
         """Scores what is missing and writes the sidecars that changed, and the shard's wide file."""
         workspace = Workspace(self.recipe.workspace)
-        cascade, instances = _machinery(self.recipe)
+        machinery = _machinery(self.recipe)
+        cascade, leg = machinery.cascade, self.legs[0]
         columns = Columns.read(workspace, cascade, self.corpus, self.shard, self.retry_failed)
         source = open_source(self.source_corpus, self.shard, self.path)
         try:
-            outcome = _Pass(cascade, instances, columns, source, watch).run()
+            outcome = _Pass(machinery, leg, columns, source, watch).run()
         finally:
             source.close()
-        for signal in cascade.signals.values():
-            columns.write(workspace, self.corpus, self.shard, signal)
+        for name in leg.signals:
+            columns.write(workspace, self.corpus, self.shard, cascade.signals[name])
+        if len(self.legs) > 1:
+            outcome.then = replace(self, legs=self.legs[1:])
+            return outcome
         refresh(workspace, self.recipe, cascade, self.corpus, self.shard)
+        outcome.passed = sum(stop == len(cascade.predicates) for stop in columns.stops(cascade, Decider()))
+        outcome.line = self._line(workspace, cascade, columns) | {"passed": outcome.passed}
         return outcome
 
+    def _line(self, workspace: Workspace, cascade: Cascade, columns: "Columns") -> dict[str, Any]:
+        """What the ledger keeps: the files, what they were made from, and the failures by reason."""
+        return {
+            "files": stamps(score_files(workspace, cascade, self.corpus)(self.shard)),
+            "mark": mark(cascade),
+            "rows": columns.samples.num_rows,
+            "failed": dict(sorted(columns.failures(cascade).items())),
+        }
 
-def plan(recipe: Recipe, retry_failed: bool = False) -> tuple[list[ScoreTask], dict[str, int], int]:
-    """The shards with something to score, the rows that each signal still needs, and how many shards there are.
 
-    The rows counted are those that need the signal as far as is known now: what earlier predicates will drop or
-    let through is known only when they are computed.
+def plan(recipe: Recipe, retry_failed: bool = False) -> Plan:
+    """The shards with something to score, or of which that is not known.
+
+    What each row needs is found by the workers: the ledger tells which shards they need not even look at.
     """
     workspace = Workspace(recipe.workspace)
     cascade = Cascade.of(recipe, meta_schema(workspace, [c.name for c in recipe.corpora]))
-    decider = Decider()
-    tasks, needed, total = [], dict.fromkeys(cascade.signals, 0), 0
+    indexed, ledger = Ledger(workspace, "index"), Ledger(workspace, "score", writable=True)
+    now, found = ledger.define_all(mark(cascade)), Plan()
+    legs = legs_of(recipe, cascade)
     for corpus in recipe.corpora:
+        files = score_files(workspace, cascade, corpus.name)
         for shard in workspace.shards(corpus.name):
-            total += 1
-            columns = Columns.read(workspace, cascade, corpus.name, shard, retry_failed)
-            rows = columns.needy(cascade, columns.stops(cascade, decider))
-            for name, numbers in rows.items():
-                needed[name] += len(numbers)
-            if any(rows.values()):
-                some = len(set().union(*rows.values()))
-                path = raw_path(corpus, workspace, shard)
-                tasks.append(ScoreTask(recipe, corpus, shard, path, some, retry_failed))
-    return tasks, needed, total
+            found.total += 1
+            reason = ledger.stale(corpus.name, shard, files(shard), now)
+            line = ledger.lines.get(f"{corpus.name}/{shard}")
+            if reason is None and retry_failed and line and line["failed"]:
+                reason = "to be tried again"
+            if reason is not None:
+                known = known_shard(workspace, indexed, corpus.name, shard)
+                if known is None:
+                    raise UserError(f"{corpus.name}/{shard} is not indexed; run `curate index RECIPE`")
+                path = "/".join(p for p in (corpus.path.rstrip("/"), known["footer"].get("source", "")) if p)
+                found.add(ScoreTask(recipe, corpus, shard, path, known["rows"], legs, retry_failed), reason)
+    return found
+
+
+def score_files(workspace: Workspace, cascade: Cascade, corpus: str) -> Callable[[str], list[str]]:
+    """The files that a shard's line in the ledger speaks of: its samples file, then every sidecar."""
+    folders = [workspace.samples(corpus, "x"), *(workspace.signal(n, corpus, "x") for n in cascade.signals)]
+    prefixes = [str(path.parent) + "/" for path in folders]
+    return lambda shard: [f"{prefix}{shard}.parquet" for prefix in prefixes]
+
+
+def mark(cascade: Cascade) -> dict[str, Any]:
+    """What a shard's scores depend on beside its images: each signal's identity, and the predicates before the last.
+
+    The predicates that come after the last first use of a signal decide about no score.
+    """
+    deciding = cascade.predicates[: max(cascade.first_use.values(), default=0)]
+    where = {f"where.{p.name}": " ".join(p.sql.split()) for p in deciding}
+    return {name: cascade.identity_of(name) for name in cascade.signals} | where
+
+
+def legs_of(recipe: Recipe, cascade: Cascade) -> tuple[Leg, ...]:
+    """The cascade in parts that ask for the same kind of worker: signals that want a GPU, and those that do not.
+
+    A GPU then does not wait for what needs none, for the price of reading and decoding once more. On one machine
+    there is one kind of worker, and one leg.
+    """
+    if recipe.engine == "local":
+        return (Leg(tuple(cascade.signals), Demand(models=True)),)
+    given = recipe.ray.resources
+    default = given.get("score", Resources())
+    groups: list[list[str]] = []
+    for name in (n for _at, names in cascade.order for n in names):
+        gpus = given.get(name, default).gpus > 0
+        if groups and (given.get(groups[-1][0], default).gpus > 0) == gpus:
+            groups[-1].append(name)
+        else:
+            groups.append([name])
+    return tuple(Leg(tuple(group), _demand([given.get(n, default) for n in group])) for group in groups or [[]])
+
+
+def _demand(resources: list[Resources]) -> Demand:
+    """What one worker needs for several signals: the models lie in memory side by side, the work is done in turn."""
+    return Demand(
+        max((r.cpus for r in resources), default=1.0),
+        sum(r.gpus for r in resources),
+        sum(r.memory for r in resources),
+        models=True,
+    )
 
 
 def raw_path(corpus: Corpus, workspace: Workspace, shard: str) -> str:
@@ -167,6 +252,15 @@ class Columns:
         for column in signal.columns:
             self.values[column][row] = None if failed else stored[column]
 
+    def failures(self, cascade: Cascade) -> Counter[str]:
+        """Failed rows by signal and reason."""
+        return Counter(
+            f"{name} {error.split(':')[0]}"
+            for name in cascade.signals
+            for error in self.values[f"{name}_error"]
+            if error is not None
+        )
+
     def write(self, workspace: Workspace, corpus: str, shard: str, signal: type[Signal]) -> None:
         """Writes the signal's sidecar if anything in it is new."""
         name = signal.name
@@ -182,34 +276,36 @@ class Columns:
 class _Pass:
     """One walk over the rows of a shard that need something."""
 
-    def __init__(
-        self, cascade: Cascade, instances: dict[str, Signal], columns: Columns, source: Source, watch: Watch
-    ) -> None:
-        self.cascade, self.instances, self.columns = cascade, instances, columns
-        self.source, self.watch = source, watch
+    def __init__(self, machinery: "_Machinery", leg: Leg, columns: Columns, source: Source, watch: Watch) -> None:
+        self.machinery, self.cascade, self.columns = machinery, machinery.cascade, columns
+        self.leg, self.source, self.watch = frozenset(leg.signals), source, watch
+        self.seconds = dict.fromkeys(leg.signals, 0.0)
         self.decider = Decider()
         self.places = columns.samples.select(["member", "offset", "length"]).to_pylist()
-        self.inputs = {i: columns.samples[i].to_pylist() for s in cascade.signals.values() for i in s.inputs}
+        inputs = {i for s in self.cascade.signals.values() for i in s.inputs}
+        self.inputs = {i: columns.samples[i].to_pylist() for i in inputs}
 
     def run(self) -> Outcome:
         """Scores every row that needs something."""
         self.stops = self.columns.stops(self.cascade, self.decider)
         needy = self.columns.needy(self.cascade, self.stops)
-        rows = sorted(set().union(*needy.values()))
+        rows = sorted(set().union(*(rows for name, rows in needy.items() if name in self.leg)))
         outcome = Outcome(rows=len(rows))
         for batch in self.watch.batches(rows, [self._pixels(r) for r in rows], BATCH, BATCH_PIXELS):
             self.watch.note(os.getpid(), batch[0], batch[-1] + 1, len(batch))
             self._batch(batch)
         self.watch.note(os.getpid())
-        for name in self.cascade.signals:
+        for name in self.leg:
             errors = self.columns.values[f"{name}_error"]
             outcome.failed.update(f"{name} {str(errors[r]).split(':')[0]}" for r in rows if errors[r])
+        outcome.seconds = {name: round(seconds, 3) for name, seconds in self.seconds.items()}
         return outcome
 
     def _batch(self, rows: list[int]) -> None:
         pictures: dict[int, Picture | SignalError] = {}
         new = False  # whether a score of this batch may have moved a row on
-        for at, names in self.cascade.order:
+        for at, all_names in self.cascade.order:
+            names = [name for name in all_names if name in self.leg]
             waiting = [r for r in rows if any(self._skipped(n, r) for n in names)]
             if waiting and new:
                 for row, stop in zip(waiting, self.columns.stops(self.cascade, self.decider, waiting), strict=True):
@@ -217,7 +313,9 @@ class _Pass:
             for name in names:
                 todo = [r for r in waiting if self.stops[r] >= at and self._skipped(name, r)]
                 if todo:
-                    self._score(self.instances[name], todo, pictures)
+                    began = time.process_time()
+                    self._score(self.machinery.signal(name), todo, pictures)
+                    self.seconds[name] += time.process_time() - began
                     new = True
 
     def _skipped(self, name: str, row: int) -> bool:
@@ -313,15 +411,27 @@ def _rounded(value: Any, kind: pa.DataType) -> Any:
     return round(float(value), 4)
 
 
-_kept: dict[str, tuple[Cascade, dict[str, Signal]]] = {}
+class _Machinery:
+    """The cascade, and the signals with their models, each loaded when it is first used."""
+
+    def __init__(self, cascade: Cascade) -> None:
+        self.cascade = cascade
+        self._signals: dict[str, Signal] = {}
+
+    def signal(self, name: str) -> Signal:
+        if name not in self._signals:
+            self._signals[name] = self.cascade.signals[name](self.cascade.params[name])
+        return self._signals[name]
 
 
-def _machinery(recipe: Recipe) -> tuple[Cascade, dict[str, Signal]]:
-    """The cascade and the signals with their models, kept for the next shard of the same worker."""
-    key = recipe.model_dump_json()
+_kept: dict[str, _Machinery] = {}
+
+
+def _machinery(recipe: Recipe) -> _Machinery:
+    """The machinery for a recipe, kept for the next shard of the same worker."""
+    meta = meta_schema(Workspace(recipe.workspace), [c.name for c in recipe.corpora])
+    key = recipe.model_dump_json() + str(meta)
     if key not in _kept:
         _kept.clear()
-        workspace = Workspace(recipe.workspace)
-        cascade = Cascade.of(recipe, meta_schema(workspace, [c.name for c in recipe.corpora]))
-        _kept[key] = cascade, {name: signal(cascade.params[name]) for name, signal in cascade.signals.items()}
+        _kept[key] = _Machinery(Cascade.of(recipe, meta))
     return _kept[key]

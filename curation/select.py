@@ -10,6 +10,7 @@ from typing import Any
 
 import duckdb
 import pyarrow as pa
+import pyarrow.parquet as pq
 
 from curation import dedup
 from curation.cascade import Cascade, meta_schema, run_error
@@ -18,7 +19,7 @@ from curation.errors import StageError, UserError
 from curation.predicates import connect, parquet_files
 from curation.recipe import Recipe
 from curation.wide import refresh
-from curation.workspace import Workspace, digest, write_table, write_text
+from curation.workspace import Workspace, digest, footer, write_table, write_text
 
 SCHEMA = pa.schema({"key": pa.string(), "fate": pa.string(), "dropped_by": pa.string(), "duplicate_of": pa.string()})
 NEAR_UNDECIDED = "dedup"
@@ -176,7 +177,9 @@ class Selection:
             fates[row] = ("duplicate", None)
             copies[row] = original
         out = pa.table([table["key"], [f for f, _ in fates], [p for _, p in fates], copies], schema=SCHEMA)
-        write_table(self.workspace.selection(corpus, shard), out, digest(self.recipe.select.rules))
+        path, rules = self.workspace.selection(corpus, shard), digest(self.recipe.select.rules)
+        if (footer(path) or {}).get("fingerprint") != rules or not pq.read_table(path).equals(out):
+            write_table(path, out, rules)  # one that says the same stays, and so does what was made from it
 
     def _forget_others(self) -> None:
         """Removes selections of shards that are no longer in the recipe's corpora."""

@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from mmap import mmap
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 
 
 @dataclass(slots=True)
@@ -26,6 +26,28 @@ class Outcome:
     """Lines for the user: damage that is not a row's."""
     error: str | None = None
     """Why the whole shard could not be done, in one line."""
+    line: dict[str, Any] | None = None
+    """What the stage's ledger keeps of the shard."""
+    stop: bool = False
+    """Whether every other shard would meet the same error (a full disk): the stage stops."""
+    passed: int = 0
+    """Rows that the predicates let through, as far as is known."""
+    seconds: dict[str, float] = field(default_factory=dict)
+    """CPU seconds by what took them, such as a signal."""
+    then: "Task | None" = None
+    """The task that goes on with this shard on another kind of worker."""
+
+
+@dataclass(frozen=True, slots=True)
+class Demand:
+    """What a task asks of a cluster."""
+
+    cpus: float = 1.0
+    gpus: float = 0.0
+    memory: int = 0
+    """Bytes; 0 asks for none in particular."""
+    models: bool = False
+    """Whether it loads models, which a worker then keeps for its next task."""
 
 
 class Task(Protocol):
@@ -43,6 +65,10 @@ class Task(Protocol):
     def rows(self) -> int:
         """Rows it has to do, for the estimate of the time left; 0 if unknown."""
 
+    @property
+    def demands(self) -> "tuple[Demand, ...]":
+        """What it asks for, and what the tasks that follow it ask for (`Outcome.then`)."""
+
     def run(self, watch: "Watch") -> Outcome:
         """Does the work in the worker process and writes the file."""
         ...
@@ -59,6 +85,8 @@ class Note:
     """Rows of its shard that it has done."""
     since: float
     """Seconds since 1970."""
+    reason: str | None = None
+    """Why the worker ended itself: `memory`; None if it did not."""
 
 
 class Watch:
@@ -70,7 +98,8 @@ class Watch:
         condemned: rows that killed a worker twice, with the reason each is failed for.
     """
 
-    _FORM = struct.Struct("<qqqqd")  # pid, first row, row after the last (0: none in hand), rows done, when
+    _FORM = struct.Struct("<qqqqdq")
+    """Process id, first row in hand, row after the last (0: none in hand), rows done, when, whether over memory."""
 
     def __init__(
         self, path: Path | None = None, suspects: frozenset[int] = frozenset(), condemned: dict[int, str] | None = None
@@ -87,18 +116,23 @@ class Watch:
         """Rows start..stop of the samples file are in hand, those before are done; stop = 0: none in hand."""
         self._done, self._in_hand = self._done + self._in_hand, count if count is not None else stop - start
         if self._map is not None:
-            self._map[:] = self._FORM.pack(pid, start, stop, self._done, time.time())
+            self._map[:] = self._FORM.pack(pid, start, stop, self._done, time.time(), 0)
+
+    def over_memory(self) -> None:
+        """The worker is about to end itself, since it holds more memory than it may."""
+        if self._map is not None:
+            self._map[-8:] = (1).to_bytes(8, "little")
 
     @classmethod
     def create(cls, path: Path) -> None:
         """An empty note."""
-        path.write_bytes(cls._FORM.pack(0, 0, 0, 0, 0.0))
+        path.write_bytes(cls._FORM.pack(0, 0, 0, 0, 0.0, 0))
 
     @classmethod
     def read(cls, path: Path) -> "Note":
         """What the worker noted last."""
-        pid, start, stop, done, since = cls._FORM.unpack(path.read_bytes())
-        return Note(pid, range(start, stop), done, since)
+        pid, start, stop, done, since, over_memory = cls._FORM.unpack(path.read_bytes())
+        return Note(pid, range(start, stop), done, since, "memory" if over_memory else None)
 
     def batches(self, rows: list[int], pixels: list[int], size: int, most_pixels: int) -> Iterator[list[int]]:
         """Micro-batches of at most `size` rows and about `most_pixels` decoded pixels; suspects go alone."""

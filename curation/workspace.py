@@ -5,10 +5,12 @@ synced, renamed), and carries in its footer the fingerprint of what it was made 
 """
 
 import contextlib
+import errno
 import hashlib
 import json
 import os
 import socket
+import uuid
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -17,7 +19,7 @@ import filelock
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from curation.errors import StageError, UserError
+from curation.errors import StageError, UserError, WorkspaceError
 
 FINGERPRINT = b"fingerprint"
 
@@ -71,21 +73,40 @@ class Workspace:
         """The counts of the last select, for the card and the report."""
         return self.root / "selection" / "funnel.json"
 
+    def ledger(self, stage: str) -> Path:
+        """What a stage has done, one line a shard; see `curation.ledger`."""
+        return self.root / ".ledger" / f"{stage}.jsonl"
+
+    @property
+    def running(self) -> Path:
+        """How far the stage that runs now has come."""
+        return self.root / ".running.json"
+
+    @property
+    def runs(self) -> Path:
+        """One line of JSON for each run of a stage: when, how long, how many rows."""
+        return self.root / "logs" / "runs.jsonl"
+
     def product(self, phase: str) -> Path:
         """The shards of one training phase: `concept` or `quality`."""
         return self.root / "shards" / phase
 
     def shards(self, corpus: str) -> list[str]:
         """Names of the corpus's indexed shards, sorted."""
-        folder = self.root / "samples" / corpus
         listing = self.folder_listing(corpus).name
-        if not folder.is_dir():
+        try:
+            names = os.listdir(self.root / "samples" / corpus)
+        except OSError:
             return []
-        return sorted(p.stem for p in folder.glob("*.parquet") if p.name != listing)
+        found = (n for n in names if n.endswith(".parquet") and not n.startswith(".") and n != listing)
+        return sorted(n.removesuffix(".parquet") for n in found)
 
     @contextlib.contextmanager
-    def lock(self, stage: str) -> Iterator[None]:
-        """Held by a stage while it writes; a second one is told who holds it (StageError)."""
+    def lock(self, stage: str) -> Iterator[str]:
+        """Held by a stage while it writes; a second one is told who holds it (StageError).
+
+        Gives the run's fence, by which its workers know that it still is the one that may write (see Fence).
+        """
         self._make(self.root)
         holder = self.root / ".lock.json"
         lock = filelock.FileLock(self.root / ".lock")
@@ -100,10 +121,11 @@ class Workspace:
         except OSError as error:
             raise UserError(f"workspace: cannot write {self.root}: {error.strerror}") from None
         try:
-            said = {"stage": stage, "pid": os.getpid(), "host": socket.gethostname()}
+            run = uuid.uuid4().hex
+            said = {"stage": stage, "pid": os.getpid(), "host": socket.gethostname(), "run": run}
             with replacing(holder) as temporary:
                 temporary.write_text(json.dumps(said))
-            yield
+            yield f"{run} {holder}"
         finally:
             holder.unlink(missing_ok=True)
             lock.release()
@@ -116,12 +138,48 @@ class Workspace:
             raise UserError(f"workspace: cannot make {folder}: {error.strerror}") from None
 
 
+class Fence:
+    """Keeps a worker whose run has ended from writing: within it, `replacing` first looks who holds the lock.
+
+    A worker on another machine may outlive a run that was killed, and would write while the next one does.
+
+    Args:
+        mark: what `Workspace.lock` gave; None checks nothing.
+    """
+
+    def __init__(self, mark: str | None) -> None:
+        self.run, _, self.holder = (mark or "").partition(" ")
+
+    def __enter__(self) -> "Fence":
+        global _fence
+        _fence = self if self.run else None
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        global _fence
+        _fence = None
+
+    def check(self) -> None:
+        """Raises StageError if the run no longer holds the lock."""
+        try:
+            run = json.loads(Path(self.holder).read_text()).get("run")
+        except (OSError, ValueError):
+            run = None
+        if run != self.run:
+            raise StageError(f"{self.holder}: the run that this worker works for has ended; nothing is written")
+
+
+_fence: Fence | None = None
+_NOT_WRITABLE = {errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM, errno.EIO}
+
+
 @contextlib.contextmanager
 def replacing(path: Path) -> Iterator[Path]:
     """Gives a temporary name beside `path`; on success it is synced and renamed over `path`, else removed.
 
     Raises:
-        StageError: the disk is full or the folder cannot be written, in one line.
+        WorkspaceError: the disk is full or the folder cannot be written, in one line.
+        StageError: it cannot be written for another reason, or the run has ended (see Fence).
     """
     temporary = path.with_name(f".{path.name}.{socket.gethostname()}.{os.getpid()}.tmp")
     try:
@@ -129,9 +187,12 @@ def replacing(path: Path) -> Iterator[Path]:
         yield temporary
         with open(temporary, "rb+") as file:
             os.fsync(file.fileno())
+        if _fence is not None:
+            _fence.check()
         os.replace(temporary, path)
     except OSError as error:
-        raise StageError(f"cannot write {path}: {error.strerror or error}") from error
+        kind = WorkspaceError if error.errno in _NOT_WRITABLE else StageError
+        raise kind(f"cannot write {path}: {error.strerror or error}") from error
     finally:
         with contextlib.suppress(OSError):
             temporary.unlink(missing_ok=True)

@@ -1,8 +1,4 @@
-"""`engine: local`: worker processes of this machine, one single-worker pool to a slot.
-
-A pool that breaks then names exactly one shard, and the worker's note the rows it had in hand: the shard is run again
-with those one at a time, and a row that kills a worker twice is failed instead of the shard.
-"""
+"""`engine: local`: worker processes of this machine, one single-worker pool to a slot."""
 
 import contextlib
 import multiprocessing
@@ -10,142 +6,100 @@ import os
 import signal
 import tempfile
 import threading
-import time
-from collections import Counter, deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
-from dataclasses import dataclass, field
 from multiprocessing import connection as mp_connection
 from pathlib import Path
 
-from curation.errors import StageError, UserError
-from curation.tasks import Outcome, Task, Watch
+from curation.tasks import Demand, Outcome, Watch
+from pipelines.engine import Attempt, Engine, Slot, WorkerDied
+from pipelines.worker import ONE_THREAD, machine_memory, work
 
-DEATHS_OUTSIDE = 2
-"""Times a worker may die with no row in hand before its shard is given up."""
-_ONE_THREAD = {name: "1" for name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")}
+MEMORY_SHARE = 0.9
+"""Share of the machine's memory that all workers together may hold."""
 
 
-class LocalEngine:
-    """Runs tasks on processes of this machine.
+class LocalEngine(Engine["Future[Outcome]"]):
+    """Runs tasks on processes of this machine. What a task demands of a cluster is not looked at.
 
     Args:
         workers: processes; None is one a core.
-        image_timeout: seconds that one micro-batch may take before its worker is killed.
+        image_timeout: see Engine.
         log: file that takes what the workers' libraries print.
+        memory: bytes that one worker may hold; None is its share of the machine's.
     """
 
-    def __init__(self, workers: int | None = None, image_timeout: float = 60, log: Path | None = None) -> None:
+    def __init__(
+        self,
+        workers: int | None = None,
+        image_timeout: float = 60,
+        log: Path | None = None,
+        memory: int | None = None,
+    ) -> None:
+        super().__init__(image_timeout)
         self.workers = workers or len(os.sched_getaffinity(0))
-        self.image_timeout = image_timeout
+        self.memory = memory or int(MEMORY_SHARE * machine_memory() / self.workers)
         self.log = log
+        self._folder = tempfile.TemporaryDirectory(prefix="curate-")
+        self._slots: list[_LocalSlot] = []
 
-    def run(
-        self, tasks: Sequence[Task], tick: Callable[[int], None] = lambda rows: None
-    ) -> Iterator[tuple[Task, Outcome]]:
-        """Yields each task with its outcome as it ends, in any order. Closing the iterator stops the workers.
+    def prepare(self, demands: set[Demand], tasks: int) -> None:
+        """See Engine."""
+        while len(self._slots) < min(self.workers, tasks):
+            note = Path(self._folder.name) / str(len(self._slots))
+            self._slots.append(_LocalSlot(note, self.log, self.memory))
 
-        Args:
-            tick: called about once a second with the rows done so far of the tasks that are under way.
-        """
-        waiting = deque(_Attempt(task) for task in tasks)
-        with tempfile.TemporaryDirectory(prefix="curate-") as folder, _environment(_ONE_THREAD):
-            slots = [_Slot(Path(folder) / str(i), self.log) for i in range(min(self.workers, len(waiting)))]
-            try:
-                running: dict[Future[Outcome], tuple[_Slot, _Attempt]] = {}
-                idle = list(slots)
-                while waiting or running:
-                    while waiting and idle:
-                        slot, attempt = idle.pop(), waiting.popleft()
-                        running[slot.start(attempt)] = slot, attempt
-                    done, _ = wait(running, timeout=1, return_when=FIRST_COMPLETED)
-                    for future in done:
-                        slot, attempt = running.pop(future)
-                        idle.append(slot)
-                        outcome = self._outcome(future, slot, attempt)
-                        if outcome is None:
-                            waiting.appendleft(attempt)
-                        else:
-                            yield attempt.task, outcome
-                    for slot, _attempt in running.values():
-                        slot.kill_if_late(self.image_timeout)
-                    tick(sum(Watch.read(slot.note).done for slot, _attempt in running.values()))
-            finally:
-                for slot in slots:
-                    slot.kill()
+    def slots(self, demand: Demand) -> "Sequence[Slot[Future[Outcome]]]":
+        """See Engine."""
+        return self._slots
 
-    def _outcome(self, future: "Future[Outcome]", slot: "_Slot", attempt: "_Attempt") -> Outcome | None:
-        """The task's outcome, or None if it must be run again since its worker died."""
-        try:
-            return future.result()
-        except BrokenProcessPool:
-            attempt.died(slot.rows_in_hand(), "timeout" if slot.late else "crashed")
-            slot.renew()
-        except (StageError, UserError) as error:
-            return Outcome(error=str(error))
-        except Exception as error:  # a mistake in a stage costs the shard, not the run
-            return Outcome(error=f"{type(error).__name__}: {' '.join(str(error).split())[:300]}")
-        if attempt.deaths_outside >= DEATHS_OUTSIDE:
-            return Outcome(error="its worker process died twice with no image in hand (out of memory?)")
-        return None
+    def wait(self, handles: "list[Future[Outcome]]", seconds: float) -> "Iterable[Future[Outcome]]":
+        """See Engine."""
+        return wait(handles, seconds, return_when=FIRST_COMPLETED).done
+
+    def close(self) -> None:
+        """See Engine."""
+        for slot in self._slots:
+            slot.kill()
+        self._slots.clear()
+        self._folder.cleanup()
 
 
-@dataclass
-class _Attempt:
-    """A task, and what its earlier attempts have shown."""
-
-    task: Task
-    kills: Counter[int] = field(default_factory=Counter)
-    condemned: dict[int, str] = field(default_factory=dict)
-    deaths_outside: int = 0
-
-    def died(self, rows: range, reason: str) -> None:
-        if not rows:
-            self.deaths_outside += 1
-        for row in rows:
-            self.kills[row] += 1
-            if self.kills[row] >= 2 and len(rows) == 1:
-                self.condemned[row] = reason
-
-
-class _Slot:
-    """A place for one worker process."""
-
-    def __init__(self, note: Path, log: Path | None) -> None:
-        self.note, self.log = note, log
-        self.late = False
+class _LocalSlot(Slot["Future[Outcome]"]):
+    def __init__(self, note: Path, log: Path | None, memory: int) -> None:
+        super().__init__(note)
+        self.log, self.memory = log, memory
         self.pool: ProcessPoolExecutor | None = None
 
-    def start(self, attempt: _Attempt) -> "Future[Outcome]":
-        self.late = False
-        if self.pool is None:
-            Watch.create(self.note)
+    def start(self, attempt: Attempt) -> "Future[Outcome]":
+        given = (attempt.task, self.note, self.memory, frozenset(attempt.kills), attempt.condemned, attempt.fence)
+        if self.pool is not None:
+            try:
+                return self.pool.submit(work, *given)
+            except BrokenProcessPool:  # it died while it had nothing to do
+                self._end_pool()
+        with _environment(ONE_THREAD), _no_interrupt():  # inherited: Ctrl-C is the parent's business from the start
             self.pool = ProcessPoolExecutor(1, multiprocessing.get_context("spawn"), _begin, (self.note, self.log))
-        with _no_interrupt():  # inherited by the new process: Ctrl-C is its parent's business from the first moment
-            return self.pool.submit(_work, attempt.task, self.note, frozenset(attempt.kills), attempt.condemned)
+            return self.pool.submit(work, *given)
 
-    def rows_in_hand(self) -> range:
-        return Watch.read(self.note).rows
+    def outcome(self, handle: "Future[Outcome]") -> Outcome:
+        try:
+            return handle.result()
+        except BrokenProcessPool:
+            self._end_pool()
+            raise WorkerDied from None
 
-    def kill_if_late(self, seconds: float) -> None:
-        note = Watch.read(self.note)
-        if note.rows and time.time() - note.since > seconds:
-            self.late = True
-            with contextlib.suppress(ProcessLookupError):
-                os.kill(note.pid, signal.SIGKILL)
+    def kill(self) -> None:
+        for process in list((self.pool._processes or {}).values()) if self.pool else []:
+            process.kill()
+        if not self.late:  # a late worker's death is met, and its pool ended, where its outcome is asked for
+            self._end_pool()
 
-    def renew(self) -> None:
+    def _end_pool(self) -> None:
         if self.pool is not None:
             self.pool.shutdown(wait=True, cancel_futures=True)
             self.pool = None
-
-    def kill(self) -> None:
-        """Ends the worker at once; what it was writing stays under its temporary name only."""
-        with contextlib.suppress(OSError):
-            if pid := Watch.read(self.note).pid:
-                os.kill(pid, signal.SIGKILL)
-        self.renew()
 
 
 @contextlib.contextmanager
@@ -176,12 +130,6 @@ def _begin(note: Path, log: Path | None) -> None:
 def _die_with(sentinel: int) -> None:
     mp_connection.wait([sentinel])
     os._exit(1)
-
-
-def _work(task: Task, note: Path, suspects: frozenset[int], condemned: dict[int, str]) -> Outcome:
-    watch = Watch(note, suspects, condemned)
-    watch.note(os.getpid())
-    return task.run(watch)
 
 
 @contextlib.contextmanager

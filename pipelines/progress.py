@@ -1,9 +1,19 @@
-"""Progress on stderr: a live bar with rate and time left on a terminal, plain lines elsewhere."""
+"""Progress: on stderr (a live bar with rate and time left on a terminal, plain lines elsewhere), and in the workspace,
+where `curate status` reads it from another terminal.
+"""
 
+import contextlib
+import json
+import os
+import socket
 import sys
 import time
+from collections import Counter
 from types import TracebackType
 from typing import Any
+
+from curation.tasks import Outcome
+from curation.workspace import Workspace
 
 
 class Progress:
@@ -13,15 +23,22 @@ class Progress:
         title: the stage's name.
         total: units in all.
         unit: what is counted, in the plural.
+        workspace: where to leave word for `curate status`; None for nowhere.
     """
 
     INTERVAL = 5.0
     """Seconds between plain lines."""
+    LEFT_WORD = 1.0
+    """Seconds between two words left in the workspace."""
 
-    def __init__(self, title: str, total: int, unit: str) -> None:
+    def __init__(self, title: str, total: int, unit: str, workspace: Workspace | None = None) -> None:
         self.title, self.total, self.unit = title, total, unit
-        self.done = self._ended = 0
-        self._begun = self._said = time.monotonic()
+        self.workspace = workspace
+        self.done = self._ended = self._rows = self._passed = 0
+        self._failed: Counter[str] = Counter()
+        self.begun = self._said = time.monotonic()
+        self._began = time.time()
+        self._left = 0.0
         self._live: Any = None
 
     def __enter__(self) -> "Progress":
@@ -42,14 +59,29 @@ class Progress:
             self._id = self._live.add_task(self.title, total=self.total, rate="")
         return self
 
-    def advance(self, units: int) -> None:
+    def say(self, text: str | None) -> None:
+        """Prints a line of its own."""
+        if text and self._live is not None:
+            self._live.console.print(f"{self.title}: {text}", markup=False, highlight=False)
+        elif text:
+            print(f"{self.title}: {text}", file=sys.stderr, flush=True)
+
+    def advance(self, units: int, outcome: Outcome) -> None:
         """Counts some more units as done for good."""
         self._ended += units
+        self._rows += outcome.rows
+        self._passed += outcome.passed
+        self._failed.update(outcome.failed)
+        self.under_way(0)
+
+    def rows_in_hand(self, rows: int) -> None:
+        """Where shards are counted: time has passed, and no shard has ended."""
         self.under_way(0)
 
     def under_way(self, units: int) -> None:
         """Shows units of work that has not ended yet."""
-        self.done = min(self.total, self._ended + units)
+        self.done = max(self.done, min(self.total, self._ended + units))
+        self._leave_word()
         if self._live is not None:
             self._live.update(self._id, completed=self.done, rate=self._rate())
         elif time.monotonic() - self._said >= self.INTERVAL:
@@ -61,18 +93,55 @@ class Progress:
     ) -> None:
         if self._live is not None:
             self._live.stop()
+        if self.workspace is not None:
+            with contextlib.suppress(OSError):
+                self.workspace.running.unlink(missing_ok=True)
+
+    def _leave_word(self) -> None:
+        if self.workspace is None or time.monotonic() - self._left < self.LEFT_WORD:
+            return
+        self._left = time.monotonic()
+        word = {
+            "stage": self.title,
+            "pid": os.getpid(),
+            "host": socket.gethostname(),
+            "began": self._began,
+            "at": time.time(),
+            "done": self.done,
+            "total": self.total,
+            "unit": self.unit,
+            "rows": self._rows,
+            "passed": self._passed,
+            "failed": dict(self._failed),
+        }
+        with contextlib.suppress(OSError):  # a full disk is found, and said, by who writes what counts
+            path = self.workspace.running
+            temporary = path.with_name(f"{path.name}.{os.getpid()}.tmp")
+            temporary.write_text(json.dumps(word))
+            temporary.replace(path)
 
     def _plain(self) -> str:
         counted = f"{self.done:,} of {self.total:,} {self.unit}"
-        return f"{counted}, {self._rate()}, {self._left()} left" if self.done else f"{counted}, workers are starting"
+        return (
+            f"{counted}, {self._rate()}, {self._time_left()} left" if self.done else f"{counted}, workers are starting"
+        )
 
     def _speed(self) -> float:
-        return self.done / max(1e-6, time.monotonic() - self._begun)
+        return self.done / max(1e-6, time.monotonic() - self.begun)
 
     def _rate(self) -> str:
         speed = self._speed()
         return f"{speed:,.0f}/s" if speed >= 10 else f"{speed:.1f}/s"
 
-    def _left(self) -> str:
+    def _time_left(self) -> str:
         seconds = int((self.total - self.done) / max(1e-6, self._speed()))
         return f"{seconds // 3600}:{seconds // 60 % 60:02d}:{seconds % 60:02d}"
+
+
+def note_run(workspace: Workspace, stage: str, seconds: float, **facts: Any) -> None:
+    """Notes that a stage has run, for the report: when it began, how long it took, and whatever else is given."""
+    line = {"stage": stage, "began": round(time.time() - seconds, 1), "seconds": seconds} | facts
+    with contextlib.suppress(OSError):
+        workspace.runs.parent.mkdir(parents=True, exist_ok=True)
+        with open(workspace.runs, "a", encoding="utf-8") as file:
+            file.write(json.dumps(line) + "\n")

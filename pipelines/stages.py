@@ -1,18 +1,22 @@
 """The stages as a user runs them: lock, plan, place the tasks, count, sum up."""
 
+import contextlib
 import time
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
 from curation.errors import UserError
+from curation.ledger import Ledger, Plan
 from curation.recipe import Recipe, to_yaml
-from curation.tasks import Task
+from curation.tasks import Outcome, Task
 from curation.workspace import Workspace, write_text
-from pipelines.local import LocalEngine
-from pipelines.progress import Progress
+from pipelines import progress
+from pipelines.engine import Engine
+
+AnyEngine = Engine[Any]
 
 
 @dataclass
@@ -38,6 +42,17 @@ class Summary:
     more: dict[str, Any] = field(default_factory=dict)
     said: bool = False
     """Whether it has been printed."""
+
+    def add(self, task: Task, outcome: Outcome) -> None:
+        """Counts what became of one task."""
+        self.rows += outcome.rows
+        self.notes += outcome.notes
+        for reason, count in outcome.failed.items():
+            self.failed[reason] = self.failed.get(reason, 0) + count
+        if outcome.error:
+            self.errors.append(f"{task.corpus}/{task.shard}: {outcome.error}")
+        elif outcome.then is None:
+            self.done += 1
 
     @property
     def ok(self) -> bool:
@@ -86,22 +101,22 @@ class Summary:
         return lines
 
 
-def index(recipe: Recipe) -> Summary:
+def index(recipe: Recipe, engine: AnyEngine | None = None) -> Summary:
     """Stage `index`."""
-    from curation.index import plan, shard_notes
+    from curation.index import known_shard, plan
 
     workspace = Workspace(recipe.workspace)
-    with workspace.lock("index"):
-        tasks, total = plan(recipe)
-        summary = _place(recipe, "index", tasks, total, "shards")
+    with workspace.lock("index") as fence:
+        summary = _place(recipe, "index", plan(recipe), "shards", fence, engine)
         _keep_recipe(recipe, workspace)
         counts: Counter[str] = Counter()
+        ledger = Ledger(workspace, "index")
         for corpus in recipe.corpora:
             for shard in workspace.shards(corpus.name):
-                notes = shard_notes(workspace.samples(corpus.name, shard)) or {}
-                counts.update({k: notes.get(k, 0) for k in ("rows", "failed", "gone", "without_image")})
-                if notes.get("damage"):
-                    summary.damaged.append(f"{corpus.name}/{shard}: {notes['damage']}")
+                line = known_shard(workspace, ledger, corpus.name, shard) or {}
+                counts.update({k: line.get(k, 0) for k in ("rows", "failed", "gone", "without_image")})
+                if line.get("damage"):
+                    summary.damaged.append(f"{corpus.name}/{shard}: {line['damage']}")
         summary.more = {
             "images": counts["rows"],
             "images_failed": counts["failed"],
@@ -112,18 +127,17 @@ def index(recipe: Recipe) -> Summary:
         return summary
 
 
-def score(recipe: Recipe, retry_failed: bool = False) -> Summary:
+def score(recipe: Recipe, engine: AnyEngine | None = None, retry_failed: bool = False) -> Summary:
     """Stage `score`."""
     from curation.score import plan
 
     workspace = Workspace(recipe.workspace)
-    with workspace.lock("score"):
-        tasks, needed, total = plan(recipe, retry_failed)
-        if total == 0:
+    with workspace.lock("score") as fence:
+        todo = plan(recipe, retry_failed)
+        if todo.total == 0:
             raise UserError(f"{workspace.root}: nothing is indexed yet; run `curate index RECIPE`")
-        summary = _place(recipe, "score", tasks, total, "rows")
+        summary = _place(recipe, "score", todo, "rows", fence, engine)
         _keep_recipe(recipe, workspace)
-        summary.more = {"rows_to_score": {name: count for name, count in needed.items() if count}}
         by_signal: Counter[str] = Counter()
         for reason, count in summary.failed.items():
             by_signal[reason.split()[0]] += count
@@ -131,7 +145,7 @@ def score(recipe: Recipe, retry_failed: bool = False) -> Summary:
         return summary
 
 
-def select(recipe: Recipe, dry_run: bool = False) -> Summary:
+def select(recipe: Recipe, engine: AnyEngine | None = None, dry_run: bool = False) -> Summary:
     """Stage `select`."""
     from curation.select import Selection
 
@@ -140,27 +154,21 @@ def select(recipe: Recipe, dry_run: bool = False) -> Summary:
     with workspace.lock("select"):
         selection = Selection(recipe)
         funnel = selection.funnel() if dry_run else selection.write()
+        shards, seconds = len(selection.shards), round(time.monotonic() - began, 2)
+        summary = Summary("select", shards, shards, funnel.input, seconds=seconds, more={"funnel": funnel.as_dict()})
         if not dry_run:
             _keep_recipe(recipe, workspace)
-    shards = len(selection.shards)
-    return Summary(
-        "select",
-        shards,
-        shards,
-        funnel.input,
-        seconds=round(time.monotonic() - began, 2),
-        more={"funnel": funnel.as_dict()},
-    )
+            progress.note_run(workspace, "select", seconds, rows=funnel.input, shards=shards, done=shards)
+    return summary
 
 
-def caption(recipe: Recipe) -> Summary:
+def caption(recipe: Recipe, engine: AnyEngine | None = None) -> Summary:
     """Stage `caption`."""
     from curation.captions.stage import plan
 
     workspace = Workspace(recipe.workspace)
-    with workspace.lock("caption"):
-        tasks, total = plan(recipe)
-        summary = _place(recipe, "caption", tasks, total, "rows")
+    with workspace.lock("caption") as fence:
+        summary = _place(recipe, "caption", plan(recipe), "rows", fence, engine)
         _keep_recipe(recipe, workspace)
         return summary
 
@@ -175,15 +183,15 @@ def import_votes(recipe: Recipe, file: Path) -> Summary:
     return Summary("annotate import", rows=counts["votes"], more={"levels": counts})
 
 
-def build_shards(recipe: Recipe) -> Summary:
+def build_shards(recipe: Recipe, engine: AnyEngine | None = None) -> Summary:
     """Stage `build-shards`."""
     from curation.shards.build import finish, plan
 
     workspace = Workspace(recipe.workspace)
-    with workspace.lock("build-shards"):
+    with workspace.lock("build-shards") as fence:
         plans = plan(recipe)
-        tasks = [task for p in plans for task in p.stale]
-        summary = _place(recipe, "build-shards", tasks, sum(p.shards for p in plans), "images")
+        todo = Plan([task for p in plans for task in p.stale], sum(p.shards for p in plans))
+        summary = _place(recipe, "build-shards", todo, "images", fence, engine)
         if not summary.errors:
             summary.more = {"products": finish(recipe, plans)}
         laid_out = sum(p.images for p in plans)
@@ -192,7 +200,7 @@ def build_shards(recipe: Recipe) -> Summary:
         return summary
 
 
-STAGES: dict[str, Callable[[Recipe], Summary]] = {
+STAGES: dict[str, Callable[[Recipe, AnyEngine | None], Summary]] = {
     "index": index,
     "score": score,
     "select": select,
@@ -219,28 +227,70 @@ def _funnel_lines(funnel: dict[str, Any]) -> list[str]:
     return [*lines, f"  {'kept':24}{'':>10} {funnel['kept']:>10,}"]
 
 
-def _place(recipe: Recipe, stage: str, tasks: Sequence[Task], total: int, unit: str) -> Summary:
-    """Runs the tasks on the recipe's engine."""
-    began = time.monotonic()
-    summary = Summary(stage, shards=total)
-    failed: Counter[str] = Counter()
-    engine = LocalEngine(recipe.workers, recipe.image_timeout, Path(recipe.workspace) / "logs" / f"{stage}.log")
+@contextlib.contextmanager
+def placing(recipe: Recipe) -> Iterator[AnyEngine]:
+    """The recipe's engine, whose workers serve one stage after the other."""
+    engine: AnyEngine
+    log = Workspace(recipe.workspace).root / "logs" / "workers.log"
+    if recipe.engine == "ray":
+        from pipelines.ray_engine import RayEngine
+
+        engine = RayEngine(recipe, log)
+    else:
+        from pipelines.local import LocalEngine
+
+        engine = LocalEngine(recipe.workers, recipe.image_timeout, log, recipe.worker_memory)
+    with engine:
+        yield engine
+
+
+def _place(recipe: Recipe, stage: str, todo: Plan, unit: str, fence: str, engine: AnyEngine | None) -> Summary:
+    """Runs the tasks on an engine: the one given, or one for this stage alone."""
+    with contextlib.nullcontext(engine) if engine or not todo.tasks else placing(recipe) as used:
+        return _run(recipe, stage, todo, unit, fence, used)
+
+
+def _run(recipe: Recipe, stage: str, todo: Plan, unit: str, fence: str, engine: AnyEngine | None) -> Summary:
+    workspace = Workspace(recipe.workspace)
+    summary = Summary(stage, shards=todo.total)
+    ledger = Ledger(workspace, stage, writable=True)
     by_rows = unit != "shards"
-    amount = sum(t.rows for t in tasks) if by_rows else len(tasks)
-    with Progress(stage, amount, unit) as progress:
-        for task, outcome in engine.run(tasks, progress.under_way if by_rows else lambda rows: None):
-            progress.advance(task.rows if by_rows else 1)
-            summary.rows += outcome.rows
-            summary.notes += outcome.notes
-            failed.update(outcome.failed)
-            if outcome.error:
-                summary.errors.append(f"{task.corpus}/{task.shard}: {outcome.error}")
-            else:
-                summary.done += 1
-    summary.failed = dict(sorted(failed.items()))
-    summary.errors.sort()
-    summary.seconds = round(time.monotonic() - began, 2)
+    amount = sum(t.rows for t in todo.tasks) if by_rows else len(todo.tasks)
+    seconds: Counter[str] = Counter()
+    with progress.Progress(stage, amount, unit, workspace) as shown:
+        shown.say(_left(todo))
+        ended = engine.run(todo.tasks, shown.under_way if by_rows else shown.rows_in_hand, fence) if engine else None
+        for task, outcome in ended or ():
+            summary.add(task, outcome)
+            seconds.update(outcome.seconds)
+            if outcome.line is not None:
+                ledger.add(task.corpus, task.shard, outcome.line)
+            if outcome.then is None:
+                shown.advance(task.rows if by_rows else 1, outcome)
+            if outcome.stop:
+                summary.errors.append(
+                    f"stopped: {todo.total - summary.done} of {todo.total} shards are left; run again"
+                )
+                break
+        if ended is not None:
+            ended.close()
+    ledger.tidy(f"{c.name}/{shard}" for c in recipe.corpora for shard in workspace.shards(c.name))
+    summary.failed = dict(sorted(summary.failed.items()))
+    summary.seconds = round(time.monotonic() - shown.begun, 2)
+    if todo.tasks:
+        facts = {"rows": summary.rows, "shards": summary.shards, "done": summary.done, "failed": summary.failed}
+        facts |= {"engine": recipe.engine, "signal_seconds": dict(seconds)} if seconds else {"engine": recipe.engine}
+        progress.note_run(workspace, stage, summary.seconds, **facts)
     return summary
+
+
+def _left(todo: Plan) -> str | None:
+    """What a rerun finds: how much is done, what is left, and why; nothing where all of it is new."""
+    done, left = todo.total - len(todo.tasks), len(todo.tasks)
+    if not left or (not done and set(todo.reasons) <= {"new"}):
+        return None
+    reasons = "".join(f"\n  {count:,} × {reason}" for reason, count in todo.reasons.most_common(10))
+    return f"{done:,} of {todo.total:,} shards are up to date, {left:,} are left{':' if reasons else ''}{reasons}"
 
 
 def _keep_recipe(recipe: Recipe, workspace: Workspace) -> None:

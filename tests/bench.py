@@ -11,9 +11,11 @@ import yaml
 from PIL import Image
 
 from curation.index import plan as plan_index
+from curation.ledger import Ledger, Plan
 from curation.recipe import Recipe, load_recipe
 from curation.score import plan as plan_score
 from curation.tasks import Watch
+from curation.workspace import Workspace
 
 
 def picture(seed: int, size: tuple[int, int] = (320, 240), blocks: int = 8) -> Image.Image:
@@ -51,13 +53,22 @@ def recipe(folder: Path, **values: Any) -> Recipe:
 
 def index(made: Recipe) -> None:
     """Runs stage `index` in this process."""
-    for task in plan_index(made)[0]:
-        task.run(Watch())
+    _run("index", plan_index(made), made)
 
 
 def score(made: Recipe) -> int:
     """Runs stage `score` in this process; returns the rows it looked at."""
-    return sum(task.run(Watch()).rows for task in plan_score(made)[0])
+    return _run("score", plan_score(made), made)
+
+
+def _run(stage: str, plan: Plan, made: Recipe) -> int:
+    ledger = Ledger(Workspace(made.workspace), stage, writable=True)
+    rows = 0
+    for task in plan.tasks:
+        outcome = task.run(Watch())
+        rows += outcome.rows
+        ledger.add(task.corpus, task.shard, outcome.line)
+    return rows
 
 
 def rows(path: Path) -> list[dict[str, Any]]:

@@ -3,7 +3,9 @@
 A caption once made stays: a later selection that keeps more rows captions only those.
 """
 
+import json
 import os
+from collections import Counter
 from dataclasses import dataclass
 from typing import Any
 
@@ -16,10 +18,11 @@ from curation.cascade import SKIPPED, Cascade, samples_notes
 from curation.corpus import open_source
 from curation.errors import StageError, UserError
 from curation.images import ImageError, decode
-from curation.recipe import Corpus, Recipe, Select
+from curation.ledger import Ledger, Plan, stamps
+from curation.recipe import Corpus, Recipe, Resources, Select
 from curation.score import BATCH_PIXELS, raw_path
 from curation.sources import Source
-from curation.tasks import Outcome, Watch
+from curation.tasks import Demand, Outcome, Watch
 from curation.wide import check_aligned
 from curation.workspace import Workspace, digest, footer, write_table
 
@@ -47,6 +50,7 @@ class CaptionTask:
     source_corpus: Corpus
     shard: str
     rows: int
+    demands: tuple[Demand, ...] = (Demand(models=True),)
 
     @property
     def corpus(self) -> str:
@@ -75,32 +79,62 @@ class CaptionTask:
             pa.array([row.get(name) for row in rows], kind)
             for name, kind in zip(SCHEMA.names, SCHEMA.types, strict=True)
         ]
+        table = pa.table(arrays, schema=SCHEMA)
         write_table(
             workspace.captions(self.corpus, self.shard),
-            pa.table(arrays, schema=SCHEMA),
+            table,
             fingerprint(self.recipe, workspace, self.corpus, self.shard),
         )
+        failed = Counter(f"caption {row['flags'][0]}" for row in rows if row.get("attempts") and not row["caption_en"])
+        outcome.line = _line(self.recipe, workspace, self.corpus, self.shard, failed)
         return outcome
 
 
-def plan(recipe: Recipe) -> tuple[list[CaptionTask], int]:
-    """The shards with kept rows to caption, and how many shards there are.
+def plan(recipe: Recipe) -> Plan:
+    """The shards with kept rows to caption.
 
     Raises:
         UserError: nothing is selected yet, or a backend is unknown or has wrong parameters.
     """
     workspace = Workspace(recipe.workspace)
     captioner, _ = _backends(recipe)
-    tasks, total = [], 0
+    given = recipe.ray.resources.get("caption", Resources())
+    demands = (Demand(given.cpus, given.gpus, given.memory, models=True),)
+    ledger, found = Ledger(workspace, "caption", writable=True), Plan()
+    now = ledger.define_all(mark(recipe))
     for corpus in recipe.corpora:
         for shard in workspace.shards(corpus.name):
-            total += 1
+            found.total += 1
+            reason = ledger.stale(corpus.name, shard, caption_files(recipe, workspace, corpus.name, shard), now)
+            if reason is None:
+                continue
             _, todo = _load(workspace, recipe, captioner, corpus.name, shard, kept_only=True)
             if todo:
-                tasks.append(CaptionTask(recipe, corpus, shard, len(todo)))
-    if not total:
+                found.add(CaptionTask(recipe, corpus, shard, len(todo), demands), reason)
+            elif workspace.captions(corpus.name, shard).exists():
+                ledger.add(corpus.name, shard, _line(recipe, workspace, corpus.name, shard, Counter()))
+    if not found.total:
         raise UserError(f"{workspace.root}: nothing is indexed yet; run `curate index RECIPE`")
-    return tasks, total
+    return found
+
+
+def mark(recipe: Recipe) -> dict[str, Any]:
+    """What captions depend on beside the images and which of them are kept: the backends, and what they read."""
+    return _built(recipe)[3] | {"select": json.loads(recipe.select.rules)}
+
+
+def caption_files(recipe: Recipe, workspace: Workspace, corpus: str, shard: str) -> list[str]:
+    """The files that a shard's line in the ledger speaks of."""
+    read = [n for n in _backends(recipe)[0].signals if n in recipe.signals]
+    sidecars = [workspace.signal(name, corpus, shard) for name in read]
+    own = [workspace.samples(corpus, shard), workspace.selection(corpus, shard), workspace.captions(corpus, shard)]
+    return [str(path) for path in (*own, *sidecars)]
+
+
+def _line(recipe: Recipe, workspace: Workspace, corpus: str, shard: str, failed: Counter[str]) -> dict[str, Any]:
+    """What the ledger keeps of a shard."""
+    files = stamps(caption_files(recipe, workspace, corpus, shard))
+    return {"files": files, "mark": mark(recipe), "failed": dict(sorted(failed.items()))}
 
 
 def fingerprint(recipe: Recipe, workspace: Workspace, corpus: str, shard: str) -> str:
@@ -202,7 +236,7 @@ def _checked(english: str, chinese: str | None) -> dict[str, Any]:
     return {"caption_en": english, "caption_zh": chinese, "translated": true, "flags": check_caption(english) + wrong}
 
 
-_kept: dict[str, tuple[Captioner, Translator | None, str]] = {}
+_kept: dict[str, tuple[Captioner, Translator | None, str, dict[str, Any]]] = {}
 
 
 def _backends(recipe: Recipe) -> tuple[Captioner, Translator | None]:
@@ -215,7 +249,7 @@ def _identity(recipe: Recipe) -> str:
     return _built(recipe)[2]
 
 
-def _built(recipe: Recipe) -> tuple[Captioner, Translator | None, str]:
+def _built(recipe: Recipe) -> tuple[Captioner, Translator | None, str, dict[str, Any]]:
     key = recipe.model_dump_json(include={"captions", "signals", "models"})
     if key not in _kept:
         _kept.clear()
@@ -224,11 +258,9 @@ def _built(recipe: Recipe) -> tuple[Captioner, Translator | None, str]:
         translator = make_translator(given) if given else None
         used = [b for b in (captioner, translator) if b is not None]
         cascade = Cascade.of(recipe.model_copy(update={"select": Select()}), meta_known=False)
-        identity = digest(
-            {
-                "backends": [[b.name, b.version, b.params.model_dump(mode="json"), b.models(b.params)] for b in used],
-                "signals": {n: cascade.identity_of(n) for n in captioner.signals if n in cascade.signals},
-            }
-        )
-        _kept[key] = captioner, translator, identity
+        identity = {
+            "backends": [[b.name, b.version, b.params.model_dump(mode="json"), b.models(b.params)] for b in used],
+            "signals": {n: cascade.identity_of(n) for n in captioner.signals if n in cascade.signals},
+        }
+        _kept[key] = captioner, translator, digest(identity), identity
     return _kept[key]

@@ -25,7 +25,7 @@ from curation.shards.buckets import bucket_name, buckets, nearest_bucket
 from curation.shards.card import write_card
 from curation.shards.stats import product_stats
 from curation.shards.writer import PRODUCT_VERSION, RowPlan, write_product_shard
-from curation.tasks import Outcome, Watch
+from curation.tasks import Demand, Outcome, Watch
 from curation.votes import decide_levels, read_levels
 from curation.wide import check_aligned, refresh
 from curation.workspace import Workspace, digest, footer, write_table, write_text
@@ -42,6 +42,7 @@ class BuildTask:
     number: int
     rows: int
     fingerprint: str
+    demands: tuple[Demand, ...] = (Demand(),)
 
     @property
     def corpus(self) -> str:

@@ -15,7 +15,8 @@ import pytest
 
 from curation.corpus import open_source
 from curation.errors import StageError, UserError
-from curation.index import SCHEMA, plan, shard_notes
+from curation.index import SCHEMA, known_shard, plan
+from curation.ledger import Ledger, Plan
 from curation.recipe import Corpus, Recipe
 from curation.tasks import Outcome, Watch
 from curation.workspace import Workspace, footer
@@ -34,7 +35,11 @@ class Indexed:
 
     def run(self) -> list[Outcome]:
         """Does what there is to do, in this process."""
-        return [task.run(Watch()) for task in plan(self.recipe)[0]]
+        ledger, outcomes = Ledger(self.workspace, "index", writable=True), []
+        for task in plan(self.recipe).tasks:
+            outcomes.append(task.run(Watch()))
+            ledger.add(task.corpus, task.shard, outcomes[-1].line)
+        return outcomes
 
     @property
     def rows(self) -> list[dict[str, Any]]:
@@ -45,7 +50,7 @@ class Indexed:
         return [row[name] for row in self.rows]
 
     def notes(self, shard: str) -> dict[str, Any]:
-        return shard_notes(self.workspace.samples(self.name, shard))
+        return known_shard(self.workspace, Ledger(self.workspace, "index"), self.name, shard) or {}
 
 
 @pytest.fixture
@@ -327,7 +332,7 @@ def test_a_folder_that_grows_and_loses_a_file(
 def test_indexing_again_touches_nothing(crawl, indexed: Callable[..., Indexed], format: str) -> None:
     corpus = indexed(crawl.folders[format], format)
     before = state_of(corpus.workspace.root)
-    assert plan(corpus.recipe) == ([], 1)
+    assert plan(corpus.recipe) == Plan([], 1)
     assert corpus.run() == [] and state_of(corpus.workspace.root) == before
 
 
@@ -340,8 +345,9 @@ def test_a_changed_shard_is_done_again_and_only_that(
     before = state_of(corpus.workspace.root)
     make_tar(raw / "00001.tar", [("a.jpg", image_bytes(1)), ("b.jpg", image_bytes(2))])
     make_tar(raw / "00002.tar", [("c.jpg", image_bytes(3))])
-    tasks, total = plan(corpus.recipe)
-    assert [t.shard for t in tasks] == ["00001", "00002"] and total == 3
+    found = plan(corpus.recipe)
+    assert [t.shard for t in found.tasks] == ["00001", "00002"] and found.total == 3
+    assert found.reasons == {"the raw shard has changed": 1, "new": 1}
     corpus.run()
     after = state_of(corpus.workspace.root)
     assert after["samples/web/00000.parquet"] == before["samples/web/00000.parquet"]
@@ -349,14 +355,16 @@ def test_a_changed_shard_is_done_again_and_only_that(
     assert len(corpus.rows) == 4
 
 
-@pytest.mark.parametrize("lost", ["00000.parquet", "00000.json"])
+@pytest.mark.parametrize("lost", ["samples/web/00000.parquet", ".ledger/index.jsonl"])
 def test_a_lost_file_is_made_again(crawl, indexed: Callable[..., Indexed], lost: str) -> None:
     corpus = indexed(crawl.folders["webdataset"])
-    path = corpus.workspace.root / "samples" / "web" / lost
-    data = path.read_bytes()
-    path.unlink()
-    corpus.run()
-    assert path.read_bytes() == data
+    samples = corpus.workspace.samples("web", "00000")
+    data, notes = samples.read_bytes(), corpus.notes("00000")
+    (corpus.workspace.root / lost).unlink()
+    assert len(corpus.run()) == 1
+    assert samples.read_bytes() == data
+    after = corpus.notes("00000")
+    assert {k: v for k, v in after.items() if k != "files"} == {k: v for k, v in notes.items() if k != "files"}
 
 
 @pytest.mark.parametrize("format", ["webdataset", "parquet", "files"])

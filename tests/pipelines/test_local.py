@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from curation.errors import StageError
-from curation.tasks import Outcome, Watch
+from curation.tasks import Demand, Outcome, Watch
 from pipelines.local import LocalEngine
 
 
@@ -27,6 +27,7 @@ class Chore:
     sleepers: tuple[int, ...] = ()
     error: str = ""
     corpus: str = "c"
+    demands: tuple[Demand, ...] = (Demand(),)
 
     def run(self, watch: Watch) -> Outcome:
         outcome = Outcome()
@@ -55,7 +56,8 @@ class Chore:
 
 
 def run(chores: list[Chore], **options: float) -> dict[str, Outcome]:
-    ended = [(task.shard, outcome) for task, outcome in LocalEngine(2, **options).run(chores)]
+    with LocalEngine(2, **options) as engine:
+        ended = [(task.shard, outcome) for task, outcome in engine.run(chores)]
     assert len(ended) == len(chores)
     return dict(ended)
 

@@ -13,7 +13,7 @@ from tests import bench
 
 
 def caption(made: Recipe) -> int:
-    return sum(task.run(Watch()).rows for task in plan(made)[0])
+    return sum(task.run(Watch()).rows for task in plan(made).tasks)
 
 
 def selected(folder: Path, **values) -> Recipe:  # type: ignore[no-untyped-def]

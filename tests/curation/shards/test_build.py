@@ -32,7 +32,7 @@ def prepared(folder: Path, votes: dict[str, list[int]] | None = None, **values: 
     bench.index(made)
     bench.score(made)
     Selection(made).write()
-    for task in plan_captions(made)[0]:
+    for task in plan_captions(made).tasks:
         task.run(Watch())
     if votes:
         with open(folder / "votes.csv", "w", newline="") as file:

@@ -1,0 +1,191 @@
+"""What each stage has done, one line a shard, so that what is left of 10⁵ shards is known in seconds.
+
+The files are the truth: a line counts only while the files that it names have the size and time that they had. A lost
+or torn line costs one more look at its shard, and the whole ledger may be deleted.
+"""
+
+import json
+import os
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from curation.workspace import Workspace, digest, write_text
+
+Line = dict[str, Any]
+Stamp = list[int] | None
+"""Size in bytes and time of change in ns of a file; None if it is not there."""
+
+
+class Ledger:
+    """The ledger of one stage. Read by anyone; written only by the run that holds the workspace's lock.
+
+    Long values that many lines share (parameters, predicates, schemas) are defined once and named by their digest.
+
+    Args:
+        stage: its name.
+        writable: whether what is new goes into the file; the caller holds the lock.
+    """
+
+    SHARED = ("meta",)
+    """Keys of a line whose values are defined once."""
+
+    def __init__(self, workspace: Workspace, stage: str, writable: bool = False) -> None:
+        self.path = workspace.ledger(stage)
+        self.writable = writable
+        self.lines: dict[str, Line] = {}
+        """By `CORPUS/SHARD`, the last one of each."""
+        self.definitions: dict[str, Any] = {}
+        self._changes: dict[str, str] = {}
+        self._read = 0
+        for line in _lines(self.path):
+            self._read += 1
+            if "define" in line:
+                self.definitions[line["define"]] = line.get("as")
+            elif "shard" in line:
+                self.lines[line["shard"]] = line
+
+    def current(self, corpus: str, shard: str, files: Iterable[str]) -> Line | None:
+        """The shard's line, if its files are still those that it was written for."""
+        line = self.lines.get(f"{corpus}/{shard}")
+        return line if line is not None and line.get("files") == stamps(files) else None
+
+    def define(self, value: Any) -> str:
+        """The short name of a value; noted when it is new."""
+        name = digest(value)[:16]
+        if name not in self.definitions:
+            self._append({"define": name, "as": value})
+            self.definitions[name] = value
+        return name
+
+    def define_all(self, mark: Mapping[str, Any]) -> dict[str, str]:
+        """A mark (what a shard's files were made from, part by part) with the short name of each part."""
+        return {part: self.define(value) for part, value in mark.items()}
+
+    def stale(self, corpus: str, shard: str, files: list[str], mark: Mapping[str, str]) -> str | None:
+        """Why a shard must be looked at again, in words that many shards share; None if it is done.
+
+        Args:
+            files: what its line speaks of, the samples file first.
+            mark: what it would be made from now; see `define_all`.
+        """
+        line = self.lines.get(f"{corpus}/{shard}")
+        if line is None:
+            return "new"
+        found = stamps(files)
+        if line["files"][:1] != found[:1]:
+            return "its images were indexed anew"
+        if line["mark"] != mark:
+            return self._change(line["mark"], dict(mark))
+        return None if line["files"] == found else "a file is missing or was changed"
+
+    def _change(self, old: dict[str, str], new: dict[str, str]) -> str:
+        key = json.dumps([old, new])
+        if key not in self._changes:
+            known = self.definitions
+            self._changes[key] = "; ".join(
+                text
+                for part in dict.fromkeys([*old, *new])
+                if old.get(part) != new.get(part)
+                for text in changes(part, known.get(old.get(part, "")), known.get(new.get(part, "")))
+            )
+        return self._changes[key]
+
+    def add(self, corpus: str, shard: str, line: Mapping[str, Any]) -> Line:
+        """Notes that a shard is done; returns the line as noted.
+
+        The ledger is a convenience: where it cannot be written, nothing is said.
+        """
+        shared = {name: self.define(line[name]) for name in self.SHARED if line.get(name)}
+        if "mark" in line:
+            line = {**line, "mark": self.define_all(line["mark"])}
+        whole = {"shard": f"{corpus}/{shard}", **line, **shared}
+        self.lines[whole["shard"]] = whole
+        self._append(whole)
+        return whole
+
+    def tidy(self, shards: Iterable[str]) -> None:
+        """Rewrites the file without shards that are no more and lines that later ones replaced, if these are many."""
+        known = set(shards)
+        self.lines = {name: line for name, line in self.lines.items() if name in known}
+        if self._read > 2 * (len(self.lines) + len(self.definitions)) + 100:
+            definitions = [{"define": name, "as": value} for name, value in self.definitions.items()]
+            write_text(self.path, "".join(_text(line) for line in [*definitions, *self.lines.values()]))
+
+    def _append(self, line: Line) -> None:
+        if not self.writable:
+            return
+        try:
+            self.path.parent.mkdir(parents=True, exist_ok=True)
+            file = os.open(self.path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o666)
+            try:
+                # The line break comes first: a line cannot be joined to one that was torn before it.
+                os.write(file, _text(line).encode())
+            finally:
+                os.close(file)
+        except OSError:
+            return
+
+
+@dataclass
+class Plan:
+    """What a stage has to do."""
+
+    tasks: list[Any] = field(default_factory=list)
+    total: int = 0
+    """Shards there are; those without a task are up to date."""
+    reasons: Counter[str] = field(default_factory=Counter)
+    """Why shards are to be done, by reason."""
+
+    def add(self, task: Any, reason: str) -> None:
+        """One more shard to do."""
+        self.tasks.append(task)
+        self.reasons[reason] += 1
+
+
+def changes(name: str, old: Any, new: Any) -> list[str]:
+    """What differs between two values, part by part: `faces.parameters.min_size: 20 → 30`."""
+    if isinstance(old, dict) and isinstance(new, dict):
+        return [t for k in dict.fromkeys([*old, *new]) for t in changes(f"{name}.{k}", old.get(k), new.get(k))]
+    if old == new:
+        return []
+    if old is None or new is None:
+        return [f"{name} is {'new' if old is None else 'gone'}"]
+    return [f"{name}: {_short(old)} → {_short(new)}"]
+
+
+def _short(value: Any) -> str:
+    text = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
+    return text if len(text) <= 60 else text[:59] + "…"
+
+
+def stamps(files: Iterable[str]) -> list[Stamp]:
+    """Size and time of each file."""
+    found: list[Stamp] = []
+    for path in files:
+        try:
+            stat = os.stat(path)
+            found.append([stat.st_size, stat.st_mtime_ns])
+        except OSError:
+            found.append(None)
+    return found
+
+
+def _lines(path: Path) -> Iterator[Line]:
+    try:
+        data = path.read_bytes()
+    except OSError:
+        return
+    for text in data.split(b"\n"):
+        try:
+            line = json.loads(text) if text else None
+        except ValueError:
+            continue
+        if isinstance(line, dict):
+            yield line
+
+
+def _text(line: Line) -> str:
+    return "\n" + json.dumps(line, separators=(",", ":"), ensure_ascii=False)

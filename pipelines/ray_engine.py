@@ -1,0 +1,243 @@
+"""`engine: ray`: whole shards on the tasks and actors of a Ray cluster.
+
+Tasks that load models run on a fixed pool of actors, which keep them; the others are Ray tasks. Ray never retries: a
+worker that dies is looked at as on one machine, and its shard is placed again. Only names, parameters and counts
+travel; image bytes never enter the object store.
+"""
+
+import contextlib
+import os
+import socket
+import sys
+import threading
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Any, TextIO
+
+import ray
+from ray import exceptions
+
+from curation.errors import StageError
+from curation.recipe import Recipe
+from curation.tasks import Demand, Outcome
+from curation.workspace import Workspace
+from pipelines.engine import Attempt, Engine, Slot, WorkerDied
+from pipelines.local import MEMORY_SHARE
+from pipelines.worker import ONE_THREAD, machine_memory, work
+
+OBJECT_STORE = 100_000_000
+"""Bytes of object store of a Ray started here; a job uses a few of them."""
+MOST_SLOTS = 1000
+"""Shards under way at once, at most."""
+
+
+class RayEngine(Engine["ray.ObjectRef[Outcome]"]):
+    """Runs tasks on a Ray cluster: the recipe's, `RAY_ADDRESS`'s, or one started here for the run.
+
+    The workspace must be one that all nodes see, since workers note there what they have in hand.
+
+    Args:
+        recipe: says the address, the number of workers and what they are given.
+        log: file that takes what a Ray started here prints.
+
+    Raises:
+        StageError: no Ray answers at the address.
+    """
+
+    def __init__(self, recipe: Recipe, log: Path | None = None) -> None:
+        super().__init__(recipe.image_timeout)
+        self.recipe = recipe
+        self.notes = Workspace(recipe.workspace).root / ".notes"
+        self.notes.mkdir(parents=True, exist_ok=True)
+        self._slots: dict[Demand, list[Slot[ray.ObjectRef[Outcome]]]] = {}
+        self._ours = not ray.is_initialized()
+        if self._ours:
+            _connect(recipe)
+        self._stdout = sys.stdout
+        sys.stdout = _WithoutRay(sys.stdout)
+        self._memory = recipe.worker_memory or int(MEMORY_SHARE * machine_memory() / self._count(Demand(), {Demand()}))
+
+    def prepare(self, demands: set[Demand], tasks: int) -> None:
+        """See Engine. Raises StageError if no node of the cluster can ever hold such a worker."""
+        for demand in set(self._slots) - demands:  # their actors would hold what the others ask for
+            self._end(self._slots.pop(demand))
+        for demand in sorted(demands, key=lambda d: -d.gpus):
+            if not any(_fits(demand, node["Resources"]) for node in ray.nodes() if node["Alive"]):
+                raise StageError(
+                    f"ray.resources: no node of the cluster has {_said(demand)}; lower it, or give the cluster more"
+                )
+            slots = self._slots.setdefault(demand, [])
+            kind = _ActorSlot if demand.models else _TaskSlot
+            while len(slots) < min(self._count(demand, demands), tasks):
+                name = f"{socket.gethostname()}.{os.getpid()}.{id(slots)}.{len(slots)}"
+                slots.append(kind(self.notes / name, demand, self._memory))
+
+    def slots(self, demand: Demand) -> "Sequence[Slot[ray.ObjectRef[Outcome]]]":
+        """See Engine."""
+        return self._slots[demand]
+
+    def wait(self, handles: "list[ray.ObjectRef[Outcome]]", seconds: float) -> "Iterable[ray.ObjectRef[Outcome]]":
+        """See Engine."""
+        return ray.wait(handles, num_returns=1, timeout=seconds, fetch_local=False)[0] if handles else []
+
+    def close(self) -> None:
+        """See Engine. A Ray that was started for the run is shut down."""
+        for slots in self._slots.values():
+            self._end(slots)
+        self._slots.clear()
+        sys.stdout = self._stdout
+        with contextlib.suppress(OSError):
+            self.notes.rmdir()
+        if self._ours:
+            ray.shutdown()
+
+    @staticmethod
+    def _end(slots: "Sequence[Slot[ray.ObjectRef[Outcome]]]") -> None:
+        for slot in slots:
+            slot.kill()
+            slot.note.unlink(missing_ok=True)
+
+    def _count(self, demand: Demand, demands: set[Demand]) -> int:
+        """Workers of one kind: the recipe's number, else what the cluster holds beside the pools that want GPUs."""
+        if self.recipe.workers:
+            return self.recipe.workers
+        total = ray.cluster_resources()
+        if demand.gpus:
+            return max(1, min(int(total.get("GPU", 0) // demand.gpus), MOST_SLOTS))
+        taken = sum(d.cpus * self._count(d, demands) for d in demands if d.gpus)
+        others = sum(1 for d in demands if not d.gpus) or 1
+        return max(1, min(int((total.get("CPU", 1) - taken) / max(demand.cpus, 0.01) / others), MOST_SLOTS))
+
+
+class _WithoutRay:
+    """Standard output without what Ray's own threads print of each worker that dies: it would break `--json`."""
+
+    def __init__(self, stream: TextIO) -> None:
+        self._stream = stream
+
+    def write(self, text: str) -> int:
+        return len(text) if threading.current_thread().name.startswith("ray_") else self._stream.write(text)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._stream, name)
+
+
+class _RaySlot(Slot["ray.ObjectRef[Outcome]"]):
+    def __init__(self, note: Path, demand: Demand, memory: int) -> None:
+        super().__init__(note)
+        self.memory = memory
+        self.options = {"num_cpus": demand.cpus, "num_gpus": demand.gpus}
+        if demand.memory:
+            self.options["memory"] = demand.memory
+
+    def outcome(self, handle: "ray.ObjectRef[Outcome]") -> Outcome:
+        try:
+            return ray.get(handle)
+        except exceptions.RayTaskError as error:  # what the task raised
+            raise error.cause if isinstance(error.cause, Exception) else error from None
+        except exceptions.RayError as error:
+            self.lost()
+            raise WorkerDied(_node_lost(error)) from None
+
+    def lost(self) -> None:
+        """The worker is no more."""
+
+    def given(self, attempt: Attempt) -> tuple[Any, ...]:
+        return attempt.task, self.note, self.memory, frozenset(attempt.kills), attempt.condemned, attempt.fence
+
+
+class _TaskSlot(_RaySlot):
+    """A Ray task at a time."""
+
+    _running: "ray.ObjectRef[Outcome] | None" = None
+
+    def start(self, attempt: Attempt) -> "ray.ObjectRef[Outcome]":
+        self._running = _task.options(**self.options).remote(*self.given(attempt))
+        return self._running
+
+    def kill(self) -> None:
+        if self._running is not None:
+            with contextlib.suppress(exceptions.RayError):
+                ray.cancel(self._running, force=True)
+
+    def lost(self) -> None:
+        self._running = None
+
+
+class _ActorSlot(_RaySlot):
+    """An actor, which keeps its models from task to task."""
+
+    _actor: Any = None
+
+    def start(self, attempt: Attempt) -> "ray.ObjectRef[Outcome]":
+        if self._actor is None:
+            self._actor = _Actor.options(**self.options).remote()  # type: ignore[attr-defined]
+        return self._actor.work.remote(*self.given(attempt))
+
+    def kill(self) -> None:
+        if self._actor is not None:
+            with contextlib.suppress(exceptions.RayError):
+                ray.kill(self._actor)
+        if not self.late:  # a late worker's death is met where its outcome is asked for
+            self._actor = None
+
+    def lost(self) -> None:
+        self._actor = None
+
+
+@ray.remote(max_retries=0)
+def _task(*given: Any) -> Outcome:
+    return work(*given)
+
+
+@ray.remote(max_restarts=0, max_task_retries=0)
+class _Actor:
+    def work(self, *given: Any) -> Outcome:
+        return work(*given)
+
+
+def _connect(recipe: Recipe) -> None:
+    """Connects to the cluster, or starts one on this machine that listens on its loopback alone."""
+    address = recipe.ray.address or os.environ.get("RAY_ADDRESS")
+    passed = {name: value for name, value in os.environ.items() if name.startswith("CURATE_")}
+    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")  # nothing calls out
+    options: dict[str, Any] = {
+        "log_to_driver": False,
+        "logging_level": "error",
+        "runtime_env": {"env_vars": ONE_THREAD | passed},
+    }
+    if not address:
+        options |= {
+            "address": "local",
+            "num_cpus": recipe.workers or len(os.sched_getaffinity(0)),
+            "object_store_memory": OBJECT_STORE,
+            "include_dashboard": False,
+            "_node_ip_address": "127.0.0.1",
+        }
+    else:
+        options["address"] = address
+    try:
+        ray.init(**options)
+    except (ConnectionError, RuntimeError, ValueError, OSError) as error:
+        said = " ".join(str(error).split())[:200]
+        raise StageError(f"ray.address: no Ray at {address or 'this machine'}: {said}") from None
+
+
+def _fits(demand: Demand, node: dict[str, float]) -> bool:
+    return (
+        demand.cpus <= node.get("CPU", 0)
+        and demand.gpus <= node.get("GPU", 0)
+        and demand.memory <= node.get("memory", 0)
+    )
+
+
+def _said(demand: Demand) -> str:
+    parts = [f"{demand.cpus:g} CPUs"]
+    parts += [f"{demand.gpus:g} GPUs"] if demand.gpus else []
+    parts += [f"{demand.memory / 1e9:g} GB of memory"] if demand.memory else []
+    return " and ".join(parts)
+
+
+def _node_lost(error: exceptions.RayError) -> bool:
+    """Whether the worker's machine was lost with it, which is no fault of an image."""
+    return isinstance(error, exceptions.NodeDiedError) or "node has died" in str(error)

@@ -1,0 +1,81 @@
+"""What happens within a worker process, whichever engine started it."""
+
+import os
+import threading
+import time
+from pathlib import Path
+
+from curation.tasks import Outcome, Task, Watch
+from curation.workspace import Fence
+
+ONE_THREAD = {name: "1" for name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")}
+"""A worker is one core's; more threads would only disturb the others, and change the order of sums."""
+_LOOK = 0.1
+"""Seconds between two looks at the memory in use."""
+
+
+def work(
+    task: Task,
+    note: Path,
+    memory: int | None,
+    suspects: frozenset[int],
+    condemned: dict[int, str],
+    fence: str | None,
+) -> Outcome:
+    """Runs one task under watch.
+
+    Args:
+        note: the file in which to note what is in hand.
+        memory: bytes that this process may hold; above them it ends itself, and the note says so.
+        suspects, condemned: see Watch.
+        fence: see `curation.workspace.Fence`.
+    """
+    watch = Watch(note, suspects, condemned)
+    watch.note(os.getpid())
+    _guard.follow(watch, memory)
+    with Fence(fence):
+        try:
+            return task.run(watch)
+        finally:
+            _guard.follow(None, None)
+
+
+class _MemoryGuard:
+    """Ends this process before its memory starves the machine: one thread a process, told what to follow."""
+
+    def __init__(self) -> None:
+        self._followed: tuple[Watch, int] | None = None  # one value, so that the thread never sees half a change
+        self._thread: threading.Thread | None = None
+
+    def follow(self, watch: Watch | None, limit: int | None) -> None:
+        self._followed = (watch, limit) if watch is not None and limit else None
+        if limit and self._thread is None:
+            self._thread = threading.Thread(target=self._look, daemon=True)
+            self._thread.start()
+
+    def _look(self) -> None:
+        while True:
+            if (followed := self._followed) is not None and own_memory() > followed[1]:
+                followed[0].over_memory()
+                os._exit(1)
+            time.sleep(_LOOK)
+
+
+_guard = _MemoryGuard()
+_PAGE = os.sysconf("SC_PAGE_SIZE")
+
+
+def own_memory() -> int:
+    """Bytes that this process holds for itself: resident, less what is mapped from files."""
+    with open("/proc/self/statm", "rb") as file:
+        fields = file.read().split()
+    return (int(fields[1]) - int(fields[2])) * _PAGE
+
+
+def machine_memory() -> int:
+    """Bytes of memory that this machine, or its control group, has."""
+    total = os.sysconf("SC_PHYS_PAGES") * _PAGE
+    try:
+        return min(total, int(Path("/sys/fs/cgroup/memory.max").read_text()))
+    except (OSError, ValueError):  # no such group, or "max"
+        return total
