@@ -87,10 +87,16 @@ def deal(files: list[str], listing: dict[str, list[str]]) -> dict[str, list[str]
 def _files_below(fs: Any, root: str) -> list[str]:
     """Files that may be images, as paths relative to the folder, sorted; hidden ones left out."""
     prefix = root.rstrip("/") + "/"
-    relative = (well_formed(p[len(prefix) :]) for p in fs.find(root))
+    found = fs.find(root, detail=True).items()
+    relative = (well_formed(p[len(prefix) :]) for p, info in found if not _is_special(fs, p, info))
     return sorted(
         p
         for p in relative
         if not any(part.startswith(".") for part in p.split("/"))
         and PurePosixPath(p).suffix[1:].lower() not in SIDE_ENDINGS
     )
+
+
+def _is_special(fs: Any, path: str, info: dict[str, Any]) -> bool:
+    """A pipe, a socket or a device: opening one may wait for ever. A link that leads nowhere is none."""
+    return info["type"] != "file" and fs.exists(path) and not (fs.isfile(path) or fs.isdir(path))

@@ -233,11 +233,11 @@ def _decode_pillow(data: bytes) -> np.ndarray:
 
 def _to_rgb(image: Image.Image) -> Image.Image:
     if image.mode.startswith("I"):  # 16-bit gray: Pillow would clip to white
-        gray = np.asarray(image).astype(np.int64)
-        shown = np.clip(gray >> 8, 0, 255)
+        gray = np.asarray(image)
+        shown = np.clip(gray >> 8, 0, 255).astype(np.uint8)
         if isinstance(clear := image.info.get("transparency"), int):
             shown[gray == clear] = 255
-        return Image.fromarray(shown.astype(np.uint8)).convert("RGB")
+        return Image.fromarray(shown).convert("RGB")
     if image.has_transparency_data:
         image = image.convert("RGBA")
         white = Image.new("RGBA", image.size, "white")

@@ -24,6 +24,12 @@ from curation.recipe import Corpus
 IMAGE_ENDINGS = {"jpg", "jpeg", "png", "webp", "gif", "bmp", "tif", "tiff", "avif", "jfif", "mpo"}
 SIDE_ENDINGS = {"txt", "json", "jsonl", "csv", "tsv", "md", "parquet", "yaml", "yml", "npy", "npz", "cls", "pth", "pt"}
 """Endings that never are an image. Anything else gets a row: whether it is one, its bytes say."""
+MAX_BYTES = 1 << 30
+"""Length above which a file is not read: no picture of the sizes that are decoded is as long."""
+
+_DAMAGED_TAR = (tarfile.TarError, EOFError, ValueError, ArithmeticError, MemoryError, RecursionError)
+_DAMAGED_PARQUET = (OSError, pa.ArrowException, UnicodeDecodeError)
+"""What the two readers raise on headers that make no sense."""
 
 
 @dataclass(slots=True)
@@ -118,9 +124,9 @@ class Source(ABC):
             return None
         try:
             with self.fs.open(path, "rb") as file:
-                table = pq.read_table(file)
-        except (OSError, pa.ArrowInvalid) as error:
-            raise StageError(f"{path}: cannot be read: {error}") from None
+                table = _well_formed_texts(pq.read_table(file))
+        except _DAMAGED_PARQUET as error:
+            raise StageError(f"{path}: cannot be read: {_line(error)}") from None
         return table if "key" in table.column_names else None
 
     @cached_property
@@ -182,22 +188,26 @@ class TarSource(Source):
 
     def _members(self, file: BinaryIO) -> Iterator[tuple[str, int, bytes, str | None]]:
         """Name, offset of the data, data and error of each regular member."""
+        end = _size(file)
         try:
             with tarfile.open(fileobj=file, mode="r:") as tar:
                 while (info := tar.next()) is not None:
                     tar.members.clear()  # type: ignore[attr-defined]  # else every header of a shard stays in memory
                     if not info.isreg() or info.name.rpartition("/")[2].startswith("."):
                         continue  # folders, links, hidden files such as the "._" ones of macOS
-                    file.seek(info.offset_data)
-                    data = file.read(info.size)
-                    cut = len(data) < info.size
-                    yield info.name, info.offset_data, data, "truncated: the tar ends within this file" if cut else None
-                    if cut:
+                    if info.issparse():
+                        yield info.name, info.offset_data, b"", "unreadable: stored as a sparse file"
+                        continue
+                    if info.offset_data + info.size > end:
+                        yield info.name, min(info.offset_data, end), b"", "truncated: the tar ends within this file"
                         self.damage = f"the tar ends early, within {info.name}"
                         return
+                    file.seek(info.offset_data)
+                    data, error = _bounded(file, info.size)
+                    yield info.name, info.offset_data, data, error
                 self.damage = _end_of_tar(file, tar.offset)
-        except (tarfile.TarError, EOFError, ValueError) as error:
-            self.damage = f"damaged tar: {error}"
+        except _DAMAGED_TAR as error:
+            self.damage = f"damaged tar: {_line(error)}"
 
 
 class ParquetSource(Source):
@@ -213,40 +223,54 @@ class ParquetSource(Source):
                 number = 0
                 texts = [c for c in ("key", "caption", "url") if c in parquet.schema_arrow.names]
                 for batch in parquet.iter_batches(batch_size=64, columns=[column, *texts]):
-                    for row in batch.to_pylist():
+                    for row in _well_formed_texts(pa.Table.from_batches([batch])).to_pylist():
                         sample = self._sample(row, number, column)
                         number += 1
                         if sample is None:
                             continue
-                        if sample.member in seen:
+                        name = make_key("", "", sample.member)
+                        if name in seen:
                             sample.error = "duplicate_member: an earlier row of this shard has the same key"
-                        seen.add(sample.member)
+                        seen.add(name)
                         yield sample
-        except (OSError, pa.ArrowException) as error:
-            self.damage = f"damaged Parquet file: {' '.join(str(error).split())}"
+        except _DAMAGED_PARQUET as error:
+            self.damage = f"damaged Parquet file: {_line(error)}"
 
     def _sample(self, row: dict[str, Any], number: int, column: str) -> RawSample | None:
         data = row.pop(column)
         if data is None:
             self.without_image += 1
             return None
-        sample = RawSample(str(row.get("key", number)), number, data)
+        key = row.get("key")
+        sample = RawSample(str(number if key is None else key), number, data)
         sample.caption, sample.url = _text(row.get("caption")), _text(row.get("url"))
         sample.row = number
         return sample
 
     @cached_property
     def table(self) -> pa.Table | None:
-        """The shard's own columns, without the image bytes; None if the file is damaged."""
+        """The shard's own columns, without the image bytes; None if the file is damaged, which is then noted."""
         if self.damage:
             return None
-        with self.fs.open(self.path, "rb") as file:
-            parquet = pq.ParquetFile(file)
-            image = image_column(parquet.schema_arrow)
-            return parquet.read(columns=[c for c in parquet.schema_arrow.names if c != image])
+        try:
+            with self.fs.open(self.path, "rb") as file:
+                parquet = pq.ParquetFile(file)
+                image = image_column(parquet.schema_arrow)
+                return _well_formed_texts(parquet.read(columns=[c for c in parquet.schema_arrow.names if c != image]))
+        except _DAMAGED_PARQUET as error:
+            self.damage = f"damaged Parquet file: {_line(error)}"
+            return None
 
     def read(self, member: str, offset: int, length: int) -> bytes:
         """See Source. Reads the row group that holds the row, and keeps the last one read."""
+        try:
+            return self._row(offset)
+        except _DAMAGED_PARQUET as error:
+            if isinstance(error, OSError) and error.errno:  # the file is gone, or the disk is at fault
+                raise
+            raise OSError(_line(error)) from None
+
+    def _row(self, offset: int) -> bytes:
         parquet = self._parquet()
         first = 0
         for group in range(parquet.num_row_groups):
@@ -256,7 +280,7 @@ class ParquetSource(Source):
                     column = image_column(parquet.schema_arrow)
                     self._column = parquet.read_row_group(group, columns=[column]).column(0)
                     self._group = group
-                return self._column[offset - first].as_py()
+                return self._column[offset - first].as_py() or b""  # null: the file has changed since the index
             first += rows
         raise OSError(f"{self.path} has no row {offset}")
 
@@ -281,15 +305,16 @@ class FolderSource(Source):
             path = f"{self.path}/{member}"
             try:
                 with self.fs.open(path, "rb") as file:
-                    sample = RawSample(member, 0, file.read())
+                    data, error = _bounded(file, _size(file))
             except FileNotFoundError:
                 bad_name = "\ufffd" in member  # what stands for bytes that are not UTF-8: the listing cannot hold them
                 says = "bad_name: the file's name is not UTF-8" if bad_name else "gone: the file is no longer there"
                 yield RawSample(member, 0, b"", error=says)
                 continue
-            except OSError as error:
-                yield RawSample(member, 0, b"", error=f"unreadable: {error.strerror or error}")
+            except OSError as failure:
+                yield RawSample(member, 0, b"", error=f"unreadable: {failure.strerror or failure}")
                 continue
+            sample = RawSample(member, 0, data, error=error)
             self._fill(sample, PurePosixPath(member).stem, self._side_parts(member))
             name = make_key("", "", member)
             if name in names:
@@ -310,8 +335,8 @@ class FolderSource(Source):
         for ending in ("txt", "json") if self.table is None else ("txt",):
             try:
                 with self.fs.open(f"{self.path}/{_beside(member, ending)}", "rb") as file:
-                    parts.append(_Part(ending, 0, file.read(), None))
-            except FileNotFoundError:
+                    parts.append(_Part(ending, 0, _bounded(file, _size(file))[0], None))
+            except (FileNotFoundError, IsADirectoryError):
                 continue
         return parts
 
@@ -348,7 +373,7 @@ def _json_row(parts: list[_Part]) -> dict[str, Any]:
         if part.ending == "json":
             try:
                 row = json.loads(part.data)
-            except ValueError:
+            except (ValueError, RecursionError):
                 return {}
             return row if isinstance(row, dict) else {}
     return {}
@@ -361,6 +386,38 @@ def _end_of_tar(file: BinaryIO, offset: int) -> str | None:
     if len(block) < tarfile.BLOCKSIZE:
         return "the tar ends early, without its end mark"
     return None if not block.strip(b"\0") else f"damaged tar: unreadable header at byte {offset}"
+
+
+def _size(file: BinaryIO) -> int:
+    """The file's length in bytes; 0 for a device, which has no end. Goes back to the start."""
+    size = file.seek(0, os.SEEK_END)
+    file.seek(0)
+    return size
+
+
+def _bounded(file: BinaryIO, size: int) -> tuple[bytes, str | None]:
+    """The next `size` bytes; where they are too many, none and the error."""
+    if size > MAX_BYTES:
+        return b"", f"too_large: {size:,} bytes; at most {MAX_BYTES:,} are read"
+    return file.read(size), None
+
+
+def _well_formed_texts(table: pa.Table) -> pa.Table:
+    """The table, its texts read as those of a `.txt`: what is no UTF-8 is replaced. Raises ArrowInvalid in lists."""
+    for at, column in enumerate(table.schema):
+        try:
+            table.column(at).validate(full=True)
+        except pa.ArrowInvalid:
+            if not (pa.types.is_string(column.type) or pa.types.is_large_string(column.type)):
+                raise
+            values = table.column(at).cast(pa.large_binary()).to_pylist()
+            texts = [None if v is None else v.decode("utf-8", "replace") for v in values]
+            table = table.set_column(at, column, pa.array(texts, column.type))
+    return table
+
+
+def _line(error: BaseException) -> str:
+    return " ".join(str(error).split())[:300] or type(error).__name__
 
 
 def _text(value: Any) -> str | None:
