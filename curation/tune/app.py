@@ -1,0 +1,132 @@
+"""The web side of `curate tune`: a page for one person on this machine, and the few questions that it asks.
+
+Every request needs the token of this start (in the address once, then in a cookie), comes to this machine's own name
+and from no other site. The page sends numbers only; the SQL is the recipe's.
+"""
+
+import secrets
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+from typing import Any
+
+from fastapi import FastAPI, Request, Response
+from fastapi.exceptions import RequestValidationError
+from fastapi.responses import FileResponse, JSONResponse
+
+from curation.errors import StageError, UserError
+from curation.tune.tuner import Question, Rows, Tuner, Writing
+
+SIDES = (160, 1024)
+"""Long sides of a thumbnail and of the enlarged image, in pixels."""
+PAGE = Path(__file__).parent / "page"
+_FILES = {f"/{path.name}": path for path in PAGE.iterdir()} | {"/": PAGE / "index.html"}
+_HEADERS = {
+    "Content-Security-Policy": "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; "
+    "connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'",
+    "X-Content-Type-Options": "nosniff",
+    "Referrer-Policy": "no-referrer",
+    "Cross-Origin-Resource-Policy": "same-origin",
+}
+
+
+def make_app(tuner: Tuner, token: str, port: int) -> FastAPI:
+    """The application.
+
+    Args:
+        token: what every request must carry: `?token=` on the page's address, then the cookie.
+        port: the port it is served on, which the Host header must name.
+    """
+    app = FastAPI(title="curate tune", docs_url=None, redoc_url=None, openapi_url=None)
+    hosts = {f"127.0.0.1:{port}", f"localhost:{port}"}
+    cookie = f"curate_tune_{port}"  # cookies do not know ports: two of these pages must not share one
+
+    @app.middleware("http")
+    async def guard(request: Request, answer: Callable[[Request], Awaitable[Response]]) -> Response:
+        response = await _refused(request) or await answer(request)
+        for name, value in _HEADERS.items():
+            response.headers[name] = value
+        response.headers.setdefault("Cache-Control", "no-store")
+        return response
+
+    async def _refused(request: Request) -> Response | None:
+        host, origin = request.headers.get("host", ""), request.headers.get("origin")
+        if host not in hosts or (origin is not None and origin != f"http://{host}"):
+            return _error(403, "this page is served to this machine only")
+        given = request.cookies.get(cookie, "")
+        if request.url.path == "/" and "token" in request.query_params:
+            given = request.query_params["token"]
+        if not secrets.compare_digest(given.encode(), token.encode()):
+            return _error(403, "this address needs the token that `curate tune` printed when it started")
+        if request.method == "POST" and request.headers.get("content-type", "").split(";")[0] != "application/json":
+            return _error(415, "send JSON")
+        return None
+
+    @app.exception_handler(UserError)
+    @app.exception_handler(StageError)
+    async def explain(request: Request, error: Exception) -> Response:
+        return _error(400, str(error))
+
+    @app.exception_handler(RequestValidationError)
+    async def no_question(request: Request, error: RequestValidationError) -> Response:
+        first = error.errors()[0]
+        return _error(422, f"{'.'.join(map(str, first['loc']))}: {first['msg']}")
+
+    @app.exception_handler(IndexError)
+    async def no_row(request: Request, error: Exception) -> Response:
+        return _error(404, "there is no such image")
+
+    def page(request: Request) -> Response:
+        response = FileResponse(_FILES[request.url.path])
+        if request.url.path == "/":
+            response.set_cookie(cookie, token, httponly=True, samesite="strict")
+        return response
+
+    for path in _FILES:
+        app.get(path)(page)
+    _add_questions(app, tuner)
+    return app
+
+
+def _add_questions(app: FastAPI, tuner: Tuner) -> None:
+    """The page's questions. Not `async`: each is answered in a thread, and `Tuner` lets one in at a time."""
+
+    @app.get("/api/state")
+    def state() -> Any:
+        return tuner.state()
+
+    @app.post("/api/move")
+    def move(question: Question) -> Any:
+        return tuner.move(question)
+
+    @app.post("/api/histogram")
+    def histogram(question: Question) -> Any:
+        return tuner.histogram(question)
+
+    @app.post("/api/keys")
+    def keys(rows: Rows) -> Any:
+        return tuner.keys(rows.rows)
+
+    @app.get("/api/image/{row}")
+    def image(row: int) -> Any:
+        return tuner.images.story(row)
+
+    @app.post("/api/diff")
+    def diff(question: Question) -> Any:
+        return tuner.diff(question)
+
+    @app.post("/api/write")
+    def write(writing: Writing) -> Any:
+        return tuner.write(writing)
+
+    @app.get("/picture/{row}/{side}")
+    def picture(row: int, side: int) -> Response:
+        if side not in SIDES:
+            return _error(404, f"pictures are {SIDES[0]} or {SIDES[1]} pixels wide")
+        jpeg = tuner.picture(row, side)
+        if jpeg is None:
+            return _error(404, "the image is gone or cannot be decoded")
+        return Response(jpeg, media_type="image/jpeg", headers={"Cache-Control": "private, max-age=3600"})
+
+
+def _error(status: int, message: str) -> Response:
+    return JSONResponse({"error": message}, status)
