@@ -1,0 +1,151 @@
+"""Charts as Plotly reads them: plain data with colours by name, which the page sets for light and dark.
+
+Plotly takes a little HTML in its texts, so nothing that comes from data goes into one unescaped.
+"""
+
+from collections import Counter
+from html import escape
+from typing import Any
+
+from curation.report.histograms import ALL, FAILS, OTHERS, PASSES, Histogram
+from curation.select import Funnel
+from curation.thresholds import Threshold, number_text
+
+Figure = dict[str, Any]
+
+COLOURS = {
+    "kept": "#4477AA",
+    "dropped": "#EE6677",
+    "duplicate": "#66CCEE",
+    "undecided": "#CCBB44",
+    "failed": "#AA3377",
+    "gone": "#BBBBBB",
+    "all": "#4477AA",
+}
+"""Paul Tol's bright scheme: told apart with any colour vision, on white and on black."""
+_CLASSES = {PASSES: "kept", FAILS: "dropped", OTHERS: "gone", ALL: "all"}
+_SIGNS = {">=": "≥", ">": ">", "<=": "≤", "<": "<"}
+
+
+def funnel_steps(funnel: Funnel, gone: int) -> list[tuple[str, str, str, int]]:
+    """What takes rows away, in order: kind of fate, name of the predicate or kind, text, rows."""
+    found = [("failed", "", "failed: not readable", funnel.failed - gone), ("gone", "", "gone from the source", gone)]
+    for name, count in funnel.dropped.items():
+        found.append(("dropped", name, f"dropped by {name}", count))
+        if name in funnel.undecided:
+            found.append(("undecided", name, f"undecided by {name}", funnel.undecided[name]))
+    found += [
+        ("undecided", n, "undecided: duplicates", c) for n, c in funnel.undecided.items() if n not in funnel.dropped
+    ]
+    found += [("duplicate", kind, f"duplicate: {kind}", count) for kind, count in funnel.duplicate.items()]
+    assert sum(count for *_, count in found) + funnel.kept == funnel.input
+    return found
+
+
+def funnel_figure(funnel: Funnel, gone: int) -> Figure:
+    """A bar for each step: what it takes away, right of what is left."""
+    left = funnel.input
+    bars = [("all images", "kept", 0, left)]
+    for kind, _, text, count in funnel_steps(funnel, gone):
+        left -= count
+        bars.append((text, kind, left, count))
+    bars.append(("kept", "kept", 0, funnel.kept))
+    total = max(1, funnel.input)
+    trace = {
+        "type": "bar",
+        "orientation": "h",
+        "y": [escape(text) for text, *_ in bars],
+        "base": [base for _, _, base, _ in bars],
+        "x": [count for *_, count in bars],
+        "text": [f"{count:,}" for *_, count in bars],
+        "textposition": "outside",
+        "cliponaxis": False,
+        "marker": {"color": [COLOURS[kind] for _, kind, _, _ in bars]},
+        "hovertext": [f"{escape(text)}: {count:,} ({share(count, total)})" for text, _, _, count in bars],
+        "hoverinfo": "text",
+    }
+    layout = {
+        "height": 70 + 30 * len(bars),
+        "margin": {"l": 8, "r": 70, "t": 8, "b": 40},
+        "yaxis": {"autorange": "reversed", "automargin": True, "ticksuffix": "  ", "showgrid": False},
+        "xaxis": {"title": {"text": "images"}, "rangemode": "tozero", "tickformat": ",d", "nticks": 6},
+        "bargap": 0.25,
+    }
+    return {"data": [trace], "layout": layout}
+
+
+def histogram_figure(made: Histogram, thresholds: list[Threshold], small: bool = False) -> Figure:
+    """Bars by bin, stacked by class, with a line at each threshold."""
+    data = []
+    for name, role in _CLASSES.items():
+        counts = made.counts.get(name, {})
+        if counts:
+            bins = sorted(counts, key=lambda bin: (not 0 <= bin < made.bins, bin))  # the legend looks like the first
+            data.append(
+                {
+                    "type": "bar",
+                    "name": name,
+                    "x": [float(f"{made.centre(bin):.9g}") for bin in bins],
+                    "width": made.width,
+                    "y": [counts[bin] for bin in bins],
+                    "marker": {
+                        "color": COLOURS[role],
+                        "line": {"width": 0},
+                        "pattern": {"shape": ["" if 0 <= bin < made.bins else "/" for bin in bins]},
+                    },
+                    "hovertext": [f"{made.says(bin)}: {counts[bin]:,} images, {name}" for bin in bins],
+                    "hoverinfo": "text",
+                }
+            )
+    lines = [t for t in thresholds if made.shows(t)]
+    layout = {
+        "barmode": "stack",
+        "bargap": 0,
+        "height": 170 if small else 290,
+        "margin": {"l": 56, "r": 12, "t": 12 if small or not lines else 26, "b": 34 if small else 44},
+        "showlegend": len(data) > 1,
+        "legend": {"orientation": "h", "y": -0.2, "x": 0},
+        "xaxis": {
+            "nticks": 5 if small else 8,
+            "zeroline": False,
+            "tickangle": 0,
+            "exponentformat": "SI" if made.most >= 1e4 else "power",
+        },
+        "yaxis": {"title": {"text": "" if small else "images"}, "rangemode": "tozero"} | _count_ticks(made),
+        "shapes": [
+            {"type": "line", "xref": "x", "yref": "paper", "x0": t.value, "x1": t.value, "y0": 0, "y1": 1}
+            for t in lines
+        ],
+        "annotations": [
+            {
+                "x": t.value,
+                "y": 1,
+                "yref": "paper",
+                "yanchor": "bottom",
+                "showarrow": False,
+                "text": f"passes: {escape(_SIGNS[t.operator])} {number_text(t.value)}",
+            }
+            for t in lines
+        ],
+    }
+    return {"data": data, "layout": layout}
+
+
+def _count_ticks(made: Histogram) -> Figure:
+    """Ticks of an axis of counts: 20k for 20,000, but no half of an image."""
+    bins = Counter[int]()
+    for counts in made.counts.values():
+        bins.update(counts)
+    return {"tickformat": "~s", "nticks": 5} if max(bins.values(), default=0) > 5 else {"tickformat": "d", "dtick": 1}
+
+
+def share(count: int, total: int) -> str:
+    """A share in percent; one that is not nothing never reads as nothing, one that is not all never as all."""
+    if not total or not count:
+        return "0 %"
+    percent = 100 * count / total
+    if percent < 0.01:
+        return "< 0.01 %"
+    if percent > 99.99 and count < total:
+        return "> 99.99 %"
+    return f"{percent:.2f} %" if percent < 1 or 99 < percent < 100 else f"{percent:.1f} %"

@@ -1,0 +1,155 @@
+"""How far the job has come, and what is to be run next."""
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from curation.report.failures import Failures
+from curation.report.fates import Fates
+from curation.report.texts import Captions
+from curation.shards.build import PHASES
+from curation.workspace import Workspace, digest, footer
+
+
+@dataclass(frozen=True)
+class Stage:
+    """One stage of the job."""
+
+    name: str
+    done: bool
+    says: str
+    """What there is of it."""
+
+
+@dataclass(frozen=True)
+class Stored:
+    """The selection that lies in the workspace, against what the recipe makes of the rows now."""
+
+    state: str
+    """current, none, other rules, or older: made before signals, index or the given list changed."""
+    kept: int | None = None
+
+
+def stored_selection(fates: Fates) -> Stored:
+    """What the last `curate select` left."""
+    workspace = fates.selection.workspace
+    notes = _json(workspace.funnel)
+    funnel = notes.get("funnel")
+    if not isinstance(funnel, dict):
+        return Stored("none")
+    rules = digest(fates.selection.recipe.select.rules)
+    prints = [footer(workspace.selection(*shard)) for shard in fates.selection.shards]
+    if any(found is not None and found.get("fingerprint") != rules for found in prints):
+        return Stored("other rules", funnel.get("kept"))
+    same = None not in prints and funnel == fates.funnel.as_dict()
+    return Stored("current" if same else "older", funnel.get("kept"))
+
+
+def stages(fates: Fates, failed: Failures, captions: Captions, levels: int) -> list[Stage]:
+    """The stages in order; `levels` is the number of images that somebody has voted on."""
+    funnel, workspace = fates.funnel, fates.selection.workspace
+    undecided = sum(funnel.undecided.values())
+    shards = len(fates.selection.shards)
+    found = [Stage("index", True, f"{funnel.input:,} images in {shards:,} shard{'s' * (shards != 1)}")]
+    if failed.signals:
+        scored = ", ".join(f"{name} {states['scored']:,}" for name, states in failed.signals.items())
+        waiting = f"; {undecided:,} images wait for a signal" if undecided else ""
+        found.append(Stage("score", not undecided, f"images scored: {scored}{waiting}"))
+    stored = stored_selection(fates)
+    says = {
+        "current": f"{funnel.kept:,} images kept",
+        "none": "not run",
+        "other rules": "was run by other rules than the recipe's",
+        "older": "was run before the index, the signals or the given list changed",
+    }[stored.state]
+    found.append(Stage("select", stored.state == "current", says))
+    of_kept = f"{captions.of_kept:,} of {funnel.kept:,} kept images captioned"
+    found.append(Stage("caption", 0 < funnel.kept <= captions.of_kept, of_kept if captions.made else "not run"))
+    found.append(Stage("annotate import", levels > 0, f"{levels:,} images with votes" if levels else "no votes"))
+    products = {phase: _json(workspace.product(phase) / "stats.json").get("images") for phase in PHASES}
+    built = ", ".join(f"{phase} {n:,}" for phase, n in products.items() if isinstance(n, int))
+    found.append(Stage("build-shards", bool(built), f"images in the product: {built}" if built else "not run"))
+    return found
+
+
+def next_command(found: list[Stage]) -> str | None:
+    """The first stage to be run, as a command; None if all automatic stages are done."""
+    for stage in found:
+        if not stage.done and stage.name != "annotate import":
+            return f"curate {stage.name} RECIPE"
+    return None
+
+
+@dataclass(frozen=True)
+class Run:
+    """One run of a stage, as its log has it; what the log does not say is None."""
+
+    stage: str
+    began: float | None
+    seconds: float | None
+    rows: int | None
+    shards: int | None
+    done: int | None
+    failed: int
+    workers: int | None
+    engine: str
+    signals: dict[str, float]
+    """CPU seconds of each signal."""
+
+    @property
+    def rate(self) -> float | None:
+        """Rows a second."""
+        return self.rows / self.seconds if self.rows and self.seconds else None
+
+
+def runs(workspace: Workspace) -> list[Run]:
+    """Every run that `logs/runs.jsonl` tells of, in its order; a line that is torn or makes no sense is left out."""
+    try:
+        lines = workspace.runs.read_text(encoding="utf-8", errors="replace").splitlines()
+    except OSError:
+        return []
+    found = []
+    for line in lines:
+        try:
+            entry = json.loads(line)
+        except (ValueError, RecursionError):
+            continue
+        if isinstance(entry, dict) and isinstance(entry.get("stage"), str):
+            found.append(_run(entry))
+    return found
+
+
+def _run(entry: dict[str, Any]) -> Run:
+    failed, signals = entry.get("failed"), entry.get("signal_seconds")
+    return Run(
+        entry["stage"],
+        _amount(entry.get("began")),
+        _amount(entry.get("seconds")),
+        _count(entry.get("rows")),
+        _count(entry.get("shards")),
+        _count(entry.get("done")),
+        sum(_count(n) or 0 for n in failed.values()) if isinstance(failed, dict) else 0,
+        _count(entry.get("workers")),
+        str(entry.get("engine") or ""),
+        {str(k): a for k, v in signals.items() if (a := _amount(v)) is not None} if isinstance(signals, dict) else {},
+    )
+
+
+def _amount(value: Any) -> float | None:
+    is_one = isinstance(value, int | float) and not isinstance(value, bool) and 0 <= value < 1e15
+    return float(value) if is_one else None
+
+
+def _count(value: Any) -> int | None:
+    amount = _amount(value)
+    return None if amount is None else int(amount)
+
+
+def _json(path: Path) -> dict[str, Any]:
+    """A JSON object from a file; empty if there is none."""
+    try:
+        found = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return {}
+    return found if isinstance(found, dict) else {}

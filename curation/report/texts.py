@@ -1,0 +1,81 @@
+"""Captions beside images, and what the checks found."""
+
+from collections import Counter
+from dataclasses import dataclass, field
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+
+from curation.report.fates import Fates
+from curation.report.pictures import Gallery, Picture
+
+SHOWN = 16
+_COLUMNS = ["caption_en", "translated", "flags", "captioner", "translator", "attempts"]
+
+
+@dataclass
+class Caption:
+    """One image with its texts."""
+
+    picture: Picture
+    english: str | None
+    chinese: str | None
+    translated: bool
+    flags: list[str]
+
+
+@dataclass
+class Captions:
+    """All captions, and some of them."""
+
+    made: int = 0
+    """Rows that were captioned, those without result among them; kept by the present selection or not."""
+    of_kept: int = 0
+    """Those among them that the recipe keeps now."""
+    english: int = 0
+    translated: int = 0
+    flags: Counter[str] = field(default_factory=Counter)
+    backends: Counter[str] = field(default_factory=Counter)
+    some: list[Caption] = field(default_factory=list)
+
+
+def captions(fates: Fates, gallery: Gallery) -> Captions:
+    """Counts them over all shards; the examples are of kept rows."""
+    made = Captions()
+    candidates = np.zeros(fates.rows, bool)
+    for number, shard in enumerate(fates.selection.shards):
+        path = fates.selection.workspace.captions(*shard)
+        if path.exists():
+            table = pq.read_table(path, columns=_COLUMNS)
+            start = int(fates.starts[number])
+            if table.num_rows == int(fates.starts[number + 1]) - start:  # else it is of an index before this one
+                captioned = np.flatnonzero(table["attempts"].is_valid().to_numpy())
+                candidates[start + captioned] = True
+                _count(made, table.take(pa.array(captioned)))
+    candidates &= fates.numbers == fates.kept
+    made.of_kept = int(np.count_nonzero(candidates))
+    made.some = [_caption(fates, gallery, index) for index in fates.sample(candidates, SHOWN)]
+    return made
+
+
+def _count(made: Captions, table: pa.Table) -> None:
+    made.made += table.num_rows
+    made.english += table.num_rows - table["caption_en"].null_count
+    made.translated += pc.sum(table["translated"]).as_py() or 0
+    for entry in pc.value_counts(pc.list_flatten(table["flags"])).to_pylist():
+        made.flags[entry["values"]] += entry["counts"]
+    for column, verb in (("captioner", "captioned"), ("translator", "translated")):
+        for entry in pc.value_counts(table[column].drop_null()).to_pylist():
+            made.backends[f"{verb} by {entry['values']}"] += entry["counts"]
+
+
+def _caption(fates: Fates, gallery: Gallery, index: int) -> Caption:
+    shard, row = fates.place(index)
+    path = fates.selection.workspace.captions(*fates.selection.shards[shard])
+    columns = ["caption_en", "caption_zh", "translated", "flags"]
+    said = pq.read_table(path, columns=columns).slice(row, 1).to_pylist()[0]
+    return Caption(
+        gallery.picture(index), said["caption_en"], said["caption_zh"], bool(said["translated"]), said["flags"] or []
+    )
