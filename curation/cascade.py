@@ -18,7 +18,7 @@ from curation.errors import UserError
 from curation.index import SCHEMA, known_shard
 from curation.ledger import Ledger, stamps
 from curation.predicates import Predicate, admit, connect
-from curation.recipe import Recipe, explain_validation
+from curation.recipe import Dedup, Recipe, explain_validation
 from curation.signals.base import Signal, SignalParams
 from curation.workspace import Workspace, digest, footer
 
@@ -96,6 +96,13 @@ class Cascade:
     def quality_columns(self, sql: str) -> frozenset[str]:
         """The columns of the expression that ranks duplicates. Raises UserError."""
         return admit("", f"({sql}) >= 0", self.columns, "select.dedup.quality").columns
+
+    def ranked_by(self, rules: Dedup) -> list[str]:
+        """The signals without which a row cannot be compared with others or ranked among them; none if none is."""
+        if not rules.needs_phash:
+            return []
+        read = self.quality_columns(rules.quality) if rules.quality else {"aesthetic"}
+        return sorted({"photo"} | {self.owners[c] for c in read if c in self.owners})
 
     @cached_property
     def owners(self) -> dict[str, str]:

@@ -3,8 +3,6 @@
 from pathlib import Path
 from typing import Any
 
-import pyarrow.parquet as pq
-
 from curation.cascade import SKIPPED, Cascade, meta_schema
 from curation.errors import UserError, nearest
 from curation.keys import split_key
@@ -14,7 +12,7 @@ from curation.score import raw_path
 from curation.shards.build import PHASES
 from curation.votes import read_levels
 from curation.wide import refresh
-from curation.workspace import Workspace
+from curation.workspace import Workspace, read_table
 
 
 def explain(recipe: Recipe, key: str) -> dict[str, dict[str, Any]]:
@@ -30,7 +28,7 @@ def explain(recipe: Recipe, key: str) -> dict[str, dict[str, Any]]:
         raise UserError(str(error)) from None
     corpus = recipe.corpus(corpus_name)
     shard, row = _locate(workspace, corpus_name, rest, key)
-    sample = pq.read_table(workspace.samples(corpus_name, shard)).slice(row, 1).to_pylist()[0]
+    sample = read_table(workspace.samples(corpus_name, shard)).slice(row, 1).to_pylist()[0]
     story: dict[str, dict[str, Any]] = {"source": {"raw shard": raw_path(corpus, workspace, shard)} | _said(sample)}
     cascade = Cascade.of(recipe, meta_schema(workspace, [c.name for c in recipe.corpora]))
     for name, signal in cascade.signals.items():
@@ -62,14 +60,14 @@ def _locate(workspace: Workspace, corpus: str, shard: str, key: str) -> tuple[st
         raise UserError(f"{workspace.root}: {corpus} is not indexed yet; run `curate index RECIPE`")
     if shard not in shards:
         raise UserError(f'there is no shard "{shard}" in {corpus}{nearest(shard, shards)}')
-    keys = pq.read_table(workspace.samples(corpus, shard), columns=["key"])["key"].to_pylist()
+    keys = read_table(workspace.samples(corpus, shard), columns=["key"])["key"].to_pylist()
     if key not in keys:
         raise UserError(f'there is no image "{key}"{nearest(key, keys)}')
     return shard, keys.index(key)
 
 
 def _row(path: Path, row: int) -> dict[str, Any]:
-    return pq.read_table(path).slice(row, 1).to_pylist()[0] if path.exists() else {}
+    return read_table(path).slice(row, 1).to_pylist()[0] if path.exists() else {}
 
 
 def _said(values: dict[str, Any]) -> dict[str, Any]:
@@ -87,7 +85,7 @@ def _walk(recipe: Recipe, workspace: Workspace, cascade: Cascade, corpus: str, s
     walked: dict[str, str] = {}
     path = refresh(workspace, recipe, cascade, corpus, shard)
     with connect(threads=1) as connection:
-        connection.register("rows", pq.read_table(path).slice(row, 1))
+        connection.register("rows", read_table(path).slice(row, 1))
         for predicate in cascade.predicates:
             verdict = connection.execute(f"SELECT (\n{predicate.sql}\n) FROM rows").fetchone()
             says = {True: "passes", False: "does not pass", None: "is not known"}[verdict[0] if verdict else None]
@@ -101,18 +99,18 @@ def _votes(workspace: Workspace, key: str) -> dict[str, Any]:
     level = read_levels(workspace).get(key)
     if level is None:
         return {}
-    votes = pq.read_table(workspace.votes, filters=[("key", "=", key)]).to_pylist()
+    votes = read_table(workspace.votes, filters=[("key", "=", key)]).to_pylist()
     return _said(level) | {f"{v['annotator']}, round {v['round']}": f"Level {v['level']}" for v in votes}
 
 
 def _product(folder: Path, key: str) -> dict[str, Any]:
     if not (folder / "index.parquet").exists():
         return {}
-    found = pq.read_table(folder / "index.parquet", filters=[("key", "=", key)]).to_pylist()
+    found = read_table(folder / "index.parquet", filters=[("key", "=", key)]).to_pylist()
     if not found:
         return {}
     place = found[0]
-    row = pq.read_table(folder / f"{place['shard']}.parquet", filters=[("key", "=", key)]).to_pylist()[0]
+    row = read_table(folder / f"{place['shard']}.parquet", filters=[("key", "=", key)]).to_pylist()[0]
     return {
         "shard": f"{place['shard']}.tar",
         "member": f"{place['shard']}{place['index']:04d}",

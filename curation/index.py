@@ -14,13 +14,14 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from curation.corpus import list_sources, open_source
+from curation.errors import StageError
 from curation.images import ImageError, probe
 from curation.keys import make_key, well_formed
 from curation.ledger import Ledger, Line, Plan, stamps
-from curation.recipe import Corpus, Recipe
+from curation.recipe import Corpus, Recipe, Resources
 from curation.sources import RawSample, Source
 from curation.tasks import Demand, Outcome, Watch
-from curation.workspace import Workspace, digest, footer, table_digest, write_table
+from curation.workspace import Workspace, digest, footer, read_table, table_digest, write_table
 
 VERSION = 1
 SCHEMA = pa.schema(
@@ -107,7 +108,7 @@ class GoneTask:
     def run(self, watch: Watch) -> Outcome:
         """Rewrites the samples file."""
         path = Workspace(self.workspace).samples(self.corpus, self.shard)
-        table, notes = pq.read_table(path), footer(path) or {}
+        table, notes = read_table(path), footer(path) or {}
         for column, value in (("status", "gone"), ("error", "gone: the shard is no longer there")):
             at = table.schema.get_field_index(column)
             table = table.set_column(at, column, pa.array([value] * table.num_rows, pa.string()))
@@ -122,6 +123,8 @@ def plan(recipe: Recipe) -> Plan:
     workspace = Workspace(recipe.workspace)
     ledger = Ledger(workspace, "index", writable=True)
     found = Plan()
+    given = recipe.ray.resources.get("index", Resources())
+    demands = (Demand(given.cpus, given.gpus, given.memory),)
     for corpus in recipe.corpora:
         listing = _read_listing(workspace.folder_listing(corpus.name))
         sources = list_sources(corpus, listing, recipe.workspace)
@@ -133,8 +136,9 @@ def plan(recipe: Recipe) -> Plan:
                 found.add(GoneTask(recipe.workspace, corpus.name, shard), "gone")
         for source in sources:
             line = known_shard(workspace, ledger, corpus.name, source.shard)
-            if line is None or line["source"] != digest([VERSION, source.stamp()]):
-                task = IndexTask(recipe.workspace, corpus, source.shard, source.path, source.members)
+            if line is None or line.get("source") != digest([VERSION, source.stamp()]):
+                path, members = source.path, source.members
+                task = IndexTask(recipe.workspace, corpus, source.shard, path, members, demands=demands)
                 found.add(task, "new" if line is None else "the raw shard has changed")
     return found
 
@@ -147,9 +151,11 @@ def known_shard(workspace: Workspace, ledger: Ledger, corpus: str, shard: str) -
     the ledger's definitions of its `meta_*` columns, a schema in base64, null if there are none. Where the ledger is
     lost, only what the samples file itself says: its rows, footer and columns.
     """
+    line = ledger.current(corpus, shard, [f"{workspace.root}/samples/{corpus}/{shard}.parquet"])
+    if line is not None:
+        return line
     path = workspace.samples(corpus, shard)
-    line = ledger.current(corpus, shard, [str(path)])
-    if line is None and footer(path) is not None:
+    if footer(path) is not None:
         line = ledger.add(corpus, shard, _line(path, {"source": "", "rows": pq.read_metadata(path).num_rows}))
     return line
 
@@ -169,7 +175,13 @@ def _line(samples: Path, notes: dict[str, Any]) -> Line:
 def _read_listing(path: Path) -> dict[str, list[str]]:
     listing: dict[str, list[str]] = {}
     if path.exists():
-        for row in pq.read_table(path).to_pylist():
+        try:
+            rows = read_table(path).to_pylist()
+        except StageError:
+            raise StageError(
+                f"{path} is damaged; restore it, or delete it to deal the folder anew, which may change images' keys"
+            ) from None
+        for row in rows:
             listing.setdefault(row["shard"], []).append(row["member"])
     return listing
 

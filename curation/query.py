@@ -4,7 +4,6 @@ from typing import Any
 
 import duckdb
 import pyarrow as pa
-import pyarrow.parquet as pq
 
 from curation.captions.stage import SCHEMA as CAPTIONS
 from curation.cascade import Cascade, meta_schema, sidecar_fields
@@ -14,7 +13,7 @@ from curation.predicates import connect, parquet_files, query_columns, quoted
 from curation.recipe import Recipe
 from curation.select import SCHEMA as SELECTION
 from curation.votes import LEVELS
-from curation.workspace import Workspace
+from curation.workspace import Workspace, read_table
 
 _LEVEL_NAMES = {
     "level": "level",
@@ -95,9 +94,7 @@ class ImagesView:
         tables = {}
         for source in self._joined(named):
             if source == "levels":
-                levels = (
-                    pq.read_table(self.workspace.levels) if self.workspace.levels.exists() else LEVELS.empty_table()
-                )
+                levels = read_table(self.workspace.levels) if self.workspace.levels.exists() else LEVELS.empty_table()
                 tables["levels_table"] = levels.rename_columns(["key", *_LEVEL_NAMES.values()])
             elif not self._files(source):
                 names = [c for c, owner in self.owners.items() if owner == source]

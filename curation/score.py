@@ -11,11 +11,11 @@ from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import cached_property
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.parquet as pq
 
 from curation.cascade import FAILED, SCORED, SKIPPED, Cascade, Decider, meta_schema, samples_notes, sidecar_fields
 from curation.corpus import open_source
@@ -28,8 +28,8 @@ from curation.recipe import Corpus, Recipe, Resources
 from curation.signals.base import Row, Scores, Signal, SignalError
 from curation.sources import Source
 from curation.tasks import Demand, Outcome, Watch
-from curation.wide import refresh
-from curation.workspace import Workspace, footer, write_table
+from curation.wide import check_aligned, refresh
+from curation.workspace import Workspace, footer, read_table, write_table
 
 BATCH = 32
 BATCH_PIXELS = 24_000_000
@@ -106,7 +106,7 @@ def plan(recipe: Recipe, retry_failed: bool = False) -> Plan:
     """
     workspace = Workspace(recipe.workspace)
     cascade = Cascade.of(recipe, meta_schema(workspace, [c.name for c in recipe.corpora]))
-    indexed, ledger = Ledger(workspace, "index"), Ledger(workspace, "score", writable=True)
+    indexed, ledger = None, Ledger(workspace, "score", writable=True)
     now, found = ledger.define_all(mark(cascade)), Plan()
     legs = legs_of(recipe, cascade)
     for corpus in recipe.corpora:
@@ -115,9 +115,10 @@ def plan(recipe: Recipe, retry_failed: bool = False) -> Plan:
             found.total += 1
             reason = ledger.stale(corpus.name, shard, files(shard), now)
             line = ledger.lines.get(f"{corpus.name}/{shard}")
-            if reason is None and retry_failed and line and line["failed"]:
+            if reason is None and retry_failed and line and line.get("failed"):
                 reason = "to be tried again"
             if reason is not None:
+                indexed = indexed or Ledger(workspace, "index")
                 known = known_shard(workspace, indexed, corpus.name, shard)
                 if known is None:
                     raise UserError(f"{corpus.name}/{shard} is not indexed; run `curate index RECIPE`")
@@ -196,7 +197,7 @@ class Columns:
     @classmethod
     def read(cls, workspace: Workspace, cascade: Cascade, corpus: str, shard: str, retry_failed: bool) -> "Columns":
         """Reads the samples, and of each signal what is stored under the current fingerprint; the rest is skipped."""
-        samples = cascade.with_meta(pq.read_table(workspace.samples(corpus, shard)))
+        samples = cascade.with_meta(read_table(workspace.samples(corpus, shard)))
         notes = samples_notes(workspace, corpus, shard)
         values: dict[str, list[Any]] = {}
         fields: dict[str, pa.DataType] = {}
@@ -204,7 +205,7 @@ class Columns:
         for name, signal in cascade.signals.items():
             fingerprints[name] = cascade.fingerprint(name, notes)
             path = workspace.signal(name, corpus, shard)
-            stored = pq.read_table(path) if (footer(path) or {}).get("fingerprint") == fingerprints[name] else None
+            stored = _stored(path, fingerprints[name], samples)
             for f in sidecar_fields(signal):
                 fields[f.name] = f.type
                 values[f.name] = stored[f.name].to_pylist() if stored is not None else [None] * samples.num_rows
@@ -336,7 +337,7 @@ class _Pass:
 
     def _row(self, signal: Signal, row: int, pictures: dict[int, Picture | SignalError]) -> Row | SignalError:
         if row in self.watch.condemned:
-            return SignalError(self.watch.condemned[row], "the image killed its worker process twice")
+            return SignalError(self.watch.condemned[row], "the image killed its worker process again and again")
         values = self.columns.values
         for needed in signal.needs:
             if values[f"{needed}_state"][row] != SCORED:
@@ -382,6 +383,19 @@ class _Pass:
     def _sizes(self) -> list[tuple[int, int]]:
         samples = self.columns.samples
         return list(zip(samples["width"].to_pylist(), samples["height"].to_pylist(), strict=True))
+
+
+def _stored(path: Path, fingerprint: str, samples: pa.Table) -> pa.Table | None:
+    """A sidecar made as it would be now; None if there is none such, or it is damaged and must be made again."""
+    if (footer(path) or {}).get("fingerprint") != fingerprint:
+        return None
+    try:
+        stored = read_table(path)
+        check_aligned(samples, stored, path)
+    except StageError:
+        path.unlink(missing_ok=True)
+        return None
+    return stored
 
 
 def _results(signal: Signal, rows: list[Row]) -> list[Scores | SignalError]:

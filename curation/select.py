@@ -6,11 +6,11 @@ Fates: failed · dropped · undecided · duplicate · kept. They sum to the inpu
 import json
 from dataclasses import dataclass, field
 from functools import cached_property
+from pathlib import Path
 from typing import Any
 
 import duckdb
 import pyarrow as pa
-import pyarrow.parquet as pq
 
 from curation import dedup
 from curation.cascade import Cascade, meta_schema, run_error
@@ -19,7 +19,7 @@ from curation.errors import StageError, UserError
 from curation.predicates import connect, parquet_files
 from curation.recipe import Recipe
 from curation.wide import refresh
-from curation.workspace import Workspace, digest, footer, write_table, write_text
+from curation.workspace import Workspace, digest, footer, read_table, write_table, write_text
 
 SCHEMA = pa.schema({"key": pa.string(), "fate": pa.string(), "dropped_by": pa.string(), "duplicate_of": pa.string()})
 NEAR_UNDECIDED = "dedup"
@@ -87,7 +87,7 @@ class Selection:
                 funnel.kept = count
             else:
                 (funnel.dropped if fate == "dropped" else funnel.undecided)[str(predicate)] = count
-        if self.recipe.select.dedup.needs_phash and (unhashed := self._unhashed()):
+        if self.waits != "false" and (unhashed := self._unhashed()):
             funnel.undecided[NEAR_UNDECIDED] = unhashed
             funnel.kept -= unhashed
         funnel.duplicate = self.duplicates.counts()
@@ -134,19 +134,30 @@ class Selection:
         try:
             return self.connection.execute(sql).fetchall()
         except duckdb.Error as error:
+            self._check_wide()
             raise run_error(error) from None
+
+    def _check_wide(self) -> None:
+        """Where a query failed: was it a damaged file? Removes such ones, which another run makes again."""
+        damaged = [path for path in self.files if not _readable(Path(path))]
+        for path in damaged:
+            Path(path).unlink(missing_ok=True)
+        if damaged:
+            raise StageError(f"{damaged[0]} was damaged and is removed; run the same command again to make it anew")
 
     def _passing(self) -> str:
         return f"({self.cascade.fate_sql}) = {2 * len(self.cascade.predicates)}"
 
     def _unhashed(self) -> int:
         """Rows that pass, but that cannot be compared or ranked yet."""
-        rules = self.recipe.select.dedup
-        read = self.cascade.quality_columns(rules.quality) if rules.quality else {"aesthetic"}
-        signals = {"photo"} | {self.cascade.owners[c] for c in read if c in self.cascade.owners}
-        skipped = " OR ".join(f"{name}_is_skipped" for name in sorted(signals))
-        sql = f"SELECT count(*) FROM {self._wide} WHERE ({skipped}) AND {self._passing()}"
+        sql = f"SELECT count(*) FROM {self._wide} WHERE ({self.waits}) AND {self._passing()}"
         return self._rows(sql)[0][0]
+
+    @property
+    def waits(self) -> str:
+        """SQL over the wide files: whether a row lacks what duplicates are compared or ranked by."""
+        skipped = (f"{name}_is_skipped" for name in self.cascade.ranked_by(self.recipe.select.dedup))
+        return " OR ".join(skipped) or "false"
 
     def _candidates(self) -> pa.Table:
         """Rows that pass every predicate, best first: file, row, key, phash, sha_hi, sha_lo."""
@@ -155,11 +166,12 @@ class Selection:
             SELECT file, row, key, phash, sha_hi, sha_lo FROM (
                 SELECT file_index::INTEGER AS file, file_row_number AS row, key, {phash} AS phash, sha_hi, sha_lo,
                        {self._quality()} AS quality, width::BIGINT * height AS pixels, length AS bytes
-                FROM {self._wide} WHERE {self._passing()})
+                FROM {self._wide} WHERE {self._passing()} AND NOT ({self.waits}))
             ORDER BY {dedup.rank_order("quality")}"""
         try:
             return self.connection.sql(sql).to_arrow_table()
         except duckdb.Error as error:
+            self._check_wide()
             raise run_error(error) from None
 
     def _quality(self) -> str:
@@ -178,7 +190,7 @@ class Selection:
             copies[row] = original
         out = pa.table([table["key"], [f for f, _ in fates], [p for _, p in fates], copies], schema=SCHEMA)
         path, rules = self.workspace.selection(corpus, shard), digest(self.recipe.select.rules)
-        if (footer(path) or {}).get("fingerprint") != rules or not pq.read_table(path).equals(out):
+        if not _says(path, out, rules):
             write_table(path, out, rules)  # one that says the same stays, and so does what was made from it
 
     def _forget_others(self) -> None:
@@ -187,3 +199,21 @@ class Selection:
         for path in (self.workspace.root / "selection").glob("*/*.parquet"):
             if path not in ours:
                 path.unlink()
+
+
+def _says(path: Path, table: pa.Table, rules: str) -> bool:
+    """Whether a selection's file already says this, by these rules."""
+    if (footer(path) or {}).get("fingerprint") != rules:
+        return False
+    try:
+        return read_table(path).equals(table)
+    except StageError:
+        return False
+
+
+def _readable(path: Path) -> bool:
+    try:
+        read_table(path)
+    except (StageError, FileNotFoundError):
+        return False
+    return True

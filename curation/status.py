@@ -117,7 +117,7 @@ def _listed(ledger: Ledger, paths: dict[tuple[str, str], list[str]], made_from: 
         if reason is not None:
             left[reason] += 1
         else:
-            failed.update(ledger.lines[f"{corpus}/{shard}"]["failed"])
+            failed.update(ledger.lines[f"{corpus}/{shard}"].get("failed", {}))
     done = len(paths) - sum(left.values())
     return {"shards": len(paths), "done": done, "left": dict(left.most_common()), "failed": dict(failed.most_common())}
 

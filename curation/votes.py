@@ -16,7 +16,7 @@ import pyarrow.parquet as pq
 from curation.errors import UserError, nearest
 from curation.keys import split_key
 from curation.recipe import Recipe
-from curation.workspace import Workspace, write_table
+from curation.workspace import Workspace, read_table, write_table
 
 VOTES = pa.schema(
     {
@@ -80,7 +80,7 @@ def import_votes(recipe: Recipe, file: Path) -> dict[str, int]:
     """
     workspace = Workspace(recipe.workspace)
     known = _indexed_keys(recipe, workspace)
-    stored = pq.read_table(workspace.votes).to_pylist() if workspace.votes.exists() else []
+    stored = read_table(workspace.votes).to_pylist() if workspace.votes.exists() else []
     latest = {(v["key"], v["annotator"], v["round"]): v for v in stored}
     added = 0
     for vote in _read(file, known):
@@ -104,10 +104,10 @@ def decide_levels(recipe: Recipe) -> list[dict[str, Any]]:
     workspace = Workspace(recipe.workspace)
     if not workspace.votes.exists():
         return []
-    latest = {(v["key"], v["annotator"], v["round"]): v for v in pq.read_table(workspace.votes).to_pylist()}
+    latest = {(v["key"], v["annotator"], v["round"]): v for v in read_table(workspace.votes).to_pylist()}
     levels = [_level(key, votes, recipe.annotation.votes) for key, votes in sorted(_by_key(latest).items())]
     table = pa.Table.from_pylist(levels, schema=LEVELS)
-    if not workspace.levels.exists() or not pq.read_table(workspace.levels).equals(table):
+    if not workspace.levels.exists() or not read_table(workspace.levels).equals(table):
         write_table(workspace.levels, table)
     return levels
 
@@ -116,7 +116,7 @@ def read_levels(workspace: Workspace) -> dict[str, dict[str, Any]]:
     """The rows of `levels.parquet` by key; empty if nobody has voted."""
     if not workspace.levels.exists():
         return {}
-    return {row["key"]: row for row in pq.read_table(workspace.levels).to_pylist()}
+    return {row["key"]: row for row in read_table(workspace.levels).to_pylist()}
 
 
 def _by_key(latest: dict[tuple[str, str, int], dict[str, Any]]) -> dict[str, list[dict[str, Any]]]:
@@ -191,7 +191,7 @@ def _indexed_keys(recipe: Recipe, workspace: Workspace) -> set[str]:
     keys: set[str] = set()
     for corpus in recipe.corpora:
         for shard in workspace.shards(corpus.name):
-            keys.update(pq.read_table(workspace.samples(corpus.name, shard), columns=["key"])["key"].to_pylist())
+            keys.update(read_table(workspace.samples(corpus.name, shard), columns=["key"])["key"].to_pylist())
     if not keys:
         raise UserError(f"{workspace.root}: nothing is indexed yet; run `curate index RECIPE`")
     return keys

@@ -9,13 +9,12 @@ from pathlib import Path
 
 import pyarrow as pa
 import pyarrow.compute as pc
-import pyarrow.parquet as pq
 
 from curation.cascade import SKIPPED, Cascade, samples_notes, sidecar_fields
 from curation.errors import StageError
 from curation.recipe import Recipe
 from curation.signals.base import Signal
-from curation.workspace import Workspace, digest, footer, write_table
+from curation.workspace import Workspace, digest, footer, read_table, write_table
 
 VERSION = 2
 ALWAYS = ("key",)
@@ -33,7 +32,7 @@ def refresh(workspace: Workspace, recipe: Recipe, cascade: Cascade, corpus: str,
     identity = digest([VERSION, cascade.identity, str(cascade.meta), texts, _stats(workspace, cascade, corpus, shard)])
     if (footer(path) or {}).get("fingerprint") == identity:
         return path
-    samples = cascade.with_meta(pq.read_table(workspace.samples(corpus, shard)))
+    samples = cascade.with_meta(read_table(workspace.samples(corpus, shard)))
     notes = samples_notes(workspace, corpus, shard)
     columns: dict[str, pa.Array | pa.ChunkedArray] = {
         name: samples[name]
@@ -84,7 +83,7 @@ def _sidecar(
     path = workspace.signal(name, corpus, shard)
     if (footer(path) or {}).get("fingerprint") != cascade.fingerprint(name, notes):
         return None
-    sidecar = pq.read_table(path)
+    sidecar = read_table(path)
     check_aligned(samples, sidecar, path)
     return sidecar
 

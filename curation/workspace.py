@@ -21,7 +21,8 @@ import pyarrow.parquet as pq
 
 from curation.errors import StageError, UserError, WorkspaceError
 
-FINGERPRINT = b"fingerprint"
+ROWS = "rows"
+"""The note in a Parquet file's footer of how many rows it was written with."""
 
 
 class Workspace:
@@ -170,7 +171,7 @@ class Fence:
 
 
 _fence: Fence | None = None
-_NOT_WRITABLE = {errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM, errno.EIO}
+_NOT_WRITABLE = {errno.ENOSPC, errno.EFBIG, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM, errno.EIO}
 
 
 @contextlib.contextmanager
@@ -200,9 +201,27 @@ def replacing(path: Path) -> Iterator[Path]:
 
 def write_table(path: Path, table: pa.Table, fingerprint: str = "", **notes: str) -> None:
     """Writes a Parquet file whole or not at all; `notes` go into its footer beside the fingerprint."""
-    metadata = {FINGERPRINT: fingerprint.encode()} | {k.encode(): v.encode() for k, v in notes.items()}
+    notes = {"fingerprint": fingerprint, ROWS: str(table.num_rows)} | notes
+    metadata = {name.encode(): note.encode() for name, note in notes.items()}
     with replacing(path) as temporary:
-        pq.write_table(table.replace_schema_metadata(metadata), temporary, compression="zstd")
+        noted = table.replace_schema_metadata(metadata)
+        pq.write_table(noted, temporary, compression="zstd", write_page_checksum=True)
+
+
+def read_table(path: Path, columns: list[str] | None = None, **options: Any) -> pa.Table:
+    """Reads a Parquet file of the workspace, every page checked against its checksum.
+
+    Raises:
+        FileNotFoundError: there is none.
+        StageError: it is damaged; the line names it.
+    """
+    try:
+        return pq.read_table(path, columns=columns, page_checksum_verification=True, **options)
+    except FileNotFoundError:
+        raise
+    except (OSError, pa.ArrowException) as error:
+        said = " ".join(str(error).split())[:120]
+        raise StageError(f"{path} is damaged; delete it and run the stage that makes it again ({said})") from None
 
 
 def write_text(path: Path, text: str) -> None:
@@ -212,12 +231,13 @@ def write_text(path: Path, text: str) -> None:
 
 
 def footer(path: Path) -> dict[str, str] | None:
-    """The notes in a Parquet file's footer, `fingerprint` among them; None if the file is absent or unreadable."""
+    """The notes in a Parquet file's footer, `fingerprint` among them; None if it is absent, unreadable or not whole."""
     try:
-        metadata = pq.read_schema(path).metadata or {}
-    except (OSError, pa.ArrowInvalid):
+        found = pq.read_metadata(path)
+        notes = {k.decode(): v.decode() for k, v in (found.metadata or {}).items() if not k.startswith(b"ARROW")}
+    except (OSError, pa.ArrowException, UnicodeDecodeError):
         return None
-    return {k.decode(): v.decode() for k, v in metadata.items() if not k.startswith(b"ARROW")}
+    return notes if notes.get(ROWS, str(found.num_rows)) == str(found.num_rows) else None
 
 
 def canonical(value: Any) -> str:

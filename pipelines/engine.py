@@ -1,7 +1,8 @@
 """Placing tasks on workers: what both engines have in common.
 
 A slot holds one worker at a time, so that a death names exactly one shard, and the worker's note the rows it had in
-hand. The shard is run again with those rows one at a time; a row that kills a worker twice is failed, not its shard.
+hand. The shard is run again with those rows one at a time, and a row that kills its worker then is failed, not its
+shard. Where the death may have come from outside (the machine's owner, its memory killer), it must do so twice.
 """
 
 import time
@@ -18,6 +19,8 @@ from curation.tasks import Demand, Note, Outcome, Task, Watch
 
 DEATHS_OUTSIDE = 2
 """Times a worker may die with no row in hand before its shard is given up."""
+CRASHED = "crashed"
+"""The reason of a death that nobody here has caused."""
 NODES_LOST = 10
 """Times the machine may be lost under a shard (spot instances) before it is given up."""
 CHECK = 0.5
@@ -54,7 +57,7 @@ class Attempt:
             self.deaths_outside += 1
         for row in rows:
             self.kills[row] += 1
-            if self.kills[row] >= 2 and len(rows) == 1:
+            if len(rows) == 1 and self.kills[row] >= (3 if reason == CRASHED else 2):
                 self.condemned[row] = reason
 
     @property
@@ -214,7 +217,7 @@ def _outcome(slot: Slot[Handle], handle: Handle, attempt: Attempt) -> Outcome | 
         if death.node:
             attempt.nodes_lost += 1
         else:
-            attempt.died(note.rows, "timeout" if slot.late else note.reason or "crashed")
+            attempt.died(note.rows, "timeout" if slot.late else note.reason or CRASHED)
         Watch.create(slot.note)
     except WorkspaceError as error:
         return Outcome(error=str(error), stop=True)

@@ -12,8 +12,9 @@ from collections import Counter
 from types import TracebackType
 from typing import Any
 
+from curation.errors import StageError
 from curation.tasks import Outcome
-from curation.workspace import Workspace
+from curation.workspace import Workspace, write_text
 
 
 class Progress:
@@ -114,11 +115,8 @@ class Progress:
             "passed": self._passed,
             "failed": dict(self._failed),
         }
-        with contextlib.suppress(OSError):  # a full disk is found, and said, by who writes what counts
-            path = self.workspace.running
-            temporary = path.with_name(f"{path.name}.{os.getpid()}.tmp")
-            temporary.write_text(json.dumps(word))
-            temporary.replace(path)
+        with contextlib.suppress(StageError):  # a full disk is found, and said, by who writes what counts
+            write_text(self.workspace.running, json.dumps(word))
 
     def _plain(self) -> str:
         counted = f"{self.done:,} of {self.total:,} {self.unit}"

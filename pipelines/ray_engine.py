@@ -132,12 +132,19 @@ class _RaySlot(Slot["ray.ObjectRef[Outcome]"]):
 
     def outcome(self, handle: "ray.ObjectRef[Outcome]") -> Outcome:
         try:
-            return ray.get(handle)
+            outcome = ray.get(handle)
+            self.ended()
+            return outcome
         except exceptions.RayTaskError as error:  # what the task raised
+            self.ended()
             raise error.cause if isinstance(error.cause, Exception) else error from None
         except exceptions.RayError as error:
+            self.ended()
             self.lost()
             raise WorkerDied(_node_lost(error)) from None
+
+    def ended(self) -> None:
+        """The task is no more."""
 
     def lost(self) -> None:
         """The worker is no more."""
@@ -156,11 +163,12 @@ class _TaskSlot(_RaySlot):
         return self._running
 
     def kill(self) -> None:
+        # Force is for a worker that hangs: where the task is just ending, Ray's driver aborts itself over it.
         if self._running is not None:
             with contextlib.suppress(exceptions.RayError):
-                ray.cancel(self._running, force=True)
+                ray.cancel(self._running, force=self.late)
 
-    def lost(self) -> None:
+    def ended(self) -> None:
         self._running = None
 
 
@@ -212,7 +220,6 @@ def _connect(recipe: Recipe) -> None:
             "num_cpus": recipe.workers or len(os.sched_getaffinity(0)),
             "object_store_memory": OBJECT_STORE,
             "include_dashboard": False,
-            "_node_ip_address": "127.0.0.1",
         }
     else:
         options["address"] = address

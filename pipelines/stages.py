@@ -1,6 +1,7 @@
 """The stages as a user runs them: lock, plan, place the tasks, count, sum up."""
 
 import contextlib
+import os
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator
@@ -233,6 +234,9 @@ def placing(recipe: Recipe) -> Iterator[AnyEngine]:
     engine: AnyEngine
     log = Workspace(recipe.workspace).root / "logs" / "workers.log"
     if recipe.engine == "ray":
+        if not (recipe.ray.address or os.environ.get("RAY_ADDRESS")):
+            # A Ray of one machine then listens on its loopback alone; Ray reads this while it is imported.
+            os.environ.setdefault("RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER", "0")
         from pipelines.ray_engine import RayEngine
 
         engine = RayEngine(recipe, log)
@@ -274,7 +278,8 @@ def _run(recipe: Recipe, stage: str, todo: Plan, unit: str, fence: str, engine: 
                 break
         if ended is not None:
             ended.close()
-    ledger.tidy(f"{c.name}/{shard}" for c in recipe.corpora for shard in workspace.shards(c.name))
+    if stage != "build-shards":
+        ledger.tidy(f"{c.name}/{shard}" for c in recipe.corpora for shard in workspace.shards(c.name))
     summary.failed = dict(sorted(summary.failed.items()))
     summary.seconds = round(time.monotonic() - shown.begun, 2)
     if todo.tasks:

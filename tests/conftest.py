@@ -161,3 +161,21 @@ def crawl(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Crawl]:
         server.server_close()
     assert done.returncode == 0, done.stderr[-2000:]
     yield Crawl(served, rows, folders)
+
+
+@pytest.fixture(scope="module")
+def ray_here() -> Iterator[None]:
+    """A Ray of two CPUs in this process, for all tests of a module."""
+    os.environ.setdefault("RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER", "0")  # loopback alone
+    import ray
+
+    from pipelines.worker import ONE_THREAD
+
+    root = Path(__file__).parents[1]
+    environment = ONE_THREAD | {"PYTHONPATH": f"{root}{os.pathsep}{root / 'tests' / 'pipelines'}"}
+    ray.init(
+        address="local", num_cpus=2, include_dashboard=False, log_to_driver=False, logging_level="error",
+        object_store_memory=100_000_000, runtime_env={"env_vars": environment},
+    )  # fmt: skip
+    yield
+    ray.shutdown()

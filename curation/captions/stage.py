@@ -3,14 +3,15 @@
 A caption once made stays: a later selection that keeps more rows captions only those.
 """
 
+import contextlib
 import json
 import os
 from collections import Counter
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
-import pyarrow.parquet as pq
 
 from curation.captions.base import Captioner, Request, Translator, make_captioner, make_translator
 from curation.captions.checks import check_caption, check_translation
@@ -24,7 +25,7 @@ from curation.score import BATCH_PIXELS, raw_path
 from curation.sources import Source
 from curation.tasks import Demand, Outcome, Watch
 from curation.wide import check_aligned
-from curation.workspace import Workspace, digest, footer, write_table
+from curation.workspace import Workspace, digest, footer, read_table, write_table
 
 SCHEMA = pa.schema(
     {
@@ -149,7 +150,7 @@ def kept_rows(recipe: Recipe, workspace: Workspace, corpus: str, shard: str, sam
         raise StageError(f"{corpus}/{shard} has no selection; run `curate select RECIPE`")
     if (footer(path) or {}).get("fingerprint") != digest(recipe.select.rules):
         raise StageError(f"{corpus}/{shard} was selected by other rules than the recipe's; run `curate select RECIPE`")
-    selection = pq.read_table(path)
+    selection = read_table(path)
     check_aligned(samples, selection, path)
     return [fate == "kept" for fate in selection["fate"].to_pylist()]
 
@@ -158,11 +159,10 @@ def _load(
     workspace: Workspace, recipe: Recipe, captioner: Captioner, corpus: str, shard: str, kept_only: bool = False
 ) -> tuple[list[dict[str, Any]], list[int]]:
     """The shard's rows with samples, signals and captions made before; and the numbers of those to be captioned."""
-    samples = pq.read_table(workspace.samples(corpus, shard))
+    samples = read_table(workspace.samples(corpus, shard))
     kept = kept_rows(recipe, workspace, corpus, shard, samples)
     path = workspace.captions(corpus, shard)
-    current = (footer(path) or {}).get("fingerprint") == fingerprint(recipe, workspace, corpus, shard)
-    before = pq.read_table(path).to_pylist() if current else [{} for _ in kept]
+    before = _made_before(path, fingerprint(recipe, workspace, corpus, shard), samples)
     todo = [i for i, keep in enumerate(kept) if keep and before[i].get("attempts") is None]
     for name in captioner.signals:
         if todo and name in recipe.signals:
@@ -173,17 +173,27 @@ def _load(
     for name in captioner.signals:
         sidecar = workspace.signal(name, corpus, shard)
         if sidecar.exists():
-            for row, scores in zip(rows, pq.read_table(sidecar).to_pylist(), strict=True):
+            for row, scores in zip(rows, read_table(sidecar).to_pylist(), strict=True):
                 row.update({k: v for k, v in scores.items() if k != "key"})
     for row, made in zip(rows, before, strict=True):
         row.update({k: v for k, v in made.items() if k != "key"})
     return rows, todo
 
 
+def _made_before(path: Path, made_from: str, samples: pa.Table) -> list[dict[str, Any]]:
+    """The captions that the shard has already; where the file is damaged, none, and it is made again."""
+    if (footer(path) or {}).get("fingerprint") == made_from:
+        with contextlib.suppress(StageError):
+            table = read_table(path)
+            check_aligned(samples, table, path)
+            return table.to_pylist()
+    return [{} for _ in range(samples.num_rows)]
+
+
 def _check_scored(workspace: Workspace, name: str, corpus: str, shard: str, rows: list[int]) -> None:
     """A caption must not depend on whether a signal was scored before or after it. Raises StageError."""
     path = workspace.signal(name, corpus, shard)
-    states = pq.read_table(path, columns=[f"{name}_state"]).column(0).to_pylist() if path.exists() else []
+    states = read_table(path, columns=[f"{name}_state"]).column(0).to_pylist() if path.exists() else []
     if not states or any(states[row] == SKIPPED for row in rows):
         raise StageError(
             f"{corpus}/{shard}: the captioner reads {name}, which is not scored; run `curate score RECIPE`"

@@ -35,7 +35,6 @@ class Fates:
         self.copies = self.kept + 2
         """The number of a duplicate of the first of `KINDS`; the other kinds follow."""
         counted = selection.funnel()
-        self._some_wait = NEAR_UNDECIDED in counted.undecided
         parts = [self._file(number) for number in range(len(selection.files))]
         self.starts = np.cumsum([0, *(len(numbers) for numbers, _ in parts)])
         """int64 (shards + 1,): index of each shard's first row."""
@@ -46,7 +45,7 @@ class Fates:
         self._column: tuple[str, np.ndarray] | None = None
         self._keys: tuple[int, dict[str, int]] | None = None
         assert self.funnel.complete, self.funnel
-        if not self._some_wait and self.funnel != counted:
+        if self.funnel != counted:
             raise StageError(
                 f"{selection.workspace.root} has changed while it was read; wait until no stage is running"
             )
@@ -117,7 +116,7 @@ class Fates:
     def _file(self, number: int) -> tuple[np.ndarray, np.ndarray]:
         """Fates and hashes of one shard's rows, in their order."""
         selection = self.selection
-        sql = f"SELECT {self.cascade.fate_sql} AS n, key, {self._waits} AS waits FROM "
+        sql = f"SELECT {self.cascade.fate_sql} AS n, key, ({selection.waits}) AS waits FROM "
         table = selection.connection.sql(sql + parquet_files([selection.files[number]])).to_arrow_table()
         numbers = table["n"].to_numpy().astype(np.int16)
         numbers[(numbers == self.kept) & table["waits"].to_numpy()] = self.waiting
@@ -129,13 +128,3 @@ class Fates:
         numbers[told] = self.copies + copies[told]
         hashes = np.array([key_hash(key, SALT) for key in table["key"].to_pylist()], np.uint64)
         return numbers, hashes
-
-    @cached_property
-    def _waits(self) -> str:
-        """SQL: whether a row lacks what duplicates are compared or ranked by."""
-        if not self._some_wait:
-            return "false"
-        quality = self.selection.recipe.select.dedup.quality
-        read = self.cascade.quality_columns(quality) if quality else {"aesthetic"}
-        signals = {"photo"} | {self.cascade.owners[c] for c in read if c in self.cascade.owners}
-        return " OR ".join(f"{name}_is_skipped" for name in sorted(signals))

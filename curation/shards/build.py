@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
-import pyarrow.parquet as pq
 
 from curation.captions.mix import training_text
 from curation.captions.stage import fingerprint as caption_fingerprint
@@ -19,16 +18,17 @@ from curation.captions.stage import kept_rows
 from curation.cascade import Cascade, Decider, meta_schema
 from curation.errors import StageError, UserError
 from curation.keys import key_hash
-from curation.recipe import Recipe
+from curation.ledger import Ledger, stamps
+from curation.recipe import Recipe, Resources
 from curation.score import raw_path
 from curation.shards.buckets import bucket_name, buckets, nearest_bucket
 from curation.shards.card import write_card
 from curation.shards.stats import product_stats
-from curation.shards.writer import PRODUCT_VERSION, RowPlan, write_product_shard
+from curation.shards.writer import PRODUCT_VERSION, RowPlan, built_before, write_product_shard
 from curation.tasks import Demand, Outcome, Watch
 from curation.votes import decide_levels, read_levels
 from curation.wide import check_aligned, refresh
-from curation.workspace import Workspace, digest, footer, write_table, write_text
+from curation.workspace import Workspace, digest, footer, read_table, write_table, write_text
 
 PHASES = ("concept", "quality")
 
@@ -55,13 +55,19 @@ class BuildTask:
         return f"{self.number:06d}"
 
     def run(self, watch: Watch) -> Outcome:
-        """Writes the tar, then the Parquet file whose footer says that both are done."""
+        """Writes the tar, then the Parquet file whose footer says that both are done; or finds them as they must be."""
         workspace = Workspace(self.recipe.workspace)
-        rows = [RowPlan(**row) for row in pq.read_table(_plan_path(workspace, self.phase, self.number)).to_pylist()]
-        written, failed = write_product_shard(
+        known = built_before(workspace.product(self.phase), self.number, self.fingerprint)
+        written, failed = known or self._write(workspace, watch)
+        files = stamps(product_files(workspace, self.phase, self.shard))
+        line = {"files": files, "mark": {"rows": self.fingerprint}, "failed": dict(sorted(failed.items()))}
+        return Outcome(rows=written, failed=failed, line=line)
+
+    def _write(self, workspace: Workspace, watch: Watch) -> tuple[int, Counter[str]]:
+        rows = [RowPlan(**row) for row in read_table(_plan_path(workspace, self.phase, self.number)).to_pylist()]
+        return write_product_shard(
             self.recipe, workspace.product(self.phase), self.phase, self.number, rows, self.fingerprint, watch
         )
-        return Outcome(rows=written, failed=failed)
 
 
 @dataclass(frozen=True)
@@ -105,7 +111,7 @@ def finish(recipe: Recipe, plans: list[PhasePlan]) -> dict[str, Any]:
         for path in [*folder.glob("[0-9]" * 6 + ".tar"), *folder.glob("[0-9]" * 6 + ".parquet")]:
             if path.stem not in names:
                 path.unlink()
-        tables = [pq.read_table(folder / f"{name}.parquet") for name in names]
+        tables = [read_table(folder / f"{name}.parquet") for name in names]
         stats = product_stats(phase_plan.phase, tables)
         damaged = phase_plan.images - stats["images"]
         stats["left_out"] = dict(phase_plan.left_out) | ({"damaged": damaged} if damaged else {})
@@ -124,17 +130,25 @@ def _lay_out(
     recipe: Recipe, workspace: Workspace, phase: str, rows: list[dict[str, Any]], left_out: Counter[str]
 ) -> PhasePlan:
     """Shuffles the rows by the hash of their keys and deals them into shards whose sizes differ by one at most."""
+    given = recipe.ray.resources.get("build-shards", Resources())
+    demands = (Demand(given.cpus, given.gpus, given.memory),)
     rows = sorted(rows, key=lambda row: (key_hash(row["key"], "order"), row["key"]))
     shards = -(-len(rows) // recipe.shards.samples_per_shard)
     stale = []
+    ledger = Ledger(workspace, "build-shards")
     for number in range(shards):
         part = rows[number * len(rows) // shards : (number + 1) * len(rows) // shards]
         identity = digest([PRODUCT_VERSION, phase, recipe.shards.strip_metadata, part])
         write_table(_plan_path(workspace, phase, number), pa.Table.from_pylist(part), identity)
-        done = (footer(workspace.product(phase) / f"{number:06d}.parquet") or {}).get("fingerprint") == identity
-        if not (done and (workspace.product(phase) / f"{number:06d}.tar").exists()):
-            stale.append(BuildTask(recipe, phase, number, len(part), identity))
+        files, now = product_files(workspace, phase, f"{number:06d}"), ledger.define_all({"rows": identity})
+        if ledger.stale(phase, f"{number:06d}", files, now) is not None:
+            stale.append(BuildTask(recipe, phase, number, len(part), identity, demands))
     return PhasePlan(phase, shards, stale, left_out, len(rows))
+
+
+def product_files(workspace: Workspace, phase: str, shard: str) -> list[str]:
+    """The files that a product shard's line in the ledger speaks of."""
+    return [str(workspace.product(phase) / f"{shard}.{ending}") for ending in ("parquet", "tar")]
 
 
 def _rows(recipe: Recipe, workspace: Workspace) -> tuple[list[dict[str, Any]], Counter[str]]:
@@ -202,19 +216,19 @@ def _kept_samples(
     recipe: Recipe, workspace: Workspace, cascade: Cascade, corpus: str, shard: str
 ) -> list[dict[str, Any]]:
     """The kept rows of a raw shard with scalar signals and captions. Raises StageError if a caption is missing."""
-    table = pq.read_table(workspace.samples(corpus, shard))
+    table = read_table(workspace.samples(corpus, shard))
     kept = kept_rows(recipe, workspace, corpus, shard, table)
     if not any(kept):
         return []
     path = workspace.captions(corpus, shard)
     current = (footer(path) or {}).get("fingerprint") == caption_fingerprint(recipe, workspace, corpus, shard)
-    captions = pq.read_table(path) if current else None
+    captions = read_table(path) if current else None
     done = captions["attempts"].is_valid().to_pylist() if captions else [False] * len(kept)
     missing = sum(keep and not ok for keep, ok in zip(kept, done, strict=True))
     if captions is None or missing:
         raise StageError(f"{corpus}/{shard}: {missing} kept rows have no caption; run `curate caption RECIPE`")
     check_aligned(table, captions, path)
-    wide = pq.read_table(refresh(workspace, recipe, cascade, corpus, shard))
+    wide = read_table(refresh(workspace, recipe, cascade, corpus, shard))
     scores = wide.select([f.name for f in wide.schema if f.name in cascade.owners and not pa.types.is_string(f.type)])
     mask = pa.array(kept)
     parts = [t.filter(mask).to_pylist() for t in (table, captions.drop_columns(["key"]), scores)]
@@ -234,7 +248,7 @@ def _fit_for_quality(recipe: Recipe, workspace: Workspace, rows: list[dict[str, 
     decider = Decider()
     passing: set[str] = set()
     for corpus, shard in sorted({(row["corpus"], row["raw_shard"]) for row in rows}):
-        wide = pq.read_table(refresh(workspace, recipe, cascade, corpus, shard))
+        wide = read_table(refresh(workspace, recipe, cascade, corpus, shard))
         marks = decider.numbers(wide, f"(({where}) IS TRUE)::INT")
         passing.update(key for key, mark in zip(wide["key"].to_pylist(), marks, strict=True) if mark)
     return [fit and row["key"] in passing for fit, row in zip(best, rows, strict=True)]

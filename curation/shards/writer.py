@@ -21,9 +21,9 @@ from curation.recipe import Recipe
 from curation.shards.strip import StripError, strip_metadata
 from curation.sources import Source
 from curation.tasks import Watch
-from curation.workspace import replacing, write_table
+from curation.workspace import file_digest, footer, read_table, replacing, write_table
 
-PRODUCT_VERSION = 1
+PRODUCT_VERSION = 2
 ENDINGS = {"jpeg": "jpg", "png": "png", "webp": "webp"}
 """Formats that the product keeps as they are; every other one becomes a PNG of the same pixels."""
 
@@ -105,8 +105,23 @@ def write_product_shard(
     watch.note(os.getpid())
     for source in sources.values():
         source.close()
-    write_table(folder / f"{name}.parquet", _table(recipe, records), fingerprint)
+    tar_sha256 = file_digest(folder / f"{name}.tar")
+    failures = json.dumps(dict(sorted(failed.items())))
+    write_table(folder / f"{name}.parquet", _table(recipe, records), fingerprint, tar=tar_sha256, failed=failures)
     return len(records), failed
+
+
+def built_before(folder: Path, number: int, fingerprint: str) -> tuple[int, Counter[str]] | None:
+    """What `write_product_shard` returned for this very shard, if both its files are still as it left them."""
+    name = f"{number:06d}"
+    table, tar = folder / f"{name}.parquet", folder / f"{name}.tar"
+    notes = footer(table) or {}
+    if notes.get("fingerprint") != fingerprint or not tar.exists() or file_digest(tar) != notes.get("tar"):
+        return None
+    try:
+        return read_table(table, ["key"]).num_rows, Counter(json.loads(notes["failed"]))
+    except StageError:
+        return None
 
 
 def _read(recipe: Recipe, sources: OrderedDict[str, Source], row: RowPlan) -> bytes:

@@ -135,16 +135,10 @@ class Table:
 
     def _read_signals(self) -> dict[str, int]:
         """The bit of each signal that decides whether a row is undecided."""
-        read = {s for p in self.cascade.predicates for s in self.cascade.reads(p)} | self._ranking_signals()
+        read = {s for p in self.cascade.predicates for s in self.cascade.reads(p)} | set(
+            self.cascade.ranked_by(self.recipe.select.dedup)
+        )
         return {name: bit for bit, name in enumerate(n for n in self.cascade.signals if n in read)}
-
-    def _ranking_signals(self) -> set[str]:
-        """Signals without which duplicates cannot be told or ranked, as `Selection` counts them."""
-        rules = self.recipe.select.dedup
-        if not rules.needs_phash:
-            return set()
-        read = self.cascade.quality_columns(rules.quality) if rules.quality else {"aesthetic"}
-        return {"photo"} | {self.cascade.owners[c] for c in read if c in self.cascade.owners}
 
     def _load(self) -> None:
         """Reads the wide files, in the order of the shards: a row's number says where it is from."""
@@ -201,7 +195,7 @@ class Table:
     def _fate(self, predicates: list[Predicate]) -> str:
         """The fate's number, one more than kept if it passes but cannot be compared with others yet."""
         fate = replace(self.cascade, predicates=predicates).fate_sql
-        unranked = " OR ".join(f"{name}_is_skipped" for name in sorted(self._ranking_signals()))
+        unranked = " OR ".join(f"{name}_is_skipped" for name in self.cascade.ranked_by(self.recipe.select.dedup))
         kept = 2 * len(predicates)
         return f"CASE ({fate}) WHEN {kept} THEN {kept} + ({unranked})::INTEGER ELSE ({fate}) END" if unranked else fate
 

@@ -4,7 +4,7 @@ import argparse
 
 from tests.benchmarks.report import HEAD, in_fresh_process
 
-MODULES = ("startup", "index_photo", "faces", "ocr", "select", "dedup")
+MODULES = ("startup", "index_photo", "faces", "ocr", "select", "dedup", "report_page", "tune")
 
 
 def main() -> None:

@@ -209,7 +209,7 @@ def test_a_lock_is_released_after_an_error(tmp_path: Path) -> None:
 def test_notes_come_back_from_the_footer(tmp_path: Path) -> None:
     path = tmp_path / "x.parquet"
     write_table(path, pa.table({"key": ["a"]}), "f" * 64, engine="local", 说明="中文")
-    assert footer(path) == {"fingerprint": "f" * 64, "engine": "local", "说明": "中文"}
+    assert footer(path) == {"fingerprint": "f" * 64, "rows": "1", "engine": "local", "说明": "中文"}
     assert pq.read_table(path)["key"].to_pylist() == ["a"]
 
 

@@ -26,7 +26,7 @@ from pipelines import stages
 from tests import bench
 
 BAD = Path(__file__).resolve().parents[3] / "shared" / "badimages"
-ENGINES = ("local",)
+ENGINES = ("local", "ray")
 FORMATS = {"dir": "folder", "tar": "webdataset", "table": "parquet"}
 """The corpora, each with the same pictures in it."""
 SIGNALS: dict[str, dict[str, Any]] = {
@@ -113,6 +113,8 @@ def write_corpora(folder: Path, files: dict[str, tuple[bytes, str]]) -> None:
 @pytest.fixture(scope="module", params=ENGINES)
 def engine(request: pytest.FixtureRequest) -> str:
     """The engine that the stages run on."""
+    if request.param == "ray":
+        request.getfixturevalue("ray_here")
     return request.param
 
 

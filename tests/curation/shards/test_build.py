@@ -19,11 +19,13 @@ from PIL.ExifTags import Base
 
 from curation.captions.stage import plan as plan_captions
 from curation.errors import StageError, UserError
+from curation.ledger import Ledger
 from curation.recipe import Recipe
 from curation.select import Selection
 from curation.shards.build import finish, plan
 from curation.tasks import Watch
 from curation.votes import import_votes
+from curation.workspace import Workspace
 from tests import bench
 
 
@@ -45,8 +47,9 @@ def prepared(folder: Path, votes: dict[str, list[int]] | None = None, **values: 
 
 def build(made: Recipe) -> dict[str, Any]:
     plans = plan(made)
+    ledger = Ledger(Workspace(made.workspace), "build-shards", writable=True)
     for task in [t for p in plans for t in p.stale]:
-        task.run(Watch())
+        ledger.add(task.corpus, task.shard, task.run(Watch()).line)
     return finish(made, plans)
 
 
