@@ -8,6 +8,7 @@ import base64
 import json
 from dataclasses import dataclass
 from functools import cached_property
+from pathlib import Path
 
 import duckdb
 import pyarrow as pa
@@ -20,7 +21,7 @@ from curation.ledger import Ledger, stamps
 from curation.predicates import Predicate, admit, connect
 from curation.recipe import Dedup, Recipe, explain_validation
 from curation.signals.base import Signal, SignalParams
-from curation.workspace import Workspace, digest, footer
+from curation.workspace import Workspace, canonical, digest, footer, write_text
 
 SCORED, SKIPPED, FAILED = "scored", "skipped", "failed"
 
@@ -242,22 +243,49 @@ def _duck_type(kind: pa.DataType) -> str:
         return str(connection.from_arrow(pa.schema({"x": kind}).empty_table()).types[0])
 
 
-def meta_schema(workspace: Workspace, corpora: list[str]) -> pa.Schema:
-    """All `meta_*` columns of the indexed shards; where shards differ in a type, the wider one or text."""
+def meta_schema(workspace: Workspace, corpora: list[str], keep: bool = False) -> pa.Schema:
+    """All `meta_*` columns of the indexed shards; where shards differ in a type, the wider one or text.
+
+    Args:
+        keep: whether to leave the answer in the workspace, since it takes a look at every shard; the caller holds the
+            lock.
+    """
     folders = stamps([str(workspace.samples(corpus, "").parent) for corpus in corpora])  # change with any file in them
-    key = json.dumps([str(workspace.root), corpora, folders])
+    key = canonical([str(workspace.root.resolve()), corpora, folders])
+    path = workspace.ledger("meta")
     if key not in _meta_schemas:
-        ledger = Ledger(workspace, "index")
-        lines = (known_shard(workspace, ledger, c, shard) or {} for c in corpora for shard in workspace.shards(c))
-        names = dict.fromkeys(line["meta"] for line in lines if line.get("meta"))
-        fields: dict[str, pa.DataType] = {}
-        for name in names:
-            for f in pa.ipc.read_schema(pa.py_buffer(base64.b64decode(ledger.definitions[name]))):
-                known = fields.get(f.name, pa.null())
-                fields[f.name] = f.type if known in (pa.null(), f.type) else _wider(known, f.type)
         _meta_schemas.clear()
-        _meta_schemas[key] = pa.schema(fields)
+        _meta_schemas[key] = _kept_schema(path, key) or _all_meta(workspace, corpora)
+    if keep:
+        write_text(path, json.dumps({"of": key, "schema": _as_text(_meta_schemas[key])}))
     return _meta_schemas[key]
+
+
+def _all_meta(workspace: Workspace, corpora: list[str]) -> pa.Schema:
+    ledger = Ledger(workspace, "index")
+    lines = (known_shard(workspace, ledger, c, shard) or {} for c in corpora for shard in workspace.shards(c))
+    fields: dict[str, pa.DataType] = {}
+    for name in dict.fromkeys(line["meta"] for line in lines if line.get("meta")):
+        for f in _from_text(ledger.definitions[name]):
+            known = fields.get(f.name, pa.null())
+            fields[f.name] = f.type if known in (pa.null(), f.type) else _wider(known, f.type)
+    return pa.schema(fields)
+
+
+def _kept_schema(path: Path, key: str) -> pa.Schema | None:
+    try:
+        kept = json.loads(path.read_text())
+        return _from_text(kept["schema"]) if kept["of"] == key else None
+    except (OSError, ValueError, KeyError, TypeError, pa.ArrowException):
+        return None
+
+
+def _as_text(schema: pa.Schema) -> str:
+    return base64.b64encode(schema.serialize()).decode()
+
+
+def _from_text(text: str) -> pa.Schema:
+    return pa.ipc.read_schema(pa.py_buffer(base64.b64decode(text)))
 
 
 _meta_schemas: dict[str, pa.Schema] = {}

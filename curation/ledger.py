@@ -15,8 +15,8 @@ from typing import Any
 from curation.workspace import Workspace, digest, write_text
 
 Line = dict[str, Any]
-Stamp = list[int] | None
-"""Size in bytes and time of change in ns of a file; None if it is not there."""
+Stamp = str | None
+"""Size in bytes and time of change in ns of a file; None if it is not there. Text, of which a million is no burden."""
 
 
 class Ledger:
@@ -38,7 +38,7 @@ class Ledger:
         self.lines: dict[str, Line] = {}
         """By `CORPUS/SHARD`, the last one of each."""
         self.definitions: dict[str, Any] = {}
-        self._changes: dict[str, str] = {}
+        self._changes: dict[tuple[str, str], str] = {}
         self._read = 0
         for line in _lines(self.path):
             self._read += 1
@@ -60,16 +60,16 @@ class Ledger:
             self.definitions[name] = value
         return name
 
-    def define_all(self, mark: Mapping[str, Any]) -> dict[str, str]:
-        """A mark (what a shard's files were made from, part by part) with the short name of each part."""
-        return {part: self.define(value) for part, value in mark.items()}
+    def define_mark(self, mark: Mapping[str, Any]) -> str:
+        """The short name of a mark: what a shard's files were made from, part by part, each part defined for itself."""
+        return self.define({part: self.define(value) for part, value in mark.items()})
 
-    def stale(self, corpus: str, shard: str, files: list[str], mark: Mapping[str, str]) -> str | None:
+    def stale(self, corpus: str, shard: str, files: list[str], mark: str) -> str | None:
         """Why a shard must be looked at again, in words that many shards share; None if it is done.
 
         Args:
             files: what its line speaks of, the samples file first.
-            mark: what it would be made from now; see `define_all`.
+            mark: what it would be made from now; see `define_mark`.
         """
         line = self.lines.get(f"{corpus}/{shard}")
         if line is None:
@@ -78,20 +78,20 @@ class Ledger:
         if line["files"][:1] != found[:1]:
             return "its images were indexed anew"
         if line.get("mark") != mark:
-            return self._change(line.get("mark") or {}, dict(mark))
+            return self._change(str(line.get("mark")), mark)
         return None if line["files"] == found else "a file is missing or was changed"
 
-    def _change(self, old: dict[str, str], new: dict[str, str]) -> str:
-        key = json.dumps([old, new])
-        if key not in self._changes:
+    def _change(self, old: str, new: str) -> str:
+        if (old, new) not in self._changes:
             known = self.definitions
-            self._changes[key] = "; ".join(
+            before, now = ({part: known.get(n) for part, n in known.get(m, {}).items()} for m in (old, new))
+            told = [
                 text
-                for part in dict.fromkeys([*old, *new])
-                if old.get(part) != new.get(part)
-                for text in changes(part, known.get(old.get(part, "")), known.get(new.get(part, "")))
-            )
-        return self._changes[key]
+                for part in dict.fromkeys([*before, *now])
+                for text in changes(part, before.get(part), now.get(part))
+            ]
+            self._changes[old, new] = "; ".join(told) or "what goes into it has changed"
+        return self._changes[old, new]
 
     def add(self, corpus: str, shard: str, line: Mapping[str, Any]) -> Line:
         """Notes that a shard is done; returns the line as noted.
@@ -99,8 +99,8 @@ class Ledger:
         The ledger is a convenience: where it cannot be written, nothing is said.
         """
         shared = {name: self.define(line[name]) for name in self.SHARED if line.get(name)}
-        if "mark" in line:
-            line = {**line, "mark": self.define_all(line["mark"])}
+        if isinstance(line.get("mark"), dict):
+            line = {**line, "mark": self.define_mark(line["mark"])}
         whole = {"shard": f"{corpus}/{shard}", **line, **shared}
         self.lines[whole["shard"]] = whole
         self._append(whole)
@@ -167,7 +167,7 @@ def stamps(files: Iterable[str]) -> list[Stamp]:
     for path in files:
         try:
             stat = os.stat(path)
-            found.append([stat.st_size, stat.st_mtime_ns])
+            found.append(f"{stat.st_size}:{stat.st_mtime_ns}")
         except OSError:
             found.append(None)
     return found

@@ -107,7 +107,7 @@ def plan(recipe: Recipe, retry_failed: bool = False) -> Plan:
     workspace = Workspace(recipe.workspace)
     cascade = Cascade.of(recipe, meta_schema(workspace, [c.name for c in recipe.corpora]))
     indexed, ledger = None, Ledger(workspace, "score", writable=True)
-    now, found = ledger.define_all(mark(cascade)), Plan()
+    now, found = ledger.define_mark(mark(cascade)), Plan()
     legs = legs_of(recipe, cascade)
     for corpus in recipe.corpora:
         files = score_files(workspace, cascade, corpus.name)

@@ -110,7 +110,7 @@ def _caption(recipe: Recipe, workspace: Workspace, shards: list[tuple[str, str]]
 
 def _listed(ledger: Ledger, paths: dict[tuple[str, str], list[str]], made_from: dict[str, Any]) -> dict[str, Any]:
     """What a ledger says of its shards, which may be stale, and of rows that failed in those that are done."""
-    now = ledger.define_all(made_from)
+    now = ledger.define_mark(made_from)
     left, failed = Counter[str](), Counter[str]()
     for (corpus, shard), files in paths.items():
         reason = ledger.stale(corpus, shard, files, now)

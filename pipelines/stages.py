@@ -104,12 +104,14 @@ class Summary:
 
 def index(recipe: Recipe, engine: AnyEngine | None = None) -> Summary:
     """Stage `index`."""
+    from curation.cascade import meta_schema
     from curation.index import known_shard, plan
 
     workspace = Workspace(recipe.workspace)
     with workspace.lock("index") as fence:
         summary = _place(recipe, "index", plan(recipe), "shards", fence, engine)
         _keep_recipe(recipe, workspace)
+        meta_schema(workspace, [c.name for c in recipe.corpora], keep=True)
         counts: Counter[str] = Counter()
         ledger = Ledger(workspace, "index")
         for corpus in recipe.corpora:

@@ -102,7 +102,7 @@ def plan(recipe: Recipe) -> Plan:
     given = recipe.ray.resources.get("caption", Resources())
     demands = (Demand(given.cpus, given.gpus, given.memory, models=True),)
     ledger, found = Ledger(workspace, "caption", writable=True), Plan()
-    now = ledger.define_all(mark(recipe))
+    now = ledger.define_mark(mark(recipe))
     for corpus in recipe.corpora:
         for shard in workspace.shards(corpus.name):
             found.total += 1

@@ -60,7 +60,7 @@ class BuildTask:
         known = built_before(workspace.product(self.phase), self.number, self.fingerprint)
         written, failed = known or self._write(workspace, watch)
         files = stamps(product_files(workspace, self.phase, self.shard))
-        line = {"files": files, "mark": {"rows": self.fingerprint}, "failed": dict(sorted(failed.items()))}
+        line = {"files": files, "mark": self.fingerprint, "failed": dict(sorted(failed.items()))}
         return Outcome(rows=written, failed=failed, line=line)
 
     def _write(self, workspace: Workspace, watch: Watch) -> tuple[int, Counter[str]]:
@@ -140,8 +140,8 @@ def _lay_out(
         part = rows[number * len(rows) // shards : (number + 1) * len(rows) // shards]
         identity = digest([PRODUCT_VERSION, phase, recipe.shards.strip_metadata, part])
         write_table(_plan_path(workspace, phase, number), pa.Table.from_pylist(part), identity)
-        files, now = product_files(workspace, phase, f"{number:06d}"), ledger.define_all({"rows": identity})
-        if ledger.stale(phase, f"{number:06d}", files, now) is not None:
+        files = product_files(workspace, phase, f"{number:06d}")
+        if ledger.stale(phase, f"{number:06d}", files, identity) is not None:
             stale.append(BuildTask(recipe, phase, number, len(part), identity, demands))
     return PhasePlan(phase, shards, stale, left_out, len(rows))
 

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import yaml
 
-from curation.cascade import Cascade
+from curation.cascade import Cascade, meta_schema
 from curation.ledger import Ledger, stamps
 from curation.recipe import Recipe, load_recipe
 from curation.score import mark, plan, score_files
@@ -87,7 +87,7 @@ def make(recipe: Recipe, shards: int) -> set[str]:
         "caption_digest": "b" * 64,
     }
     lines: dict[str, list[str]] = {"index": [], "score": []}
-    names = scored.define_all(mark(cascade))
+    names = scored.define_mark(mark(cascade))
     for number in range(shards):
         shard = f"{number:06d}"
         paths = files_of(shard)
@@ -103,6 +103,7 @@ def make(recipe: Recipe, shards: int) -> set[str]:
     for ledger, stage in ((indexed, "index"), (scored, "score")):
         with open(ledger.path, "a") as file:
             file.write("\n" + "\n".join(lines[stage]))
+    meta_schema(workspace, ["c"], keep=True)
     changed = {f"{number:06d}" for number in (7, shards // 2, shards - 1)}
     for shard in changed:
         Path(files_of(shard)[2]).write_text("changed")

@@ -51,9 +51,7 @@ class Empty:
 
     def run(self, watch: Watch) -> Outcome:
         watch.note(os.getpid())
-        return Outcome(
-            line={"files": [[1234, 1795271512_000_000_000]] * 6, "mark": {"photo": 1}, "rows": 0, "failed": {}}
-        )
+        return Outcome(line={"files": ["1234:1795271512000000000"] * 6, "mark": {"photo": 1}, "rows": 0, "failed": {}})
 
 
 def nothing(number: int) -> int:
