@@ -4,7 +4,19 @@ import argparse
 
 from tests.benchmarks.report import HEAD, in_fresh_process
 
-MODULES = ("startup", "index_photo", "faces", "ocr", "select", "dedup", "report_page", "tune")
+MODULES = (
+    "startup",
+    "index_photo",
+    "faces",
+    "ocr",
+    "select",
+    "dedup",
+    "report_page",
+    "tune",
+    "placing",
+    "listing",
+    "ray_against_local",
+)
 
 
 def main() -> None:

@@ -300,3 +300,54 @@ def until(ask: Callable[[], bool], seconds: float = 60) -> None:
             return
         time.sleep(0.05)
     raise AssertionError("it did not happen")
+
+
+DEADLY = '''
+import ctypes, time
+from typing import ClassVar
+import pyarrow as pa
+from curation.signals.base import PerImage, Row, Scores
+
+class Deadly(PerImage):
+    """Does to its process what the caption says."""
+    name: ClassVar[str] = "deadly"
+    version: ClassVar[int] = 1
+    side: ClassVar[int | None] = 64
+    inputs: ClassVar[tuple[str, ...]] = ("caption",)
+    columns: ClassVar[dict[str, pa.DataType]] = {"blue": pa.float32()}
+
+    def score_one(self, row: Row) -> Scores:
+        if row.sample["caption"] == "segfault":
+            ctypes.string_at(0)
+        if row.sample["caption"] == "hang":
+            time.sleep(600)
+        if row.sample["caption"] == "memory":
+            hoard = []
+            while True:
+                hoard.append(bytearray(b"x" * 10_000_000))
+        return {"blue": float(row.picture.bgr(64)[:, :, 0].mean())}
+'''
+
+
+def test_a_picture_that_kills_its_process_costs_itself_on_either_engine(tmp_path: Path) -> None:
+    (tmp_path / "own").mkdir()
+    (tmp_path / "own" / "deadly.py").write_text(DEADLY)
+    for shard, deadly in enumerate([{3: "segfault"}, {0: "hang", 39: "segfault"}, {20: "memory"}]):
+        members = {}
+        for n in range(40):  # more than a micro-batch
+            members[f"{n:02d}.jpg"] = bench.encoded(bench.picture(100 * shard + n, (80, 60)))
+            members[f"{n:02d}.txt"] = deadly.get(n, "harmless").encode()
+        bench.write_tar(tmp_path / "raw" / f"{shard:05d}.tar", members)
+    for engine in ("local", "ray"):
+        write(tmp_path, engine, engine=engine, image_timeout=4, worker_memory="1.5 GB", signals={"photo": {}, "deadly": {}},
+              select={"where": {"sharp": "sharpness >= 0"}})  # fmt: skip
+        for verb in ("index", "score"):
+            job = curate(tmp_path, engine, verb)
+            out, err = job.communicate(timeout=300)
+            assert job.returncode == 0, out + err
+        assert "2 × deadly crashed" in out and "1 × deadly timeout" in out and "1 × deadly memory" in out, out
+    rows = [row for shard in range(3) for row in bench.rows(tmp_path / f"local/signals/deadly/c/{shard:05d}.parquet")]
+    failed = {row["key"]: row["deadly_error"].split(":")[0] for row in rows if row["deadly_state"] == "failed"}
+    assert failed == {"c/00000/03": "crashed", "c/00001/00": "timeout", "c/00001/39": "crashed", "c/00002/20": "memory"}
+    assert sum(row["deadly_state"] == "scored" for row in rows) == 116
+    assert bench.tree(tmp_path / "local") == bench.tree(tmp_path / "ray")
