@@ -281,6 +281,7 @@ class _Pass:
         self.machinery, self.cascade, self.columns = machinery, machinery.cascade, columns
         self.leg, self.source, self.watch = frozenset(leg.signals), source, watch
         self.seconds = dict.fromkeys(leg.signals, 0.0)
+        self.steps = {name: number for number, name in enumerate(self.cascade.signals)}
         self.decider = Decider()
         self.places = columns.samples.select(["member", "offset", "length"]).to_pylist()
         inputs = {i for s in self.cascade.signals.values() for i in s.inputs}
@@ -324,6 +325,7 @@ class _Pass:
 
     def _score(self, signal: Signal, rows: list[int], pictures: dict[int, Picture | SignalError]) -> None:
         """Scores some rows by one signal; rows that cannot even be shown to it are failed here."""
+        self.watch.step(self.steps[signal.name])
         shown, given = [], []
         for row in rows:
             result = self._row(signal, row, pictures)
@@ -336,8 +338,8 @@ class _Pass:
             self.columns.store(type(signal), row, scores)
 
     def _row(self, signal: Signal, row: int, pictures: dict[int, Picture | SignalError]) -> Row | SignalError:
-        if row in self.watch.condemned:
-            return SignalError(self.watch.condemned[row], "the image killed its worker process again and again")
+        if verdict := self.watch.verdict(row, self.steps[signal.name]):
+            return SignalError(verdict, "the image killed its worker process again and again")
         values = self.columns.values
         for needed in signal.needs:
             if values[f"{needed}_state"][row] != SCORED:

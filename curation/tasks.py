@@ -87,6 +87,8 @@ class Note:
     """Seconds since 1970."""
     reason: str | None = None
     """Why the worker ended itself: `memory`; None if it did not."""
+    step: int = 0
+    """What was being done with the rows in hand; see `Watch.step`."""
 
 
 class Watch:
@@ -95,17 +97,20 @@ class Watch:
     Args:
         path: the mapped file; None if nobody watches.
         suspects: rows to be taken one at a time, since one of them killed a worker before.
-        condemned: rows that killed a worker twice, with the reason each is failed for.
+        condemned: rows that killed their worker at some step, with the reason for which each is failed there.
     """
 
-    _FORM = struct.Struct("<qqqqdq")
-    """Process id, first row in hand, row after the last (0: none in hand), rows done, when, whether over memory."""
+    _FORM = struct.Struct("<qqqqdqq")
+    """Process id, first row in hand, row after the last (0: none in hand), rows done, when, over memory, step."""
 
     def __init__(
-        self, path: Path | None = None, suspects: frozenset[int] = frozenset(), condemned: dict[int, str] | None = None
+        self,
+        path: Path | None = None,
+        suspects: frozenset[int] = frozenset(),
+        condemned: "dict[tuple[int, int], str] | None" = None,
     ) -> None:
         self.suspects = suspects
-        self.condemned = condemned or {}
+        self._condemned = condemned or {}
         self._done = self._in_hand = 0
         self._map: mmap | None = None
         if path is not None:
@@ -116,23 +121,32 @@ class Watch:
         """Rows start..stop of the samples file are in hand, those before are done; stop = 0: none in hand."""
         self._done, self._in_hand = self._done + self._in_hand, count if count is not None else stop - start
         if self._map is not None:
-            self._map[:] = self._FORM.pack(pid, start, stop, self._done, time.time(), 0)
+            self._map[:] = self._FORM.pack(pid, start, stop, self._done, time.time(), 0, 0)
+
+    def step(self, number: int) -> None:
+        """What is done next with the rows in hand, such as one signal of several; 0 where there is but one step."""
+        if self._map is not None:
+            self._map[-8:] = number.to_bytes(8, "little")
+
+    def verdict(self, row: int, step: int = 0) -> str | None:
+        """Why a row is to be failed at this step instead of tried; None if it is to be tried."""
+        return self._condemned.get((row, step))
 
     def over_memory(self) -> None:
         """The worker is about to end itself, since it holds more memory than it may."""
         if self._map is not None:
-            self._map[-8:] = (1).to_bytes(8, "little")
+            self._map[-16:-8] = (1).to_bytes(8, "little")
 
     @classmethod
     def create(cls, path: Path) -> None:
         """An empty note."""
-        path.write_bytes(cls._FORM.pack(0, 0, 0, 0, 0.0, 0))
+        path.write_bytes(cls._FORM.pack(0, 0, 0, 0, 0.0, 0, 0))
 
     @classmethod
     def read(cls, path: Path) -> "Note":
         """What the worker noted last."""
-        pid, start, stop, done, since, over_memory = cls._FORM.unpack(path.read_bytes())
-        return Note(pid, range(start, stop), done, since, "memory" if over_memory else None)
+        pid, start, stop, done, since, over_memory, step = cls._FORM.unpack(path.read_bytes())
+        return Note(pid, range(start, stop), done, since, "memory" if over_memory else None, step)
 
     def batches(self, rows: list[int], pixels: list[int], size: int, most_pixels: int) -> Iterator[list[int]]:
         """Micro-batches of at most `size` rows and about `most_pixels` decoded pixels; suspects go alone."""

@@ -47,18 +47,19 @@ class Attempt:
     fence: str | None = None
     """The run that may write; see `curation.workspace.Fence`."""
     kills: Counter[int] = field(default_factory=Counter)
-    condemned: dict[int, str] = field(default_factory=dict)
+    condemned: dict[tuple[int, int], str] = field(default_factory=dict)
+    """Reasons by row and step."""
     deaths_outside: int = 0
     nodes_lost: int = 0
 
-    def died(self, rows: range, reason: str) -> None:
-        """Notes that a worker died over these rows."""
+    def died(self, rows: range, reason: str, step: int = 0) -> None:
+        """Notes that a worker died over these rows, at this step."""
         if not rows:
             self.deaths_outside += 1
         for row in rows:
             self.kills[row] += 1
             if len(rows) == 1 and self.kills[row] >= (3 if reason == CRASHED else 2):
-                self.condemned[row] = reason
+                self.condemned[row, step] = reason
 
     @property
     def hopeless(self) -> str | None:
@@ -217,7 +218,7 @@ def _outcome(slot: Slot[Handle], handle: Handle, attempt: Attempt) -> Outcome | 
         if death.node:
             attempt.nodes_lost += 1
         else:
-            attempt.died(note.rows, "timeout" if slot.late else note.reason or CRASHED)
+            attempt.died(note.rows, "timeout" if slot.late else note.reason or CRASHED, note.step)
         Watch.create(slot.note)
     except WorkspaceError as error:
         return Outcome(error=str(error), stop=True)

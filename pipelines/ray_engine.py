@@ -224,10 +224,18 @@ def _connect(recipe: Recipe) -> None:
     else:
         options["address"] = address
     try:
+        _knock(address)
         ray.init(**options)
     except (ConnectionError, RuntimeError, ValueError, OSError) as error:
         said = " ".join(str(error).split())[:200]
         raise StageError(f"ray.address: no Ray at {address or 'this machine'}: {said}") from None
+
+
+def _knock(address: str | None) -> None:
+    """Raises OSError at once where nobody answers; Ray itself would try for minutes."""
+    host, colon, port = (address or "").removeprefix("ray://").rpartition(":")
+    if colon and port.isdigit():
+        socket.create_connection((host, int(port)), timeout=10).close()
 
 
 def _fits(demand: Demand, node: dict[str, float]) -> bool:

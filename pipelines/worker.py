@@ -19,7 +19,7 @@ def work(
     note: Path,
     memory: int | None,
     suspects: frozenset[int],
-    condemned: dict[int, str],
+    condemned: dict[tuple[int, int], str],
     fence: str | None,
 ) -> Outcome:
     """Runs one task under watch.

@@ -212,7 +212,7 @@ def _caption(
     requests, failed = [], {}
     for row in batch:
         try:
-            requests.append(_request(captioner, source, rows[row], watch.condemned.get(row)))
+            requests.append(_request(captioner, source, rows[row], watch.verdict(row)))
         except (ImageError, OSError) as error:
             failed[row] = error.reason if isinstance(error, ImageError) else "unreadable"
     english = iter(captioner.caption(requests) if requests else [])

@@ -89,8 +89,8 @@ def write_product_shard(
         for place, row in enumerate(rows):
             watch.note(os.getpid(), place, place + 1)
             try:
-                if place in watch.condemned:
-                    raise ImageError(watch.condemned[place])
+                if verdict := watch.verdict(place):
+                    raise ImageError(verdict)
                 data, format = _product_bytes(_read(recipe, sources, row), row.format, recipe.shards.strip_metadata)
             except (ImageError, StripError) as error:
                 failed[f"build {error.reason if isinstance(error, ImageError) else type(error).__name__}"] += 1

@@ -45,8 +45,8 @@ class Chore:
         for batch in watch.batches(list(range(self.rows)), [0] * self.rows, 4, 1):
             watch.note(os.getpid(), batch[0], batch[-1] + 1)
             for row in batch:
-                if row in watch.condemned:
-                    outcome.failed[watch.condemned[row]] += 1
+                if verdict := watch.verdict(row):
+                    outcome.failed[verdict] += 1
                     continue
                 if row in self.killers:
                     os.kill(os.getpid(), signal.SIGSEGV)

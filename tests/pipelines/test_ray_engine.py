@@ -106,7 +106,7 @@ def test_signals_are_given_what_the_recipe_says(cluster: Any, tmp_path: Path) ->
     assert stages.index(made).ok and stages.score(made).ok
     rows = {name: bench.rows(tmp_path / f"work/signals/{name}/c/00001.parquet") for name in signals}
     assert all(row["heavy_gpus"] == "0" for row in rows["heavy"])
-    assert not any(row["plain_gpus"] or row["after_gpus"] for row in (*rows["plain"], *rows["after"]))
+    assert not any(row[f"{name}_gpus"] for name in ("plain", "after") for row in rows[name])
     assert {r["heavy_pid"] for r in rows["heavy"]}.isdisjoint(r["plain_pid"] for r in rows["plain"])
     assert stages.score(made).done == 0
     greedy = bench.recipe(tmp_path, engine="ray", signals={"plain": {}},
