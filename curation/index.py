@@ -122,7 +122,7 @@ def plan(recipe: Recipe) -> Plan:
     """The shards that are new, changed or gone. Raises UserError."""
     workspace = Workspace(recipe.workspace)
     ledger = Ledger(workspace, "index", writable=True)
-    found = Plan()
+    found, totals = Plan(), {}
     given = recipe.ray.resources.get("index", Resources())
     demands = (Demand(given.cpus, given.gpus, given.memory),)
     for corpus in recipe.corpora:
@@ -131,6 +131,7 @@ def plan(recipe: Recipe) -> Plan:
         if corpus.format == "folder":
             _write_listing(workspace.folder_listing(corpus.name), sources, listing)
         found.total += len(sources)
+        totals[corpus.name] = len(sources)
         for shard in sorted(set(workspace.shards(corpus.name)) - {s.shard for s in sources}):
             if (known_shard(workspace, ledger, corpus.name, shard) or {}).get("source", "") is not None:
                 found.add(GoneTask(recipe.workspace, corpus.name, shard), "gone")
@@ -140,6 +141,7 @@ def plan(recipe: Recipe) -> Plan:
                 path, members = source.path, source.members
                 task = IndexTask(recipe.workspace, corpus, source.shard, path, members, demands=demands)
                 found.add(task, "new" if line is None else "the raw shard has changed")
+    ledger.note("shards", totals)
     return found
 
 

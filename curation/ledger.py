@@ -38,12 +38,16 @@ class Ledger:
         self.lines: dict[str, Line] = {}
         """By `CORPUS/SHARD`, the last one of each."""
         self.definitions: dict[str, Any] = {}
+        self.facts: dict[str, Any] = {}
+        """What is said of the stage as a whole."""
         self._changes: dict[tuple[str, str], str] = {}
         self._read = 0
         for line in _lines(self.path):
             self._read += 1
             if isinstance(name := line.get("define"), str):
                 self.definitions[name] = line.get("as")
+            elif isinstance(name := line.get("fact"), str):
+                self.facts[name] = line.get("is")
             elif isinstance(name := line.get("shard"), str) and isinstance(line.get("files"), list):
                 self.lines[name] = line
 
@@ -59,6 +63,12 @@ class Ledger:
             self._append({"define": name, "as": value})
             self.definitions[name] = value
         return name
+
+    def note(self, name: str, value: Any) -> None:
+        """Says something of the stage as a whole."""
+        if self.facts.get(name) != value:
+            self._append({"fact": name, "is": value})
+            self.facts[name] = value
 
     def define_mark(self, mark: Mapping[str, Any]) -> str:
         """The short name of a mark: what a shard's files were made from, part by part, each part defined for itself."""
@@ -112,7 +122,8 @@ class Ledger:
         self.lines = {name: line for name, line in self.lines.items() if name in known}
         if self._read > 2 * (len(self.lines) + len(self.definitions)) + 100:
             definitions = [{"define": name, "as": value} for name, value in self.definitions.items()]
-            write_text(self.path, "".join(_text(line) for line in [*definitions, *self.lines.values()]))
+            facts = [{"fact": name, "is": value} for name, value in self.facts.items()]
+            write_text(self.path, "".join(_text(line) for line in [*definitions, *facts, *self.lines.values()]))
 
     def _append(self, line: Line) -> None:
         if not self.writable:
@@ -147,6 +158,8 @@ class Plan:
 
 def changes(name: str, old: Any, new: Any) -> list[str]:
     """What differs between two values, part by part: `faces.parameters.min_size: 20 → 30`."""
+    if isinstance(old, list) and isinstance(new, list) and len(old) == len(new):
+        old, new = dict(enumerate(old)), dict(enumerate(new))
     if isinstance(old, dict) and isinstance(new, dict):
         return [t for k in dict.fromkeys([*old, *new]) for t in changes(f"{name}.{k}", old.get(k), new.get(k))]
     if old == new:

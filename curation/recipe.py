@@ -79,6 +79,8 @@ class Select(Section):
         for name in where:
             if not re.fullmatch(r"[a-z][a-z0-9_]*", name):
                 raise ValueError(f'"{name}" is not a name; use lower-case letters, digits and _')
+            if name == "dedup":  # in the funnel it stands for rows that wait to be compared
+                raise ValueError('"dedup" names the duplicates; give the predicate another name')
         return where
 
 

@@ -16,6 +16,7 @@ from curation import dedup
 from curation.cascade import Cascade, meta_schema, run_error
 from curation.duplicates import Duplicates
 from curation.errors import StageError, UserError
+from curation.ledger import Ledger, stamps
 from curation.predicates import connect, parquet_files
 from curation.recipe import Recipe
 from curation.wide import refresh
@@ -116,6 +117,7 @@ class Selection:
             "dedup": self.recipe.select.dedup.model_dump(exclude={"against"}),
         }
         write_text(self.workspace.funnel, json.dumps(notes, indent=1, ensure_ascii=False) + "\n")
+        Ledger(self.workspace, "select", writable=True).note("made_of", made_of(self.recipe, self.workspace))
         return funnel
 
     @cached_property
@@ -199,6 +201,18 @@ class Selection:
         for path in (self.workspace.root / "selection").glob("*/*.parquet"):
             if path not in ours:
                 path.unlink()
+
+
+def made_of(recipe: Recipe, workspace: Workspace) -> dict[str, Any]:
+    """What a selection depends on: the rules, and the folders of index and signals, which change with any file."""
+    corpora = [corpus.name for corpus in recipe.corpora]
+    signals = [workspace.signal(name, corpus, "x").parent for name in recipe.signals for corpus in corpora]
+    folders = [workspace.samples(corpus, "x").parent for corpus in corpora] + signals
+    rules = json.loads(recipe.select.rules)
+    return rules | {
+        "index and signals": stamps(map(str, folders)),
+        "listed": stamps([recipe.select.dedup.against or ""]),
+    }
 
 
 def _says(path: Path, table: pa.Table, rules: str) -> bool:

@@ -11,10 +11,12 @@ from typing import Any
 from curation.captions import stage as captions
 from curation.cascade import Cascade, meta_schema
 from curation.index import known_shard
-from curation.ledger import Ledger
+from curation.ledger import Ledger, changes
 from curation.recipe import Recipe
 from curation.score import mark, score_files
+from curation.select import made_of as selection_made_of
 from curation.shards.build import PHASES
+from curation.shards.build import made_of as product_made_of
 from curation.workspace import Workspace
 
 SILENT = 60
@@ -26,19 +28,26 @@ def status(recipe: Recipe) -> dict[str, Any]:
 
     Returns:
         `workspace`; `running` (see `running`), null if nothing runs; and `stages`, by name, each with what is known
-        of it: `shards`, `done`, `left` (shards by the reason why they are to be done), `failed` (rows by reason), and
-        counts of its own.
+        of it: `done` and `shards`, `left` (shards by the reason why they are to be done), `stale` (why the stage as a
+        whole is to be run again), `failed` (rows by reason), and counts of its own. A stage that has not run yet is
+        there with nothing.
     """
     workspace = Workspace(recipe.workspace)
     shards = [(corpus.name, shard) for corpus in recipe.corpora for shard in workspace.shards(corpus.name)]
-    stages: dict[str, dict[str, Any]] = {"index": _index(workspace, shards)}
+    stages: dict[str, dict[str, Any]] = dict.fromkeys(("index", "score", "select", "caption", "build-shards"), {})
+    stages["index"] = _index(recipe, workspace, shards)
     if shards:
         stages["score"] = _score(recipe, workspace, shards)
         stages["select"] = _select(recipe, workspace)
-        if workspace.funnel.exists():
+        if stages["select"]:
             stages["caption"] = _caption(recipe, workspace, shards)
-            stages["build-shards"] = _build(workspace)
+            stages["build-shards"] = _build(recipe, workspace)
     return {"workspace": str(workspace.root), "running": running(workspace), "stages": stages}
+
+
+def finished(facts: dict[str, Any]) -> bool:
+    """Whether a stage of `status` has nothing left to do."""
+    return bool(facts) and not facts.get("left") and not facts.get("stale")
 
 
 def running(workspace: Workspace) -> dict[str, Any] | None:
@@ -82,15 +91,21 @@ def lines(found: dict[str, Any]) -> list[str]:
     return said
 
 
-def _index(workspace: Workspace, shards: list[tuple[str, str]]) -> dict[str, Any]:
+def _index(recipe: Recipe, workspace: Workspace, shards: list[tuple[str, str]]) -> dict[str, Any]:
     ledger, counts, reasons = Ledger(workspace, "index"), Counter[str](), Counter[str]()
     damaged = 0
     for corpus, shard in shards:
         line = known_shard(workspace, ledger, corpus, shard) or {}
         counts.update({name: line.get(name, 0) for name in ("rows", "gone")})
+        counts["there"] += line.get("source", "") is not None
         reasons.update(line.get("reasons", {}))
         damaged += bool(line.get("damage"))
-    facts: dict[str, Any] = {"shards": len(shards), "done": len(shards), "images": counts["rows"]}
+    totals = ledger.facts.get("shards") or {}
+    total = sum(totals.get(corpus.name, 0) for corpus in recipe.corpora)
+    if not total and not shards:
+        return {}
+    facts: dict[str, Any] = {"shards": max(total, counts["there"]), "done": counts["there"], "images": counts["rows"]}
+    facts |= {"left": {"not indexed yet": total - counts["there"]}} if total > counts["there"] else {}
     facts |= {"gone": counts["gone"]} if counts["gone"] else {}
     facts |= {"damaged_shards": damaged} if damaged else {}
     return facts | {"failed": dict(reasons.most_common())}
@@ -118,32 +133,49 @@ def _listed(ledger: Ledger, paths: dict[tuple[str, str], list[str]], made_from: 
             left[reason] += 1
         else:
             failed.update(ledger.lines[f"{corpus}/{shard}"].get("failed", {}))
-    done = len(paths) - sum(left.values())
-    return {"shards": len(paths), "done": done, "left": dict(left.most_common()), "failed": dict(failed.most_common())}
+    facts: dict[str, Any] = {"shards": len(paths), "done": len(paths) - sum(left.values())}
+    return facts | {"left": dict(left.most_common()), "failed": dict(failed.most_common())}
 
 
 def _select(recipe: Recipe, workspace: Workspace) -> dict[str, Any]:
+    funnel = _json(workspace.funnel).get("funnel")
+    if not isinstance(funnel, dict):
+        return {}
+    images, kept = funnel.get("input", 0), funnel.get("kept", 0)
+    facts = {"images": images, "kept": kept, "kept_share": round(kept / max(1, images), 4)}
+    return facts | _stale(workspace, "select", selection_made_of(recipe, workspace))
+
+
+def _build(recipe: Recipe, workspace: Workspace) -> dict[str, Any]:
+    found = {phase: _json(workspace.product(phase) / "stats.json").get("images") for phase in PHASES}
+    facts = {phase: images for phase, images in found.items() if isinstance(images, int)}
+    return facts | _stale(workspace, "build-shards", product_made_of(recipe, workspace)) if facts else {}
+
+
+def _stale(workspace: Workspace, stage: str, now: dict[str, Any]) -> dict[str, str]:
+    """Why what a stage has made is no longer what it would make, if that is so."""
+    before = Ledger(workspace, stage).facts.get("made_of")
+    if before == now:
+        return {}
+    told = changes("", before, now) if isinstance(before, dict) else []
+    said = [text.removeprefix(".") for text in told]
+    # A folder's time tells that something in it has changed, and is itself of no interest.
+    said = [f"{text.split('.')[0].split(':')[0]} changed since" if _is_stamps(text, now) else text for text in said]
+    return {"stale": "; ".join(dict.fromkeys(said)) or "made by another run than the one that is known"}
+
+
+def _is_stamps(text: str, now: dict[str, Any]) -> bool:
+    part = text.split(".")[0].split(":")[0]
+    return part in ("index and signals", "selection and captions", "levels", "listed") and part in now
+
+
+def _json(path: Path) -> dict[str, Any]:
+    """A JSON object from a file; empty if there is none."""
     try:
-        notes = json.loads(workspace.funnel.read_text())
+        found = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError):
-        return {"done": False}
-    funnel = notes["funnel"]
-    facts = {"images": funnel["input"], "kept": funnel["kept"]}
-    facts["kept_share"] = round(funnel["kept"] / max(1, funnel["input"]), 4)
-    if notes["where"] != recipe.select.where or notes["dedup"] != recipe.select.dedup.model_dump(exclude={"against"}):
-        facts["stale"] = "the recipe's predicates have changed since"
-    return facts
-
-
-def _build(workspace: Workspace) -> dict[str, Any]:
-    facts: dict[str, Any] = {}
-    for phase in PHASES:
-        try:
-            stats = json.loads((workspace.product(phase) / "stats.json").read_text())
-        except (OSError, ValueError):
-            continue
-        facts[phase] = stats["images"]
-    return facts
+        return {}
+    return found if isinstance(found, dict) else {}
 
 
 def _alive(word: dict[str, Any]) -> bool:
@@ -151,27 +183,20 @@ def _alive(word: dict[str, Any]) -> bool:
     if word["host"] != socket.gethostname():
         return time.time() - float(word["at"]) < SILENT
     try:
-        os.kill(int(word["pid"]), 0)
-    except ProcessLookupError:
-        return False
-    except PermissionError:
-        return True
-    return not Path("/proc").exists() or "Z" not in _state(int(word["pid"]))
-
-
-def _state(pid: int) -> str:
-    try:
-        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
+        facts = Path(f"/proc/{int(word['pid'])}/stat").read_text().rpartition(")")[2].split()
+        up = float(Path("/proc/uptime").read_text().split()[0])
     except OSError:
-        return "Z"
+        return False
+    started = time.time() - up + int(facts[19]) / os.sysconf("SC_CLK_TCK")
+    return facts[0] != "Z" and started <= word["began"] + 1  # else its number was given to another process
 
 
 def _facts(facts: dict[str, Any]) -> str:
     said = []
+    if not facts:
+        return "not yet"
     if isinstance(facts.get("shards"), int):
         said.append(f"{facts['done']:,} of {facts['shards']:,} shards done")
-    elif facts.get("done") is False or not facts:
-        return "not yet"
     if "kept" in facts:
         said.append(f"{facts['kept']:,} of {facts['images']:,} kept, {facts['kept_share']:.1%}")
     elif "images" in facts:

@@ -259,6 +259,12 @@ def _identity(recipe: Recipe) -> str:
     return _built(recipe)[2]
 
 
+def _backend(backend: Captioner | Translator) -> dict[str, Any]:
+    """What its texts depend on."""
+    parameters, models = backend.params.model_dump(mode="json"), backend.models(backend.params)
+    return {"name": backend.name, "version": backend.version, "parameters": parameters, "models": models}
+
+
 def _built(recipe: Recipe) -> tuple[Captioner, Translator | None, str, dict[str, Any]]:
     key = recipe.model_dump_json(include={"captions", "signals", "models"})
     if key not in _kept:
@@ -266,10 +272,9 @@ def _built(recipe: Recipe) -> tuple[Captioner, Translator | None, str, dict[str,
         given = recipe.captions.translator
         captioner = make_captioner(recipe.captions.captioner)
         translator = make_translator(given) if given else None
-        used = [b for b in (captioner, translator) if b is not None]
         cascade = Cascade.of(recipe.model_copy(update={"select": Select()}), meta_known=False)
         identity = {
-            "backends": [[b.name, b.version, b.params.model_dump(mode="json"), b.models(b.params)] for b in used],
+            "backends": {role: _backend(b) for role, b in (("captioner", captioner), ("translator", translator)) if b},
             "signals": {n: cascade.identity_of(n) for n in captioner.signals if n in cascade.signals},
         }
         _kept[key] = captioner, translator, digest(identity), identity

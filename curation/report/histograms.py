@@ -14,6 +14,9 @@ TAIL = 0.005
 FARTHEST = 2.0
 """How many times the width of the range a threshold may lie outside of it and still be shown."""
 ALL = "all"
+
+_FAR = 1e300
+"""Beyond this the distance of two numbers is none any more."""
 _HAIR = 1e-9
 """Share of a bin by which a value may seem to lie below an edge that it lies on."""
 PASSES, FAILS, OTHERS = "passes", "does not pass", "decided elsewhere"
@@ -120,6 +123,7 @@ def _edge(threshold: Threshold, whole: bool) -> float:
 
 def _lay_out(made: Histogram, low: float, high: float, marks: list[float]) -> None:
     """Bins from the 0.5th to the 99.5th percentile, stretched to marks nearby; an edge lies on the first mark."""
+    low, high = max(low, -_FAR), min(high, _FAR)
     span = high - low or abs(high) / 2 or 1.0
     near = [m for m in marks if low - FARTHEST * span <= m <= high + FARTHEST * span]
     low, high = min([low, *near]), max([high, *near])

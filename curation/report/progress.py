@@ -9,6 +9,7 @@ from curation.report.failures import Failures
 from curation.report.fates import Fates
 from curation.report.texts import Captions
 from curation.shards.build import PHASES
+from curation.status import finished, status
 from curation.workspace import Workspace, digest, footer
 
 
@@ -48,14 +49,17 @@ def stored_selection(fates: Fates) -> Stored:
 
 def stages(fates: Fates, failed: Failures, captions: Captions, levels: int) -> list[Stage]:
     """The stages in order; `levels` is the number of images that somebody has voted on."""
-    funnel, workspace = fates.funnel, fates.selection.workspace
+    funnel = fates.funnel
+    known = status(fates.selection.recipe)["stages"]
+    done = {name: finished(facts) for name, facts in known.items()}
     undecided = sum(funnel.undecided.values())
     shards = len(fates.selection.shards)
-    found = [Stage("index", True, f"{funnel.input:,} images in {shards:,} shard{'s' * (shards != 1)}")]
+    images = f"{funnel.input:,} image{'s' * (funnel.input != 1)} in {shards:,} shard{'s' * (shards != 1)}"
+    found = [Stage("index", done["index"], images)]
     if failed.signals:
         scored = ", ".join(f"{name} {states['scored']:,}" for name, states in failed.signals.items())
         waiting = f"; {undecided:,} images wait for a signal" if undecided else ""
-        found.append(Stage("score", not undecided, f"images scored: {scored}{waiting}"))
+        found.append(Stage("score", done["score"] and not undecided, f"images scored: {scored}{waiting}"))
     stored = stored_selection(fates)
     says = {
         "current": f"{funnel.kept:,} images kept",
@@ -65,12 +69,19 @@ def stages(fates: Fates, failed: Failures, captions: Captions, levels: int) -> l
     }[stored.state]
     found.append(Stage("select", stored.state == "current", says))
     of_kept = f"{captions.of_kept:,} of {funnel.kept:,} kept images captioned"
-    found.append(Stage("caption", 0 < funnel.kept <= captions.of_kept, of_kept if captions.made else "not run"))
+    found.append(Stage("caption", done["caption"], (of_kept if captions.made else "not run") + _left(known["caption"])))
     found.append(Stage("annotate import", levels > 0, f"{levels:,} images with votes" if levels else "no votes"))
-    products = {phase: _json(workspace.product(phase) / "stats.json").get("images") for phase in PHASES}
-    built = ", ".join(f"{phase} {n:,}" for phase, n in products.items() if isinstance(n, int))
-    found.append(Stage("build-shards", bool(built), f"images in the product: {built}" if built else "not run"))
+    products = {phase: known["build-shards"].get(phase) for phase in PHASES}
+    built = ", ".join(f"{phase} {n:,}" for phase, n in products.items() if n is not None)
+    says = f"images in the product: {built}" if built else "not run"
+    found.append(Stage("build-shards", done["build-shards"], says + _left(known["build-shards"])))
     return found
+
+
+def _left(facts: dict[str, Any]) -> str:
+    """Why a stage that was run is to be run again."""
+    reasons = [facts["stale"]] if facts.get("stale") else list(facts.get("left", {}))
+    return f"; to be run again: {'; '.join(reasons[:3])}" if reasons and reasons != ["new"] else ""
 
 
 def next_command(found: list[Stage]) -> str | None:

@@ -123,7 +123,20 @@ def finish(recipe: Recipe, plans: list[PhasePlan]) -> dict[str, Any]:
         write_text(folder / "stats.json", json.dumps(stats, indent=1, ensure_ascii=False) + "\n")
         write_card(recipe, workspace, phase_plan.phase, stats)
         summary[phase_plan.phase] = {"images": stats["images"], "shards": len(names)}
+    Ledger(workspace, "build-shards", writable=True).note("made_of", made_of(recipe, workspace))
     return summary
+
+
+def made_of(recipe: Recipe, workspace: Workspace) -> dict[str, Any]:
+    """What the product depends on: parts of the recipe, and the folders of the stages before, and the levels."""
+    folders = [
+        place(corpus.name, "x").parent
+        for corpus in recipe.corpora
+        for place in (workspace.selection, workspace.captions)
+    ]
+    parts = recipe.model_dump(mode="json", include={"shards", "card", "annotation"})
+    parts["captions"] = recipe.captions.model_dump(mode="json", include={"synthetic_share", "language"})
+    return parts | {"selection and captions": stamps(map(str, folders)), "levels": stamps([str(workspace.levels)])}
 
 
 def _lay_out(
