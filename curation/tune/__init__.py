@@ -41,5 +41,5 @@ def serve(recipe_file: Path, recipe: Recipe, port: int = 0, announce: Callable[[
         announce(f"http://127.0.0.1:{port}/?token={token}")
         app = make_app(tuner, token, port)
         config = uvicorn.Config(app, log_level="warning", access_log=False, server_header=False)
-        with contextlib.closing(tuner.thumbnails), contextlib.suppress(KeyboardInterrupt):
+        with contextlib.closing(tuner.images), contextlib.suppress(KeyboardInterrupt):
             uvicorn.Server(config).run(sockets=[listening])

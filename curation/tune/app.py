@@ -5,15 +5,18 @@ and from no other site. The page sends numbers only; the SQL is the recipe's.
 """
 
 import secrets
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from pathlib import Path
 from typing import Any
 
+import pyarrow as pa
 from fastapi import FastAPI, Request, Response
 from fastapi.exceptions import RequestValidationError
-from fastapi.responses import FileResponse, JSONResponse
+from fastapi.responses import FileResponse, JSONResponse, RedirectResponse
+from starlette.exceptions import HTTPException
 
 from curation.errors import StageError, UserError
+from curation.tune.table import NoSuchRow
 from curation.tune.tuner import Question, Rows, Tuner, Writing
 
 SIDES = (160, 1024)
@@ -61,30 +64,41 @@ def make_app(tuner: Tuner, token: str, port: int) -> FastAPI:
             return _error(415, "send JSON")
         return None
 
+    def page(request: Request) -> Response:
+        if request.url.path != "/" or "token" not in request.query_params:
+            return FileResponse(_FILES[request.url.path])
+        response = RedirectResponse("/", 303)  # the token is not to stay in the browser's history
+        response.set_cookie(cookie, token, httponly=True, samesite="strict")
+        return response
+
+    for path in _FILES:
+        app.get(path)(page)
+    _add_answers(app)
+    _add_questions(app, tuner)
+    return app
+
+
+def _add_answers(app: FastAPI) -> None:
+    """What goes wrong is answered as JSON, one line that the page shows."""
+
     @app.exception_handler(UserError)
     @app.exception_handler(StageError)
     async def explain(request: Request, error: Exception) -> Response:
-        return _error(400, str(error))
+        return _error(404 if isinstance(error, NoSuchRow) else 400, str(error))
 
     @app.exception_handler(RequestValidationError)
     async def no_question(request: Request, error: RequestValidationError) -> Response:
         first = error.errors()[0]
         return _error(422, f"{'.'.join(map(str, first['loc']))}: {first['msg']}")
 
-    @app.exception_handler(IndexError)
-    async def no_row(request: Request, error: Exception) -> Response:
-        return _error(404, "there is no such image")
+    @app.exception_handler(HTTPException)
+    async def no_answer(request: Request, error: HTTPException) -> Response:
+        return _error(error.status_code, str(error.detail), error.headers)
 
-    def page(request: Request) -> Response:
-        response = FileResponse(_FILES[request.url.path])
-        if request.url.path == "/":
-            response.set_cookie(cookie, token, httponly=True, samesite="strict")
-        return response
-
-    for path in _FILES:
-        app.get(path)(page)
-    _add_questions(app, tuner)
-    return app
+    @app.exception_handler(OSError)
+    @app.exception_handler(pa.ArrowException)
+    async def no_file(request: Request, error: Exception) -> Response:
+        return _error(500, f"a file of the workspace cannot be read: {' '.join(str(error).split())[:200]}")
 
 
 def _add_questions(app: FastAPI, tuner: Tuner) -> None:
@@ -122,11 +136,12 @@ def _add_questions(app: FastAPI, tuner: Tuner) -> None:
     def picture(row: int, side: int) -> Response:
         if side not in SIDES:
             return _error(404, f"pictures are {SIDES[0]} or {SIDES[1]} pixels wide")
-        jpeg = tuner.picture(row, side)
+        jpeg = tuner.images.picture(row, side)
         if jpeg is None:
             return _error(404, "the image is gone or cannot be decoded")
         return Response(jpeg, media_type="image/jpeg", headers={"Cache-Control": "private, max-age=3600"})
 
 
-def _error(status: int, message: str) -> Response:
-    return JSONResponse({"error": message}, status)
+def _error(status: int, message: str, headers: Mapping[str, str] | None = None) -> Response:
+    # Half a surrogate pair, which JSON may carry, is no text that can be sent back.
+    return JSONResponse({"error": message.encode(errors="replace").decode()}, status, headers)

@@ -8,6 +8,14 @@ from curation.thresholds import Threshold, number_text
 
 BINS = 60
 """At most so many bins, about."""
+FARTHEST = 2.0
+"""How many times the width of the values' range a threshold may lie outside of it and still be on the axis."""
+MARGIN = 0.1
+"""Share of the range that is added on either side where values go on, so that a slider can be moved beyond it."""
+LARGEST = 1e300
+"""The axis ends here: twice as much is still a number."""
+FINEST = 1e-9
+"""Bins are at least so wide, as a share of the numbers on them: the page counts in 12 digits."""
 
 
 @dataclass(frozen=True)
@@ -38,12 +46,20 @@ class Axis:
         return f"CASE WHEN {value} IS NOT NULL THEN {within} END"
 
 
-def axis_of(threshold: Threshold, low: float, high: float, whole: bool) -> Axis:
-    """An axis for the values from `low` to `high` that shows the threshold too, in steps of 1, 2 or 5 times 10^n."""
-    low, high = min(low, threshold.value), max(high, threshold.value)
+def axis_of(threshold: Threshold, values: list[float], whole: bool) -> Axis:
+    """An axis for a column's values in steps of 1, 2 or 5 times 10^n, on which the threshold is unless it is far away.
+
+    Args:
+        values: the least value, the ends of the range that holds nearly all, and the greatest.
+    """
+    least, low, high, greatest = (max(-LARGEST, min(value, LARGEST)) for value in values)
+    span = high - low or abs(high) / 2 or 1.0
+    low, high = max(least, low - MARGIN * span), min(greatest, high + MARGIN * span)
+    if low - FARTHEST * span <= threshold.value <= high + FARTHEST * span:
+        low, high = min(low, threshold.value), max(high, threshold.value)
     if high == low:
         high = low + max(abs(low), 1)
-    width = _round_up((high - low) / BINS)
+    width = _round_up(max((high - low) / BINS, FINEST * max(abs(low), abs(high)), 1 / LARGEST))
     if whole:
         width = max(1.0, width)
     first, last = math.floor(low / width + 1e-9), math.floor(high / width + 1e-9) + 1

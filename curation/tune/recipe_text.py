@@ -5,6 +5,7 @@ compared before it replaces the file.
 """
 
 import difflib
+import os
 import re
 import shutil
 from collections.abc import Mapping
@@ -39,10 +40,6 @@ class RecipeText:
     def where(self) -> dict[str, str]:
         """The predicates that stand in the file."""
         return self.recipe.select.where
-
-    def with_values(self, name: str, found: list[Threshold], values: Mapping[int, float]) -> str:
-        """One predicate of the file, moved."""
-        return moved(self.where[name], found, values)
 
     def edited(self, shown: Recipe, moves: Mapping[str, tuple[list[Threshold], Mapping[int, float]]]) -> str:
         """The file's text with moved thresholds.
@@ -81,10 +78,13 @@ class RecipeText:
         """Replaces the file, its permissions kept, and reads it again.
 
         Raises:
+            UserError: it is write-protected: to be renamed over needs no leave of the file's own.
             StageError: it changed on disk since it was read, or cannot be written.
         """
         if self._read() != self._bytes:
             raise StageError(f"{self.path}: changed on disk since it was loaded; start `curate tune` again")
+        if not os.access(self.path, os.W_OK):
+            raise UserError(f"{self.path}: is write-protected; allow it (chmod u+w) and write again")
         with replacing(self.path) as temporary:
             temporary.write_bytes(text.encode("utf-8"))
             shutil.copymode(self.path, temporary)

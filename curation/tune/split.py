@@ -6,7 +6,7 @@ the table gets a column of truth values and one of numbers.
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from curation.predicates import Predicate, _nodes, _parsed, _parser, quoted
@@ -41,6 +41,20 @@ class Split:
         """The predicate with moved numbers, to be evaluated over the table."""
         sql = moved(self.sql, self.inner, values.get(self.predicate.name, {}))
         return Predicate(self.predicate.name, sql, self.predicate.columns)
+
+    def saved(self, values: Values, columns: Mapping[str, str]) -> "Split":
+        """As if the recipe had the moved numbers; what the table holds for it stays what it is.
+
+        To split the new text could ask for other columns: DuckDB writes `8::FLOAT` as it reads it, `-5::FLOAT` not.
+
+        Args:
+            columns: the columns of an image, name to DuckDB type.
+        """
+        outer, inner = replace(self.predicate, sql=self.text(values)), self.over_table(values)
+        known = {c: columns[c] for c in self.columns}
+        return replace(
+            self, predicate=outer, thresholds=thresholds(outer, columns), sql=inner.sql, inner=thresholds(inner, known)
+        )
 
 
 def split(predicate: Predicate, number: int, columns: Mapping[str, str]) -> Split:

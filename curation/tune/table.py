@@ -13,13 +13,15 @@ from typing import Any
 import duckdb
 
 from curation.cascade import run_error
+from curation.errors import UserError
 from curation.predicates import Predicate, parquet_files, quoted
 from curation.recipe import Recipe
 from curation.select import NEAR_UNDECIDED, Selection
 from curation.thresholds import Threshold, number_text
 from curation.tune.answers import Answer, Funnel, Histogram, Neighbour
 from curation.tune.axis import Axis, axis_of
-from curation.tune.split import Split, Values, part_columns, split
+from curation.tune.loaded import Loaded
+from curation.tune.split import Values, part_columns, split
 
 ALL, HERE = "tune.images", "here"
 """The first is compressed; the second, which is scanned at every move, is not."""
@@ -29,6 +31,10 @@ SAMPLE = 200_000
 """Rows, evenly spread, from which an axis takes its range."""
 
 _ALWAYS = Predicate("", "true", frozenset())
+
+
+class NoSuchRow(UserError):
+    """A row was asked for that the table does not have."""
 
 
 class Table:
@@ -45,8 +51,9 @@ class Table:
         self.cascade = selection.cascade
         self.shards, self.files = selection.shards, selection.files
         self.workspace, self._connection = selection.workspace, selection.connection
-        self.splits = self._split()
+        self.splits = [split(p, n, self.cascade.columns) for n, p in enumerate(self.cascade.predicates)]
         self._skips = self._read_signals()
+        self.loaded = Loaded(self.workspace, self.shards)
         self._load()
         self._built: object = None
         self._before: dict[int, int] = {}
@@ -54,13 +61,13 @@ class Table:
             (t.predicate, t.number): self._make_axis(at, t) for at, s in enumerate(self.splits) for t in s.thresholds
         }
 
-    def rebase(self, recipe: Recipe) -> None:
-        """Takes a recipe in which nothing but thresholds is other than before."""
-        self.recipe = recipe
-        self.cascade = replace(
-            self.cascade, predicates=[replace(p, sql=recipe.select.where[p.name]) for p in self.cascade.predicates]
-        )
-        self.splits = self._split()
+    def save(self, values: Values) -> None:
+        """Takes moved thresholds for those of the recipe; nothing is loaded again."""
+        self.splits = [s.saved(values, self.cascade.columns) for s in self.splits]
+        self.cascade = replace(self.cascade, predicates=[s.predicate for s in self.splits])
+        where = self.recipe.select.where | {s.predicate.name: s.predicate.sql for s in self.splits}
+        select = self.recipe.select.model_copy(update={"where": where})
+        self.recipe = self.recipe.model_copy(update={"select": select})
 
     def funnel(self, values: Values) -> Funnel:
         """Counts every row's fate with moved thresholds. Raises UserError where a predicate fails on a value."""
@@ -118,20 +125,17 @@ class Table:
         """Corpus, shard and the number among the shard's images that could be indexed, of a row of the table.
 
         Raises:
-            IndexError: there is no such row.
+            NoSuchRow: there is none.
         """
         for (corpus, shard), first, last in self._spans:
             if first <= row < last:
                 return corpus, shard, row - first
-        raise IndexError(row)
+        raise NoSuchRow(f"there is no image {row}")
 
     def threshold(self, predicate: str, number: int) -> Threshold | None:
         """One threshold of the recipe."""
         found = (t for s in self.splits if s.predicate.name == predicate for t in s.thresholds)
         return next((t for t in found if t.number == number), None)
-
-    def _split(self) -> list[Split]:
-        return [split(p, n, self.cascade.columns) for n, p in enumerate(self.cascade.predicates)]
 
     def _read_signals(self) -> dict[str, int]:
         """The bit of each signal that decides whether a row is undecided."""
@@ -173,12 +177,13 @@ class Table:
         whole = "INT" in self.cascade.columns[threshold.column]
         every = f"rowid % {max(1, self.ok // SAMPLE)} = 0"
         for where in (self._reaching(self._moved({}), at), "TRUE"):
-            sql = f"SELECT quantile_disc({column}, [0.005, 0.995]) FROM {self._view} WHERE {every} AND {where}"
-            span = self._rows(sql)[0][0]
-            if span:
-                return axis_of(threshold, float(span[0]), float(span[1]), whole)
-        ends = 0.0, 2 * threshold.value
-        return axis_of(threshold, min(ends), max(ends), whole)
+            known = f"{every} AND isfinite({column}::DOUBLE) AND {where}"
+            sql = f"SELECT quantile_disc({column}, [0, 0.005, 0.995, 1]) FROM {self._view} WHERE {known}"
+            found = self._rows(sql)[0][0]
+            if found:
+                return axis_of(threshold, [float(value) for value in found], whole)
+        ends = sorted((0.0, 2 * threshold.value))
+        return axis_of(threshold, [ends[0], *ends, ends[1]], whole)
 
     @property
     def _view(self) -> str:

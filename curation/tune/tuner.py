@@ -11,8 +11,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from curation.errors import StageError, UserError
 from curation.recipe import Recipe
 from curation.thresholds import Threshold
-from curation.thumbnails import Thumbnails
-from curation.tune.images import Images
+from curation.tune.images import Images, plain
 from curation.tune.recipe_text import RecipeText
 from curation.tune.split import Split, Values
 from curation.tune.table import Table
@@ -70,7 +69,7 @@ class Tuner:
     def __init__(self, recipe_file: Path, recipe: Recipe) -> None:
         self.file = RecipeText(recipe_file)
         self.table = Table(recipe)
-        self.images, self.thumbnails = Images(self.table), Thumbnails(recipe)
+        self.images = Images(self.table)
         self._lock = threading.Lock()
         self.saved = self.table.funnel({})
 
@@ -81,6 +80,7 @@ class Tuner:
                 "recipe": self.file.path.name,
                 "folder": str(self.file.path.parent),
                 "name": self.table.recipe.name,
+                "version": self.table.loaded.version,
                 "predicates": [self._predicate(s) for s in self.table.splits],
                 "saved": asdict(self.saved),
                 "last": self._last_select(),
@@ -92,7 +92,10 @@ class Tuner:
             values = self._values(question.values)
             if question.at is None:
                 return {"funnel": asdict(self.table.funnel(values))}
-            return asdict(self.table.answer(values, self._threshold(question.at), NEIGHBOURS))
+            answer = asdict(self.table.answer(values, self._threshold(question.at), NEIGHBOURS))
+            for neighbour in (*answer["failing"], *answer["passing"]):
+                neighbour["value"] = plain(neighbour["value"])
+            return answer
 
     def histogram(self, question: Question) -> dict[str, Any]:
         """The histogram of one threshold, another predicate being in hand."""
@@ -115,26 +118,20 @@ class Tuner:
         """
         with self._lock:
             values = self._values(writing.values)
-            wanted = self.table.recipe.select.where | {s.predicate.name: s.text(values) for s in self.table.splits}
+            wanted = {s.predicate.name: s.text(values) for s in self.table.splits if s.predicate.name in values}
             text = self._edited(values)
             if self.file.diff(text) != writing.diff:
                 raise StageError("these are not the lines that were shown; look at them again")
             written = self.file.write(text)
-            given = {name: wanted[name] for name in written.select.where if name in values}
-            if any(written.select.where[name] != sql for name, sql in given.items()):
+            if any(written.select.where.get(name) != sql for name, sql in wanted.items()):
                 raise StageError(f"{self.file.path}: does not read as it was written; look at it")
-            select = self.table.recipe.select.model_copy(update={"where": wanted})
-            self.table.rebase(self.table.recipe.model_copy(update={"select": select}))
+            self.table.save(values)
             self.saved = self.table.funnel({})
         return self.state()
 
     def keys(self, rows: list[int]) -> dict[str, Any]:
         """The keys of rows, as a list beside them."""
         return {"keys": [self.images.key(row) for row in rows]}
-
-    def picture(self, row: int, side: int) -> bytes | None:
-        """The image as JPEG, or None if it is gone or cannot be decoded."""
-        return self.thumbnails.jpeg(*self.images.place(row), side=side)
 
     def _edited(self, values: Values) -> str:
         found = {s.predicate.name: s.thresholds for s in self.table.splits}

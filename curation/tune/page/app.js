@@ -1,6 +1,6 @@
 // The page: which thresholds are moved, which one is in hand, and when the server is asked what.
 
-import { make, counted, difference } from "./dom.js";
+import { make, counted, difference, of, some } from "./dom.js";
 import { ask, latestOnly } from "./server.js";
 import { Chart } from "./chart.js";
 import { drawFunnel, undecidedNote, duplicatesNote } from "./funnel.js";
@@ -110,9 +110,16 @@ function move(at, value) {
   showMoved();
 }
 
+// Moves of predicates that were given by --set do not stand in the file.
+const overridden = (name) => state.predicates.find((p) => p.name === name).overridden;
+const writable = () => moves().filter((m) => !overridden(m.predicate));
+
 function showMoved() {
-  $("write").disabled = $("reset").disabled = values.size === 0;
-  $("write").textContent = values.size ? `Write ${values.size} to recipe…` : "Write to recipe…";
+  const count = writable().length, left = new Set(moves().map((m) => m.predicate).filter(overridden));
+  $("reset").disabled = values.size === 0;
+  $("write").disabled = count === 0;
+  $("write").textContent = count ? `Write ${count} to recipe…` : "Write to recipe…";
+  $("write").title = left.size ? `Not written, since given by --set: ${[...left].join(", ")}` : "";
   for (const predicate of state.predicates) drawSql(predicate);
 }
 
@@ -134,10 +141,10 @@ function showFunnel(funnel) {
   undecidedNote($("undecided"), funnel.undecided);
   let reaching = funnel.input - funnel.failed;
   for (const { name } of state.predicates) {
-    const dropped = funnel.dropped[name], waiting = funnel.undecided[name] ?? 0;
-    const delta = difference(dropped - state.saved.dropped[name]);
+    const dropped = of(funnel.dropped, name), waiting = of(funnel.undecided, name);
+    const delta = difference(dropped - of(state.saved.dropped, name));
     cards.get(name).facts.replaceChildren(
-      `${counted(reaching)} get here · drops `, make("strong", { textContent: counted(dropped) }),
+      `${some(reaching)} ${reaching === 1 ? "gets" : "get"} here · drops `, make("strong", { textContent: counted(dropped) }),
       delta ? make("span", { className: "delta", textContent: ` ${delta}` }) : "",
       waiting ? make("span", { className: "amber", textContent: ` · ${counted(waiting)} undecided` }) : "");
     reaching -= dropped + waiting;
@@ -171,7 +178,7 @@ function build(given) {
   $("recipe").textContent = state.recipe;
   $("recipe").title = state.folder;
   duplicatesNote($("duplicates"), state.last);
-  sides = new Sides(state.recipe, trouble);
+  sides = new Sides(state, trouble);
   $("predicates").replaceChildren(...state.predicates.map(card));
   const first = state.predicates.find((p) => p.thresholds.length);
   if (!first) {
@@ -185,7 +192,13 @@ function build(given) {
 }
 
 function start(given, at) {
+  const kept = state ? moves().filter((m) => overridden(m.predicate)) : [];
   const first = build(given);
+  for (const m of kept) {
+    values.set(id(m.predicate, m.number), m.value);
+    cards.get(m.predicate).charts[m.number].show(m.value);
+  }
+  if (kept.length) showMoved();
   const again = at && cards.get(at.predicate)?.charts[at.number] ? at : first;
   if (again) take(again);
   else document.body.classList.add("settled");
@@ -202,11 +215,12 @@ $("reset").addEventListener("click", () => {
   update(hand);
 });
 
-$("write").addEventListener("click", () => confirmWriting(state, moves(), (written) => {
+$("write").addEventListener("click", () => confirmWriting(state, writable(), (written) => {
   notice = `written to ${written.recipe} · `;
   start(written, hand);
 }, trouble));
 
 window.addEventListener("beforeunload", (event) => { if (values.size) event.preventDefault(); });
-if (location.search) history.replaceState(null, "", "/"); // the token has done its work
+// What sticks to the window's top stands below the header, however many lines that has.
+new ResizeObserver(() => document.documentElement.style.setProperty("--head", `${$("head").offsetHeight}px`)).observe($("head"));
 ask("/api/state").then((given) => start(given), trouble);

@@ -1,6 +1,6 @@
 // One threshold: its histogram, the line at the threshold, the slider under it and the number beside it.
 
-import { make, short, counted, SIGNS } from "./dom.js";
+import { make, short, counted, some, SIGNS } from "./dom.js";
 
 const SVG = "http://www.w3.org/2000/svg";
 // In per cent of the chart's width: the axis lies between these, the bins beyond its ends outside.
@@ -24,12 +24,13 @@ export class Chart {
     this.svg.setAttribute("role", "img");
     this.line = make("div", { className: "line" });
     this.saved = make("div", { className: "savedline", title: "saved in the recipe" });
+    this.far = make("span", { className: "far", ...this.beyond(threshold.value) });
     this.empty = make("p", { className: "empty", hidden: true });
     this.element = make("div", { className: "threshold" },
       make("div", { className: "head" },
         make("label", {}, make("code", { textContent: threshold.column }), ` ${SIGNS[threshold.operator]} `, this.number),
         this.back, this.facts),
-      make("div", { className: "chart" }, this.svg, this.saved, this.line, this.empty, this.slider),
+      make("div", { className: "chart" }, this.svg, this.saved, this.line, this.far, this.empty, this.slider),
       make("div", { className: "ticks", ariaHidden: "true" }, ...this.ticks()));
     this.place(this.saved, threshold.value);
     this.listen(moved, taken);
@@ -47,7 +48,9 @@ export class Chart {
       const steps = { ArrowRight: 1, ArrowUp: 1, ArrowLeft: -1, ArrowDown: -1, PageUp: 10, PageDown: -10 }[event.key];
       if (!steps || event.ctrlKey || event.altKey || event.metaKey) return;
       event.preventDefault();
-      set(this.rounded(this.value + steps * this.threshold.step));
+      // From outside of the axis the first step leads to its end.
+      const { min, max } = this.slider, from = Math.min(Math.max(this.value, Number(min)), Number(max));
+      set(this.rounded(from === this.value ? this.value + steps * this.threshold.step : from));
     });
     this.number.addEventListener("input", () => {
       if (this.number.value.trim() !== "") set(this.number.valueAsNumber);
@@ -66,6 +69,13 @@ export class Chart {
     const { low, high } = this.threshold;
     const at = (value + this.shift - low) / (high - low);
     return at < 0 ? LEFT - 0.75 : at > 1 ? RIGHT + 0.75 : LEFT + at * (RIGHT - LEFT);
+  }
+
+  // What is said at the end of the axis of a saved threshold that lies far outside.
+  beyond(value) {
+    const { low, high } = this.threshold, at = value + this.shift;
+    const text = at < low ? `← saved: ${short(value)}` : at > high ? `saved: ${short(value)} →` : "";
+    return { textContent: text, hidden: text === "", style: at < low ? "left: 0" : "right: 0" };
   }
 
   place(line, value) {
@@ -120,11 +130,11 @@ export class Chart {
       bars.append(group);
     });
     this.svg.replaceChildren(bars);
-    this.svg.setAttribute("aria-label", `Histogram of ${column}: ${counted(all)} rows`);
+    this.svg.setAttribute("aria-label", `Histogram of ${column}: ${some(all)}`);
     this.empty.hidden = all > 0;
     this.empty.textContent = histogram.missing
-      ? `None of the ${counted(histogram.missing)} rows that get here has a value of ${column} yet; run curate score.`
-      : "No row gets here.";
+      ? `Of ${some(histogram.missing)} here none has a value of ${column} yet; run curate score.`
+      : "No image gets here.";
     const pass = histogram.passing.reduce((a, b) => a + b, 0);
     this.facts.textContent = all ? `${counted(pass)} of ${counted(all)} on the passing side`
       + (histogram.missing ? `, ${counted(histogram.missing)} without a value` : "") : "";

@@ -19,6 +19,12 @@ export function short(value, digits = 6) {
     : String(Number(value.toPrecision(digits)));
 }
 
+// "1 image", "2 images".
+export const some = (n, word = "image") => `${counted(n)} ${word}${n === 1 ? "" : "s"}`;
+
+// A predicate's number; names such as `constructor` stand for nothing else here.
+export const of = (counts, name) => (Object.hasOwn(counts, name) ? counts[name] : 0);
+
 export function difference(n) {
   return n === 0 ? "" : (n > 0 ? "+" : "−") + counted(Math.abs(n));
 }

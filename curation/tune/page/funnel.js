@@ -1,17 +1,17 @@
 // The funnel: how many images go where, beside the recipe as it is saved.
 
-import { make, counted, difference } from "./dom.js";
+import { make, counted, difference, of, some } from "./dom.js";
 
 export function drawFunnel(body, predicates, now, saved) {
   const rows = [row("indexed", now.input, saved.input, "whole", now.input)];
   const gone = now.gone ? ` (${counted(now.gone)} gone)` : "";
   if (now.failed) rows.push(row(`failed${gone}`, now.failed, saved.failed, "failed", now.input));
   for (const { name } of predicates) {
-    rows.push(row(name, now.dropped[name], saved.dropped[name], "fail", now.input));
-    const waiting = now.undecided[name] ?? 0, before = saved.undecided[name] ?? 0;
+    rows.push(row(`dropped by ${name}`, of(now.dropped, name), of(saved.dropped, name), "fail", now.input));
+    const waiting = of(now.undecided, name), before = of(saved.undecided, name);
     if (waiting || before) rows.push(row(`undecided at ${name}`, waiting, before, "undecided", now.input));
   }
-  const unranked = now.undecided.dedup ?? 0, before = saved.undecided.dedup ?? 0;
+  const unranked = of(now.undecided, "dedup"), before = of(saved.undecided, "dedup");
   if (unranked || before) rows.push(row("undecided at dedup", unranked, before, "undecided", now.input));
   rows.push(row("pass all", now.passing, saved.passing, "pass", now.input));
   body.replaceChildren(...rows);
@@ -30,13 +30,13 @@ function row(label, count, before, kind, input) {
 export function undecidedNote(element, undecided) {
   const count = Object.values(undecided).reduce((a, b) => a + b, 0);
   element.hidden = count === 0;
-  element.replaceChildren(`${counted(count)} ${count === 1 ? "row needs" : "rows need"} `,
-    make("code", { textContent: "curate score" }), " before their fate is known.");
+  element.replaceChildren(`${some(count)} ${count === 1 ? "needs" : "need"} `,
+    make("code", { textContent: "curate score" }), ` before ${count === 1 ? "its" : "their"} fate is known.`);
 }
 
 export function duplicatesNote(element, last) {
   element.textContent = "Duplicates are decided after the predicates and are not counted again here. "
     + (last === null ? "No selection has been made yet."
-      : `The last select found ${counted(last.duplicates)} and kept ${counted(last.kept)}`
+      : `The last select found ${some(last.duplicates, "duplicate")} and kept ${some(last.kept)}`
         + (last.current ? "." : ", by other predicates than the recipe has now."));
 }

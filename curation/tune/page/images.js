@@ -4,8 +4,9 @@ import { make, short, SIGNS } from "./dom.js";
 import { ask } from "./server.js";
 
 export class Sides {
-  constructor(recipe, trouble) {
-    this.recipe = recipe;
+  constructor(state, trouble) {
+    this.recipe = state.recipe;
+    this.version = state.version; // of what was loaded: a picture that the browser keeps is shown for that only
     this.trouble = trouble;
     this.panels = [0, 1].map(() => ({ title: make("h3"), grid: make("div", { className: "grid" }) }));
     this.element = make("div", { className: "sides" },
@@ -40,7 +41,7 @@ export class Sides {
   }
 
   tile(near, key, passing) {
-    const image = make("img", { src: `/picture/${near.row}/160`, alt: "", loading: "lazy", decoding: "async" });
+    const image = make("img", { src: `/picture/${near.row}/160?of=${this.version}`, alt: "", loading: "lazy", decoding: "async" });
     const frame = make("span", { className: "frame" }, image);
     image.addEventListener("error", () => frame.replaceChildren(make("span", { className: "gone", textContent: "image gone or unreadable" })));
     const fate = near.fate === "kept" ? "passes all" : near.fate === "undecided" ? "undecided" : `fails ${near.dropped_by}`;
@@ -58,7 +59,7 @@ export class Sides {
   async enlarge(row) {
     const story = await ask(`/api/image/${row}`);
     const dialog = document.getElementById("enlarged");
-    const image = make("img", { src: `/picture/${row}/1024`, alt: story.key });
+    const image = make("img", { src: `/picture/${row}/1024?of=${this.version}`, alt: story.key });
     const frame = make("div", { className: "large" }, image);
     image.addEventListener("error", () => frame.replaceChildren(make("p", { className: "gone", textContent: "The image is gone or cannot be decoded." })));
     const facts = make("dl");

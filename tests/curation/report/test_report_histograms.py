@@ -41,7 +41,9 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
         for name, values in columns.items():
             at = many.schema.get_field_index(name)
             many = many.append_column(name, values) if at < 0 else many.set_column(at, name, values)
-        pq.write_table(many.replace_schema_metadata(table.schema.metadata | {b"rows": str(many.num_rows).encode()}), path)
+        pq.write_table(
+            many.replace_schema_metadata(table.schema.metadata | {b"rows": str(many.num_rows).encode()}), path
+        )
     return folder
 
 
