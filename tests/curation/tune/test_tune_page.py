@@ -24,7 +24,7 @@ WHERE = {
     "size": "min_side >= 210",
     "sharp": "sharpness between 5 and 500",
     "known": "format = 'jpeg'",
-    "colour": "colourfulness >= 1",
+    "constructor": "colourfulness >= 1 and colourfulness < 1e6",  # what every JavaScript object has
 }
 
 
@@ -88,6 +88,7 @@ def page(browser: Any, address: str) -> Iterator[Any]:
     page.on("console", lambda m: wrong.append(m.text) if m.type == "error" and "Failed to load" not in m.text else None)
     page.goto(address)
     page.wait_for_selector("body.settled")
+    assert page.url == address.split("?")[0]  # the token is nowhere in the history
     yield page
     context.close()
     assert wrong == []
@@ -122,7 +123,7 @@ def test_a_slider_moves_by_keyboard_and_the_funnel_is_that_of_select(page: Any, 
     expected = selected(recipe, sharp=f"sharpness between {number} and 500")
     dropped = expected["dropped"]["sharp"]
     assert dropped > saved["dropped"]["sharp"]
-    assert shown(page)["sharp"] == [str(dropped), f"+{dropped - saved['dropped']['sharp']}"]
+    assert shown(page)["dropped by sharp"] == [str(dropped), f"+{dropped - saved['dropped']['sharp']}"]
     assert shown(page)["pass all"] == [str(expected["passing"]), f"−{saved['passing'] - expected['passing']}"]
     assert page.locator("#predicate-sharp .sql mark.moved").inner_text() == number
     page.get_by_role("button", name="back to 5").click()
@@ -134,7 +135,7 @@ def test_a_typed_number_counts_and_images_of_both_sides_appear(page: Any, folder
     page.get_by_label("size: min_side ≥", exact=True).fill("230.5")
     page.wait_for_selector("body.settled")
     expected = selected(load_recipe(folder / "recipe.yaml"), size="min_side >= 230.5")
-    assert shown(page)["size"][0] == str(expected["dropped"]["size"])
+    assert shown(page)["dropped by size"][0] == str(expected["dropped"]["size"])
     assert shown(page)["pass all"][0] == str(expected["passing"])
     left, right = page.locator(".sides section").all()
     assert left.locator("h3").inner_text().startswith("Just fails")
@@ -159,7 +160,7 @@ def test_rows_that_a_looser_threshold_lets_through_need_scoring(page: Any) -> No
     assert page.locator("#undecided").is_hidden()
     page.get_by_label("size: min_side ≥", exact=True).fill("100")
     page.wait_for_selector("#undecided:not([hidden])")
-    assert page.locator("#undecided").inner_text() == "4 rows need curate score before their fate is known."
+    assert page.locator("#undecided").inner_text() == "4 images need curate score before their fate is known."
     assert shown(page)["undecided at sharp"] == ["4", "+4"]
 
 
@@ -183,7 +184,7 @@ def test_writing_changes_the_file_and_keeps_its_comments(page: Any, folder: Path
     page.locator("#status", has_text="written to recipe.yaml").wait_for()
     assert file.read_text() == before.replace("min_side >= 210 ", "min_side >= 220 ")
     expected = selected(load_recipe(file))
-    assert shown(page)["size"] == [str(expected["dropped"]["size"]), ""]
+    assert shown(page)["dropped by size"] == [str(expected["dropped"]["size"]), ""]
     file.write_text(before)  # someone else's change is not overwritten
     page.get_by_label("size: min_side ≥", exact=True).fill("230")
     page.get_by_role("button", name="Write 1 to recipe…").click()
@@ -192,11 +193,82 @@ def test_writing_changes_the_file_and_keeps_its_comments(page: Any, folder: Path
     assert "changed on disk" in page.locator("#writing").inner_text() and file.read_text() == before
 
 
+def test_a_predicate_may_be_named_as_what_every_object_has(page: Any) -> None:
+    assert shown(page)["dropped by constructor"] == ["0", ""]
+    assert not any("NaN" in text or "undecided" in text for text in shown(page))
+    assert "drops 0" in page.locator("#predicate-constructor header").inner_text()
+
+
+def test_a_saved_threshold_far_away_is_said_at_the_end_of_the_axis(page: Any) -> None:
+    threshold = page.locator("#predicate-constructor .threshold").nth(1)
+    assert threshold.locator(".far").inner_text() == "saved: 1,000,000 →"
+    slider, number = threshold.locator("[type=range]"), threshold.locator("[type=number]")
+    end = float(slider.get_attribute("max"))
+    assert end < 1000
+    slider.press("ArrowLeft")
+    assert float(number.input_value()) == pytest.approx(end)
+    slider.press("ArrowLeft")
+    assert float(number.input_value()) < end
+    page.wait_for_selector("body.settled")
+    threshold.get_by_role("button", name="back to 1,000,000").click()
+
+
+@pytest.mark.parametrize("width", [380, 620, 860])
+def test_a_narrow_window_does_not_scroll_sideways(page: Any, width: int) -> None:
+    page.set_viewport_size({"width": width, "height": 800})
+    page.get_by_label("size: min_side ≥", exact=True).fill("230")
+    page.wait_for_selector("body.settled")
+    assert page.evaluate("document.documentElement.scrollWidth") <= width
+    page.locator(".tile").first.click()
+    page.wait_for_selector("#enlarged[open]")
+    assert page.locator("#enlarged").evaluate("e => e.scrollWidth - e.clientWidth") <= 0
+    page.locator("#enlarged").get_by_role("button", name="Close").click()
+    page.get_by_role("button", name="Write 1 to recipe…").click()
+    page.wait_for_selector("#writing[open]")
+    assert page.locator("#writing").evaluate("e => e.scrollWidth - e.clientWidth") <= 0
+    page.locator("#writing").get_by_role("button", name="Cancel").click()
+
+
+def test_what_was_given_by_set_stays_moved_while_the_others_are_written(page: Any, folder: Path) -> None:
+    def given(route: Any) -> None:
+        answer = route.fetch()
+        state = answer.json()
+        state["predicates"][1]["overridden"] = True
+        route.fulfill(response=answer, json=state)
+
+    file = folder / "recipe.yaml"
+    before = file.read_text()
+    page.route("**/api/state", given)
+    page.route("**/api/write", given)
+    page.reload()
+    page.wait_for_selector("body.settled")
+    page.get_by_label("sharp: sharpness ≥", exact=True).fill("6")
+    assert page.locator("#write").is_disabled()
+    assert page.locator("#write").get_attribute("title") == "Not written, since given by --set: sharp"
+    page.get_by_label("size: min_side ≥", exact=True).fill("220")
+    page.get_by_role("button", name="Write 1 to recipe…").click()
+    page.locator("#writing").get_by_role("button", name="Write").click()
+    page.locator("#status", has_text="written to recipe.yaml").wait_for()
+    assert file.read_text() == before.replace("min_side >= 210 ", "min_side >= 220 ")
+    assert page.get_by_label("sharp: sharpness ≥", exact=True).input_value() == "6"
+    assert page.locator("#write").is_disabled() and not page.locator("#reset").is_disabled()
+    page.get_by_label("size: min_side ≥", exact=True).fill("210")
+    page.get_by_role("button", name="Write 1 to recipe…").click()
+    page.locator("#writing").get_by_role("button", name="Write").click()
+    page.wait_for_function("document.getElementById('write').textContent === 'Write to recipe…'")
+    assert file.read_text() == before
+
+
 def test_a_server_that_stopped_is_said(page: Any) -> None:
+    page.evaluate("window.scrollTo(0, document.body.scrollHeight)")
     page.route("**/api/move", lambda route: route.abort())
     page.get_by_label("size: min_side ≥", exact=True).fill("240")
     page.wait_for_selector("#trouble:not([hidden])")
     assert page.locator("#trouble").inner_text().startswith("The server has stopped.")
+    for top in (0, 10_000):  # wherever the page is scrolled to
+        page.evaluate(f"window.scrollTo(0, {top})")
+        box = page.locator("#trouble").bounding_box()
+        assert 0 <= box["y"] and box["y"] + box["height"] < 200
 
 
 def test_without_the_token_there_is_no_page(browser: Any, address: str) -> None:

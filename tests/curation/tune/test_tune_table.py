@@ -1,5 +1,6 @@
 """The counts while a slider moves are those of `select`, by random thresholds, missing values and moves among them."""
 
+import math
 import random
 from pathlib import Path
 
@@ -14,7 +15,7 @@ from curation.recipe import Recipe, load_recipe
 from curation.select import Selection
 from curation.tune.split import split
 from curation.tune.table import Table
-from curation.workspace import Workspace, write_table
+from curation.workspace import Workspace, read_table, write_table
 from tests import bench
 
 WHERE = {
@@ -217,3 +218,18 @@ def test_no_predicate_and_nothing_scored(tmp_path: Path) -> None:
     sharp = table.splits[0].thresholds[0]
     answer = table.answer({}, sharp, 3)
     assert answer.funnel.undecided == {"sharp": 1} and answer.histogram.missing == 1 and answer.passing == []
+
+
+def test_values_that_are_no_numbers_and_very_large_ones(tmp_path: Path) -> None:
+    recipe = make(tmp_path, where={"score": "meta_score < 0.5"})
+    path = Workspace(recipe.workspace).samples("c", "00000")
+    samples, notes = read_table(path), samples_notes(Workspace(recipe.workspace), "c", "00000")
+    strange = [1e308, -1e308, math.inf, -math.inf, math.nan] * (ROWS[0] // 5)
+    place = samples.column_names.index("meta_score")
+    write_table(path, samples.set_column(place, "meta_score", pa.array(strange, pa.float64())), **notes)
+    table = Table(recipe)
+    threshold = table.splits[0].thresholds[0]
+    answer = table.answer({"score": {0: 2.0}}, threshold, 3)
+    assert table.axis(threshold).high == 1e300
+    assert counted(answer.funnel) == by_select(recipe, table, {"score": {0: 2.0}})
+    assert sum(answer.histogram.passing) + sum(answer.histogram.failing) + answer.histogram.missing == table.ok
