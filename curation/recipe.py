@@ -131,7 +131,7 @@ class Shards(Section):
 class Resources(Section):
     """What one worker of a Ray cluster is given."""
 
-    cpus: float = Field(1, ge=0, description="cores")
+    cpus: float = Field(1, gt=0, description="cores; shares such as 0.5 are allowed")
     gpus: float = Field(0, ge=0, description="GPUs; shares such as 0.25 are allowed")
     memory: Bytes = Field(0, description="memory to be reserved, such as 4 GB; 0: none in particular")
 

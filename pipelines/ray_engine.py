@@ -22,8 +22,7 @@ from curation.recipe import Recipe
 from curation.tasks import Demand, Outcome
 from curation.workspace import Workspace
 from pipelines.engine import Attempt, Engine, Slot, WorkerDied
-from pipelines.local import MEMORY_SHARE
-from pipelines.worker import ONE_THREAD, machine_memory, work
+from pipelines.worker import ONE_THREAD, work
 
 OBJECT_STORE = 100_000_000
 """Bytes of object store of a Ray started here; a job uses a few of them."""
@@ -55,22 +54,18 @@ class RayEngine(Engine["ray.ObjectRef[Outcome]"]):
             _connect(recipe)
         self._stdout = sys.stdout
         sys.stdout = _WithoutRay(sys.stdout)
-        self._memory = recipe.worker_memory or int(MEMORY_SHARE * machine_memory() / self._count(Demand(), {Demand()}))
 
     def prepare(self, demands: set[Demand], tasks: int) -> None:
-        """See Engine. Raises StageError if no node of the cluster can ever hold such a worker."""
+        """See Engine. Raises StageError if the cluster cannot hold one worker of each kind at a time."""
         for demand in set(self._slots) - demands:  # their actors would hold what the others ask for
             self._end(self._slots.pop(demand))
-        for demand in sorted(demands, key=lambda d: -d.gpus):
-            if not any(_fits(demand, node["Resources"]) for node in ray.nodes() if node["Alive"]):
-                raise StageError(
-                    f"ray.resources: no node of the cluster has {_said(demand)}; lower it, or give the cluster more"
-                )
+        nodes = [dict(node["Resources"]) for node in ray.nodes() if node["Alive"]]
+        for demand, count in pools(demands, nodes, min(self.recipe.workers or MOST_SLOTS, tasks)).items():
             slots = self._slots.setdefault(demand, [])
             kind = _ActorSlot if demand.models else _TaskSlot
-            while len(slots) < min(self._count(demand, demands), tasks):
+            while len(slots) < count:
                 name = f"{socket.gethostname()}.{os.getpid()}.{id(slots)}.{len(slots)}"
-                slots.append(kind(self.notes / name, demand, self._memory))
+                slots.append(kind(self.notes / name, demand, self.recipe.worker_memory or _share(demand, nodes)))
 
     def slots(self, demand: Demand) -> "Sequence[Slot[ray.ObjectRef[Outcome]]]":
         """See Engine."""
@@ -97,16 +92,50 @@ class RayEngine(Engine["ray.ObjectRef[Outcome]"]):
             slot.kill()
             slot.note.unlink(missing_ok=True)
 
-    def _count(self, demand: Demand, demands: set[Demand]) -> int:
-        """Workers of one kind: the recipe's number, else what the cluster holds beside the pools that want GPUs."""
-        if self.recipe.workers:
-            return self.recipe.workers
-        total = ray.cluster_resources()
-        if demand.gpus:
-            return max(1, min(int(total.get("GPU", 0) // demand.gpus), MOST_SLOTS))
-        taken = sum(d.cpus * self._count(d, demands) for d in demands if d.gpus)
-        others = sum(1 for d in demands if not d.gpus) or 1
-        return max(1, min(int((total.get("CPU", 1) - taken) / max(demand.cpus, 0.01) / others), MOST_SLOTS))
+
+def pools(demands: set[Demand], nodes: list[dict[str, float]], most: int) -> dict[Demand, int]:
+    """How many workers of each kind the cluster holds side by side: one of each, then as many with a GPU as there are.
+
+    Actors keep what they are given, so that one too many would wait for ever.
+
+    Args:
+        nodes: resources of each node.
+        most: workers of one kind, at most.
+
+    Raises:
+        StageError: not even one of each kind has its place.
+    """
+    free = [dict(node) for node in nodes]
+    counts = dict.fromkeys(sorted(demands, key=lambda d: (-d.gpus, -d.cpus)), 0)
+    for demand in counts:
+        if not _take(demand, free):
+            beside = " beside the other workers" if any(counts.values()) else ""
+            raise StageError(
+                f"ray.resources: no node of the cluster has {_said(demand)}{beside}; lower it, or add nodes"
+            )
+        counts[demand] = 1
+    for with_gpu in (True, False):
+        growing = [d for d in counts if (d.gpus > 0) == with_gpu]
+        while growing := [d for d in growing if counts[d] < most and _take(d, free)]:
+            for demand in growing:
+                counts[demand] += 1
+    return counts
+
+
+def _take(demand: Demand, free: list[dict[str, float]]) -> bool:
+    """Takes a worker's resources from the first node that has them."""
+    asked = {"CPU": demand.cpus, "GPU": demand.gpus, "memory": demand.memory}
+    for node in free:
+        if all(amount <= node.get(name, 0) + 1e-9 for name, amount in asked.items()):
+            node.update({name: node.get(name, 0) - amount for name, amount in asked.items()})
+            return True
+    return False
+
+
+def _share(demand: Demand, nodes: list[dict[str, float]]) -> int:
+    """Bytes that a worker may hold where the recipe does not say: its cores' share of the smallest node."""
+    each = [node.get("memory", 0) / max(1, node["CPU"]) for node in nodes if node.get("CPU")]
+    return int(min(each, default=0) * max(1, demand.cpus))
 
 
 class _WithoutRay:
@@ -236,14 +265,6 @@ def _knock(address: str | None) -> None:
     host, colon, port = (address or "").removeprefix("ray://").rpartition(":")
     if colon and port.isdigit():
         socket.create_connection((host, int(port)), timeout=10).close()
-
-
-def _fits(demand: Demand, node: dict[str, float]) -> bool:
-    return (
-        demand.cpus <= node.get("CPU", 0)
-        and demand.gpus <= node.get("GPU", 0)
-        and demand.memory <= node.get("memory", 0)
-    )
 
 
 def _said(demand: Demand) -> str:

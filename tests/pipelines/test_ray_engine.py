@@ -13,7 +13,9 @@ import pytest
 import ray
 
 from curation.errors import StageError
+from curation.tasks import Demand
 from pipelines import stages
+from pipelines.ray_engine import pools
 from tests import bench
 
 ROOT = Path(__file__).parents[2]
@@ -113,6 +115,29 @@ def test_signals_are_given_what_the_recipe_says(cluster: Any, tmp_path: Path) ->
                           ray={"address": cluster.address, "resources": {"plain": {"gpus": 4}}})  # fmt: skip
     with pytest.raises(StageError, match="ray.resources: no node of the cluster has 1 CPUs and 4 GPUs"):
         stages.score(greedy)
+
+
+@pytest.mark.parametrize(("demands", "nodes", "most", "counts"), [
+    ([Demand()], [{"CPU": 4}], 10, [4]),
+    ([Demand()], [{"CPU": 4}], 3, [3]),
+    ([Demand(cpus=2)], [{"CPU": 3}, {"CPU": 3}], 10, [2]),
+    ([Demand(gpus=0.5), Demand()], [{"CPU": 8, "GPU": 2}], 100, [4, 4]),
+    ([Demand(gpus=1), Demand()], [{"CPU": 1, "GPU": 1}, {"CPU": 2}], 100, [1, 2]),
+    ([Demand(memory=6)], [{"CPU": 8, "memory": 13}], 100, [2]),
+])  # fmt: skip
+def test_pools_fit_into_the_cluster(demands: list[Demand], nodes: list[dict], most: int, counts: list[int]) -> None:
+    assert pools(set(demands), nodes, most) == dict(zip(demands, counts, strict=True))
+
+
+def test_pools_that_would_wait_for_each_other_are_refused() -> None:
+    with pytest.raises(StageError, match="no node of the cluster has 1 CPUs beside the other workers"):
+        pools({Demand(gpus=1), Demand()}, [{"CPU": 1, "GPU": 1}], 10)
+
+
+def test_more_workers_than_the_cluster_holds_are_not_waited_for(ray_here: None, tmp_path: Path) -> None:
+    corpus(tmp_path, shards=6, pictures=1)
+    made = bench.recipe(tmp_path, engine="ray", workers=16)
+    assert stages.index(made).ok and stages.score(made).done == 6
 
 
 def test_no_ray_at_the_address_is_one_line(tmp_path: Path) -> None:

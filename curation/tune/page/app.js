@@ -93,7 +93,7 @@ function take(at) {
   for (const [name, card] of cards) card.element.classList.toggle("hand", name === at.predicate);
   for (const chart of Object.values(charts)) chart.element.classList.toggle("hand", chart === charts[at.number]);
   sides.lists = null;
-  for (const { grid } of sides.panels) grid.replaceChildren();
+  for (const { title, grid } of sides.panels) for (const part of [title, grid]) part.replaceChildren();
   element.after(sides.element);
   window.scrollBy(0, element.getBoundingClientRect().top - before); // what is being used stays where it is
   update(at);

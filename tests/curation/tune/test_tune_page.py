@@ -6,6 +6,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -51,12 +52,19 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def address(folder: Path) -> Iterator[str]:
+    with served(folder / "recipe.yaml") as address:
+        yield address
+
+
+@contextmanager
+def served(file: Path, *overrides: str) -> Iterator[str]:
     """Served as `curate tune` does, until interrupted."""
     code = (
         "import sys; from pathlib import Path; from curation.recipe import load_recipe; from curation.tune import serve;"
-        "file = Path(sys.argv[1]); serve(file, load_recipe(file), announce=lambda line: print(line, flush=True))"
+        "file = Path(sys.argv[1]); recipe = load_recipe(file, sys.argv[2:]);"
+        "serve(file, recipe, announce=lambda line: print(line, flush=True))"
     )
-    command = [sys.executable, "-c", code, str(folder / "recipe.yaml")]
+    command = [sys.executable, "-c", code, str(file), *overrides]
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as server:
         assert server.stdout is not None and server.stderr is not None
         yield server.stdout.readline().strip()
@@ -146,6 +154,7 @@ def test_a_typed_number_counts_and_images_of_both_sides_appear(page: Any, folder
     left.locator(".gone").nth(1).wait_for()
     assert left.locator(".gone").all_inner_texts() == ["image gone or unreadable"] * 2
     left.get_by_role("button", name="02<b>").first.click()
+    page.wait_for_selector("#enlarged[open]")
     pictures, until = page.locator(".sides img, #enlarged img"), time.monotonic() + 10
     while not pictures.evaluate_all("all => all.every(i => i.naturalWidth > 0)"):
         assert time.monotonic() < until
@@ -229,34 +238,26 @@ def test_a_narrow_window_does_not_scroll_sideways(page: Any, width: int) -> None
     page.locator("#writing").get_by_role("button", name="Cancel").click()
 
 
-def test_what_was_given_by_set_stays_moved_while_the_others_are_written(page: Any, folder: Path) -> None:
-    def given(route: Any) -> None:
-        answer = route.fetch()
-        state = answer.json()
-        state["predicates"][1]["overridden"] = True
-        route.fulfill(response=answer, json=state)
-
+def test_what_was_given_by_set_stays_moved_while_the_others_are_written(browser: Any, folder: Path) -> None:
     file = folder / "recipe.yaml"
     before = file.read_text()
-    page.route("**/api/state", given)
-    page.route("**/api/write", given)
-    page.reload()
-    page.wait_for_selector("body.settled")
-    page.get_by_label("sharp: sharpness ≥", exact=True).fill("6")
-    assert page.locator("#write").is_disabled()
-    assert page.locator("#write").get_attribute("title") == "Not written, since given by --set: sharp"
-    page.get_by_label("size: min_side ≥", exact=True).fill("220")
-    page.get_by_role("button", name="Write 1 to recipe…").click()
-    page.locator("#writing").get_by_role("button", name="Write").click()
-    page.locator("#status", has_text="written to recipe.yaml").wait_for()
-    assert file.read_text() == before.replace("min_side >= 210 ", "min_side >= 220 ")
-    assert page.get_by_label("sharp: sharpness ≥", exact=True).input_value() == "6"
-    assert page.locator("#write").is_disabled() and not page.locator("#reset").is_disabled()
-    page.get_by_label("size: min_side ≥", exact=True).fill("210")
-    page.get_by_role("button", name="Write 1 to recipe…").click()
-    page.locator("#writing").get_by_role("button", name="Write").click()
-    page.wait_for_function("document.getElementById('write').textContent === 'Write to recipe…'")
-    assert file.read_text() == before
+    with served(file, "select.where.sharp=sharpness >= 5") as address, browser.new_context() as context:
+        page = context.new_page()
+        page.set_default_timeout(10_000)
+        page.goto(address)
+        page.wait_for_selector("body.settled")
+        sharp = page.get_by_label("sharp: sharpness ≥", exact=True)
+        sharp.fill("6")
+        assert page.locator("#write").is_disabled()
+        assert page.locator("#write").get_attribute("title") == "Not written, since given by --set: sharp"
+        page.get_by_label("size: min_side ≥", exact=True).fill("220")
+        page.get_by_text("Write 1 to recipe…").click()
+        page.locator("#writing").get_by_role("button", name="Write").click()
+        page.locator("#status", has_text="written to recipe.yaml").wait_for()
+        assert file.read_text() == before.replace("min_side >= 210 ", "min_side >= 220 ")
+        assert sharp.input_value() == "6" and page.locator("#reset").is_enabled()
+        assert page.locator("#write").is_disabled()
+    file.write_text(before)
 
 
 def test_a_server_that_stopped_is_said(page: Any) -> None:
@@ -268,7 +269,7 @@ def test_a_server_that_stopped_is_said(page: Any) -> None:
     for top in (0, 10_000):  # wherever the page is scrolled to
         page.evaluate(f"window.scrollTo(0, {top})")
         box = page.locator("#trouble").bounding_box()
-        assert 0 <= box["y"] and box["y"] + box["height"] < 200
+        assert box["y"] >= 0 and box["y"] + box["height"] < 200
 
 
 def test_without_the_token_there_is_no_page(browser: Any, address: str) -> None:

@@ -230,6 +230,6 @@ def test_values_that_are_no_numbers_and_very_large_ones(tmp_path: Path) -> None:
     table = Table(recipe)
     threshold = table.splits[0].thresholds[0]
     answer = table.answer({"score": {0: 2.0}}, threshold, 3)
-    assert table.axis(threshold).high == 1e300
+    assert 1e300 <= table.axis(threshold).high < 2e300
     assert counted(answer.funnel) == by_select(recipe, table, {"score": {0: 2.0}})
     assert sum(answer.histogram.passing) + sum(answer.histogram.failing) + answer.histogram.missing == table.ok
