@@ -252,7 +252,7 @@ def meta_schema(workspace: Workspace, corpora: list[str], keep: bool = False) ->
     """
     folders = stamps([str(workspace.samples(corpus, "").parent) for corpus in corpora])  # change with any file in them
     key = canonical([str(workspace.root.resolve()), corpora, folders])
-    path = workspace.ledger("meta")
+    path = workspace.ledger("meta").with_suffix(".json")
     if key not in _meta_schemas:
         _meta_schemas.clear()
         _meta_schemas[key] = _kept_schema(path, key) or _all_meta(workspace, corpora)

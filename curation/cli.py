@@ -2,6 +2,7 @@
 
 import json
 import math
+import signal
 import sys
 import time
 from pathlib import Path
@@ -44,6 +45,7 @@ Json = Annotated[bool, typer.Option("--json", help="Print one JSON object on std
 def main() -> None:
     """Entry point: a user's mistake is one line and a status, never a traceback."""
     status = None
+    signal.signal(signal.SIGTERM, lambda *_: signal.raise_signal(signal.SIGINT))  # the same way out as Ctrl-C
     try:
         status = app(standalone_mode=False)
     except UserError as error:

@@ -3,6 +3,7 @@
 import base64
 import hashlib
 import json
+import os
 import re
 from collections import Counter
 from dataclasses import dataclass
@@ -70,7 +71,7 @@ class IndexTask:
         """Reads the shard once and writes its samples file. Every image gets a row, whatever is wrong with it."""
         source = open_source(self.source_corpus, self.shard, self.path, self.members)
         stamp = digest([VERSION, source.stamp()])
-        table, outcome = _table(source)
+        table, outcome = _table(source, watch)
         workspace = Workspace(self.workspace)
         out = workspace.samples(self.corpus, self.shard)
         write_table(
@@ -134,13 +135,14 @@ def plan(recipe: Recipe) -> Plan:
         totals[corpus.name] = len(sources)
         for shard in sorted(set(workspace.shards(corpus.name)) - {s.shard for s in sources}):
             if (known_shard(workspace, ledger, corpus.name, shard) or {}).get("source", "") is not None:
-                found.add(GoneTask(recipe.workspace, corpus.name, shard), "gone")
+                found.add(GoneTask(recipe.workspace, corpus.name, shard, demands=demands), "gone")
         for source in sources:
             line = known_shard(workspace, ledger, corpus.name, source.shard)
             if line is None or line.get("source") != digest([VERSION, source.stamp()]):
                 path, members = source.path, source.members
                 task = IndexTask(recipe.workspace, corpus, source.shard, path, members, demands=demands)
-                found.add(task, "new" if line is None else "the raw shard has changed")
+                said = "the raw shard has changed" if line and line.get("source") else "the ledger does not know it"
+                found.add(task, "new" if line is None else said)
     ledger.note("shards", totals)
     return found
 
@@ -154,12 +156,24 @@ def known_shard(workspace: Workspace, ledger: Ledger, corpus: str, shard: str) -
     lost, only what the samples file itself says: its rows, footer and columns.
     """
     line = ledger.current(corpus, shard, [f"{workspace.root}/samples/{corpus}/{shard}.parquet"])
-    if line is not None:
+    if line is not None and (not line.get("meta") or line["meta"] in ledger.definitions):
         return line
     path = workspace.samples(corpus, shard)
-    if footer(path) is not None:
+    found = footer(path)
+    known = ledger.lines.get(f"{corpus}/{shard}")
+    if found is not None and known is not None and known.get("footer") == found and _whole(path):  # it was copied
+        line = ledger.add(corpus, shard, known | _line(path, {}))
+    elif found is not None:
         line = ledger.add(corpus, shard, _line(path, {"source": "", "rows": pq.read_metadata(path).num_rows}))
     return line
+
+
+def _whole(path: Path) -> bool:
+    try:
+        read_table(path)
+    except StageError:
+        return False
+    return True
 
 
 def _line(samples: Path, notes: dict[str, Any]) -> Line:
@@ -195,13 +209,17 @@ def _write_listing(path: Path, sources: list[Source], known: dict[str, list[str]
     write_table(path, pa.table({"shard": [p[0] for p in pairs], "member": [p[1] for p in pairs]}))
 
 
-def _table(source: Source) -> tuple[pa.Table, Outcome]:
+def _table(source: Source, watch: Watch) -> tuple[pa.Table, Outcome]:
     columns: dict[str, list[Any]] = {name: [] for name in SCHEMA.names}
     rows: list[int | None] = []
     metas: list[dict[str, Any]] = []
     outcome = Outcome()
-    for sample in source.samples():
+    for number, sample in enumerate(source.samples()):
+        watch.note(os.getpid(), number, number + 1)
+        if verdict := watch.verdict(number):
+            sample.error = f"{verdict}: the image killed its worker process again and again"
         row = _row(source, sample)
+        watch.note(os.getpid())
         for name, values in columns.items():
             values.append(row.get(name))
         rows.append(sample.row)

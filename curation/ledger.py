@@ -59,8 +59,7 @@ class Ledger:
     def define(self, value: Any) -> str:
         """The short name of a value; noted when it is new."""
         name = digest(value)[:16]
-        if name not in self.definitions:
-            self._append({"define": name, "as": value})
+        if name not in self.definitions and self._append({"define": name, "as": value}):
             self.definitions[name] = value
         return name
 
@@ -94,7 +93,7 @@ class Ledger:
     def _change(self, old: str, new: str) -> str:
         if (old, new) not in self._changes:
             known = self.definitions
-            before, now = ({part: known.get(n) for part, n in known.get(m, {}).items()} for m in (old, new))
+            before, now = ({part: known.get(n) for part, n in (known.get(m) or {}).items()} for m in (old, new))
             told = [
                 text
                 for part in dict.fromkeys([*before, *now])
@@ -125,9 +124,10 @@ class Ledger:
             facts = [{"fact": name, "is": value} for name, value in self.facts.items()]
             write_text(self.path, "".join(_text(line) for line in [*definitions, *facts, *self.lines.values()]))
 
-    def _append(self, line: Line) -> None:
+    def _append(self, line: Line) -> bool:
+        """Whether the line is noted; a ledger that is only read takes it as such."""
         if not self.writable:
-            return
+            return True
         try:
             self.path.parent.mkdir(parents=True, exist_ok=True)
             file = os.open(self.path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o666)
@@ -137,7 +137,8 @@ class Ledger:
             finally:
                 os.close(file)
         except OSError:
-            return
+            return False
+        return True
 
 
 @dataclass

@@ -73,6 +73,11 @@ class Select(Section):
         """The rules as text, to tell whether a stored selection was made by them."""
         return self.model_dump_json(exclude={"dedup": {"against"}})
 
+    @property
+    def parts(self) -> dict[str, Any]:
+        """The rules part by part, the order of the predicates among them, to tell what has changed."""
+        return self.model_dump(mode="json", exclude={"dedup": {"against"}}) | {"order": list(self.where)}
+
     @field_validator("where")
     @classmethod
     def _names(cls, where: dict[str, str]) -> dict[str, str]:
@@ -140,7 +145,7 @@ class Ray(Section):
     """`engine: ray`: the cluster, and what its workers are given."""
 
     address: str | None = Field(
-        None, description="auto, HOST:PORT or ray://HOST:PORT; default: RAY_ADDRESS, else a Ray started for the run"
+        None, description="auto or HOST:PORT; default: RAY_ADDRESS, else a Ray started for the run"
     )
     resources: dict[str, Resources] = Field(
         {}, description="by signal, or by stage: index, score (of the signals not named), caption, build-shards"

@@ -141,7 +141,8 @@ def mark(cascade: Cascade) -> dict[str, Any]:
     """
     deciding = cascade.predicates[: max(cascade.first_use.values(), default=0)]
     where = {f"where.{p.name}": " ".join(p.sql.split()) for p in deciding}
-    return {name: cascade.identity_of(name) for name in cascade.signals} | where
+    order = {"where.order": [p.name for p in deciding]}  # a mapping alone would forget it
+    return {name: cascade.identity_of(name) for name in cascade.signals} | where | order
 
 
 def legs_of(recipe: Recipe, cascade: Cascade) -> tuple[Leg, ...]:
@@ -293,6 +294,9 @@ class _Pass:
         needy = self.columns.needy(self.cascade, self.stops)
         rows = sorted(set().union(*(rows for name, rows in needy.items() if name in self.leg)))
         outcome = Outcome(rows=len(rows))
+        for name in self.cascade.signals if rows else ():
+            if name in self.leg:  # no image is to blame for the memory that a model takes
+                self.machinery.signal(name)
         for batch in self.watch.batches(rows, [self._pixels(r) for r in rows], BATCH, BATCH_PIXELS):
             self.watch.note(os.getpid(), batch[0], batch[-1] + 1, len(batch))
             self._batch(batch)

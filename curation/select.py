@@ -208,8 +208,7 @@ def made_of(recipe: Recipe, workspace: Workspace) -> dict[str, Any]:
     corpora = [corpus.name for corpus in recipe.corpora]
     signals = [workspace.signal(name, corpus, "x").parent for name in recipe.signals for corpus in corpora]
     folders = [workspace.samples(corpus, "x").parent for corpus in corpora] + signals
-    rules = json.loads(recipe.select.rules)
-    return rules | {
+    return recipe.select.parts | {
         "index and signals": stamps(map(str, folders)),
         "listed": stamps([recipe.select.dedup.against or ""]),
     }

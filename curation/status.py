@@ -67,9 +67,9 @@ def running(workspace: Workspace) -> dict[str, Any] | None:
         "seconds": round(seconds, 1),
         "rate": round(rate, 2),
         "seconds_left": round((word["total"] - word["done"]) / rate) if rate else None,
-        "kept_share": round(word["passed"] / word["rows"], 4) if word["passed"] and word["rows"] else None,
+        "kept_share": round(word["passed"] / word["judged"], 4) if word["passed"] and word["judged"] else None,
     }
-    return {key: value for key, value in word.items() if key not in ("at", "began", "passed")}
+    return {key: value for key, value in word.items() if key not in ("at", "began", "passed", "judged")}
 
 
 def lines(found: dict[str, Any]) -> list[str]:

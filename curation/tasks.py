@@ -4,12 +4,12 @@ A stage is a list of tasks; `pipelines/` places them. A task says which rows it 
 its process costs itself and not its shard.
 """
 
+import os
 import struct
 import time
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from mmap import mmap
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -92,10 +92,12 @@ class Note:
 
 
 class Watch:
-    """What a worker notes in a small mapped file, for its parent to read after its death.
+    """What a worker notes in a small file, for its parent to read after its death.
+
+    The file is closed after every note, so that other machines see it on a shared file system.
 
     Args:
-        path: the mapped file; None if nobody watches.
+        path: the file; None if nobody watches.
         suspects: rows to be taken one at a time, since one of them killed a worker before.
         condemned: rows that killed their worker at some step, with the reason for which each is failed there.
     """
@@ -112,21 +114,16 @@ class Watch:
         self.suspects = suspects
         self._condemned = condemned or {}
         self._done = self._in_hand = 0
-        self._map: mmap | None = None
-        if path is not None:
-            with open(path, "r+b") as file:
-                self._map = mmap(file.fileno(), self._FORM.size)
+        self._path = path
 
     def note(self, pid: int, start: int = 0, stop: int = 0, count: int | None = None) -> None:
         """Rows start..stop of the samples file are in hand, those before are done; stop = 0: none in hand."""
         self._done, self._in_hand = self._done + self._in_hand, count if count is not None else stop - start
-        if self._map is not None:
-            self._map[:] = self._FORM.pack(pid, start, stop, self._done, time.time(), 0, 0)
+        self._write(0, self._FORM.pack(pid, start, stop, self._done, time.time(), 0, 0))
 
     def step(self, number: int) -> None:
         """What is done next with the rows in hand, such as one signal of several; 0 where there is but one step."""
-        if self._map is not None:
-            self._map[-8:] = number.to_bytes(8, "little")
+        self._write(self._FORM.size - 8, number.to_bytes(8, "little"))
 
     def verdict(self, row: int, step: int = 0) -> str | None:
         """Why a row is to be failed at this step instead of tried; None if it is to be tried."""
@@ -134,8 +131,15 @@ class Watch:
 
     def over_memory(self) -> None:
         """The worker is about to end itself, since it holds more memory than it may."""
-        if self._map is not None:
-            self._map[-16:-8] = (1).to_bytes(8, "little")
+        self._write(self._FORM.size - 16, (1).to_bytes(8, "little"))
+
+    def _write(self, offset: int, data: bytes) -> None:
+        if self._path is not None:
+            file = os.open(self._path, os.O_WRONLY)
+            try:
+                os.pwrite(file, data, offset)
+            finally:
+                os.close(file)
 
     @classmethod
     def create(cls, path: Path) -> None:
@@ -145,7 +149,10 @@ class Watch:
     @classmethod
     def read(cls, path: Path) -> "Note":
         """What the worker noted last."""
-        pid, start, stop, done, since, over_memory, step = cls._FORM.unpack(path.read_bytes())
+        data = path.read_bytes()
+        if len(data) != cls._FORM.size:  # a disk that was full when it was made
+            return Note(0, range(0), 0, 0.0)
+        pid, start, stop, done, since, over_memory, step = cls._FORM.unpack(data)
         return Note(pid, range(start, stop), done, since, "memory" if over_memory else None, step)
 
     def batches(self, rows: list[int], pixels: list[int], size: int, most_pixels: int) -> Iterator[list[int]]:

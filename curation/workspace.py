@@ -122,6 +122,8 @@ class Workspace:
         except OSError as error:
             raise UserError(f"workspace: cannot write {self.root}: {error.strerror}") from None
         try:
+            if holder.exists():  # the last run was killed
+                self.sweep()
             run = uuid.uuid4().hex
             said = {"stage": stage, "pid": os.getpid(), "host": socket.gethostname(), "run": run}
             with replacing(holder) as temporary:
@@ -130,6 +132,14 @@ class Workspace:
         finally:
             holder.unlink(missing_ok=True)
             lock.release()
+
+    def sweep(self) -> None:
+        """Removes what killed writers have left under temporary names; the caller holds the lock."""
+        for folder, _folders, files in os.walk(self.root):
+            for name in files:
+                if name.startswith(".") and name.endswith(".tmp"):
+                    with contextlib.suppress(OSError):
+                        os.unlink(os.path.join(folder, name))
 
     @staticmethod
     def _make(folder: Path) -> None:

@@ -32,10 +32,11 @@ class WorkerDied(Exception):
 
     Args:
         node: whether its machine went with it, which is no image's fault.
+        said: what is known of the death.
     """
 
-    def __init__(self, node: bool = False) -> None:
-        super().__init__("the worker died")
+    def __init__(self, node: bool = False, said: str = "") -> None:
+        super().__init__(said)
         self.node = node
 
 
@@ -46,26 +47,29 @@ class Attempt:
     task: Task
     fence: str | None = None
     """The run that may write; see `curation.workspace.Fence`."""
-    kills: Counter[int] = field(default_factory=Counter)
+    kills: Counter[tuple[int, int]] = field(default_factory=Counter)
+    """Deaths of workers by the row in hand and the step."""
     condemned: dict[tuple[int, int], str] = field(default_factory=dict)
     """Reasons by row and step."""
     deaths_outside: int = 0
     nodes_lost: int = 0
+    said: str = ""
+    """What is known of the last death."""
 
     def died(self, rows: range, reason: str, step: int = 0) -> None:
         """Notes that a worker died over these rows, at this step."""
         if not rows:
             self.deaths_outside += 1
         for row in rows:
-            self.kills[row] += 1
-            if len(rows) == 1 and self.kills[row] >= (3 if reason == CRASHED else 2):
+            self.kills[row, step] += 1
+            if len(rows) == 1 and self.kills[row, step] >= (3 if reason == CRASHED else 2):
                 self.condemned[row, step] = reason
 
     @property
     def hopeless(self) -> str | None:
         """Why the shard is given up; None if it is worth another attempt."""
         if self.deaths_outside >= DEATHS_OUTSIDE:
-            return "its worker process died twice with no image in hand (out of memory?)"
+            return f"its worker process died twice with no image in hand ({self.said or 'out of memory?'})"
         if self.nodes_lost >= NODES_LOST:
             return f"its machine was lost {NODES_LOST} times"
         return None
@@ -84,7 +88,8 @@ class Slot(ABC, Generic[Handle]):
     def __init__(self, note: Path) -> None:
         self.note = note
         self.late = False
-        Watch.create(note)
+        self._seen: tuple[Note | None, float] = None, 0.0
+        self.begin()
 
     @abstractmethod
     def start(self, attempt: Attempt) -> Handle:
@@ -102,9 +107,20 @@ class Slot(ABC, Generic[Handle]):
         """What the worker noted last."""
         return Watch.read(self.note)
 
+    def begin(self) -> None:
+        """Before a task: nothing is in hand. Raises WorkspaceError where the note cannot be written."""
+        self.late, self._seen = False, (None, 0.0)
+        try:
+            self.note.parent.mkdir(parents=True, exist_ok=True)
+            Watch.create(self.note)
+        except OSError as error:
+            raise WorkspaceError(f"cannot write {self.note}: {error.strerror or error}") from None
+
     def kill_if_late(self, note: Note, seconds: float) -> None:
-        """Kills a worker that has had the same micro-batch in hand for too long."""
-        if note.rows and time.time() - note.since > seconds and not self.late:
+        """Kills a worker that has had the same micro-batch in hand for too long, by the clock of this process."""
+        if (note.rows, note.since) != (self._seen[0] and (self._seen[0].rows, self._seen[0].since)):
+            self._seen = note, time.monotonic()
+        if note.rows and time.monotonic() - self._seen[1] > seconds and not self.late:
             self.late = True
             self.kill()
 
@@ -118,6 +134,8 @@ class Engine(ABC, Generic[Handle]):
 
     def __init__(self, image_timeout: float) -> None:
         self.image_timeout = image_timeout
+        self.deaths = 0
+        """Workers that have died so far."""
 
     @abstractmethod
     def prepare(self, demands: set[Demand], tasks: int) -> None:
@@ -172,7 +190,7 @@ class Engine(ABC, Generic[Handle]):
                 for handle in self.wait(list(running), CHECK):
                     slot, attempt = running.pop(handle)
                     pool = pools[attempt.task.demands[0]]
-                    outcome = _outcome(slot, handle, attempt)
+                    outcome = self._outcome(slot, handle, attempt)
                     busy.discard(slot)
                     if outcome is None:
                         pool.waiting.appendleft(attempt)
@@ -190,6 +208,27 @@ class Engine(ABC, Generic[Handle]):
             for slot, _attempt in running.values():
                 slot.kill()
 
+    def _outcome(self, slot: Slot[Handle], handle: Handle, attempt: Attempt) -> Outcome | None:
+        """The task's outcome, or None if it must be run again since its worker died."""
+        try:
+            return slot.outcome(handle)
+        except WorkerDied as death:
+            self.deaths += 1
+            note = slot.noted()
+            if death.node:
+                attempt.nodes_lost += 1
+            else:
+                reason = "timeout" if slot.late else note.reason or CRASHED
+                attempt.said = "more than worker_memory" if reason == "memory" else str(death)
+                attempt.died(note.rows, reason, note.step)
+        except WorkspaceError as error:
+            return Outcome(error=str(error), stop=True)
+        except (StageError, UserError) as error:
+            return Outcome(error=str(error))
+        except Exception as error:  # a mistake in a stage costs the shard, not the run
+            return Outcome(error=f"{type(error).__name__}: {' '.join(str(error).split())[:300]}")
+        return Outcome(error=attempt.hopeless) if attempt.hopeless else None
+
 
 class _Pool(Generic[Handle]):
     """Tasks of one demand, and the slots on which they may run."""
@@ -205,25 +244,5 @@ class _Pool(Generic[Handle]):
                 return
             if slot not in busy:
                 busy.add(slot)
-                slot.late = False
+                slot.begin()
                 yield slot, self.waiting.popleft()
-
-
-def _outcome(slot: Slot[Handle], handle: Handle, attempt: Attempt) -> Outcome | None:
-    """The task's outcome, or None if it must be run again since its worker died."""
-    try:
-        return slot.outcome(handle)
-    except WorkerDied as death:
-        note = slot.noted()
-        if death.node:
-            attempt.nodes_lost += 1
-        else:
-            attempt.died(note.rows, "timeout" if slot.late else note.reason or CRASHED, note.step)
-        Watch.create(slot.note)
-    except WorkspaceError as error:
-        return Outcome(error=str(error), stop=True)
-    except (StageError, UserError) as error:
-        return Outcome(error=str(error))
-    except Exception as error:  # a mistake in a stage costs the shard, not the run
-        return Outcome(error=f"{type(error).__name__}: {' '.join(str(error).split())[:300]}")
-    return Outcome(error=attempt.hopeless) if attempt.hopeless else None

@@ -113,6 +113,7 @@ class Progress:
             "unit": self.unit,
             "rows": self._rows,
             "passed": self._passed,
+            "judged": self._ended,
             "failed": dict(self._failed),
         }
         with contextlib.suppress(StageError):  # a full disk is found, and said, by who writes what counts

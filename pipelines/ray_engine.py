@@ -37,17 +37,15 @@ class RayEngine(Engine["ray.ObjectRef[Outcome]"]):
 
     Args:
         recipe: says the address, the number of workers and what they are given.
-        log: file that takes what a Ray started here prints.
 
     Raises:
         StageError: no Ray answers at the address.
     """
 
-    def __init__(self, recipe: Recipe, log: Path | None = None) -> None:
+    def __init__(self, recipe: Recipe) -> None:
         super().__init__(recipe.image_timeout)
         self.recipe = recipe
         self.notes = Workspace(recipe.workspace).root / ".notes"
-        self.notes.mkdir(parents=True, exist_ok=True)
         self._slots: dict[Demand, list[Slot[ray.ObjectRef[Outcome]]]] = {}
         self._ours = not ray.is_initialized()
         if self._ours:
@@ -65,7 +63,13 @@ class RayEngine(Engine["ray.ObjectRef[Outcome]"]):
             kind = _ActorSlot if demand.models else _TaskSlot
             while len(slots) < count:
                 name = f"{socket.gethostname()}.{os.getpid()}.{id(slots)}.{len(slots)}"
-                slots.append(kind(self.notes / name, demand, self.recipe.worker_memory or _share(demand, nodes)))
+                slots.append(
+                    kind(
+                        self.notes / name,
+                        demand,
+                        self.recipe.worker_memory or max(demand.memory, _share(demand, nodes)),
+                    )
+                )
 
     def slots(self, demand: Demand) -> "Sequence[Slot[ray.ObjectRef[Outcome]]]":
         """See Engine."""
@@ -155,7 +159,9 @@ class _RaySlot(Slot["ray.ObjectRef[Outcome]"]):
     def __init__(self, note: Path, demand: Demand, memory: int) -> None:
         super().__init__(note)
         self.memory = memory
-        self.options = {"num_cpus": demand.cpus, "num_gpus": demand.gpus}
+        passed = {name: value for name, value in os.environ.items() if name.startswith("CURATE_")}
+        self.options: dict[str, Any] = {"num_cpus": demand.cpus, "num_gpus": demand.gpus}
+        self.options["runtime_env"] = {"env_vars": ONE_THREAD | passed}  # not the job's, which may say the same
         if demand.memory:
             self.options["memory"] = demand.memory
 
@@ -170,7 +176,7 @@ class _RaySlot(Slot["ray.ObjectRef[Outcome]"]):
         except exceptions.RayError as error:
             self.ended()
             self.lost()
-            raise WorkerDied(_node_lost(error)) from None
+            raise WorkerDied(_node_lost(error), str(error).splitlines()[0][:200]) from None
 
     def ended(self) -> None:
         """The task is no more."""
@@ -179,7 +185,14 @@ class _RaySlot(Slot["ray.ObjectRef[Outcome]"]):
         """The worker is no more."""
 
     def given(self, attempt: Attempt) -> tuple[Any, ...]:
-        return attempt.task, self.note, self.memory, frozenset(attempt.kills), attempt.condemned, attempt.fence
+        return (
+            attempt.task,
+            self.note,
+            self.memory,
+            frozenset(row for row, _step in attempt.kills),
+            attempt.condemned,
+            attempt.fence,
+        )
 
 
 class _TaskSlot(_RaySlot):
@@ -236,12 +249,10 @@ class _Actor:
 def _connect(recipe: Recipe) -> None:
     """Connects to the cluster, or starts one on this machine that listens on its loopback alone."""
     address = recipe.ray.address or os.environ.get("RAY_ADDRESS")
-    passed = {name: value for name, value in os.environ.items() if name.startswith("CURATE_")}
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")  # nothing calls out
     options: dict[str, Any] = {
         "log_to_driver": False,
         "logging_level": "error",
-        "runtime_env": {"env_vars": ONE_THREAD | passed},
     }
     if not address:
         options |= {

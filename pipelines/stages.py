@@ -142,9 +142,12 @@ def score(recipe: Recipe, engine: AnyEngine | None = None, retry_failed: bool = 
         summary = _place(recipe, "score", todo, "rows", fence, engine)
         _keep_recipe(recipe, workspace)
         by_signal: Counter[str] = Counter()
-        for reason, count in summary.failed.items():
-            by_signal[reason.split()[0]] += count
-        summary.too_many_failed = max(by_signal.values(), default=0) > recipe.max_failed_share * max(1, summary.rows)
+        lines = Ledger(workspace, "score").lines.values()  # of all shards, whichever run has scored them
+        for line in lines:
+            for reason, count in line.get("failed", {}).items():
+                by_signal[reason.split()[0]] += count
+        rows = sum(line.get("rows", 0) for line in lines)
+        summary.too_many_failed = max(by_signal.values(), default=0) > recipe.max_failed_share * max(1, rows)
         return summary
 
 
@@ -193,7 +196,8 @@ def build_shards(recipe: Recipe, engine: AnyEngine | None = None) -> Summary:
     workspace = Workspace(recipe.workspace)
     with workspace.lock("build-shards") as fence:
         plans = plan(recipe)
-        todo = Plan([task for p in plans for task in p.stale], sum(p.shards for p in plans))
+        tasks, reasons = [task for p in plans for task in p.stale], sum((p.reasons for p in plans), Counter[str]())
+        todo = Plan(tasks, sum(p.shards for p in plans), reasons)
         summary = _place(recipe, "build-shards", todo, "images", fence, engine)
         if not summary.errors:
             summary.more = {"products": finish(recipe, plans)}
@@ -241,7 +245,7 @@ def placing(recipe: Recipe) -> Iterator[AnyEngine]:
             os.environ.setdefault("RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER", "0")
         from pipelines.ray_engine import RayEngine
 
-        engine = RayEngine(recipe, log)
+        engine = RayEngine(recipe)
     else:
         from pipelines.local import LocalEngine
 
@@ -263,23 +267,24 @@ def _run(recipe: Recipe, stage: str, todo: Plan, unit: str, fence: str, engine: 
     by_rows = unit != "shards"
     amount = sum(t.rows for t in todo.tasks) if by_rows else len(todo.tasks)
     seconds: Counter[str] = Counter()
-    with progress.Progress(stage, amount, unit, workspace) as shown:
+    with contextlib.ExitStack() as stack:
+        shown = stack.enter_context(progress.Progress(stage, amount, unit, workspace))
         shown.say(_left(todo))
-        ended = engine.run(todo.tasks, shown.under_way if by_rows else shown.rows_in_hand, fence) if engine else None
-        for task, outcome in ended or ():
+        tick = shown.under_way if by_rows else shown.rows_in_hand
+        ended = stack.enter_context(contextlib.closing(engine.run(todo.tasks, tick, fence))) if engine else ()
+        for task, outcome in ended:
             summary.add(task, outcome)
             seconds.update(outcome.seconds)
             if outcome.line is not None:
                 ledger.add(task.corpus, task.shard, outcome.line)
-            if outcome.then is None:
-                shown.advance(task.rows if by_rows else 1, outcome)
+            shown.advance((task.rows if by_rows else 1) if outcome.then is None else 0, outcome)
             if outcome.stop:
                 summary.errors.append(
                     f"stopped: {todo.total - summary.done} of {todo.total} shards are left; run again"
                 )
                 break
-        if ended is not None:
-            ended.close()
+    if engine is not None and engine.deaths:
+        workspace.sweep()
     if stage != "build-shards":
         ledger.tidy(f"{c.name}/{shard}" for c in recipe.corpora for shard in workspace.shards(c.name))
     summary.failed = dict(sorted(summary.failed.items()))

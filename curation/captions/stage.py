@@ -4,7 +4,6 @@ A caption once made stays: a later selection that keeps more rows captions only 
 """
 
 import contextlib
-import json
 import os
 from collections import Counter
 from dataclasses import dataclass
@@ -112,8 +111,9 @@ def plan(recipe: Recipe) -> Plan:
             _, todo = _load(workspace, recipe, captioner, corpus.name, shard, kept_only=True)
             if todo:
                 found.add(CaptionTask(recipe, corpus, shard, len(todo), demands), reason)
-            elif workspace.captions(corpus.name, shard).exists():
-                ledger.add(corpus.name, shard, _line(recipe, workspace, corpus.name, shard, Counter()))
+            else:
+                failed: Counter[str] = Counter((ledger.lines.get(f"{corpus.name}/{shard}") or {}).get("failed", {}))
+                ledger.add(corpus.name, shard, _line(recipe, workspace, corpus.name, shard, failed))
     if not found.total:
         raise UserError(f"{workspace.root}: nothing is indexed yet; run `curate index RECIPE`")
     return found
@@ -121,7 +121,7 @@ def plan(recipe: Recipe) -> Plan:
 
 def mark(recipe: Recipe) -> dict[str, Any]:
     """What captions depend on beside the images and which of them are kept: the backends, and what they read."""
-    return _built(recipe)[3] | {"select": json.loads(recipe.select.rules)}
+    return _built(recipe)[3] | {"select": recipe.select.parts}
 
 
 def caption_files(recipe: Recipe, workspace: Workspace, corpus: str, shard: str) -> list[str]:

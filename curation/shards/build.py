@@ -79,6 +79,8 @@ class PhasePlan:
     stale: list[BuildTask]
     left_out: Counter[str]
     """Kept rows that the phase has no place for, by reason."""
+    reasons: Counter[str]
+    """Why shards must be built, by reason."""
     images: int
     """Rows laid out; fewer are written where pictures turn out to be damaged."""
 
@@ -147,16 +149,18 @@ def _lay_out(
     demands = (Demand(given.cpus, given.gpus, given.memory),)
     rows = sorted(rows, key=lambda row: (key_hash(row["key"], "order"), row["key"]))
     shards = -(-len(rows) // recipe.shards.samples_per_shard)
-    stale = []
+    stale, reasons = [], Counter[str]()
     ledger = Ledger(workspace, "build-shards")
     for number in range(shards):
         part = rows[number * len(rows) // shards : (number + 1) * len(rows) // shards]
         identity = digest([PRODUCT_VERSION, phase, recipe.shards.strip_metadata, part])
         write_table(_plan_path(workspace, phase, number), pa.Table.from_pylist(part), identity)
         files = product_files(workspace, phase, f"{number:06d}")
-        if ledger.stale(phase, f"{number:06d}", files, identity) is not None:
+        reason = ledger.stale(phase, f"{number:06d}", files, identity)
+        if reason is not None:
+            reasons[reason] += 1
             stale.append(BuildTask(recipe, phase, number, len(part), identity, demands))
-    return PhasePlan(phase, shards, stale, left_out, len(rows))
+    return PhasePlan(phase, shards, stale, left_out, reasons, len(rows))
 
 
 def product_files(workspace: Workspace, phase: str, shard: str) -> list[str]:

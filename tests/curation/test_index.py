@@ -367,6 +367,14 @@ def test_a_lost_file_is_made_again(crawl, indexed: Callable[..., Indexed], lost:
     assert {k: v for k, v in after.items() if k != "files"} == {k: v for k, v in notes.items() if k != "files"}
 
 
+def test_a_copied_workspace_is_not_indexed_anew(crawl, indexed: Callable[..., Indexed]) -> None:
+    corpus = indexed(crawl.folders["webdataset"])
+    notes = corpus.notes("00000")
+    os.utime(corpus.workspace.samples("web", "00000"))
+    assert corpus.run() == []
+    assert corpus.notes("00000")["damage"] == notes["damage"] and corpus.notes("00000")["source"] == notes["source"]
+
+
 @pytest.mark.parametrize("format", ["webdataset", "parquet", "files"])
 def test_two_workspaces_hold_the_same_bytes(crawl, indexed: Callable[..., Indexed], format: str) -> None:
     one, two = (

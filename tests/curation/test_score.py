@@ -220,6 +220,31 @@ def test_scoring_before_indexing_names_the_command(corpus: Path) -> None:
         stages.score(bench.recipe(corpus))
 
 
+def test_another_order_of_the_predicates_is_scored_for(corpus: Path, probe) -> None:  # type: ignore[no-untyped-def]
+    where = {"wide": "width >= 900", "blue": "blue >= 0"}
+    made = bench.recipe(
+        corpus, signals={"probe": {}, "photo": {}}, select={"where": where | {"sharp": "sharpness >= 0"}}
+    )
+    bench.index(made)
+    bench.score(made)
+    turned = {"blue": where["blue"], "wide": where["wide"], "sharp": "sharpness >= 0"}
+    other = bench.recipe(corpus, signals={"probe": {}, "photo": {}}, select={"where": turned})
+    assert plan(other).tasks
+    bench.score(other)
+    assert stages.select(other).ok
+
+
+def test_too_many_failed_is_said_of_the_whole_and_not_of_the_last_run(tmp_path: Path) -> None:
+    good = bench.encoded(bench.picture(1))
+    for shard in range(3):
+        members = {f"{n}.jpg": bench.encoded(bench.picture(10 * shard + n)) for n in range(5)}
+        bench.write_tar(tmp_path / "raw" / f"{shard:05d}.tar", members | ({"x.jpg": good[:3000]} if shard == 2 else {}))
+    made = bench.recipe(tmp_path, max_failed_share=0.1)
+    assert stages.index(made).ok and stages.score(made).ok
+    (tmp_path / "work/signals/photo/c/00002.parquet").unlink()
+    assert stages.score(made).ok
+
+
 def test_workspace_knows_its_shards(corpus: Path) -> None:
     made = bench.recipe(corpus)
     bench.index(made)

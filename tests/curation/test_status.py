@@ -78,7 +78,7 @@ def test_new_scores_make_the_selection_stale(folder: Path) -> None:
 
 def word(**values: Any) -> dict[str, Any]:
     given = {"stage": "score", "pid": os.getpid(), "host": socket.gethostname(), "began": time.time() - 10, "at": time.time(),
-             "done": 20, "total": 60, "unit": "rows", "rows": 20, "passed": 5, "failed": {"photo truncated": 1}}  # fmt: skip
+             "done": 20, "total": 60, "unit": "rows", "rows": 20, "passed": 5, "judged": 20, "failed": {"photo truncated": 1}}  # fmt: skip
     return given | values
 
 

@@ -206,6 +206,20 @@ def test_a_lock_is_released_after_an_error(tmp_path: Path) -> None:
     assert ".lock.json" not in files_below(tmp_path)
 
 
+def test_what_a_killed_writer_left_is_swept_away(tmp_path: Path) -> None:
+    workspace = Workspace(tmp_path / "work")
+    with workspace.lock("score"):
+        left = workspace.signal("photo", "c", "00000").parent / ".00000.parquet.host.1.tmp"
+        left.parent.mkdir(parents=True)
+        left.write_text("half")
+        said = (workspace.root / ".lock.json").read_text()
+    with workspace.lock("score"):
+        assert left.exists()  # the last run ended well: nobody looks
+    (workspace.root / ".lock.json").write_text(said)  # as a killed run leaves it
+    with workspace.lock("score"):
+        assert not left.exists()
+
+
 def test_notes_come_back_from_the_footer(tmp_path: Path) -> None:
     path = tmp_path / "x.parquet"
     write_table(path, pa.table({"key": ["a"]}), "f" * 64, engine="local", 说明="中文")

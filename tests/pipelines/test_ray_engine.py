@@ -134,18 +134,18 @@ def test_pools_that_would_wait_for_each_other_are_refused() -> None:
         pools({Demand(gpus=1), Demand()}, [{"CPU": 1, "GPU": 1}], 10)
 
 
-def test_more_workers_than_the_cluster_holds_are_not_waited_for(ray_here: None, tmp_path: Path) -> None:
-    corpus(tmp_path, shards=6, pictures=1)
-    made = bench.recipe(tmp_path, engine="ray", workers=16)
-    assert stages.index(made).ok and stages.score(made).done == 6
-
-
 def test_no_ray_at_the_address_is_one_line(tmp_path: Path) -> None:
     corpus(tmp_path, 1, 1)
     made = bench.recipe(tmp_path, engine="ray", ray={"address": "127.0.0.1:1"})
     with pytest.raises(StageError, match="ray.address: no Ray at 127.0.0.1:1") as caught:
         stages.index(made)
     assert "\n" not in str(caught.value)
+
+
+def test_more_workers_than_the_cluster_holds_are_not_waited_for(ray_here: None, tmp_path: Path) -> None:
+    corpus(tmp_path, shards=6, pictures=1)
+    made = bench.recipe(tmp_path, engine="ray", workers=16)
+    assert stages.index(made).ok and stages.score(made).done == 6
 
 
 def test_images_stay_out_of_the_object_store(ray_here: None, tmp_path: Path) -> None:
