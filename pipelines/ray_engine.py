@@ -268,7 +268,8 @@ def _connect(recipe: Recipe) -> None:
         ray.init(**options)
     except (ConnectionError, RuntimeError, ValueError, OSError) as error:
         said = " ".join(str(error).split())[:200]
-        raise StageError(f"ray.address: no Ray at {address or 'this machine'}: {said}") from None
+        token = "; a cluster that asks for a token wants RAY_AUTH_MODE and RAY_AUTH_TOKEN_PATH" if address else ""
+        raise StageError(f"ray.address: no Ray at {address or 'this machine'}: {said}{token}") from None
 
 
 def _knock(address: str | None) -> None:

@@ -4,8 +4,12 @@ from pathlib import Path
 
 import pytest
 
+from curation import cascade
 from curation.ledger import Ledger, changes, stamps
+from curation.status import status
 from curation.workspace import Workspace
+from pipelines import stages
+from tests import bench
 
 
 @pytest.fixture
@@ -62,6 +66,23 @@ def test_a_torn_line_costs_nothing_but_itself(workspace: Workspace, tmp_path: Pa
     assert after.stale("c", "0", files, after.define_mark({"photo": 1})) is None
     after.add("c", "1", {"files": stamps(files), "mark": {"photo": 1}})
     assert set(Ledger(workspace, "score").lines) == {"c/0", "c/1"}
+
+
+def test_a_lost_definition_costs_one_more_look(tmp_path: Path) -> None:
+    bench.write_tar(
+        tmp_path / "raw" / "00000.tar", {"a.jpg": bench.encoded(bench.picture(1)), "a.json": b'{"likes": 3}'}
+    )
+    made = bench.recipe(tmp_path, select={"where": {"liked": "meta_likes >= 1"}})
+    for stage in stages.STAGES.values():
+        assert stage(made, None).ok
+    for path in (tmp_path / "work" / ".ledger").iterdir():
+        path.write_text("".join(line for line in path.read_text().splitlines(True) if '"define"' not in line))
+    (tmp_path / "work" / ".ledger" / "meta.json").unlink()
+    cascade._meta_schemas.clear()
+    assert status(made)["stages"]["index"]["images"] == 1
+    for stage in stages.STAGES.values():
+        assert stage(made, None).ok
+    assert status(made)["stages"]["select"]["kept"] == 1
 
 
 def test_the_last_line_of_a_shard_counts_and_many_old_ones_are_tidied_away(workspace: Workspace) -> None:
