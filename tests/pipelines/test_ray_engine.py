@@ -13,7 +13,7 @@ import pytest
 import ray
 
 from curation.errors import StageError
-from curation.tasks import Demand
+from curation.tasks import Demand, Watch
 from pipelines import stages
 from pipelines.ray_engine import pools
 from tests import bench
@@ -77,15 +77,22 @@ def test_a_node_that_is_lost_costs_no_image(cluster: Any, tmp_path: Path) -> Non
     assert stages.index(made).ok
     raylet = psutil.Process(cluster.second.all_processes["raylet"][0].process.pid)
 
+    killed: list[bool] = []
+
     def lose() -> None:
-        time.sleep(6)
-        raylet.send_signal(signal.SIGKILL)
+        for _ in range(600):  # until both nodes are at work
+            notes = list((tmp_path / "work" / ".notes").glob("*"))
+            if sum(bool(Watch.read(note).rows) for note in notes) == 2:
+                raylet.send_signal(signal.SIGKILL)
+                killed.append(True)
+                return
+            time.sleep(0.1)
 
     killer = threading.Thread(target=lose)
     killer.start()
     summary = stages.score(made)
     killer.join()
-    assert summary.ok and summary.done == 3 and not summary.failed, summary
+    assert killed and summary.ok and summary.done == 3 and not summary.failed, summary
     states = [
         row["slow_state"]
         for shard in range(3)
