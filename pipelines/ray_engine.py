@@ -176,7 +176,7 @@ class _RaySlot(Slot["ray.ObjectRef[Outcome]"]):
         except exceptions.RayError as error:
             self.ended()
             self.lost()
-            raise WorkerDied(_node_lost(error), str(error).splitlines()[0][:200]) from None
+            raise WorkerDied(_node_lost(error), " ".join(str(error).split())[:200]) from None
 
     def ended(self) -> None:
         """The task is no more."""

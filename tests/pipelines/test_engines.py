@@ -100,7 +100,7 @@ def test_a_row_that_kills_its_worker_costs_itself_alone(tmp_path: Path, run: Run
 
 def test_a_row_that_hangs_is_failed_as_timeout(tmp_path: Path, run: Run) -> None:
     outcomes = run([Chore(tmp_path, "a", 6, sleepers=(5,)), Chore(tmp_path, "b", 6)], image_timeout=1.5)
-    assert outcomes["a"].failed == Counter(timeout=1)
+    assert outcomes["a"].failed == Counter(timeout=1), outcomes["a"]
     assert (tmp_path / "a").read_text().split() == ["0", "1", "2", "3", "4"]
 
 
