@@ -138,7 +138,7 @@ def _listed(ledger: Ledger, paths: dict[tuple[str, str], list[str]], made_from: 
 
 
 def _select(recipe: Recipe, workspace: Workspace) -> dict[str, Any]:
-    funnel = _json(workspace.funnel).get("funnel")
+    funnel = json_object(workspace.funnel).get("funnel")
     if not isinstance(funnel, dict):
         return {}
     images, kept = funnel.get("input", 0), funnel.get("kept", 0)
@@ -147,7 +147,7 @@ def _select(recipe: Recipe, workspace: Workspace) -> dict[str, Any]:
 
 
 def _build(recipe: Recipe, workspace: Workspace) -> dict[str, Any]:
-    found = {phase: _json(workspace.product(phase) / "stats.json").get("images") for phase in PHASES}
+    found = {phase: json_object(workspace.product(phase) / "stats.json").get("images") for phase in PHASES}
     facts = {phase: images for phase, images in found.items() if isinstance(images, int)}
     return facts | _stale(workspace, "build-shards", product_made_of(recipe, workspace)) if facts else {}
 
@@ -169,7 +169,7 @@ def _is_stamps(text: str, now: dict[str, Any]) -> bool:
     return part in ("index and signals", "selection and captions", "levels", "listed") and part in now
 
 
-def _json(path: Path) -> dict[str, Any]:
+def json_object(path: Path) -> dict[str, Any]:
     """A JSON object from a file; empty if there is none."""
     try:
         found = json.loads(path.read_text(encoding="utf-8"))

@@ -2,14 +2,13 @@
 
 import json
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 from curation.report.failures import Failures
 from curation.report.fates import Fates
 from curation.report.texts import Captions
 from curation.shards.build import PHASES
-from curation.status import finished, status
+from curation.status import finished, json_object, status
 from curation.workspace import Workspace, digest, footer
 
 
@@ -35,7 +34,7 @@ class Stored:
 def stored_selection(fates: Fates) -> Stored:
     """What the last `curate select` left."""
     workspace = fates.selection.workspace
-    notes = _json(workspace.funnel)
+    notes = json_object(workspace.funnel)
     funnel = notes.get("funnel")
     if not isinstance(funnel, dict):
         return Stored("none")
@@ -155,12 +154,3 @@ def _amount(value: Any) -> float | None:
 def _count(value: Any) -> int | None:
     amount = _amount(value)
     return None if amount is None else int(amount)
-
-
-def _json(path: Path) -> dict[str, Any]:
-    """A JSON object from a file; empty if there is none."""
-    try:
-        found = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        return {}
-    return found if isinstance(found, dict) else {}
