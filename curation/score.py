@@ -4,22 +4,16 @@ One pass over a shard reads and decodes each image at most once per reduction, i
 already is kept; a row that fails costs only itself.
 """
 
-import json
 import os
 import time
-from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import cached_property
-from pathlib import Path
 from typing import Any
 
-import numpy as np
-import pyarrow as pa
-
-from curation.cascade import FAILED, SCORED, SKIPPED, Cascade, Decider, meta_schema, samples_notes, sidecar_fields
+from curation.cascade import SCORED, SKIPPED, Cascade, Decider, meta_schema
+from curation.columns import Columns
 from curation.corpus import open_source
-from curation.doctor import libraries
 from curation.errors import StageError, UserError
 from curation.images import ImageError, Picture, reduction
 from curation.index import known_shard
@@ -28,8 +22,8 @@ from curation.recipe import Corpus, Recipe, Resources
 from curation.signals.base import Row, Scores, Signal, SignalError
 from curation.sources import Source
 from curation.tasks import Demand, Outcome, Watch
-from curation.wide import check_aligned, refresh
-from curation.workspace import Workspace, footer, read_table, write_table
+from curation.wide import refresh
+from curation.workspace import Workspace, footer
 
 BATCH = 32
 BATCH_PIXELS = 24_000_000
@@ -181,100 +175,6 @@ def raw_path(corpus: Corpus, workspace: Workspace, shard: str) -> str:
     return "/".join(part for part in (corpus.path.rstrip("/"), notes.get("source", "")) if part)
 
 
-class Columns:
-    """A shard's samples and signals in memory: values by column, to be filled and written back."""
-
-    def __init__(
-        self,
-        samples: pa.Table,
-        values: dict[str, list[Any]],
-        fields: dict[str, pa.DataType],
-        fingerprints: dict[str, str],
-    ) -> None:
-        self.samples, self.values, self.fields, self.fingerprints = samples, values, fields, fingerprints
-        self.changed: set[str] = set()
-        self.ok = [status == "ok" for status in samples["status"].to_pylist()]
-
-    @classmethod
-    def read(cls, workspace: Workspace, cascade: Cascade, corpus: str, shard: str, retry_failed: bool) -> "Columns":
-        """Reads the samples, and of each signal what is stored under the current fingerprint; the rest is skipped."""
-        samples = cascade.with_meta(read_table(workspace.samples(corpus, shard)))
-        notes = samples_notes(workspace, corpus, shard)
-        values: dict[str, list[Any]] = {}
-        fields: dict[str, pa.DataType] = {}
-        fingerprints = {}
-        for name, signal in cascade.signals.items():
-            fingerprints[name] = cascade.fingerprint(name, notes)
-            path = workspace.signal(name, corpus, shard)
-            stored = _stored(path, fingerprints[name], samples)
-            for f in sidecar_fields(signal):
-                fields[f.name] = f.type
-                values[f.name] = stored[f.name].to_pylist() if stored is not None else [None] * samples.num_rows
-            states = values[f"{name}_state"]
-            values[f"{name}_state"] = [SKIPPED if s is None or (retry_failed and s == FAILED) else s for s in states]
-        return cls(samples, values, fields, fingerprints)
-
-    def table(self, rows: list[int] | None = None) -> pa.Table:
-        """Samples and signals side by side, of some rows or of all; lists and bytes left out."""
-        indices = None if rows is None else pa.array(rows, pa.int64())
-        table = self.samples if indices is None else self.samples.take(indices)
-        for name, kind in self.fields.items():
-            if pa.types.is_nested(kind):
-                continue
-            values = self.values[name] if rows is None else [self.values[name][r] for r in rows]
-            table = table.append_column(name, pa.array(values, kind))
-        return table
-
-    def stops(self, cascade: Cascade, decider: Decider, rows: list[int] | None = None) -> list[int]:
-        """For each row the first predicate that is not TRUE, as far as is known now."""
-        return decider.numbers(self.table(rows), cascade.stop_sql)
-
-    def needy(self, cascade: Cascade, stops: list[int]) -> dict[str, list[int]]:
-        """For each signal the rows that need it as far as is known now."""
-        return {
-            name: [
-                r
-                for r, stop in enumerate(stops)
-                if stop >= at and self.ok[r] and self.values[f"{name}_state"][r] == SKIPPED
-            ]
-            for name, at in cascade.first_use.items()
-        }
-
-    def store(self, signal: type[Signal], row: int, result: Scores | SignalError) -> None:
-        """Notes one row's scores, or why it has none. A score that is no finite number is a failure."""
-        self.changed.add(signal.name)
-        if not isinstance(result, SignalError):
-            try:
-                stored = {c: _rounded(result.get(c), kind) for c, kind in signal.columns.items()}
-            except SignalError as error:
-                result = error
-        failed = isinstance(result, SignalError)
-        self.values[f"{signal.name}_state"][row] = FAILED if failed else SCORED
-        self.values[f"{signal.name}_error"][row] = str(result) if failed else None
-        for column in signal.columns:
-            self.values[column][row] = None if failed else stored[column]
-
-    def failures(self, cascade: Cascade) -> Counter[str]:
-        """Failed rows by signal and reason."""
-        return Counter(
-            f"{name} {error.split(':')[0]}"
-            for name in cascade.signals
-            for error in self.values[f"{name}_error"]
-            if error is not None
-        )
-
-    def write(self, workspace: Workspace, corpus: str, shard: str, signal: type[Signal]) -> None:
-        """Writes the signal's sidecar if anything in it is new."""
-        name = signal.name
-        path = workspace.signal(name, corpus, shard)
-        if name not in self.changed and (footer(path) or {}).get("fingerprint") == self.fingerprints[name]:
-            return
-        own = [f.name for f in sidecar_fields(signal)]
-        arrays = {"key": self.samples["key"]} | {c: pa.array(self.values[c], self.fields[c]) for c in own}
-        used = set(json.loads((footer(path) or {}).get("libraries", "[]"))) | {libraries()}
-        write_table(path, pa.table(arrays), self.fingerprints[name], libraries=json.dumps(sorted(used)))
-
-
 class _Pass:
     """One walk over the rows of a shard that need something."""
 
@@ -391,19 +291,6 @@ class _Pass:
         return list(zip(samples["width"].to_pylist(), samples["height"].to_pylist(), strict=True))
 
 
-def _stored(path: Path, fingerprint: str, samples: pa.Table) -> pa.Table | None:
-    """A sidecar made as it would be now; None if there is none such, or it is damaged and must be made again."""
-    if (footer(path) or {}).get("fingerprint") != fingerprint:
-        return None
-    try:
-        stored = read_table(path)
-        check_aligned(samples, stored, path)
-    except StageError:
-        path.unlink(missing_ok=True)
-        return None
-    return stored
-
-
 def _results(signal: Signal, rows: list[Row]) -> list[Scores | SignalError]:
     """The signal's results. If the batch as a whole goes wrong, each row is tried alone."""
     if not rows:
@@ -420,15 +307,6 @@ def _as_failure(error: Exception) -> SignalError:
     if isinstance(error, ImageError):
         return SignalError(error.reason, str(error).partition(": ")[2])
     return SignalError("error", f"{type(error).__name__}: {' '.join(str(error).split())[:200]}")
-
-
-def _rounded(value: Any, kind: pa.DataType) -> Any:
-    """A score as it is stored: float32 rounded to 4 decimals. Raises SignalError for NaN and infinities."""
-    if value is None or not pa.types.is_float32(kind):
-        return value
-    if not np.isfinite(value):
-        raise SignalError("not_finite", f"the score is {value}")
-    return round(float(value), 4)
 
 
 class _Machinery:

@@ -12,7 +12,7 @@ from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import TracebackType
-from typing import Generic, TypeVar
+from typing import Any, Generic, TypeVar
 
 from curation.errors import StageError, UserError, WorkspaceError
 from curation.tasks import Demand, Note, Outcome, Task, Watch
@@ -64,6 +64,11 @@ class Attempt:
             self.kills[row, step] += 1
             if len(rows) == 1 and self.kills[row, step] >= (3 if reason == CRASHED else 2):
                 self.condemned[row, step] = reason
+
+    def given(self, note: Path, memory: int) -> tuple[Any, ...]:
+        """The arguments of `pipelines.worker.work` for this attempt on a slot."""
+        suspects = frozenset(row for row, _step in self.kills)
+        return self.task, note, memory, suspects, self.condemned, self.fence
 
     @property
     def hopeless(self) -> str | None:

@@ -73,14 +73,7 @@ class _LocalSlot(Slot["Future[Outcome]"]):
         self.pool: ProcessPoolExecutor | None = None
 
     def start(self, attempt: Attempt) -> "Future[Outcome]":
-        given = (
-            attempt.task,
-            self.note,
-            self.memory,
-            frozenset(row for row, _step in attempt.kills),
-            attempt.condemned,
-            attempt.fence,
-        )
+        given = attempt.given(self.note, self.memory)
         if self.pool is not None:
             try:
                 return self.pool.submit(work, *given)

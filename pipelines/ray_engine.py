@@ -184,16 +184,6 @@ class _RaySlot(Slot["ray.ObjectRef[Outcome]"]):
     def lost(self) -> None:
         """The worker is no more."""
 
-    def given(self, attempt: Attempt) -> tuple[Any, ...]:
-        return (
-            attempt.task,
-            self.note,
-            self.memory,
-            frozenset(row for row, _step in attempt.kills),
-            attempt.condemned,
-            attempt.fence,
-        )
-
 
 class _TaskSlot(_RaySlot):
     """A Ray task at a time."""
@@ -201,7 +191,7 @@ class _TaskSlot(_RaySlot):
     _running: "ray.ObjectRef[Outcome] | None" = None
 
     def start(self, attempt: Attempt) -> "ray.ObjectRef[Outcome]":
-        self._running = _task.options(**self.options).remote(*self.given(attempt))
+        self._running = _task.options(**self.options).remote(*attempt.given(self.note, self.memory))
         return self._running
 
     def kill(self) -> None:
@@ -222,7 +212,7 @@ class _ActorSlot(_RaySlot):
     def start(self, attempt: Attempt) -> "ray.ObjectRef[Outcome]":
         if self._actor is None:
             self._actor = _Actor.options(**self.options).remote()  # type: ignore[attr-defined]
-        return self._actor.work.remote(*self.given(attempt))
+        return self._actor.work.remote(*attempt.given(self.note, self.memory))
 
     def kill(self) -> None:
         if self._actor is not None:
