@@ -10,7 +10,6 @@ import hashlib
 import importlib.util
 import io
 import pickle
-from collections import defaultdict
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -43,8 +42,8 @@ NMS_LEVEL, NMS_PNET, NMS_ONET = 0.5, 0.7, 0.7
 """Overlap above which the weaker of two boxes goes: in one level of the pyramid, over all, and at the end."""
 NMS_RNET = 0.9
 """Looser than the usual 0.7: O-Net then judges several boxes around a face, and misses fewer large ones."""
-CHUNK = 256
-"""Crops that go through R-Net or O-Net at once; bounds the memory of a picture of a crowd."""
+PIXELS_CPU, PIXELS_GPU = 32 * 24 * 24, 4_000_000
+"""Pixels that go through a net at once: what stays in a core's cache, and what takes about 1 GB of a GPU's memory."""
 
 _INSTALL = "install the package mtcnn==1.0.0 afresh"
 
@@ -62,10 +61,12 @@ class Mtcnn:
     """
 
     def __init__(
-        self, min_face: float = 32, threshold: Sequence[float] = (0.6, 0.7, 0.95), device: str = "cpu"
+        self, min_face: float = 32, threshold: Sequence[float] = (0.7, 0.7, 0.95), device: str = "cpu"
     ) -> None:
         self.min_face, self.threshold, self.device = min_face, threshold, device
         self.pnet, self.rnet, self.onet = (_network(read_weights(n), POOLS[n]).to(device) for n in WEIGHTS)
+        # On a CPU a batch gains nothing, and its size can change the last bits: one image at a time.
+        self.together, self.pixels = (False, PIXELS_CPU) if device == "cpu" else (True, PIXELS_GPU)
 
     def detect(self, images: Sequence[np.ndarray]) -> list[np.ndarray]:
         """Finds the faces in a micro-batch.
@@ -79,11 +80,10 @@ class Mtcnn:
         """
         import torch
 
-        # On a CPU a batch gains nothing, and its size can change the last bits: one image at a time.
-        group = 1 if torch.device(self.device).type == "cpu" else max(1, len(images))
         exact = torch.backends.cudnn.flags(enabled=True, deterministic=True, allow_tf32=False)  # CUDA only
         with torch.inference_mode(), exact:
-            return [b for i in range(0, len(images), group) for b in self._detect(images[i : i + group])]
+            groups = [images] if self.together else [[image] for image in images]
+            return [boxes for group in groups for boxes in self._detect(group)]
 
     def _detect(self, images: Sequence[np.ndarray]) -> list[np.ndarray]:
         boxes = self._propose(images)
@@ -94,35 +94,27 @@ class Mtcnn:
         return [_nms_min(b, NMS_ONET).clip(0, limit) for b, limit in zip(boxes, limits, strict=True)]
 
     def _propose(self, images: Sequence[np.ndarray]) -> list[np.ndarray]:
-        """Stage 1: P-Net over an image pyramid; images of one size go through it together."""
-        alike = defaultdict(list)
-        for i, image in enumerate(images):
-            alike[image.shape[:2]].append(i)
-        found: dict[int, np.ndarray] = {}
-        for members in alike.values():
-            found |= zip(members, self._pyramid([images[i] for i in members]), strict=True)
-        return [found[i] for i in range(len(images))]
-
-    def _pyramid(self, images: Sequence[np.ndarray]) -> list[np.ndarray]:
-        """The proposals for images of one size."""
-        height, width = images[0].shape[:2]
-        boxes: list[list[np.ndarray]] = [[_NONE] for _ in images]
+        """Stage 1: P-Net over an image pyramid, a level of all images at once."""
+        found: list[list[np.ndarray]] = [[_NONE] for _ in images]
+        levels: dict[int, np.ndarray] = dict(enumerate(images))
         scale = CELL / self.min_face
-        while min(height, width) * scale >= CELL:
-            size = (max(CELL, round(width * scale)), max(CELL, round(height * scale)))
-            # each level from the one before: a third of the time of always starting from the full image
-            images = [cv2.resize(image, size, interpolation=cv2.INTER_AREA) for image in images]
-            ratio = np.array([width / size[0], height / size[1]] * 2, np.float32)
-            regression, probability = self._run(self.pnet, np.stack(images))
-            for r, p, found in zip(regression, probability, boxes, strict=True):
+        while levels := {i: n for i, n in levels.items() if min(images[i].shape[:2]) * scale >= CELL}:
+            for i, level in levels.items():  # each from the one before: a third of the time of starting afresh
+                height, width = (max(CELL, round(n * scale)) for n in images[i].shape[:2])
+                levels[i] = cv2.resize(level, (width, height), interpolation=cv2.INTER_AREA)
+            outputs = self._run(self.pnet, _on_canvas(list(levels.values())))
+            for (i, level), regression, probability in zip(levels.items(), *outputs, strict=True):
+                rows, columns = (-(-(n - CELL) // STRIDE) + 1 for n in level.shape[:2])  # beyond is the canvas
+                p = probability[:rows, :columns]
                 row, column = np.nonzero(p > self.threshold[0])
                 corner = np.stack([column, row], 1) * STRIDE
                 cell = np.concatenate([corner, corner + CELL], 1)
-                moved = (cell + r[:, row, column].T * CELL) * ratio
-                found.append(_boxes(moved, p[row, column], self.threshold[0]))
+                height, width = np.array(images[i].shape[:2]) / level.shape[:2]
+                moved = (cell + regression[:, row, column].T * CELL) * np.array([width, height] * 2, np.float32)
+                found[i].append(_boxes(moved, p[row, column], self.threshold[0]))
             scale *= SCALE_FACTOR
-        levels = [np.repeat(np.arange(len(b)), [len(found) for found in b]) for b in boxes]
-        merged = [_nms(np.concatenate(b), NMS_LEVEL, level) for b, level in zip(boxes, levels, strict=True)]
+        of_level = [np.repeat(np.arange(len(f)), [len(b) for b in f]) for f in found]
+        merged = [_nms(np.concatenate(f), NMS_LEVEL, level) for f, level in zip(found, of_level, strict=True)]
         return [_nms(b, NMS_PNET) for b in merged]
 
     def _refine(
@@ -138,28 +130,32 @@ class Mtcnn:
         crops = [_crop(i, s, side) for i, of_i in zip(images, squares, strict=True) for s in of_i]
         if not crops:
             return [_NONE] * len(images)
-        outputs = [self._run(net, np.stack(crops[i : i + CHUNK])) for i in range(0, len(crops), CHUNK)]
-        regression = np.concatenate([r[:, :, 0, 0] for r, _ in outputs])
-        probability = np.concatenate([p[:, 0, 0] for _, p in outputs])
+        regression, probability = self._run(net, np.stack(crops))
         ends = np.cumsum([len(s) for s in squares])[:-1]
-        parts = zip(squares, np.split(regression, ends), np.split(probability, ends), strict=True)
+        parts = zip(squares, np.split(regression[:, :, 0, 0], ends), np.split(probability[:, 0, 0], ends), strict=True)
         return [_boxes(s + r * (s[:, 2:3] - s[:, :1]), p, threshold) for s, r, p in parts]
 
     def _run(self, net: "torch.nn.Module", pixels: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Box regression (n, 4, h, w) and probability of a face (n, h, w) of uint8 (n, H, W, 3)."""
         import torch
 
+        step = max(1, self.pixels // (pixels.shape[1] * pixels.shape[2]))
         # a view of (n, H, W, 3) as (n, 3, H, W) is what torch calls channels_last: three times as fast here
-        out = net(torch.from_numpy(pixels).to(self.device).permute(0, 3, 1, 2).float())
+        parts = torch.from_numpy(pixels).permute(0, 3, 1, 2).split(step)
+        out = torch.cat([net(part.to(self.device).float()) for part in parts])
         # the four numbers of the box come first, the two of the class last; O-Net has landmarks between
         return out[:, :4].cpu().numpy(), torch.softmax(out[:, -2:], 1)[:, 1].cpu().numpy()
 
 
-def weight_digests() -> dict[str, str]:
-    """sha256 of the weight files by name, checked. Raises UserError as `Mtcnn`; nothing is unpickled."""
-    for name in WEIGHTS:
-        _check(_path(name), file_digest(_path(name)))
-    return dict(WEIGHTS)
+def weight_files() -> dict[str, Path]:
+    """The weight files by name. Raises UserError if one is missing."""
+    return {name: _path(name) for name in WEIGHTS}
+
+
+def check_weights() -> None:
+    """Compares the sha256 of the weight files. Raises UserError as `Mtcnn`; nothing is unpickled."""
+    for path in weight_files().values():
+        _check(path, file_digest(path))
 
 
 def read_weights(name: str) -> list[np.ndarray]:
@@ -222,6 +218,13 @@ def _network(weights: list[np.ndarray], pools: Sequence[int]) -> "torch.nn.Seque
     """
     import torch
 
+    class Halve(torch.nn.Module):
+        """Max-pooling of 2 by 2 pixels of a map with even sides; torch's own takes six times as long here."""
+
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            rows = torch.maximum(x[:, :, ::2], x[:, :, 1::2])
+            return torch.maximum(rows[..., ::2], rows[..., 1::2])
+
     def add(layer: torch.nn.Module, *values: torch.Tensor) -> None:
         for parameter, value in zip(layer.parameters(), values, strict=True):
             parameter.data.copy_(value)
@@ -240,7 +243,7 @@ def _network(weights: list[np.ndarray], pools: Sequence[int]) -> "torch.nn.Seque
         add(torch.nn.Conv2d(kernel.shape[1], channels, tuple(kernel.shape[2:])), kernel, bias)
         add(torch.nn.PReLU(channels), slope.flatten())
         if pool:
-            add(torch.nn.MaxPool2d(pool, 2, ceil_mode=True))
+            layers.append(torch.nn.MaxPool2d(pool, 2, ceil_mode=True) if pool > 2 else Halve())
     outputs = arrays[3 * len(pools) :]
     kernel = torch.cat([_kernel(k, channels) for k in outputs[::2]])  # all outputs by one convolution
     add(torch.nn.Conv2d(channels, len(kernel), 1), kernel, torch.cat(outputs[1::2]))
@@ -262,6 +265,18 @@ def _boxes(corners: np.ndarray, probability: np.ndarray, threshold: float) -> np
     """Corners and probability of the likely boxes; one turned inside out, or under a pixel wide, goes too."""
     boxes = np.concatenate([corners, probability[:, None]], 1).astype(np.float32)
     return boxes[(probability > threshold) & (boxes[:, 2:4] - boxes[:, :2] >= 1).all(1)]
+
+
+def _on_canvas(images: Sequence[np.ndarray]) -> np.ndarray:
+    """uint8 (n, H, W, 3) of images of up to H by W, each with mid-gray, the nets' zero, to its right and below.
+
+    H and W are even: so P-Net's pooling windows lie within or without an image whatever else is on the canvas.
+    """
+    height, width = (-(-max(i.shape[axis] for i in images) // STRIDE) * STRIDE for axis in (0, 1))
+    canvas = np.full((len(images), height, width, 3), 128, np.uint8)
+    for on, image in zip(canvas, images, strict=True):
+        on[: image.shape[0], : image.shape[1]] = image
+    return canvas
 
 
 def _square(boxes: np.ndarray) -> np.ndarray:

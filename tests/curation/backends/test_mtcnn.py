@@ -15,7 +15,7 @@ import torch
 import torch.nn.functional as F
 
 from curation.backends import mtcnn
-from curation.backends.mtcnn import Mtcnn, read_weights, unpickle, weight_digests
+from curation.backends.mtcnn import Mtcnn, check_weights, read_weights, unpickle
 from curation.errors import UserError
 from curation.images import decode, fit
 
@@ -55,7 +55,7 @@ class TestWeights:
         data = bytearray((copied / name).read_bytes())
         data[len(data) // 2] ^= 1
         (copied / name).write_bytes(data)
-        for read in (lambda: read_weights(name), weight_digests, Mtcnn):
+        for read in (lambda: read_weights(name), check_weights, Mtcnn):
             with pytest.raises(UserError) as caught:
                 read()
             message = str(caught.value)
@@ -99,7 +99,7 @@ class TestWeights:
     def test_without_the_package_one_line_says_so(self, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr(mtcnn.importlib.util, "find_spec", lambda name: None)
         with pytest.raises(UserError, match="mtcnn") as caught:
-            weight_digests()
+            check_weights()
         assert "\n" not in str(caught.value)
 
     def test_files_are_plain_lz4(self) -> None:
@@ -109,7 +109,7 @@ class TestWeights:
 class TestNets:
     """Each net against the layers of the paper's figure 2 written out one by one, on normalised R, G, B."""
 
-    @pytest.mark.parametrize(("net", "side", "valid"), [("pnet", 31, None), ("rnet", 24, 1), ("onet", 48, 1)])
+    @pytest.mark.parametrize(("net", "side", "valid"), [("pnet", 32, None), ("rnet", 24, 1), ("onet", 48, 1)])
     def test_as_written_out(self, detector: Mtcnn, net: str, side: int, valid: int | None) -> None:
         name = f"{net}.lz4"
         pixels = np.random.default_rng(0).integers(0, 256, (3, side, side, 3), dtype=np.uint8)
@@ -178,14 +178,36 @@ class TestDetect:
             for i, boxes in zip(order, detector.detect([images[i] for i in order]), strict=True):
                 assert np.array_equal(boxes, alone[i])
 
-    def test_batch_as_on_a_gpu_is_as_single(self, detector: Mtcnn, sample_photos: dict[str, bytes]) -> None:
-        """All images through the nets together, which a CPU does not do."""
+    @pytest.mark.parametrize("pixels", [mtcnn.PIXELS_GPU, mtcnn.PIXELS_CPU, 20_000, 1])
+    def test_batch_as_on_a_gpu_is_as_single(
+        self, detector: Mtcnn, sample_photos: dict[str, bytes], pixels: int
+    ) -> None:
+        """All images through the nets together, whatever their sizes, which a CPU does not do."""
         team, astronaut, pair, dogs = people(sample_photos)
-        images = [dogs, team, team[:, ::-1].copy(), np.zeros((3, 3, 3), np.uint8), astronaut, pair, team]
+        odd = [fit(team, 333), np.ascontiguousarray(pair[:, :201]), astronaut[:517, :431].copy()]
+        images = [dogs, team, *odd, team[:, ::-1].copy(), np.zeros((3, 3, 3), np.uint8), astronaut, pair, team]
+        assert len({i.shape for i in images}) >= 7
+        batched = Mtcnn()
+        batched.together, batched.pixels = True, pixels
+        alone = [detector.detect([image])[0] for image in images]
+        assert [len(boxes) for boxes in alone] == [0, 4, 4, 1, 1, 4, 0, 1, 2, 4]
+        for image, boxes, single in zip(images, batched.detect(images), alone, strict=True):
+            of = np.array([*image.shape[1::-1], *image.shape[1::-1], 1])
+            assert boxes.shape == single.shape and np.abs(boxes / of - single / of).max(initial=0) <= 1e-5
+
+    def test_pnet_sees_no_canvas(self, detector: Mtcnn) -> None:
+        """Every cell of an image on a larger canvas is as if the image were alone on its own."""
+        rng = np.random.default_rng(0)
+        sizes = [(12, 12), (13, 12), (40, 31), (31, 40), (57, 90), (64, 64)]
+        images = [rng.integers(0, 256, (*size, 3), dtype=np.uint8) for size in sizes]
         with torch.inference_mode():
-            together = detector._detect(images)
-        for boxes, alone in zip(together, (detector.detect([image])[0] for image in images), strict=True):
-            assert boxes.shape == alone.shape and np.allclose(boxes, alone, atol=2e-3)
+            together = detector._run(detector.pnet, mtcnn._on_canvas(images))
+            for i, image in enumerate(images):
+                rows, columns = (-(-(n - mtcnn.CELL) // mtcnn.STRIDE) + 1 for n in image.shape[:2])
+                alone = detector._run(detector.pnet, mtcnn._on_canvas([image]))
+                for whole, part in zip(together, alone, strict=True):
+                    assert part.shape[-2:] == (rows, columns)
+                    assert np.allclose(whole[i][..., :rows, :columns], part[0], atol=1e-5)
 
     @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
     def test_gpu_is_as_cpu(self, detector: Mtcnn, sample_photos: dict[str, bytes]) -> None:
@@ -226,15 +248,6 @@ class TestDetect:
     def test_no_images(self, detector: Mtcnn) -> None:
         assert detector.detect([]) == []
 
-    def test_many_crops_go_in_chunks(
-        self, detector: Mtcnn, sample_photos: dict[str, bytes], monkeypatch: pytest.MonkeyPatch
-    ) -> None:
-        images = people(sample_photos)
-        whole = detector.detect(images)
-        monkeypatch.setattr(mtcnn, "CHUNK", 7)
-        for a, b in zip(detector.detect(images), whole, strict=True):
-            assert a.shape == b.shape and np.allclose(a, b, atol=2e-3)
-
 
 class TestNms:
     boxes = np.array([[0, 0, 10, 10, 0.8], [1, 0, 11, 10, 0.9], [2, 2, 6, 6, 0.99], [50, 50, 60, 60, 0.5]], np.float32)
@@ -271,7 +284,7 @@ class TestNms:
 
 def test_imports_neither_torch_nor_tensorflow_nor_the_package() -> None:
     code = (
-        "import sys, curation.backends.mtcnn as m; m.weight_digests(); m.read_weights('pnet.lz4'); "
+        "import sys, curation.backends.mtcnn as m; m.check_weights(); m.read_weights('pnet.lz4'); "
         "sys.exit(len({'torch', 'tensorflow', 'mtcnn', 'joblib'} & set(sys.modules)))"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)

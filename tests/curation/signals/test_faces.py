@@ -1,23 +1,31 @@
 """Counts, shares and boxes of faces against pictures that were counted by eye."""
 
 import csv
+import functools
+import io
+import os
 import subprocess
 import sys
 import tarfile
 from collections.abc import Iterator
 from pathlib import Path
 
+import cv2
 import numpy as np
 import pyarrow as pa
 import pytest
 import torch
-from pydantic import ValidationError
+from PIL import Image
 
+from curation import signals
 from curation.backends import mtcnn
-from curation.images import Picture
+from curation.checkpoints import Models
+from curation.errors import UserError
+from curation.images import Picture, decode, fit
 from curation.signals.base import Row, Scores
-from curation.signals.faces import Faces, FacesParams, union_area
+from curation.signals.faces import _Faces, union_area
 from curation.start import sample_folder
+from tests.curation.backends.test_yunet import picture, write_yunet
 
 CORPUS = Path(__file__).parents[3].parent / "shared" / "corpus"
 """Pictures counted by eye, not free ones: they lie beside the repository, where there is such a folder."""
@@ -26,6 +34,18 @@ TEAM, ASTRONAUT, ASTRONAUT_SMALL, PAIR = "000000007", "000000000", "000000011", 
 GROUP, MILL_WORKERS = "000000010", "000000015"
 TOO_HARD = {GROUP: "38 faces of about 15 pixels", MILL_WORKERS: "both look away and down"}
 """Pictures of the sample in which MTCNN cannot find every face at side 640 and min_face 32."""
+PROFILES = "000010000", "000010017"
+"""Pictures of the sample with one face each, seen from the side."""
+LOOK_ALIKES = (
+    "logo",
+    "product photo",
+    "poster",
+    "cutout photo or drawing",
+    "text line",
+    "scene text",
+    "picture with text",
+)
+"""Kinds of pictures of the corpus whose faces were not counted. Some are drawn, and found with good reason."""
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -36,34 +56,120 @@ def one_thread() -> Iterator[None]:
     torch.set_num_threads(threads)
 
 
-def counted(folder: Path) -> Iterator[tuple[str, bytes, int]]:
-    """File name, bytes and number of faces of every picture in img2dataset's tars that has been counted."""
-    with open(folder / "labels.csv", encoding="utf-8", newline="") as file:
-        labels = {r["file"]: int(r["value"]) for r in csv.DictReader(file) if r["field"] == "face_count"}
+def stored(folder: Path) -> Iterator[tuple[str, bytes]]:
+    """File name and bytes of every picture in img2dataset's tars."""
     for path in sorted(folder.glob("*.tar")):
         with tarfile.open(path) as tar:
             for member in tar:
-                if member.name in labels:
-                    yield member.name, tar.extractfile(member).read(), labels[member.name]
+                if not member.name.endswith((".txt", ".json")):
+                    yield member.name, tar.extractfile(member).read()
+
+
+def counted(folder: Path) -> Iterator[tuple[str, bytes, int]]:
+    """File name, bytes and number of faces of every picture that has been counted."""
+    with open(folder / "labels.csv", encoding="utf-8", newline="") as file:
+        labels = {r["file"]: int(r["value"]) for r in csv.DictReader(file) if r["field"] == "face_count"}
+    return ((name, data, labels[name]) for name, data in stored(folder) if name in labels)
+
+
+def look_alikes(folder: Path) -> Iterator[tuple[str, bytes]]:
+    """File name and bytes of every picture of the kinds in which things only look like faces."""
+    with open(folder / "labels.csv", encoding="utf-8", newline="") as file:
+        rows = list(csv.DictReader(file))
+    known = {r["file"] for r in rows if r["field"].startswith("face_count")}
+    kinds = {r["file"] for r in rows if r["kind"] in LOOK_ALIKES} - known
+    return ((name, data) for name, data in stored(folder) if name in kinds)
+
+
+def turned(pixels: np.ndarray, degrees: float) -> np.ndarray:
+    """The picture turned left about its middle, whole, on its own edges drawn out."""
+    height, width = pixels.shape[:2]
+    matrix = cv2.getRotationMatrix2D((width / 2, height / 2), degrees, 1)
+    cosine, sine = abs(matrix[0, 0]), abs(matrix[0, 1])
+    size = round(width * cosine + height * sine), round(width * sine + height * cosine)
+    matrix[:, 2] += (size[0] - width) / 2, (size[1] - height) / 2
+    return cv2.warpAffine(pixels, matrix, size, flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
+
+
+@functools.cache
+def signal(**params: object) -> _Faces:
+    """The signal, checked and loaded as a worker does it."""
+    made = signals.make("faces", params)
+    assert isinstance(made, _Faces)
+    made.check()
+    made.load()
+    return made
 
 
 def score(*data: bytes, **params: object) -> list[Scores]:
-    return Faces(FacesParams(**params)).score([Row(Picture(d), {}, {}) for d in data])
+    return signal(**params).score([Row(Picture(d), {}, {}) for d in data])
+
+
+def found(pixels: np.ndarray, **params: object) -> int:
+    """Number of faces in pixels at side 640."""
+    return len(signal(**params).detector.detect([fit(pixels, 640)])[0])
+
+
+@functools.cache
+def true_yunet() -> str | None:
+    """The released model, where there is one: a test net knows no faces."""
+    files = sorted(Path(os.environ.get("CURATE_MODELS", "")).absolute().glob("yunet/*.onnx"))
+    return str(files[0]) if files and os.environ.get("CURATE_MODELS") else None
+
+
+needs_yunet = pytest.mark.skipif(true_yunet() is None, reason="CURATE_MODELS holds no yunet/*.onnx")
+needs_corpus = pytest.mark.skipif(not CORPUS.is_dir(), reason="../shared/corpus is not there")
 
 
 def test_counts_on_the_sample() -> None:
-    found = {name: (score(data)[0]["face_count"], faces) for name, data, faces in counted(sample_folder())}
-    assert len(found) >= 30
-    wrong = {name.split(".")[0] for name, (ours, faces) in found.items() if ours != faces}
+    pairs = {name: (score(data)[0]["face_count"], faces) for name, data, faces in counted(sample_folder())}
+    assert len(pairs) >= 30
+    wrong = {name.split(".")[0] for name, (ours, faces) in pairs.items() if ours != faces}
     assert wrong <= set(TOO_HARD)
 
 
-@pytest.mark.skipif(not CORPUS.is_dir(), reason="../shared/corpus is not there")
+@needs_corpus
 def test_counts_on_the_counted_corpus() -> None:
     pictures = list(counted(CORPUS))
     wrong = [name for name, data, faces in pictures if score(data)[0]["face_count"] != faces]
     assert len(pictures) >= 250
-    assert 1 - len(wrong) / len(pictures) >= 0.98, wrong
+    assert len(wrong) <= 2, wrong
+
+
+@needs_corpus
+def test_what_only_looks_like_a_face() -> None:
+    """Of logos, posters, products and pictures of text two have drawn faces that count: a composer, a girl."""
+    pictures = list(look_alikes(CORPUS))
+    false = [name for name, data in pictures if score(data)[0]["face_count"]]
+    assert len(pictures) >= 200
+    assert len(false) <= 3, false
+
+
+@pytest.mark.parametrize("degrees", [-30, -15, 15, 30])
+def test_tilted_faces(sample_photos: dict[str, bytes], degrees: int) -> None:
+    people = [decode(sample_photos[key], 640) for key in (TEAM, ASTRONAUT, PAIR, *PROFILES)]
+    assert sum(found(p) for p in people) == 9
+    assert sum(found(turned(p, degrees)) for p in people) >= 8
+
+
+@pytest.mark.parametrize("orientation", range(1, 9))
+def test_a_picture_that_its_exif_turns(sample_photos: dict[str, bytes], orientation: int) -> None:
+    """Stored as EXIF says, lying or mirrored, it is turned upright before anything looks at it."""
+    turns = {2: 0, 3: 3, 4: 1, 5: 5, 6: 2, 7: 6, 8: 4}  # Pillow's number of what undoes it
+    image = Image.open(io.BytesIO(sample_photos[TEAM]))
+    if orientation > 1:
+        image = image.transpose(Image.Transpose(turns[orientation]))
+    exif, buffer = Image.Exif(), io.BytesIO()
+    exif[0x0112] = orientation
+    image.save(buffer, "JPEG", quality=95, exif=exif)
+    (scores,), (upright,) = score(buffer.getvalue()), score(sample_photos[TEAM])
+    assert scores["face_count"] == 4
+    boxes = [sorted(box[:4] for box in s["face_boxes"]) for s in (scores, upright)]
+    assert np.abs(np.subtract(*boxes)).max() < 0.03
+
+
+def test_faces_seen_from_the_side(sample_photos: dict[str, bytes]) -> None:
+    assert [score(sample_photos[key])[0]["face_count"] for key in PROFILES] == [1, 1]
 
 
 def test_small_faces_are_found_when_asked_for(sample_photos: dict[str, bytes]) -> None:
@@ -73,10 +179,10 @@ def test_small_faces_are_found_when_asked_for(sample_photos: dict[str, bytes]) -
 
 def test_columns(sample_photos: dict[str, bytes]) -> None:
     (scores,) = score(sample_photos[TEAM])
-    assert set(scores) == set(Faces.columns)
+    assert set(scores) == set(signal().columns)
     boxes = scores["face_boxes"]
     assert scores["face_count"] == len(boxes) == 4
-    for name, kind in Faces.columns.items():
+    for name, kind in signal().columns.items():
         pa.array([scores[name]], kind)
     for x0, y0, x1, y1, probability in boxes:
         assert 0 <= x0 < x1 <= 1 and 0 <= y0 < y1 <= 1 and 0.95 < probability <= 1
@@ -121,23 +227,113 @@ def test_min_face_and_threshold_reach_the_detector(sample_photos: dict[str, byte
 
 
 @pytest.mark.parametrize(
-    "params",
+    ("params", "key"),
     [
-        {"min_face": 11},
-        {"threshold": 1.0},
-        {"threshold": 0.2},
-        {"side": 100},
-        {"backend": "haar"},
-        {"f": 1},
+        ({"min_face": 11}, "min_face"),
+        ({"threshold": 1.0}, "threshold"),
+        ({"threshold": 0.2}, "threshold"),
+        ({"side": 100}, "side"),
+        ({"backend": "haar"}, "backend"),
+        ({"nms": 0.3}, "nms"),
+        ({"backend": "yunet", "nms": 0}, "nms"),
+        ({"backend": "yunet", "threshold": 1}, "threshold"),
     ],
 )
-def test_params_out_of_bounds_are_refused(params: dict[str, object]) -> None:
-    with pytest.raises(ValidationError):
-        FacesParams(**params)
+def test_params_out_of_bounds_are_refused(params: dict[str, object], key: str) -> None:
+    with pytest.raises(UserError, match=rf"signals\.faces\.{key}"):
+        signals.make("faces", params)
 
 
-def test_models_are_the_weights() -> None:
-    assert Faces.models(FacesParams()) == mtcnn.WEIGHTS
+def test_mtcnn_is_the_default_and_its_models_are_the_weights() -> None:
+    assert signals.make("faces", {}).backend == "mtcnn"
+    assert signals.make("faces", {}).digests() == mtcnn.WEIGHTS
+
+
+def test_the_side_is_that_of_the_parameters() -> None:
+    assert [signals.make("faces", {"side": side}).side for side in (640, 1280)] == [640, 1280]
+
+
+class TestYunet:
+    def test_columns(self, tmp_path: Path) -> None:
+        """Of a photo of 960 by 480 pixels, looked at with 480: a red square of 64 and a blue one of 16 of its pixels."""
+        pixels = picture((32, 2, 3), (8, 40, 4), size=(960, 480), scale=2)
+        made = signals.make("faces", yunet(tmp_path, side=480, min_face=8), Models(tmp_path))
+        made.check()
+        made.load()
+        (scores,) = made.score([Row(Picture(png(pixels)), {}, {})])
+        assert scores["face_count"] == 2
+        assert scores["face_area_share"] == pytest.approx((64**2 + 16**2) / (960 * 480), rel=0.02)
+        red, blue = sorted(scores["face_boxes"])
+        assert red == pytest.approx([128 / 960, 192 / 480, 192 / 960, 256 / 480, 1], abs=2e-3)
+        assert blue == pytest.approx([640 / 960, 64 / 480, 656 / 960, 80 / 480, 1], abs=2e-3)
+        for name, kind in made.columns.items():
+            pa.array([scores[name]], kind)
+
+    def test_the_columns_are_those_of_mtcnn(self) -> None:
+        assert signals.make("faces", {"backend": "yunet"}).columns == signals.make("faces", {}).columns
+
+    def test_a_row_is_scored_alike_in_any_batch(self, tmp_path: Path) -> None:
+        pictures = [picture((32, 1 + i % 3, 2), size=(200 + 70 * i, 300 - 40 * i)) for i in range(6)]
+        rows = [Row(Picture(png(pixels)), {}, {}) for pixels in pictures]
+        made = signals.make("faces", yunet(tmp_path), Models(tmp_path))
+        made.load()
+        alone = [made.score([row])[0] for row in rows]
+        assert all(scores["face_count"] == 1 for scores in alone)
+        assert made.score(rows) == alone and made.score(rows[::-1]) == alone[::-1]
+
+    def test_another_model_is_another_fingerprint(self, tmp_path: Path) -> None:
+        given = yunet(tmp_path)
+        first = signals.make("faces", given, Models(tmp_path)).digests()
+        write_yunet(tmp_path / "m.onnx", boxes={8: (0.5, 0.5, 0.1, 0.1)})
+        assert list(first) == ["m.onnx"] and signals.make("faces", given, Models(tmp_path)).digests() != first
+
+    def test_a_model_that_is_not_there(self, tmp_path: Path) -> None:
+        made = signals.make("faces", {"backend": "yunet", "model": "yunet/m.onnx"}, Models(tmp_path))
+        for ask in (made.check, made.digests, made.load):
+            with pytest.raises(UserError, match=r"^signals\.faces\.model: no yunet/m\.onnx in "):
+                ask()
+
+    def test_a_model_that_is_none(self, tmp_path: Path) -> None:
+        given = yunet(tmp_path)
+        (tmp_path / "m.onnx").write_text("<!DOCTYPE html>")
+        with pytest.raises(UserError, match=rf"^signals\.faces\.model: {tmp_path}/m\.onnx .*no ONNX"):
+            signals.make("faces", given, Models(tmp_path)).check()
+
+    @needs_yunet
+    def test_the_released_model_counts_the_sample(self) -> None:
+        pictures = list(counted(sample_folder()))
+        got = {name: score(data, backend="yunet", model=true_yunet())[0]["face_count"] for name, data, _ in pictures}
+        wrong = [name for name, _, faces in pictures if got[name] != faces]
+        assert len(wrong) <= 4, wrong
+
+    @needs_yunet
+    @pytest.mark.parametrize("fill", [0.6, 1.0])
+    def test_the_released_model_finds_a_face_that_fills_the_picture(
+        self, sample_photos: dict[str, bytes], fill: float
+    ) -> None:
+        astronaut = decode(sample_photos[ASTRONAUT])
+        height, width = astronaut.shape[:2]
+        x0, y0, x1, y1 = np.array(score(sample_photos[ASTRONAUT])[0]["face_boxes"][0][:4]) * [
+            width,
+            height,
+            width,
+            height,
+        ]
+        half = max(x1 - x0, y1 - y0) / fill / 2
+        left, top = max(0, round((x0 + x1) / 2 - half)), max(0, round((y0 + y1) / 2 - half))
+        crop = astronaut[top : top + round(2 * half), left : left + round(2 * half)]
+        close = cv2.resize(crop, (640, 640), interpolation=cv2.INTER_CUBIC)
+        assert found(close, backend="yunet", model=true_yunet()) == 1
+
+
+def png(pixels: np.ndarray) -> bytes:
+    return cv2.imencode(".png", pixels)[1].tobytes()
+
+
+def yunet(folder: Path, **params: object) -> dict[str, object]:
+    """Parameters for a net that finds coloured squares, put into the folder."""
+    write_yunet(folder / "m.onnx")
+    return {"backend": "yunet", "model": "m.onnx", **params}
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,141 @@
+"""YuNet: faces by one small convolutional net, which OpenCV runs (`cv2.FaceDetectorYN`) on the CPU.
+
+Wu, Peng and Yu, "YuNet: A Tiny Millisecond-level Face Detector", Machine Intelligence Research 20(5), 2023.
+The program is in every wheel of OpenCV, the model in none: it is a file that the recipe names.
+"""
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+
+import cv2
+import numpy as np
+
+from curation.errors import UserError
+
+NUMBERS = {"cls": 1, "obj": 1, "bbox": 4, "kps": 10}
+"""What the net says of each cell of a grid, and in how many numbers: OpenCV reads them without looking."""
+STRIDES = (8, 16, 32)
+"""Side in pixels of the cells of its three grids; outputs are named by both, such as `bbox_16`."""
+LARGEST = 320
+"""Long side in pixels of a picture in which any face is found: the net was trained on faces of 10 to 300. Of 77 faces
+that fill a picture of 640, one look finds 54, and two find 75."""
+LEAST = 64
+"""Pixels of each side below which a picture is put on black ground: over a grid one cell wide or high, OpenCV 4.14's
+depthwise convolution reads memory that nobody wrote, and the answer depends on the picture before."""
+
+
+class YuNet:
+    """The detector.
+
+    Args:
+        model: the ONNX file; see `check`.
+        min_face: longer side in pixels of the smallest face that is told of.
+        threshold: score, 0..1, from which a box is a face.
+        nms: overlap of two boxes, as intersection over union, above which the weaker one goes.
+    """
+
+    def __init__(self, model: Path, min_face: float = 12, threshold: float = 0.8, nms: float = 0.3) -> None:
+        self.min_face, self.nms = min_face, nms
+        self.net = cv2.FaceDetectorYN.create(str(model), "", (LEAST, LEAST), threshold, nms)
+
+    def detect(self, images: Sequence[np.ndarray]) -> list[np.ndarray]:
+        """Finds the faces in a micro-batch, one image after the other.
+
+        Args:
+            images: uint8, (H, W, 3), channels B, G, R; sizes may differ.
+
+        Returns:
+            For each image float32 (n, 5), the likeliest face first: x0, y0, x1, y1 in pixels, clipped to the
+            image (0 and W are its outer edges), and the score.
+        """
+        return [self._detect(image) for image in images]
+
+    def _detect(self, image: np.ndarray) -> np.ndarray:
+        """Looks at the picture, and at half its size again as long as a face in it may be too large for the net."""
+        height, width = image.shape[:2]
+        looks = [self._look(image)]
+        while max(image.shape[:2]) > LARGEST:
+            image = cv2.resize(image, [max(1, n // 2) for n in image.shape[1::-1]], interpolation=cv2.INTER_LINEAR)
+            ratio = np.array([width / image.shape[1], height / image.shape[0]] * 2 + [1], np.float32)
+            looks.append(self._look(image) * ratio)
+        boxes = np.concatenate(looks)
+        boxes = boxes[(boxes[:, 2:4] - boxes[:, :2]).max(1, initial=0) >= self.min_face]
+        sized = np.concatenate([boxes[:, :2], boxes[:, 2:4] - boxes[:, :2]], 1)
+        kept = cv2.dnn.NMSBoxes(sized.tolist(), boxes[:, 4].tolist(), 0.0, self.nms)
+        boxes = boxes[np.asarray(kept, int)].clip(0, np.array([width, height, width, height, 1], np.float32))
+        return boxes[(boxes[:, 2:4] - boxes[:, :2] >= 1).all(1)]
+
+    def _look(self, image: np.ndarray) -> np.ndarray:
+        """Boxes and scores (n, 5) in the picture as it is."""
+        bottom, right = (max(0, LEAST - n) for n in image.shape[:2])
+        image = cv2.copyMakeBorder(image, 0, bottom, 0, right, cv2.BORDER_CONSTANT)
+        self.net.setInputSize(image.shape[1::-1])
+        found = self.net.detect(image)[1]  # x, y, width, height, five points of the face, score
+        if found is None:
+            return np.zeros((0, 5), np.float32)
+        return np.concatenate([found[:, :2], found[:, :2] + found[:, 2:4], found[:, 14:]], 1)
+
+
+def check(key: str, model: Path) -> None:
+    """Runs the net on a gray picture and looks at what comes out of it: OpenCV's own reader of it does not look.
+
+    Args:
+        key: the recipe's key that names the file, for the error.
+
+    Raises:
+        UserError: the file is no ONNX model that OpenCV can run, or its outputs are not those of YuNet.
+    """
+    if not model.is_file():
+        raise UserError(f"{key}: {model} is a folder; expected YuNet's ONNX file")
+    try:
+        with _quiet():
+            net = cv2.dnn.readNetFromONNX(str(model))
+    except cv2.error as error:
+        with model.open("rb") as file:
+            head = file.read(24)
+        raise UserError(
+            f"{key}: {model} begins with {head!r} and is no ONNX model that OpenCV can read: {_said(error)}"
+        ) from None
+    try:
+        with _quiet():
+            _check_outputs(f"{key}: {model}", net)
+            YuNet(model).detect([np.full((LEAST, LEAST, 3), 128, np.uint8)])
+    except cv2.error as error:
+        raise UserError(f"{key}: OpenCV cannot run {model} as YuNet: {_said(error)}") from None
+
+
+def _check_outputs(what: str, net: cv2.dnn.Net) -> None:
+    """Raises UserError if there are others, or in other shapes, or holding anything but numbers."""
+    width, height = 3 * LEAST, 2 * LEAST
+    expected = {f"{kind}_{s}": (1, height * width // s**2, n) for kind, n in NUMBERS.items() for s in STRIDES}
+    names = net.getUnconnectedOutLayersNames()
+    if set(names) != set(expected):
+        raise UserError(
+            f"{what} gives {', '.join(sorted(names)) or 'nothing'}; "
+            f"expected YuNet's {', '.join(sorted(expected))} (as since its release of March 2023)"
+        )
+    net.setInput(cv2.dnn.blobFromImage(np.full((height, width, 3), 128, np.uint8)))
+    for (name, shape), output in zip(expected.items(), net.forward(list(expected)), strict=True):
+        if output.shape != shape:
+            raise UserError(
+                f"{what}: {name} has the shape {output.shape} for a picture of {width} x {height}; expected {shape}"
+            )
+        if not np.isfinite(output).all():
+            raise UserError(f"{what}: {name} holds NaN or infinity for a gray picture; expected finite numbers")
+
+
+def _said(error: cv2.error) -> str:
+    """What went wrong, without the place in OpenCV's source."""
+    return " ".join(error.err.split())
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """OpenCV tells of a net that it cannot read or run on stderr too, in many lines."""
+    level = cv2.utils.logging.getLogLevel()
+    cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_SILENT)
+    try:
+        yield
+    finally:
+        cv2.utils.logging.setLogLevel(level)
