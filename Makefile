@@ -2,9 +2,10 @@
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
+PADDLE := .venv-paddle
 UV_VERSION := 0.13.9
 
-.PHONY: demo test check bench pins clean
+.PHONY: demo test check bench paddle pins clean
 
 demo: $(VENV)/.ready
 	$(BIN)/curate demo demo
@@ -20,12 +21,17 @@ check: $(VENV)/.ready
 bench: $(VENV)/.ready
 	$(BIN)/python -m tests.benchmarks
 
+# A second environment, in which curate has PaddleOCR; the tests of that backend make it too.
+paddle: $(VENV)/.ready $(PADDLE)/.ready
+
 # After a change of the dependencies in pyproject.toml.
+COMPILE := $(BIN)/uv pip compile pyproject.toml --no-header --no-annotate --python-version 3.11
 pins: $(VENV)/.ready
-	$(BIN)/uv pip compile pyproject.toml --extra dev --no-header --no-annotate --python-version 3.11 -o requirements.txt
+	$(COMPILE) --extra dev -o requirements.txt
+	$(COMPILE) --extra paddle --extra paddlepaddle -o requirements-paddle.txt
 
 clean:
-	rm -rf $(VENV) demo build *.egg-info
+	rm -rf $(VENV) $(PADDLE) demo build *.egg-info
 
 # --no-deps: the pins are complete, and pyproject's override keeps a second OpenCV out of them.
 $(VENV)/.ready: requirements.txt pyproject.toml
@@ -34,4 +40,9 @@ $(VENV)/.ready: requirements.txt pyproject.toml
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check uv==$(UV_VERSION)
 	$(BIN)/uv pip install --quiet --no-deps -r requirements.txt -e .
+	@touch $@
+
+$(PADDLE)/.ready: requirements-paddle.txt pyproject.toml
+	$(BIN)/uv venv --quiet --clear --python $(BIN)/python $(PADDLE)
+	$(BIN)/uv pip install --quiet --python $(PADDLE)/bin/python --no-deps -r requirements-paddle.txt -e .
 	@touch $@

@@ -1,9 +1,9 @@
 """Text in the picture: what it says, how surely it was read, where it stands, and whether the caption repeats it."""
 
-import re
-import unicodedata
 from collections.abc import Sequence
-from typing import Any, ClassVar, Literal
+from functools import cached_property
+from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
@@ -11,34 +11,54 @@ import pyarrow as pa
 from pydantic import Field
 
 from curation.backends import rapid
-from curation.backends.rapid import Line
+from curation.backends.lines import read_lines
+from curation.backends.paddle import Engine, PaddleOcr
+from curation.checkpoints import Origin
 from curation.images import Picture
+from curation.reading import Line, agreement, in_reading_order
 from curation.signals.base import PerImage, Row, Scores, SignalParams
-from curation.workspace import file_digest
 
 SIDE = 736
 SHORTEST = 16
 """Pixels of the short side below which no letter can be read and nothing is looked for."""
-ONE_ROW = 0.5
-"""Two boxes stand in one row if their middles differ by less than this share of the lower one's height."""
-LONG_WORD = 4
-"""Letters from which a word counts as repeated even where the caption runs it together with others."""
 
 
 class OcrParams(SignalParams):
     """Parameters of the text signal."""
 
-    backend: Literal["rapidocr"] = "rapidocr"
     max_side: int = Field(SIDE, ge=64, le=2048, description="long side in pixels at which text is looked for")
     min_confidence: float = Field(0.5, ge=0, le=1, description="a line read with less is noise and not counted")
 
 
-class Ocr(PerImage):
-    """Text as PP-OCRv6 small reads it: Chinese (simplified and traditional), Japanese and Latin script.
+class RapidParams(OcrParams):
+    """Parameters of RapidOCR."""
 
-    Text is looked for first, and read only where it is found. A line is one text box; a row of several boxes, such
-    as a menu's dish and its price, gives several lines. Pictures of a short side under 16 pixels have no text. Where
-    a picture with transparency is quite plain on white, it is read on black: white letters are letters all the same.
+    gate_side: int = Field(
+        352,
+        ge=0,
+        le=2048,
+        description="side of a square of as many pixels as a first glance takes; 0: no glance",
+    )
+    gate_threshold: float = Field(
+        0.2, ge=0, lt=1, description="probability of text that some pixel must have at a glance, to look more closely"
+    )
+
+
+class PaddleParams(OcrParams):
+    """Parameters of PaddleOCR."""
+
+    engine: Engine = Field("onnxruntime", description="what runs the models: onnxruntime, or paddle (PaddlePaddle)")
+    detection: str = Field(description="folder of the detector, below the folder of models")
+    recognition: str = Field(description="folder of the recogniser, below the folder of models")
+
+
+class _Reader(PerImage):
+    """What the backends have in common.
+
+    Text is looked for first, and where it is found it is read: also upright, upside down, and in Chinese columns. A
+    line is one text box; a row of several boxes, such as a menu's dish and its price, gives several lines. Pictures of
+    a short side under 16 pixels have no text. Where a picture with transparency is quite plain on white, it is read on
+    black: white letters are letters all the same.
 
     Columns:
         ocr_confidence: mean confidence of the lines, weighted by their characters, 0..1; null without text.
@@ -52,12 +72,10 @@ class Ocr(PerImage):
             without text or caption.
     """
 
-    name: ClassVar[str] = "ocr"
-    version: ClassVar[int] = 1
-    side: ClassVar[int | None] = SIDE
-    cost: ClassVar[float] = 150.0
-    inputs: ClassVar[tuple[str, ...]] = ("caption",)
-    columns: ClassVar[dict[str, pa.DataType]] = {
+    name = "ocr"
+    side = SIDE
+    inputs = ("caption",)
+    columns = {
         "ocr_confidence": pa.float32(),
         "ocr_min_confidence": pa.float32(),
         "text_area_share": pa.float32(),
@@ -66,13 +84,12 @@ class Ocr(PerImage):
         "text_boxes": pa.list_(pa.list_(pa.float32())),
         "ocr_caption_agreement": pa.float32(),
     }
-    Params: ClassVar[type[SignalParams]] = OcrParams
+    Params: type[SignalParams] = OcrParams
     params: OcrParams
 
-    @classmethod
-    def models(cls, params: SignalParams) -> dict[str, str]:
-        """See Signal."""
-        return {file.name: file_digest(file) for file in rapid.model_files()}
+    def read(self, pixels: np.ndarray) -> list[Line]:
+        """The lines on a picture (uint8 BGR), in no order."""
+        raise NotImplementedError
 
     def score_one(self, row: Row) -> Scores:
         """See Signal."""
@@ -80,9 +97,77 @@ class Ocr(PerImage):
         pixels = row.picture.bgr(self.params.max_side)
         lines: list[Line] = []
         if min(row.picture.header.width, row.picture.header.height) >= SHORTEST:
-            lines = rapid.read(_seen(row.picture, pixels), self.params.max_side)
+            lines = self.read(_seen(row.picture, pixels))
         lines = in_reading_order([line for line in lines if line.confidence >= self.params.min_confidence])
         return describe(lines, pixels.shape[1], pixels.shape[0], row.sample.get("caption"))
+
+
+class Ocr(_Reader):
+    """Text as PP-OCRv6 small reads it: Chinese (simplified and traditional), Japanese and Latin script.
+
+    A glance at few pixels tells whether it is worth looking for. Columns: see _Reader.
+    """
+
+    backend = "rapidocr"
+    version = 2
+    cost = 80.0
+    origins = (Origin("PP-OCRv6 small, in the package rapidocr", "Apache-2.0", "pip install rapidocr"),)
+    Params = RapidParams
+    params: RapidParams
+
+    def files(self) -> dict[str, Path]:
+        """See Signal."""
+        return {file.name: file for file in rapid.model_files()}
+
+    def load(self) -> None:
+        """See Signal."""
+        rapid.engine()
+
+    def read(self, pixels: np.ndarray) -> list[Line]:
+        """See _Reader."""
+        return rapid.read(pixels, self.params.max_side, self.params.gate_side, self.params.gate_threshold)
+
+
+class Paddle(_Reader):
+    """Text as models of PaddleOCR read it, in the scripts that they were trained for. Columns: see _Reader."""
+
+    backend = "paddleocr"
+    version = 1
+    cost = 150.0
+    origins = tuple(
+        Origin(
+            f"PP-OCRv6 small, {use}, for engine onnxruntime (engine paddle: without _onnx; any other size or language)",
+            "Apache-2.0",
+            f"hf download PaddlePaddle/PP-OCRv6_small_{kind}_onnx --local-dir MODELS/ppocrv6-small-{kind}",
+        )
+        for use, kind in (("detection", "det"), ("recognition", "rec"))
+    )
+    Params = PaddleParams
+    params: PaddleParams
+
+    @cached_property
+    def pair(self) -> PaddleOcr:
+        """The detector and the recogniser. Raises UserError if a folder is missing."""
+        key, given = f"signals.{self.name}", self.params
+        detection = self.models.find(f"{key}.detection", given.detection)
+        return PaddleOcr(key, given.engine, detection, self.models.find(f"{key}.recognition", given.recognition))
+
+    def files(self) -> dict[str, Path]:
+        """See Signal."""
+        return self.pair.files()
+
+    def check(self) -> None:
+        """See Signal."""
+        super().check()
+        self.pair.check()
+
+    def load(self) -> None:
+        """See Signal."""
+        self.pair.load(self.params.max_side)
+
+    def read(self, pixels: np.ndarray) -> list[Line]:
+        """See _Reader."""
+        return read_lines(pixels, self.params.max_side, self.pair.find, self.pair.recognise)
 
 
 def describe(lines: Sequence[Line], width: int, height: int, caption: str | None) -> Scores:
@@ -110,85 +195,6 @@ def describe(lines: Sequence[Line], width: int, height: int, caption: str | None
         ],
         "ocr_caption_agreement": agreement(text, caption),
     }
-
-
-def in_reading_order(lines: Sequence[Line]) -> list[Line]:
-    """Rows from top to bottom, each from left to right.
-
-    A box belongs to the row that has a box with its middle at nearly the same height (ONE_ROW), measured along
-    the slope of the writing; tops and bottoms do not tell, as they move with every p and b.
-    """
-    rows: list[list[Line]] = []
-    for line in sorted(lines, key=_middle_height):
-        for row in rows:
-            if any(_same_row(line, other) for other in row):
-                row.append(line)
-                break
-        else:
-            rows.append([line])
-    rows.sort(key=lambda row: min(float(line.quad[:, 1].min()) for line in row))  # an upright title comes first
-    return [line for row in rows for line in sorted(row, key=lambda line: float(line.quad[:, 0].mean()))]
-
-
-def agreement(text: str, caption: str | None) -> float | None:
-    """Share of the text's letters and digits that stand in words which the caption repeats, 0..1.
-
-    Both are brought to NFKC and case-folded; punctuation and white space count for nothing. A word in letters is
-    repeated if it is one of the caption's words, or has at least LONG_WORD letters and occurs in the caption with all
-    spaces taken out. Chinese, written without spaces, is compared by pairs of characters: a character is repeated
-    if a pair that it belongs to is; one that stands alone, if the caption has it.
-
-    Returns:
-        None if there is no text or no caption, or one of them has no letter or digit.
-    """
-    found, said = _words(text), _words(caption or "")
-    if not found or not said:
-        return None
-    known, together = set(said), "".join(said)
-    repeated = sum(_repeated(word, known, together) for word in found)
-    return repeated / sum(map(len, found))
-
-
-_HAN_KANA = "\\u3040-\\u30ff\\u3400-\\u9fff\\U00020000-\\U000323af"
-_WORD = re.compile(rf"[{_HAN_KANA}]+|[^\W_{_HAN_KANA}]+")
-_UNSPACED = re.compile(rf"[{_HAN_KANA}]")
-
-
-def _words(text: str) -> list[str]:
-    """Runs of Chinese or Japanese characters, and words of other scripts."""
-    return _WORD.findall(unicodedata.normalize("NFKC", text).casefold())
-
-
-def _repeated(word: str, known: set[str], together: str) -> int:
-    """How many letters of the word are repeated."""
-    if not _UNSPACED.match(word):
-        return len(word) if word in known or (len(word) >= LONG_WORD and word in together) else 0
-    if len(word) == 1:
-        return int(word in together)
-    pairs = [word[i : i + 2] in together for i in range(len(word) - 1)]
-    return sum(before or after for before, after in zip([False, *pairs], [*pairs, False], strict=True))
-
-
-def _middle_height(line: Line) -> float:
-    return float(line.quad[:, 1].mean())
-
-
-def _same_row(a: Line, b: Line) -> bool:
-    slope = (_slope(a) + _slope(b)) / 2
-    across = float(b.quad[:, 0].mean() - a.quad[:, 0].mean())
-    apart = abs(_middle_height(b) - _middle_height(a) - slope * across)
-    return apart < ONE_ROW * min(_height(a), _height(b))
-
-
-def _slope(line: Line) -> float:
-    """Fall of the line's middle per pixel to the right; 0 for boxes too short to tell."""
-    left, right = (line.quad[0] + line.quad[3]) / 2, (line.quad[1] + line.quad[2]) / 2
-    run = float(right[0] - left[0])
-    return float(right[1] - left[1]) / run if run > 1.5 * _height(line) else 0.0
-
-
-def _height(line: Line) -> float:
-    return float(line.quad[2:, 1].mean() - line.quad[:2, 1].mean())
 
 
 def _seen(picture: Picture, pixels: np.ndarray) -> np.ndarray:

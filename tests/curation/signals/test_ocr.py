@@ -18,7 +18,7 @@ from curation.backends import rapid
 from curation.errors import UserError
 from curation.images import Picture
 from curation.signals.base import Row, Scores
-from curation.signals.ocr import Ocr, OcrParams, agreement
+from curation.signals.ocr import Ocr, RapidParams
 
 CORPUS = Path(__file__).resolve().parents[4] / "shared" / "corpus"
 CJK_FONTS = sorted(Path("/usr/share/fonts").rglob("NotoSansCJK-Regular.ttc"))
@@ -75,16 +75,22 @@ def drawn(
     size: int = 40,
     canvas: tuple[int, int] = (700, 400),
     font: Path | None = None,
+    ink: str = "#141e5a",
+    ground: str = "white",
 ) -> bytes:
     face = ImageFont.truetype(str(font), size) if font else ImageFont.load_default(size)
-    image = Image.new("RGB", canvas, "white")
+    image = Image.new("RGB", canvas, ground)
     for x, y, text in texts:
-        ImageDraw.Draw(image).text((x, y), text, fill=(20, 30, 90), font=face)
+        ImageDraw.Draw(image).text((x, y), text, fill=ink, font=face)
     return png(image)
 
 
+def turned(data: bytes, clockwise: int) -> bytes:
+    return png(Image.open(io.BytesIO(data)).rotate(-clockwise, expand=True))
+
+
 def score(data: bytes, caption: str | None = None, **params: object) -> Scores:
-    return Ocr(OcrParams.model_validate(params)).score_one(Row(Picture(data), {"caption": caption}, {}))
+    return Ocr(RapidParams.model_validate(params)).score_one(Row(Picture(data), {"caption": caption}, {}))
 
 
 def test_reads_what_is_drawn() -> None:
@@ -128,14 +134,59 @@ def test_a_slanted_row_stays_one_row() -> None:
     assert score(png(turned))["text"] == "North\nSouth\nEast\nWest"
 
 
-@pytest.mark.parametrize("turn", [90, 270])
-def test_upright_lines_are_read_both_ways(turn: int) -> None:
-    image = Image.open(io.BytesIO(drawn((60, 80, "Mountain railway"))))
-    assert score(png(image.rotate(turn, expand=True)))["text"] == "Mountain railway"
+PAGE = (
+    (60, 60, "Summer Sale"),
+    (60, 140, "up to 50% off today"),
+    (60, 220, "Doors open at 9"),
+    (60, 300, "96 Main St"),
+)
 
 
-@pytest.mark.parametrize("size", [24, 40, 60, 120])
+@pytest.mark.parametrize("turn", [0, 90, 180, 270])
+@pytest.mark.parametrize(("ink", "ground"), [("#141e5a", "white"), ("white", "black"), ("#f0e010", "#802020")])
+@pytest.mark.parametrize("size", [20, 40])
+def test_a_page_held_any_way_is_read_in_order(turn: int, ink: str, ground: str, size: int) -> None:
+    page = drawn(*PAGE, ink=ink, ground=ground, size=size)
+    scores = score(turned(page, turn))
+    assert scores["text"] == "\n".join(text for *_, text in PAGE)
+    x0, y0, _, _, x2, y2 = scores["text_boxes"][0][:6]
+    assert x0 < x2 and y0 < y2  # corners from the picture's top left, whichever way the line is read
+
+
+@pytest.mark.parametrize("turn", [0, 90, 180, 270])
+@pytest.mark.parametrize("size", [24, 36, 60])
+def test_chinese_columns_are_read_from_the_right(turn: int, size: int) -> None:
+    if not CJK_FONTS:
+        pytest.skip("needs Debian's package fonts-noto-cjk")
+    columns = ("床前明月光", "疑是地上霜", "举头望明月", "低头思故乡")
+    characters = [
+        (580 - 2 * size * column, 60 + round(1.15 * size * row), character)
+        for column, text in enumerate(columns)
+        for row, character in enumerate(text)
+    ]
+    poem = drawn(*characters, size=size, canvas=(700, 600), font=CJK_FONTS[0])
+    assert score(turned(poem, turn))["text"] == "\n".join(columns)
+
+
+@pytest.mark.parametrize("turn", [0, 90, 180, 270])
+def test_chinese_lines_are_read_any_way(turn: int) -> None:
+    if not CJK_FONTS:
+        pytest.skip("needs Debian's package fonts-noto-cjk")
+    lines = ("城市马拉松", "十一月二日", "人民广场起跑")
+    page = drawn(*((60, 60 + 90 * n, text) for n, text in enumerate(lines)), size=44, font=CJK_FONTS[0])
+    assert score(turned(page, turn))["text"] == "\n".join(lines)
+
+
+def test_one_line_upside_down_among_others() -> None:
+    page = Image.open(io.BytesIO(drawn((60, 60, "Mountain railway"), (60, 300, "Timetable"))))
+    other = Image.open(io.BytesIO(drawn((10, 10, "Price list"), canvas=(260, 70))))
+    page.paste(other.rotate(180), (60, 170))
+    assert score(png(page))["text"] == "Mountain railway\nPrice list\nTimetable"
+
+
+@pytest.mark.parametrize("size", [24, 40, 60, 120, 400, 900])
 def test_a_word_cut_out_tightly(size: int) -> None:
+    """Small ones are looked at in full; of the large ones a glance must see the letters that touch the edges."""
     font = ImageFont.load_default(size)
     left, top, right, bottom = font.getbbox("FRESH")
     image = Image.new("RGB", (int(right - left), int(bottom - top)), (230, 220, 200))
@@ -168,7 +219,7 @@ def test_tiny_pictures_have_no_text(shape: tuple[int, int]) -> None:
 
 
 def test_the_recogniser_runs_only_where_text_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(rapid, "recognise", lambda line: pytest.fail("recognised"))
+    monkeypatch.setattr(rapid, "recognise", lambda lines: pytest.fail("recognised"))
     assert score(png(np.full((480, 640, 3), 90, np.uint8)))["text_lines"] == 0
 
 
@@ -183,35 +234,12 @@ def test_the_same_values_every_time_and_in_any_batch() -> None:
     images = [drawn((60, 80, "Summer Sale")), drawn((60, 80, "Mountain")), drawn((10, 300, "a b c"), size=20)]
     alone = [score(data, "summer") for data in images]
     rows = [Row(Picture(data), {"caption": "summer"}, {}) for data in images]
-    assert Ocr(OcrParams()).score(rows) == alone
+    assert Ocr(RapidParams()).score(rows) == alone
     assert [score(data, "summer") for data in reversed(images)] == alone[::-1]
 
 
-@pytest.mark.parametrize(
-    ("text", "caption", "share"),
-    [
-        ("HAPPY\nBIRTHDAY", "Happy birthday, to you", 1.0),
-        ("HAPPY\nBIRTHDAY", "a happy dog", 5 / 13),
-        ("ＳＡＬＥ！", "sale", 1.0),
-        ("art", "a birthday party", 0.0),
-        ("Summer of2012", "Lee & Chris Summer of 2012", 1.0),
-        ("café", "at the CAFE\u0301", 1.0),
-        ("可图", "一张写着“可图”的图片", 1.0),
-        ("多语言视觉文字", "视觉与语言", 4 / 7),
-        ("韩国小馆 MENU", "Menu of 小馆", 6 / 8),
-        ("茶", "茶园", 1.0),
-        ("hello", None, None),
-        ("hello", " ", None),
-        ("", "hello", None),
-        ("---", "hello", None),
-    ],
-)
-def test_agreement(text: str, caption: str | None, share: float | None) -> None:
-    assert agreement(text, caption) == (None if share is None else pytest.approx(share))
-
-
 def test_models_are_named_by_content() -> None:
-    digests = Ocr.models(OcrParams())
+    digests = Ocr(RapidParams()).digests()
     assert set(digests) == {rapid.DETECTOR, rapid.RECOGNISER}
     assert all(len(d) == 64 for d in digests.values())
 
@@ -222,17 +250,27 @@ def test_a_missing_model_is_one_line(monkeypatch: pytest.MonkeyPatch, tmp_path: 
     spec = SimpleNamespace(origin=str(tmp_path / "__init__.py"))
     monkeypatch.setattr(rapid.importlib.util, "find_spec", lambda name: spec)
     with pytest.raises(UserError, match=rapid.RECOGNISER) as raised:
-        Ocr.models(OcrParams())
+        Ocr(RapidParams()).digests()
     assert "\n" not in str(raised.value)
     monkeypatch.setattr(rapid.importlib.util, "find_spec", lambda name: None)
     with pytest.raises(UserError, match="rapidocr is not installed"):
-        Ocr.models(OcrParams())
+        Ocr(RapidParams()).digests()
 
 
-@pytest.mark.parametrize("wrong", [{"max_side": 32}, {"max_side": 9999}, {"min_confidence": 1.5}, {"backend": "x"}])
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"max_side": 32},
+        {"max_side": 9999},
+        {"min_confidence": 1.5},
+        {"gate_side": -1},
+        {"gate_threshold": 1},
+        {"gate": 1},
+    ],
+)
 def test_wrong_parameters_are_refused(wrong: dict[str, object]) -> None:
     with pytest.raises(ValidationError):
-        OcrParams.model_validate(wrong)
+        RapidParams.model_validate(wrong)
 
 
 def test_is_quick_to_import_and_says_nothing() -> None:
@@ -241,8 +279,8 @@ def test_is_quick_to_import_and_says_nothing() -> None:
         "assert not {'rapidocr', 'onnxruntime'} & set(sys.modules)\n"
         "pixels = np.full((64, 256, 3), 255, np.uint8)\n"
         "o.cv2.putText(pixels, 'FRESH', (20, 48), 0, 1.5, (0, 0, 0), 3)\n"
-        "assert [line.text for line in o.rapid.read(pixels, 736)] == ['FRESH']\n"
-        "assert o.rapid.read(pixels[:16], 736) == []\n"
+        "assert [line.text for line in o.rapid.read(pixels, 736, 352, 0.2)] == ['FRESH']\n"
+        "assert o.rapid.read(pixels[:16], 736, 352, 0.2) == []\n"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
     assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
@@ -254,4 +292,4 @@ def test_real_pictures_read_well() -> None:
     found = transcriptions(CORPUS)
     assert len(found) == 27
     values = [similarity(truth, score(data)["text"]) for truth, data in found.values()]
-    assert sum(values) / len(values) >= 0.91
+    assert sum(values) / len(values) >= 0.92
