@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from curation.images import Picture, decode
+from curation.images import Picture, decode, fit
 from curation.signals.base import Row, SignalParams
 from curation.signals.photo import (
     Photo,
@@ -23,6 +23,7 @@ from curation.signals.photo import (
     sharpness,
 )
 from curation.start import sample_folder
+from tests.labelled import CORPUS, auc, files, read_labels, sharp_photos
 
 NAMES = ["000000001", "000000004", "000000006", "000000007", "000000012", "000010006", "000010007"]
 """Bundled photos of different kinds: buildings, animals, people, landscapes; none framed, none blurred."""
@@ -109,6 +110,35 @@ def test_a_sharp_subject_before_a_soft_ground_is_sharp() -> None:
     assert sharpness(gray) == 0
     gray[:256, :256] = noise(256, 256)  # four of sixteen tiles
     assert sharpness(gray) == pytest.approx(sharpness(noise(256, 256)), rel=0.05)
+
+
+@pytest.mark.skipif(not CORPUS.is_dir(), reason="../shared/corpus is not there")
+def test_of_each_labelled_pair_the_blurred_one_is_less_sharp() -> None:
+    labels = read_labels(CORPUS / "labels.csv")
+    pairs: dict[str, dict[str, float]] = {}
+    for name, data in files(CORPUS):
+        if name in labels["blur_pair"]:
+            pairs.setdefault(labels["blur_pair"][name], {})[labels["is_blurry"][name]] = score(data)["sharpness"]
+    assert len(pairs) >= 3
+    assert all(pair["0"] > 1.5 * pair["1"] for pair in pairs.values()), pairs
+
+
+@pytest.mark.parametrize(("side", "least"), [(1024, 0.97), (None, 0.95)], ids=["1024", "native"])
+def test_sharpness_tells_sharp_photos_from_blurred_copies(side: int | None, least: float) -> None:
+    """Gaussian blur of σ = 2 pixels of the picture as people look at it (long side 1024), and of its own pixels.
+
+    One threshold for all pictures, not pair by pair. Pictures of less than 512 pixels would make it easier, as nothing
+    of the blur is lost in scaling; they are left out.
+    """
+    photos = sharp_photos(100, long_side=512)
+    sharp, blurred = [], []
+    for data in photos.values():
+        pixels = decode(data) if side is None else fit(decode(data), side)
+        sharp.append(score(jpeg(pixels, 95))["sharpness"])
+        blurred.append(score(jpeg(cv2.GaussianBlur(pixels, (0, 0), 2), 95))["sharpness"])
+    found = auc(sharp, blurred)
+    print(f"AUC {found:.3f} of {len(photos)} photos, blur at {side or 'native size'}")
+    assert len(photos) >= 30 and found >= least
 
 
 # --- exposure, colour
@@ -206,6 +236,61 @@ def test_an_object_on_a_plain_ground_is_not_framed(ground: int) -> None:
     assert score(jpeg(picture))["border_share"] == 0
 
 
+@pytest.mark.parametrize("quality", [50, 75])
+@pytest.mark.parametrize("colour", [0, 128, 255])
+def test_bars_are_found_under_strong_compression(photo: np.ndarray, colour: int, quality: int) -> None:
+    """Ringing along the edge makes a bar's last lines uneven: the picture begins behind them."""
+    height = photo.shape[0]
+    bar = round(0.12 * height) + 3  # the edge within a block of 8 × 8
+    framed = plain_bar(photo, bar, bar, 0, 0, colour)
+    assert score(jpeg(framed, quality))["border_share"] == pytest.approx(2 * bar / framed.shape[0], abs=0.02)
+
+
+def test_a_speck_in_a_bar_does_not_end_it() -> None:
+    gray = np.full((400, 400), 0, np.uint8)
+    gray[100:] = noise(300, 400)
+    gray[30:40, 10:22] = 255
+    assert border_share(gray) == pytest.approx(0.25, abs=0.005)
+
+
+def on_ground(draw: str) -> np.ndarray:
+    """Graphics with straight edges on plain ground, which are no pictures in a frame."""
+    picture = np.full((400, 600, 3), 255, np.uint8)
+    if draw == "rounded plate":  # its upper and lower edge are straight over more than half of the width
+        cv2.rectangle(picture, (100, 100), (500, 300), (0, 0, 0), -1)
+        for x, y in ((100, 100), (500, 100), (100, 300), (500, 300)):
+            cv2.circle(picture, (x, y), 40, (255, 255, 255), -1)
+    elif draw == "row of letters":
+        for x in range(40, 560, 40):
+            cv2.rectangle(picture, (x, 180), (x + 30, 220), (0, 0, 200), -1)
+    elif draw == "device at the edge":  # as wide as most of the picture, flat on top
+        cv2.fillPoly(picture, [np.array([(60, 20), (480, 20), (560, 380), (90, 380)])], (120, 90, 40))
+    return picture
+
+
+@pytest.mark.parametrize("draw", ["rounded plate", "row of letters", "device at the edge"])
+def test_a_graphic_with_straight_edges_is_not_framed(draw: str) -> None:
+    assert score(jpeg(on_ground(draw)))["border_share"] == 0
+
+
+def test_a_picture_that_fades_into_white_is_not_framed(photo: np.ndarray) -> None:
+    height, width = photo.shape[:2]
+    y, x = np.mgrid[-1 : 1 : height * 1j, -1 : 1 : width * 1j]
+    weight = np.clip((1 - np.hypot(x, y)) / 0.4, 0, 1)[..., None]
+    faded = photo * weight + 255 * (1 - weight)
+    assert score(jpeg(faded.astype(np.uint8)))["border_share"] == 0
+
+
+@pytest.mark.skipif(not CORPUS.is_dir(), reason="../shared/corpus is not there")
+def test_framed_pictures_of_the_corpus_are_found() -> None:
+    framed = {name for name, value in read_labels(CORPUS / "labels.csv")["has_border"].items() if value == "1"}
+    shares = {name: score(data)["border_share"] for name, data in files(CORPUS)}
+    found = {name for name, share in shares.items() if share > 0.02}
+    assert len(framed & found) >= 0.9 * len(framed)
+    # Of these, eight are letterboxed all right, and only not labelled.
+    assert len(found - framed) <= 0.02 * len(shares.keys() - framed), found - framed
+
+
 @pytest.mark.parametrize("value", [0, 128, 255])
 def test_a_plain_picture_has_no_border_no_seam_and_no_hash(value: int) -> None:
     scores = score(jpeg(np.full((300, 400, 3), value, np.uint8)))
@@ -236,13 +321,26 @@ def test_a_straight_step_from_edge_to_edge_is_a_whole_seam() -> None:
 # --- hash
 
 
-def phash_by_definition(gray: np.ndarray) -> int:
-    small = cv2.resize(gray, (32, 32), interpolation=cv2.INTER_AREA).astype(float)
-    n = np.arange(32)
-    basis = np.cos(np.pi * (2 * n[None, :] + 1) * n[:, None] / 64)
+def phash_by_definition(gray: np.ndarray) -> tuple[int, int]:
+    """The hash, and how many of its bits hang on less than what rounding may do."""
+    columns = cv2.resize(gray, (64, gray.shape[0]), interpolation=cv2.INTER_AREA)
+    small = cv2.resize(columns, (64, 64), interpolation=cv2.INTER_AREA).astype(float)
+    n = np.arange(64)
+    basis = np.cos(np.pi * (2 * n[None, :] + 1) * n[:, None] / 128) * np.sqrt(2 / 64)
     basis[0] /= np.sqrt(2)
-    low = (basis @ small @ basis.T)[:8, :8].ravel()
-    return int("".join("1" if v > np.median(low) else "0" for v in low), 2)
+    spectrum = basis @ small @ basis.T
+    size = np.abs(spectrum)
+    size[0, 0] = 0
+    mean = size[:8, :8].sum() / 63
+    value, close = 0, 0
+    for u in range(8):
+        for v in range(8):
+            lower = size[u - u % 2, v - v % 2]
+            upper = size[u + u % 2, v + v % 2]
+            over = spectrum[u, v] - (lower - upper) / 12 - mean / 16
+            value = value << 1 | bool(over > 0)
+            close += bool(abs(over) < 0.01)
+    return value, close
 
 
 def distance(a: int, b: int) -> int:
@@ -251,7 +349,8 @@ def distance(a: int, b: int) -> int:
 
 def test_the_hash_is_its_definition(photo: np.ndarray) -> None:
     gray = gray_512(photo)
-    assert distance(phash(gray), phash_by_definition(gray)) <= 1  # a value on the median may fall either way
+    expected, close = phash_by_definition(gray)
+    assert distance(phash(gray), expected) <= close <= 1
 
 
 def test_the_hash_outlives_another_encoding_and_size(photo: np.ndarray) -> None:
@@ -268,11 +367,19 @@ def test_hashes_of_unrelated_photos_are_far_apart(sample_photos: dict[str, bytes
     assert all(0 <= h < 2**64 for h in hashes)
 
 
-@pytest.mark.parametrize(("deviation", "plain"), [(3, True), (5, False)])
-def test_a_picture_is_plain_below_a_gray_deviation_of_four(deviation: int, plain: bool) -> None:
+@pytest.mark.parametrize(("deviation", "plain"), [(3, True), (6, False)])
+def test_a_plain_picture_has_no_hash(deviation: int, plain: bool) -> None:
+    """Half of it a little lighter than the other."""
     gray = np.full((100, 100), 128 - deviation, np.uint8)
     gray[:, 50:] = 128 + deviation
     assert (phash(gray) is None) == plain
+
+
+def test_a_picture_of_nothing_but_fine_grain_has_no_hash() -> None:
+    """Its low frequencies are what is left of the grain, and another in each copy."""
+    gray = 128 + (noise(512, 512).astype(int) - 128) // 6
+    assert gray.std() > 10
+    assert phash(gray.astype(np.uint8)) is None
 
 
 # --- odd shapes

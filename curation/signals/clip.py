@@ -1,0 +1,66 @@
+"""How well the original caption fits the picture."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, cast
+
+import numpy as np
+import pyarrow as pa
+
+from curation.signals.base import Row, Scores, Signal, SignalError
+
+if TYPE_CHECKING:
+    from curation.signals.embedding import OpenClip
+
+READ = 4000
+"""Characters of a caption that are read: many times what any of these models has room for (64 to 77 tokens)."""
+
+
+class ClipScore(Signal):
+    """The cosine between picture and caption, from the stored embedding and the text half of its model.
+
+    CLIPScore (Hessel et al. 2021) is 2.5 times it, negative ones counted as 0. It compares only with others of the same
+    model: LAION-5B (Schuhmann et al. 2022) kept English pairs from 0.28 on, by OpenAI's ViT-B/32. A model trained on
+    English says nothing about a Chinese caption; for those, embed with a multilingual one, such as a SigLIP 2.
+
+    Columns:
+        clip_score: cosine of the picture's embedding and the caption's, -1..1; null without a caption. Of a caption
+            longer than the model takes, the beginning is compared.
+    """
+
+    name = "clip"
+    version = 1
+    cost = 150.0  # the text half of ViT-L/14 on one core
+    needs = ("embedding",)
+    inputs = ("caption",)
+    columns = {"clip_score": pa.float32()}
+
+    @property
+    def embedding(self) -> "OpenClip":
+        """The signal whose embedding is compared."""
+        return cast("OpenClip", self.needed["embedding"])
+
+    def files(self) -> dict[str, Path]:
+        """See Signal."""
+        return self.embedding.checkpoint.text_files()
+
+    def check(self) -> None:
+        """See Signal."""
+        super().check()
+        self.embedding.checkpoint.tokenizer()
+
+    def load(self) -> None:
+        """See Signal."""
+        _ = self.embedding.clip
+
+    def score(self, rows: Sequence[Row]) -> list[Scores | SignalError]:
+        """See Signal."""
+        captions = [" ".join((row.sample["caption"] or "").split())[:READ] for row in rows]
+        texts = self.embedding.clip.texts([caption for caption in captions if caption])
+        vectors = iter(texts)
+        return [_cosine(row, next(vectors)) if caption else {} for row, caption in zip(rows, captions, strict=True)]
+
+
+def _cosine(row: Row, text: np.ndarray) -> Scores:
+    image = np.asarray(row.signals["embedding"], np.float32)
+    return {"clip_score": float(image @ text / np.linalg.norm(image))}

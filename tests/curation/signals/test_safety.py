@@ -1,0 +1,212 @@
+"""Safety by a classifier's labels and by prompts, alone and in the real stage."""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pytest
+from safetensors.torch import load_file, save_file
+
+from curation import signals
+from curation.backends.hf_classifier import Classifier
+from curation.cascade import Cascade
+from curation.checkpoints import Models
+from curation.errors import UserError
+from curation.images import Picture, decode
+from curation.score import plan
+from curation.signals.base import Row, Signal
+from curation.signals.safety import SafetyByClassifier, SafetyByPrompts
+from tests import bench, checkpoints, classifiers
+
+LABELS = ["normal", "nude", "gore"]
+PROMPTS: dict[str, Any] = {"unsafe": ["a naked person", "a bloody wound"], "safe": "a landscape"}
+
+
+@pytest.fixture(scope="module")
+def models(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder of checkpoints: one of each kind."""
+    folder = tmp_path_factory.mktemp("models")
+    classifiers.vit(folder / "nsfw-vit", LABELS)
+    classifiers.vit(folder / "many", LABELS, problem_type="multi_label_classification")
+    checkpoints.open_clip_folder(folder / "clip")
+    return folder
+
+
+def made(models: Path, **given: Any) -> Signal:
+    signal = signals.make("safety", given, Models(models))
+    signal.check()
+    signal.load()
+    return signal
+
+
+def rows(n: int = 4) -> list[Row]:
+    return [Row(Picture(bench.encoded(bench.picture(i, (120, 80)), "PNG")), {}, {}) for i in range(n)]
+
+
+def probabilities(folder: Path) -> np.ndarray:
+    classifier = Classifier("", folder)
+    classifier.load()
+    return classifier.probabilities([row.picture.bgr(classifier.side) for row in rows() if row.picture])
+
+
+def test_a_column_is_the_probability_of_its_label(models: Path) -> None:
+    signal = made(models, checkpoint="nsfw-vit", labels={"nude": "unsafe", "gore": "violent"})
+    assert dict(signal.columns) == {"unsafe": pa.float32(), "violent": pa.float32()}
+    expected = probabilities(models / "nsfw-vit")
+    assert signal.score(rows()) == [{"unsafe": float(p[1]), "violent": float(p[2])} for p in expected]
+
+
+def test_several_labels_of_one_column_add_up(models: Path) -> None:
+    signal = made(models, checkpoint="nsfw-vit", labels={"nude": "unsafe", "gore": "unsafe"})
+    expected = probabilities(models / "nsfw-vit")
+    assert signal.score(rows()) == [{"unsafe": float(p[1] + p[2])} for p in expected]
+    everything = made(models, checkpoint="nsfw-vit", labels=dict.fromkeys(LABELS, "unsafe"))
+    assert all(s["unsafe"] == pytest.approx(1) for s in everything.score(rows()) if isinstance(s, dict))
+
+
+def test_of_labels_that_do_not_exclude_each_other_the_greatest_counts(models: Path) -> None:
+    signal = made(models, checkpoint="many", labels={"nude": "unsafe", "gore": "unsafe"})
+    expected = probabilities(models / "many")
+    assert signal.score(rows()) == [{"unsafe": float(max(p[1], p[2]))} for p in expected]
+
+
+def test_the_picture_is_read_no_smaller_than_the_model_wants(models: Path) -> None:
+    signal = made(models, checkpoint="nsfw-vit", labels={"nude": "unsafe"})
+    picture = Picture(bench.encoded(bench.picture(0, (1600, 1200))))
+    assert signal.side == 96
+    assert picture.bgr(signal.side).shape == (150, 200, 3)
+    assert signal.score([Row(picture, {}, {})]) == signal.score([Row(Picture(picture.data), {}, {})])
+
+
+@pytest.mark.parametrize(("given", "says"), [
+    ({}, "signals.safety.checkpoint: no such model comes with curate; give a checkpoint, for instance `safety: {checkpoint: nsfw-vit, "
+         "labels: {nsfw: unsafe}}`, or `safety: {backend: zero_shot, unsafe: […], safe: […]}` with prompts"),
+    ({"checkpoint": "nsfw-vit"}, 'signals.safety.labels: no label gives the column "unsafe"; write for instance `safety: {'),
+    ({"checkpoint": "nsfw-vit", "labels": {"nude": "naked"}}, 'signals.safety.labels: no label gives the column "unsafe"'),
+    ({"checkpoint": "nsfw-vit", "labels": {"nude": "unsafe", "gore": "Gore!"}}, "signals.safety.labels.gore: string should match pattern"),
+    ({"checkpoint": "nsfw-vitt", "labels": {"nude": "unsafe"}}, 'signals.safety.checkpoint: no nsfw-vitt in {models}; did you mean "nsfw-vit"?'),
+    ({"checkpoint": "nsfw-vit", "labels": {"nudes": "unsafe"}}, "signals.safety.labels: {models}/nsfw-vit/config.json: expected labels among "
+         '"normal", "nude", "gore"; found "nudes"; did you mean "nude"?'),
+    ({"checkpoint": "clip", "labels": {"nude": "unsafe"}}, "signals.safety.checkpoint: {models}/clip has no config.json; found open_clip_config.json"),
+    ({"backend": "zero_shot"}, "signals.safety.unsafe: field required"),
+    ({"backend": "zero_shot", "unsafe": [], "safe": "a"}, "signals.safety.unsafe: list should have at least 1 item"),
+    ({"backend": "zero_shot", "unsafe": ["a", ""], "safe": "a"}, "signals.safety.unsafe.1: string should have at least 1 character"),
+    ({"backend": "zero_shto"}, 'signals.safety.backend: there is no "zero_shto"; did you mean "zero_shot"?'),
+])  # fmt: skip
+def test_a_wrong_recipe_is_one_line_before_any_work(models: Path, given: dict[str, Any], says: str) -> None:
+    with pytest.raises(UserError) as caught:
+        signals.make("safety", given, Models(models)).check()
+    assert says.replace("{models}", str(models)) in str(caught.value) and "\n" not in str(caught.value)
+
+
+def test_the_column_of_a_signal_left_out_of_the_recipe_is_known() -> None:
+    assert signals.owner_of_column("unsafe") == "safety"
+    assert list(signals.backends("safety").values()) == [SafetyByClassifier, SafetyByPrompts]
+
+
+def zero_shot(models: Path, **given: Any) -> Signal:
+    embedding = signals.make("embedding", {"checkpoint": "clip"}, Models(models))
+    signal = signals.make("safety", {"backend": "zero_shot", **given}, Models(models))
+    signal.needed = {"embedding": embedding}
+    signal.check()
+    signal.load()
+    return signal
+
+
+def test_prompts_share_a_softmax_and_the_unsafe_ones_add_up(models: Path) -> None:
+    signal = zero_shot(models, **PROMPTS)
+    clip = signal.needed["embedding"].clip  # type: ignore[attr-defined]
+    image = clip.images([bench_picture()])[0].astype(np.float16)
+    texts = clip.texts(["a naked person", "a bloody wound", "a landscape"])
+    logits = np.exp(float(clip.model.logit_scale.exp()) * (texts @ image.astype(np.float32)))
+    (scores,) = signal.score([Row(None, {}, {"embedding": image})])
+    assert isinstance(scores, dict)
+    assert scores["unsafe"] == pytest.approx(logits[:2].sum() / logits.sum(), abs=1e-5)
+    turned = zero_shot(models, unsafe="a landscape", safe=PROMPTS["unsafe"])
+    (other,) = turned.score([Row(None, {}, {"embedding": image})])
+    assert isinstance(other, dict) and other["unsafe"] == pytest.approx(1 - scores["unsafe"], abs=1e-6)
+
+
+def bench_picture() -> np.ndarray:
+    return decode(bench.encoded(bench.picture(1, (120, 80)), "PNG"))
+
+
+def corpus(folder: Path) -> Path:
+    """Six pictures in one tar."""
+    bench.write_tar(folder / "raw" / "00000.tar", {f"{n}.jpg": bench.encoded(bench.picture(n)) for n in range(6)})
+    return folder
+
+
+def scored(folder: Path, models: Path, given: dict[str, Any]) -> list[dict[str, Any]]:
+    recipe = bench.recipe(folder, models=str(models), signals=given)
+    Cascade.of(recipe).check_models()
+    bench.index(recipe)
+    bench.score(recipe)
+    return bench.rows(folder / "work/signals/safety/c/00000.parquet")
+
+
+def test_another_mapping_recomputes_this_signal_alone(tmp_path: Path, models: Path) -> None:
+    given = {"photo": {}, "safety": {"checkpoint": "nsfw-vit", "labels": {"nude": "unsafe"}}}
+    first = scored(corpus(tmp_path), models, given)
+    photo = (tmp_path / "work/signals/photo/c/00000.parquet").read_bytes()
+    assert [row["safety_state"] for row in first] == ["scored"] * 6
+    assert len({row["unsafe"] for row in first}) > 1
+    assert not plan(bench.recipe(tmp_path, models=str(models), signals=given)).tasks
+
+    given["safety"]["labels"] = {"gore": "unsafe", "nude": "nude"}
+    (reason,) = plan(bench.recipe(tmp_path, models=str(models), signals=given)).reasons
+    assert "safety" in reason and "photo" not in reason
+    second = scored(tmp_path, models, given)
+    assert [row["nude"] for row in second] == [row["unsafe"] for row in first]
+    assert [row["unsafe"] for row in second] != [row["unsafe"] for row in first]
+    assert (tmp_path / "work/signals/photo/c/00000.parquet").read_bytes() == photo
+
+
+def test_other_prompts_recompute_no_embedding(tmp_path: Path, models: Path) -> None:
+    given: dict[str, Any] = {"embedding": {"checkpoint": "clip"}, "safety": {"backend": "zero_shot", **PROMPTS}}
+    first = scored(corpus(tmp_path), models, given)
+    embedding = tmp_path / "work/signals/embedding/c/00000.parquet"
+    before = embedding.stat().st_mtime_ns
+    given["safety"]["unsafe"] = "a weapon"
+    second = scored(tmp_path, models, given)
+    assert [row["safety_state"] for row in first + second] == ["scored"] * 12
+    assert [row["unsafe"] for row in second] != [row["unsafe"] for row in first]
+    assert embedding.stat().st_mtime_ns == before
+
+
+def test_other_weights_are_scored_anew(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    given = {"safety": {"checkpoint": "nsfw-vit", "labels": {"nude": "unsafe"}}}
+    classifiers.vit(tmp_path / "models" / "nsfw-vit", LABELS)
+    first = scored(corpus(tmp_path), tmp_path / "models", given)
+    classifiers.vit(tmp_path / "models" / "nsfw-vit", LABELS, seed=1)
+    assert [row["unsafe"] for row in scored(tmp_path, tmp_path / "models", given)] != [row["unsafe"] for row in first]
+
+
+def test_scores_that_are_no_numbers_never_pass(tmp_path: Path) -> None:
+    file = classifiers.vit(tmp_path / "models" / "nsfw-vit", LABELS) / "model.safetensors"
+    save_file({name: tensor * float("nan") for name, tensor in load_file(file).items()}, file)
+    found = scored(
+        corpus(tmp_path), tmp_path / "models", {"safety": {"checkpoint": "nsfw-vit", "labels": {"nude": "unsafe"}}}
+    )
+    assert [(row["safety_state"], row["unsafe"]) for row in found] == [("failed", None)] * 6
+    assert all(row["safety_error"].startswith("not_finite") for row in found)
+
+
+def test_the_recipe_decides_with_the_column(tmp_path: Path, models: Path) -> None:
+    given = {"photo": {}, "safety": {"checkpoint": "nsfw-vit", "labels": {"nude": "unsafe"}}}
+    values = sorted(row["unsafe"] for row in scored(corpus(tmp_path), models, given))
+    middle = (values[2] + values[3]) / 2
+    recipe = bench.recipe(tmp_path, models=str(models), signals=given, select={"where": {"safe": f"unsafe < {middle}"}})
+    from pipelines import stages
+
+    assert stages.select(recipe).more["funnel"]["kept"] == 3
+
+
+@pytest.mark.parametrize(
+    "column", ["kept", "fate", "is_ok", "source", "safety_state", "photo_is_skipped", "meta_x", "width"]
+)
+def test_a_label_may_not_take_the_name_of_another_column(tmp_path: Path, models: Path, column: str) -> None:
+    given = {"safety": {"checkpoint": "nsfw-vit", "labels": {"nude": "unsafe", LABELS[0]: column}}}
+    with pytest.raises(UserError, match=f'signals.safety: "{column}" is the name of another column; choose another'):
+        plan(bench.recipe(tmp_path, models=str(models), signals=given))
