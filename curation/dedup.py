@@ -1,17 +1,23 @@
-"""Duplicates among images: equal bytes, and perceptual hashes a few bits apart.
+"""Duplicates among images: equal bytes, perceptual hashes a few bits apart, and embeddings in nearly one direction.
 
 Rows come in rank order, best first (`rank_order` is the SQL for it). Going down, a row is a
 duplicate if it is near a row that was kept, and then of the best of those: a star around each kept
 row, so a chain of small changes never joins two images that differ much.
 """
 
+from collections.abc import Callable
+
 import numpy as np
 from numpy.typing import NDArray
 
-from curation import hamming
+from curation import cells, cosine, hamming
 from curation.hamming import LOWER, Hashes, Index, first_near, near_pairs, runs
+from curation.vectors import Vectors
 
 MAX_RADIUS = 6
+COMPARED = 1 << 20
+"""Embeddings of which each is compared with every kept one: about ten minutes of two cores. More go by cells."""
+_LONG = 10.0  # seconds that are told beforehand
 
 
 def rank_order(quality: str, pixels: str = "pixels", size: str = "bytes", key: str = "key") -> str:
@@ -90,6 +96,51 @@ def near_listed(phash: Hashes, valid: NDArray[np.bool_], listed: Hashes, radius:
     hit = hit[first]
     result[rows[hit >= 0]] = entries[hit[hit >= 0]]
     return result
+
+
+def similar(vectors: Vectors, rows: Index, threshold: float, say: Callable[[str], None] = lambda text: None) -> Index:
+    """For each of some rows, in rank order, the position in `rows` of the kept one it is similar to; -1: itself kept.
+
+    Up to `COMPARED` rows this is the star exactly; of more, some pairs are missed, and how many is said.
+
+    Args:
+        vectors: float16 (n, width), of length about 1; a row of zeros has no embedding: it joins nothing.
+        rows: int64 (m,), best first.
+        threshold: least cosine of two that are similar, above 0.
+        say: is told beforehand how long it takes, where it takes long.
+    """
+    if not len(rows):
+        return np.empty(0, np.int64)
+    with cosine.Cosine(threshold, vectors, rows) as by:
+        points = by.points(vectors)
+        if len(rows) <= COMPARED:
+            _foretell(say, len(rows), by.seconds(points, rows) * len(rows) ** 2 / 2)
+            return by.star(points, rows)
+        found_in = cells.Cells(by, points, rows)
+        _foretell(say, len(rows), cells.seconds(by, points, rows, found_in))
+        result = cells.star(by, points, rows, found_in)
+        looked_at, found, missed = cells.missed(by, points, rows, result)
+    say(f"of {looked_at:,} embeddings compared with every kept one, {found:,} copies were found and {missed:,} missed")
+    return result
+
+
+def similar_listed(vectors: Vectors, rows: Index, listed: Vectors, threshold: float) -> Index:
+    """For each of some rows the first entry of a list that it is similar to, or -1.
+
+    Args:
+        vectors, rows, threshold: as for `similar`; the order of the rows does not matter.
+        listed: float16 (k, width), of length about 1.
+    """
+    if not len(rows):
+        return np.empty(0, np.int64)
+    with cosine.Cosine(threshold, vectors, rows) as by:
+        return by.first(by.points(listed), np.arange(len(listed)), by.points(vectors), rows)
+
+
+def _foretell(say: Callable[[str], None], rows: int, seconds: float) -> None:
+    if seconds >= _LONG:
+        said = f"{seconds:.0f} s" if seconds < 100 else f"{seconds / 60:.0f} minutes"
+        say(f"comparing {rows:,} embeddings, which takes about {said}")
 
 
 def _check(radius: int, phash: Hashes, valid: NDArray[np.bool_]) -> None:

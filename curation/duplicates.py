@@ -1,6 +1,8 @@
 """The duplicates of a selection: which rows equal or resemble a better one, or an image on a given list."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
@@ -8,11 +10,26 @@ import pyarrow.compute as pc
 import pyarrow.csv as pacsv
 import pyarrow.parquet as pq
 
-from curation import dedup
-from curation.errors import UserError
+from curation import cosine, dedup
+from curation.errors import StageError, UserError
+from curation.hamming import Index
 from curation.recipe import Dedup
+from curation.vectors import Vectors, directions
+from curation.workspace import footer, read_table, write_table
 
-KINDS = ("listed", "exact", "near")
+KINDS = ("listed", "exact", "near", "similar")
+
+
+@dataclass(frozen=True)
+class Embeddings:
+    """The embeddings of candidates, read when they are asked for."""
+
+    width: int
+    """Numbers of an embedding."""
+    read: Callable[[Index], Vectors]
+    """Gives those of some candidates: float16 (n, width), of length 1, or zeros where there is none."""
+    say: Callable[[str], None] = lambda text: None
+    """Is told how long a long search takes."""
 
 
 @dataclass
@@ -27,26 +44,62 @@ class Duplicates:
     """int8 (n,): index in KINDS."""
     originals: pa.Array
     """Text (n,): key of the row that stays, or `listed:NAME` for a row that `dedup.against` lists."""
+    cosines: np.ndarray
+    """float32 (n,): cosine with the row that stays, where the kind is `similar`."""
 
     @classmethod
     def none(cls) -> "Duplicates":
         """No duplicates."""
         empty = np.empty(0, np.int64)
-        return cls(empty, empty, empty, pa.nulls(0, pa.string()))
+        return cls(empty, empty, empty, pa.nulls(0, pa.string()), np.empty(0, np.float32))
 
     @classmethod
-    def find(cls, candidates: pa.Table, rules: Dedup) -> "Duplicates":
-        """Finds them among rows in rank order: first what is listed, then equal bytes, then near hashes."""
+    def read(cls, path: Path, fingerprint: str) -> "Duplicates | None":
+        """Those that `write` left under the same fingerprint; None if there are none such."""
+        if (footer(path) or {}).get("fingerprint") != fingerprint:
+            return None
+        try:
+            table = read_table(path)
+        except StageError:
+            return None
+        files, rows, kinds, cosines = (table[c].to_numpy() for c in ("file", "row", "kind", "cosine"))
+        return cls(files, rows, kinds, table["original"].combine_chunks(), cosines)
+
+    def write(self, path: Path, fingerprint: str) -> None:
+        """Leaves them in a file."""
+        columns = {"file": self.files, "row": self.rows, "kind": self.kinds, "cosine": self.cosines}
+        write_table(path, pa.table(columns | {"original": self.originals}), fingerprint)
+
+    @classmethod
+    def find(cls, candidates: pa.Table, rules: Dedup, embeddings: Embeddings | None = None) -> "Duplicates":
+        """Finds them among rows in rank order: what is listed, then equal bytes, near hashes, similar embeddings.
+
+        Each kind is looked for among the rows that no kind before it has taken. A row whose keeper falls to a better
+        one, of a later kind, goes with it: both are of the one that stays.
+
+        Args:
+            candidates: `file`, `row`, `key`, `phash`, `sha_hi`, `sha_lo`.
+            embeddings: of the candidates, if `rules.cosine` asks for them.
+
+        Raises:
+            UserError: the list that the rules name cannot be used.
+        """
         count = candidates.num_rows
         kind = np.full(count, -1, np.int8)
         original = np.full(count, -1, np.int64)
         listed_names = pa.nulls(0, pa.string())
         high, low = (_numbers(candidates[c]) for c in ("sha_hi", "sha_lo"))
         phash, hashed = _numbers(candidates["phash"]), candidates["phash"].is_valid().to_numpy()
+        cosines = np.zeros(count, np.float32)
+        vectors, of = None, np.empty(0, np.int64)  # the embeddings that were read, and whose they are
         if rules.against:
-            listed = Listed.read(rules.against)
+            listed = Listed.read(rules.against, embeddings.width if embeddings else None)
             listed_names = listed.names
             found = listed.find(high, low, phash, hashed, rules.near or 0)
+            if rules.cosine is not None and embeddings and listed.vectors is not None:
+                of = np.flatnonzero(found < 0)
+                vectors = embeddings.read(of)
+                found[of] = dedup.similar_listed(vectors, np.arange(len(of)), listed.vectors, rules.cosine)
             kind[found >= 0], original[found >= 0] = 0, found[found >= 0]
         if rules.exact:
             left = np.flatnonzero(kind < 0)
@@ -58,13 +111,24 @@ class Duplicates:
             keeper = dedup.near(phash[left], hashed[left], rules.near)
             close = keeper >= 0
             kind[left[close]], original[left[close]] = 2, left[keeper[close]]
-            twins = np.flatnonzero(kind == 1)  # a twin's keeper may have fallen to a better one: name that
-            moved = twins[kind[original[twins]] == 2]
-            original[moved] = original[original[moved]]
-        return cls._sorted(candidates, kind, original, listed_names)
+        if rules.cosine is not None and embeddings:
+            left = np.flatnonzero(kind < 0)
+            if vectors is None:
+                of, vectors = left, embeddings.read(left)
+            at = np.searchsorted(of, left)
+            keeper = dedup.similar(vectors, at, rules.cosine, embeddings.say)
+            close = keeper >= 0
+            kind[left[close]], original[left[close]] = 3, left[keeper[close]]
+            cosines[left[close]] = cosine.between(vectors, at[close], at[keeper[close]])
+        copies = np.flatnonzero(kind > 0)
+        while len(copies := copies[kind[original[copies]] > 0]):
+            original[copies] = original[original[copies]]
+        return cls._sorted(candidates, kind, original, listed_names, cosines)
 
     @classmethod
-    def _sorted(cls, candidates: pa.Table, kind: np.ndarray, original: np.ndarray, names: pa.Array) -> "Duplicates":
+    def _sorted(
+        cls, candidates: pa.Table, kind: np.ndarray, original: np.ndarray, names: pa.Array, cosines: np.ndarray
+    ) -> "Duplicates":
         file, row = candidates["file"].to_numpy(), candidates["row"].to_numpy()
         found = np.flatnonzero(kind >= 0)
         found = found[np.lexsort((row[found], file[found]))]
@@ -72,7 +136,7 @@ class Duplicates:
         keys = candidates["key"].take(pa.array(np.where(of_listed, 0, original[found])))
         listed = pa.array(names).take(pa.array(np.where(of_listed, original[found], 0))) if len(names) else keys
         originals = pc.if_else(pa.array(of_listed), listed, keys)
-        return cls(file[found], row[found], kind[found], originals)
+        return cls(file[found], row[found], kind[found], originals, cosines[found])
 
     def counts(self) -> dict[str, int]:
         """How many of each kind there are."""
@@ -87,20 +151,27 @@ class Duplicates:
 
 @dataclass
 class Listed:
-    """A given list of images, such as an evaluation set: by content hash, perceptual hash, or both."""
+    """A given list of images, such as an evaluation set: by content hash, perceptual hash, embedding, or several."""
 
     names: pa.Array
     high: np.ndarray
     low: np.ndarray
     phash: np.ndarray
     hashed: np.ndarray
+    vectors: Vectors | None
+    """float16 (n, width), of length 1, or zeros; None where the file has none or none are asked for."""
 
     @classmethod
-    def read(cls, path: str) -> "Listed":
-        """Reads a Parquet or CSV file with `sha256` (hex) and/or `phash` (number or 16 hex digits), perhaps `key`.
+    def read(cls, path: str, width: int | None = None) -> "Listed":
+        """Reads a Parquet or CSV file with `sha256` (hex), `phash` (number or 16 hex digits) or both, perhaps `key`.
+
+        Args:
+            width: numbers of an embedding; None if embeddings are not compared. A Parquet file may have them in a
+                column `embedding`, as lists of numbers of any length in space.
 
         Raises:
-            UserError: the file is missing, unreadable, or has neither column, or a value is no hash.
+            UserError: the file is missing, unreadable, or has none of the columns, or a value is no hash, or an
+                embedding is of another width or no finite numbers.
         """
         where = f"select.dedup.against: {path}"
         try:
@@ -116,8 +187,12 @@ class Listed:
             raise UserError(f"{where}: no such file") from None
         except (OSError, pa.ArrowException) as error:
             raise UserError(f"{where}: cannot be read: {' '.join(str(error).split())[:150]}") from None
-        if not {"sha256", "phash"} & set(table.column_names):
-            raise UserError(f"{where}: has neither a column sha256 nor phash; it has {', '.join(table.column_names)}")
+        known = {"sha256", "phash"} | ({"embedding"} if width is not None and path.endswith(".parquet") else set())
+        if not known & set(table.column_names):
+            hint = "; to compare embeddings, give select.dedup.cosine" if "embedding" in table.column_names else ""
+            raise UserError(
+                f"{where}: has neither a column sha256 nor phash; it has {', '.join(table.column_names)}{hint}"
+            )
         count = table.num_rows
         shas = table["sha256"].to_pylist() if "sha256" in table.column_names else [None] * count
         hashes = table["phash"].to_pylist() if "phash" in table.column_names else [None] * count
@@ -127,12 +202,19 @@ class Listed:
             numbers = [_phash(h) for h in hashes]
         except ValueError as error:
             raise UserError(f"{where}: not a hash: {error}") from None
+        vectors = None
+        if width is not None and "embedding" in table.column_names:
+            try:
+                vectors = directions(table["embedding"], width)
+            except ValueError as error:
+                raise UserError(f"{where}: column embedding: {error}") from None
         return cls(
             pa.array([f"listed:{k}" for k in keys], pa.string()),
             np.array([0 if d is None else d >> 192 for d in digests], np.uint64),
             np.array([0 if d is None else d >> 128 & (1 << 64) - 1 for d in digests], np.uint64),
             np.array([0 if n is None else n for n in numbers], np.uint64),
             np.array([n is not None for n in numbers], bool),
+            vectors,
         )
 
     def find(self, high: np.ndarray, low: np.ndarray, phash: np.ndarray, hashed: np.ndarray, radius: int) -> np.ndarray:

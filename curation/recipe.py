@@ -53,8 +53,13 @@ class Dedup(Section):
 
     exact: bool = Field(True, description="equal bytes")
     near: int | None = Field(None, ge=0, le=6, description="Hamming distance of perceptual hashes; needs signal photo")
+    cosine: float | None = Field(
+        None, ge=0.5, le=1, description="least cosine of embeddings, such as 0.95; needs signal embedding"
+    )
     quality: str | None = Field(None, description="SQL expression; the highest stays (default: aesthetic, if scored)")
-    against: str | None = Field(None, description="Parquet or CSV file with sha256 and/or phash: drop what is listed")
+    against: str | None = Field(
+        None, description="Parquet or CSV file with sha256, phash or (Parquet) embedding: drop what is listed"
+    )
 
     @property
     def needs_phash(self) -> bool:
@@ -62,11 +67,49 @@ class Dedup(Section):
         return self.near is not None or self.against is not None
 
 
+def _as_text(shares: Any) -> Any:
+    """Names as DuckDB writes values: YAML reads `true`, `3` or `null` as something else than text."""
+    if not isinstance(shares, dict):
+        return shares
+    return {("" if k is None else str(k).lower() if isinstance(k, bool) else str(k)): v for k, v in shares.items()}
+
+
+class Balance(Section):
+    """How many of each group of images are kept, the best of each."""
+
+    by: str | None = Field(None, description="column or SQL expression: each of its values is a group")
+    clusters: int | None = Field(None, ge=2, le=25_000, description="k-means clusters of the signal embedding instead")
+    at_most: int | None = Field(None, ge=1, description="images of one group")
+    total: int | None = Field(None, ge=1, description="images of all groups; needs power and/or shares")
+    power: float | None = Field(None, ge=0, le=1, description="shares of the total: 1 as it is, 0 equal, 0.5 between")
+    shares: Annotated[dict[str, Annotated[float, Field(ge=0, le=1)]] | None, BeforeValidator(_as_text)] = Field(
+        None, description="share of the total by value; the values not named share what is left of 1"
+    )
+
+    @model_validator(mode="after")
+    def _one_rule(self) -> "Balance":
+        if (self.by is None) == (self.clusters is None):
+            raise ValueError("give either `by` (a column or SQL expression) or `clusters` (a number)")
+        if (self.at_most is None) == (self.total is None):
+            raise ValueError("give either `at_most` (images of one group) or `total` (images in all)")
+        if (self.total is None) != (self.power is None and self.shares is None):
+            raise ValueError("`total` goes with `power`, `shares` or both, and they with it")
+        if self.shares is not None and self.clusters is not None:
+            raise ValueError("`shares` are given by value; clusters have no names to give them by")
+        if sum((self.shares or {}).values()) > 1 + 1e-6:
+            raise ValueError("the shares add up to more than 1")
+        return self
+
+
 class Select(Section):
     """Which images are kept."""
 
     where: dict[str, str] = Field({}, description="named SQL predicates, walked in this order; only TRUE passes")
     dedup: Dedup = Dedup()
+    balance: Balance | None = Field(None, description="of the rows that are left: so many of each group")
+    text_in_the_wild: str | None = Field(
+        None, description="SQL predicate: kept images for which it is TRUE are the text-rich subset, quoted in captions"
+    )
 
     @property
     def rules(self) -> str:
@@ -84,8 +127,8 @@ class Select(Section):
         for name in where:
             if not re.fullmatch(r"[a-z][a-z0-9_]*", name):
                 raise ValueError(f'"{name}" is not a name; use lower-case letters, digits and _')
-            if name == "dedup":  # in the funnel it stands for rows that wait to be compared
-                raise ValueError('"dedup" names the duplicates; give the predicate another name')
+            if name in ("dedup", "balance"):  # in the funnel they stand for rows that wait to be compared
+                raise ValueError(f'"{name}" names a step of its own; give the predicate another name')
         return where
 
 
@@ -201,6 +244,8 @@ class Recipe(Section):
             raise ValueError(f'ray.resources: "{odd}" is neither a signal of the recipe nor a stage{hint}')
         if self.select.dedup.needs_phash and "photo" not in self.signals:
             raise ValueError("select.dedup: near and against need the perceptual hash; add `photo: {}` to signals")
+        if self.select.dedup.cosine is not None and "embedding" not in self.signals:
+            raise ValueError("select.dedup: cosine needs embeddings; add `embedding: {checkpoint: FOLDER}` to signals")
         return self
 
     def corpus(self, name: str) -> Corpus:

@@ -1,83 +1,76 @@
-"""Stage `select`: the fate of every row, by predicates over stored signals and by duplicates. Touches no pixels.
+"""Stage `select`: the fate of every row, by predicates over stored signals, duplicates and balance. Touches no pixels.
 
-Fates: failed · dropped · undecided · duplicate · kept. They sum to the input.
+Fates: failed · dropped · undecided · duplicate · balance · kept. They sum to the input.
 """
 
 import json
-from dataclasses import dataclass, field
+from collections.abc import Callable
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-import duckdb
+import numpy as np
 import pyarrow as pa
 
 from curation import dedup
-from curation.cascade import Cascade, meta_schema, run_error
-from curation.duplicates import Duplicates
+from curation.balance import Balanced, described, group_columns, group_signals, group_sql
+from curation.cascade import TEXT_RULE, Cascade, meta_schema
+from curation.clusters import Clusters
+from curation.duplicates import Duplicates, Embeddings
 from curation.errors import StageError, UserError
+from curation.funnel import BALANCE_UNDECIDED, NEAR_UNDECIDED, Funnel
 from curation.ledger import Ledger, stamps
-from curation.predicates import connect, parquet_files
+from curation.predicates import parquet_files
 from curation.recipe import Recipe
+from curation.rows import WideRows
+from curation.vectors import Vectors, read_vectors
 from curation.wide import refresh
 from curation.workspace import Workspace, digest, footer, read_table, write_table, write_text
 
-SCHEMA = pa.schema({"key": pa.string(), "fate": pa.string(), "dropped_by": pa.string(), "duplicate_of": pa.string()})
-NEAR_UNDECIDED = "dedup"
-"""Stands for a predicate's name where duplicates cannot be told apart yet, since the hash is not computed."""
+VERSION = 1
+"""Raised when other duplicates are found in the same embeddings."""
+SCHEMA = pa.schema(
+    {
+        "key": pa.string(),
+        "fate": pa.string(),
+        "dropped_by": pa.string(),
+        "duplicate_of": pa.string(),
+        "balance_group": pa.string(),  # of rows that the balance looked at: a value, or a cluster's number
+        "source": pa.string(),  # of kept rows: web, or text_in_the_wild by the recipe's rule
+    }
+)
+WEB, TEXT_IN_THE_WILD = "web", "text_in_the_wild"
+"""Sources of a kept image. The second is Kolors' text-rich subset, about one image in a thousand (section 2.2.3)."""
 
 
-@dataclass
-class Funnel:
-    """How many rows went where, in the order in which it was decided."""
-
-    input: int = 0
-    failed: int = 0
-    dropped: dict[str, int] = field(default_factory=dict)
-    undecided: dict[str, int] = field(default_factory=dict)
-    duplicate: dict[str, int] = field(default_factory=dict)
-    """By kind: listed (in `dedup.against`), exact, near."""
-    kept: int = 0
-
-    def as_dict(self) -> dict[str, Any]:
-        """For JSON."""
-        return {
-            "input": self.input,
-            "failed": self.failed,
-            "dropped": self.dropped,
-            "undecided": self.undecided,
-            "duplicate": self.duplicate,
-            "kept": self.kept,
-        }
-
-    @property
-    def complete(self) -> bool:
-        """Whether the fates sum to the input."""
-        return self.input == self.failed + self.kept + sum(
-            sum(part.values()) for part in (self.dropped, self.undecided, self.duplicate)
-        )
-
-
-class Selection:
+class Selection(WideRows):
     """One selection over a workspace: first `funnel`, then `write`.
+
+    Args:
+        say: is told beforehand of what takes long.
 
     Raises:
         UserError: a predicate is not admitted, or nothing is indexed.
     """
 
-    def __init__(self, recipe: Recipe) -> None:
-        self.recipe = recipe
-        self.workspace = Workspace(recipe.workspace)
+    def __init__(self, recipe: Recipe, say: Callable[[str], None] = lambda text: None) -> None:
+        self.recipe, self.say = recipe, say
+        workspace = Workspace(recipe.workspace)
         names = [corpus.name for corpus in recipe.corpora]
-        self.cascade = Cascade.of(recipe, meta_schema(self.workspace, names))
-        self.shards = [(name, shard) for name in names for shard in self.workspace.shards(name)]
+        self.cascade = Cascade.of(recipe, meta_schema(workspace, names))
+        self.shards = [(name, shard) for name in names for shard in workspace.shards(name)]
         if not self.shards:
-            raise UserError(f"{self.workspace.root}: nothing is indexed yet; run `curate index RECIPE`")
-        self.files = [str(refresh(self.workspace, recipe, self.cascade, *shard)) for shard in self.shards]
-        self.connection = connect([self.workspace.root], memory="4GB")
+            raise UserError(f"{workspace.root}: nothing is indexed yet; run `curate index RECIPE`")
+        super().__init__(workspace, [str(refresh(workspace, recipe, self.cascade, *shard)) for shard in self.shards])
+        if recipe.select.balance:
+            group_columns(self.cascade, recipe.select.balance)
 
     def funnel(self) -> Funnel:
-        """Counts every row's fate, duplicates included."""
+        """Counts every row's fate, duplicates and balance included.
+
+        Raises:
+            UserError: a predicate fails on a value, or `balance.shares` names a group that there is not.
+        """
         funnel = Funnel(dropped=dict.fromkeys(self.recipe.select.where, 0))
         for number, count in self._rows(f"SELECT {self.cascade.fate_sql} AS n, count(*) FROM {self._wide} GROUP BY n"):
             fate, predicate = self.cascade.unpack_fate(number)
@@ -93,6 +86,14 @@ class Selection:
             funnel.kept -= unhashed
         funnel.duplicate = self.duplicates.counts()
         funnel.kept -= sum(funnel.duplicate.values())
+        if self.balance.waiting:
+            funnel.undecided[BALANCE_UNDECIDED] = self.balance.waiting
+        funnel.balance = self.balance.count
+        funnel.kept -= funnel.balance + self.balance.waiting
+        if self.recipe.select.balance and not funnel.undecided:
+            self.balance.check(self.recipe.select.balance)
+        if self.recipe.select.text_in_the_wild:
+            funnel.text_in_the_wild = sum(map(len, self._text_in_the_wild.values()))
         assert funnel.complete, funnel
         return funnel
 
@@ -115,6 +116,7 @@ class Selection:
             "funnel": funnel.as_dict(),
             "where": self.recipe.select.where,
             "dedup": self.recipe.select.dedup.model_dump(exclude={"against"}),
+            "balance": self.recipe.select.balance and described(self.recipe.select.balance),
         }
         write_text(self.workspace.funnel, json.dumps(notes, indent=1, ensure_ascii=False) + "\n")
         Ledger(self.workspace, "select", writable=True).note("made_of", made_of(self.recipe, self.workspace))
@@ -124,28 +126,85 @@ class Selection:
     def duplicates(self) -> Duplicates:
         """The duplicates among the rows that pass every predicate."""
         rules = self.recipe.select.dedup
-        if not rules.exact and rules.near is None and rules.against is None:
+        if not rules.exact and rules.near is None and rules.cosine is None and rules.against is None:
             return Duplicates.none()
-        return Duplicates.find(self._candidates(), rules)
+        if rules.cosine is None:
+            return Duplicates.find(self._candidates(), rules)
+        path = self.workspace.duplicates  # comparing embeddings takes long: a dry run and a report do it for the next
+        listed = [rules.against or ""]
+        decided_by = self.recipe.select.model_dump_json(exclude={"dedup": {"against"}, "balance": True})
+        made_of = [VERSION, self.shards, stamps(self.files), listed, stamps(listed), decided_by]
+        known = Duplicates.read(path, digest(made_of))
+        if known is not None:
+            return known
+        candidates = self._candidates()
+        found = Duplicates.find(candidates, rules, self._embeddings(candidates))
+        found.write(path, digest(made_of))
+        return found
+
+    def vectors(self, files: np.ndarray, rows: np.ndarray) -> Vectors:
+        """The embeddings of some rows, by number of the shard and row within it: see `read_vectors`."""
+        paths = [self.workspace.signal("embedding", *shard) for shard in self.shards]
+        return read_vectors(paths, files, rows, "embedding", self._width)
 
     @cached_property
-    def _wide(self) -> str:
-        return parquet_files(self.files)
+    def balance(self) -> Balanced:
+        """What the balance makes of the rows that are no duplicates; while one of them waits for a signal, nothing."""
+        rules = self.recipe.select.balance
+        if rules is None:
+            return Balanced.none()
+        ranked = self._ranked([f"{group_sql(rules)} AS name", f"({self.balance_waits}) AS waits"])
+        at = self._index(ranked["file"].to_numpy(), ranked["row"].to_numpy())
+        left = ~self._copies[at]
+        waiting = int(np.count_nonzero(left & ranked["waits"].to_numpy()))
+        if waiting or not left.any():
+            return Balanced.none(waiting)
+        names = ranked["name"] if rules.clusters is None else pa.array(self._clusters(rules.clusters)[at])
+        found = Balanced.find(ranked.filter(left), names.filter(left), rules)
+        for note in found.notes(rules):
+            self.say(note)
+        return found
 
-    def _rows(self, sql: str) -> list[tuple[Any, ...]]:
-        try:
-            return self.connection.execute(sql).fetchall()
-        except duckdb.Error as error:
-            self._check_wide()
-            raise run_error(error) from None
+    @cached_property
+    def _copies(self) -> np.ndarray:
+        """bool, of every row of all files: whether it is a duplicate."""
+        copies = np.zeros(self._starts[-1], bool)
+        copies[self._index(self.duplicates.files, self.duplicates.rows)] = True
+        return copies
 
-    def _check_wide(self) -> None:
-        """Where a query failed: was it a damaged file? Removes such ones, which another run makes again."""
-        damaged = [path for path in self.files if not _readable(Path(path))]
-        for path in damaged:
-            Path(path).unlink(missing_ok=True)
-        if damaged:
-            raise StageError(f"{damaged[0]} was damaged and is removed; run the same command again to make it anew")
+    @cached_property
+    def _text_in_the_wild(self) -> dict[int, set[int]]:
+        """The kept rows of the text-rich subset, by file."""
+        rule = self.recipe.select.text_in_the_wild
+        if not rule:
+            return {}
+        wanted = f"{self._passing()} AND NOT ({self.waits}) AND (\n{rule}\n)"
+        found = self._table(f"SELECT file_index AS file, file_row_number AS row FROM {self._wide} WHERE {wanted}")
+        files, rows = found["file"].to_numpy(), found["row"].to_numpy()
+        gone = self._copies.copy()
+        gone[self._index(self.balance.files[self.balance.away], self.balance.rows[self.balance.away])] = True
+        left = ~gone[self._index(files, rows)]
+        return {int(n): set(rows[left & (files == n)].tolist()) for n in np.unique(files[left])}
+
+    @property
+    def balance_waits(self) -> str:
+        """SQL over the wide files: whether a row lacks what the balance groups or ranks it by."""
+        rules = self.recipe.select.balance
+        names = group_signals(self.cascade, rules, self.recipe.select.dedup.quality) if rules else []
+        return " OR ".join(f"{name}_is_skipped" for name in names) or "false"
+
+    def _clusters(self, groups: int) -> np.ndarray:
+        """The cluster of every row of all files, one after the other."""
+        scored = self._rows(f"SELECT count(*) FROM {self._wide} WHERE NOT embedding_is_skipped")[0][0]
+        return np.concatenate(Clusters(self.workspace, self.cascade, self.shards, groups, scored, self.say).labels())
+
+    @property
+    def _width(self) -> int:
+        return self.cascade.signals["embedding"].columns["embedding"].list_size
+
+    def _embeddings(self, candidates: pa.Table) -> Embeddings:
+        files, rows = candidates["file"].to_numpy(), candidates["row"].to_numpy()
+        return Embeddings(self._width, lambda some: self.vectors(files[some], rows[some]), self.say)
 
     def _passing(self) -> str:
         return f"({self.cascade.fate_sql}) = {2 * len(self.cascade.predicates)}"
@@ -157,24 +216,27 @@ class Selection:
 
     @property
     def waits(self) -> str:
-        """SQL over the wide files: whether a row lacks what duplicates are compared or ranked by."""
-        skipped = (f"{name}_is_skipped" for name in self.cascade.ranked_by(self.recipe.select.dedup))
-        return " OR ".join(skipped) or "false"
+        """SQL over the wide files: whether a row lacks what duplicates, or the text-rich ones, are told by."""
+        names = self.cascade.ranked_by(self.recipe.select.dedup)
+        if rule := self.recipe.select.text_in_the_wild:
+            names = sorted({*names, *self.cascade.reads(self.cascade.admit("", rule, TEXT_RULE))})
+        return " OR ".join(f"{name}_is_skipped" for name in names) or "false"
 
     def _candidates(self) -> pa.Table:
         """Rows that pass every predicate, best first: file, row, key, phash, sha_hi, sha_lo."""
         phash = "phash" if self.recipe.select.dedup.needs_phash else "NULL::UBIGINT"
+        return self._ranked(["key", f"{phash} AS phash", "sha_hi", "sha_lo"])
+
+    def _ranked(self, columns: list[str]) -> pa.Table:
+        """Rows that pass every predicate and can be compared, best first: file, row, and these columns."""
         sql = f"""
-            SELECT file, row, key, phash, sha_hi, sha_lo FROM (
-                SELECT file_index::INTEGER AS file, file_row_number AS row, key, {phash} AS phash, sha_hi, sha_lo,
-                       {self._quality()} AS quality, width::BIGINT * height AS pixels, length AS bytes
+            SELECT * EXCLUDE (rank_quality, rank_pixels, rank_bytes, rank_key) FROM (
+                SELECT file_index::INTEGER AS file, file_row_number AS row, {", ".join(columns)},
+                       {self._quality()} AS rank_quality, width::BIGINT * height AS rank_pixels,
+                       length AS rank_bytes, key AS rank_key
                 FROM {self._wide} WHERE {self._passing()} AND NOT ({self.waits}))
-            ORDER BY {dedup.rank_order("quality")}"""
-        try:
-            return self.connection.sql(sql).to_arrow_table()
-        except duckdb.Error as error:
-            self._check_wide()
-            raise run_error(error) from None
+            ORDER BY {dedup.rank_order("rank_quality", "rank_pixels", "rank_bytes", "rank_key")}"""
+        return self._table(sql)
 
     def _quality(self) -> str:
         given = self.recipe.select.dedup.quality
@@ -187,10 +249,19 @@ class Selection:
         table = self.connection.sql(sql).to_arrow_table()
         fates = [self.cascade.unpack_fate(n) for n in table["n"].to_pylist()]
         copies: list[str | None] = [None] * len(fates)
+        groups: list[str | None] = [None] * len(fates)
         for row, original in self.duplicates.of_file(number):
             fates[row] = ("duplicate", None)
             copies[row] = original
-        out = pa.table([table["key"], [f for f, _ in fates], [p for _, p in fates], copies], schema=SCHEMA)
+        for row, group, away in self.balance.of_file(number):
+            groups[row] = group
+            if away:
+                fates[row] = ("balance", None)
+        rich = self._text_in_the_wild.get(number, set())
+        kept = [fate == "kept" for fate, _ in fates]
+        sources = [(TEXT_IN_THE_WILD if row in rich else WEB) if keep else None for row, keep in enumerate(kept)]
+        values = [table["key"], [f for f, _ in fates], [p for _, p in fates], copies, groups, sources]
+        out = pa.table(values, schema=SCHEMA)
         path, rules = self.workspace.selection(corpus, shard), digest(self.recipe.select.rules)
         if not _says(path, out, rules):
             write_table(path, out, rules)  # one that says the same stays, and so does what was made from it
@@ -222,11 +293,3 @@ def _says(path: Path, table: pa.Table, rules: str) -> bool:
         return read_table(path).equals(table)
     except StageError:
         return False
-
-
-def _readable(path: Path) -> bool:
-    try:
-        read_table(path)
-    except (StageError, FileNotFoundError):
-        return False
-    return True

@@ -51,6 +51,11 @@ class Workspace:
         """The samples and all signals side by side, without lists and long text; derived, may be deleted."""
         return self.root / "signals" / ".wide" / corpus / f"{shard}.parquet"
 
+    @property
+    def duplicates(self) -> Path:
+        """The duplicates that the last select or report found, if it compared embeddings; derived, may be deleted."""
+        return self.root / "signals" / ".wide" / "duplicates.parquet"
+
     def selection(self, corpus: str, shard: str) -> Path:
         """The fate of every row."""
         return self.root / "selection" / corpus / f"{shard}.parquet"

@@ -17,6 +17,7 @@ from pydantic import Field
 from curation.captions.base import BackendParams, Captioner, Request
 from curation.images import fit
 from curation.keys import key_hash
+from curation.select import TEXT_IN_THE_WILD
 
 Shape = Literal["landscape", "portrait", "square", "panorama"]
 Tone = Literal["bright", "dark"]
@@ -199,13 +200,14 @@ class DescribeParams(BackendParams):
 
     min_ocr_confidence: float = Field(0.9, ge=0, le=1, description="text read less surely is not quoted")
     max_text: int = Field(80, ge=0, le=400, description="characters quoted at most, in whole lines")
+    max_rich_text: int = Field(400, ge=0, le=4000, description="the same for images of the text-rich subset")
 
 
 class Describe(Captioner):
     """Captions from pixels at side 128 and, where they were scored, from faces and ocr."""
 
     name = "describe"
-    version = 1
+    version = 2
     side = 128
     batch_size = 32
     signals = ("faces", "ocr")
@@ -227,8 +229,10 @@ class Describe(Captioner):
             return None
         seen = measure(fit(pixels, self.side)) if pixels is not None else (None, False, ())
         text, more = "", False
-        if (row.get("ocr_confidence") or 0) >= self.params.min_ocr_confidence:
-            text, more = first_lines(row.get("text") or "", self.params.max_text)
+        rich = row.get("source") == TEXT_IN_THE_WILD  # the recipe's rule says that its text counts, and was read well
+        if rich or (row.get("ocr_confidence") or 0) >= self.params.min_ocr_confidence:
+            limit = self.params.max_rich_text if rich else self.params.max_text
+            text, more = first_lines(row.get("text") or "", limit)
         return Description(
             shape_of(width, height),
             *seen,

@@ -20,7 +20,8 @@ from curation.errors import StageError, UserError
 from curation.images import ImageError, decode
 from curation.ledger import Ledger, Plan, stamps
 from curation.recipe import Corpus, Recipe, Resources, Select
-from curation.score import BATCH_PIXELS, raw_path
+from curation.scan import BATCH_PIXELS
+from curation.score import raw_path
 from curation.sources import Source
 from curation.tasks import Demand, Outcome, Watch
 from curation.wide import check_aligned
@@ -36,10 +37,12 @@ SCHEMA = pa.schema(
         "captioner": pa.string(),
         "translator": pa.string(),
         "attempts": pa.int8(),
+        "captioned_as": pa.string(),
     }
 )
 """`translated` says that `caption_zh` is a true translation; `flags` is what the checks found, those of the
-translation with `zh_` before them; `attempts` is null for a row that was never to be captioned."""
+translation with `zh_` before them; `captioned_as` is the source that the row had then (an image of the text-rich subset
+is captioned otherwise), and null, as `attempts` is, for a row that was never to be captioned."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,7 +72,7 @@ class CaptionTask:
             for batch in watch.batches(todo, sizes, captioner.batch_size, BATCH_PIXELS):
                 watch.note(os.getpid(), batch[0], batch[-1] + 1, len(batch))
                 for row, result in zip(batch, _caption(captioner, translator, source, rows, batch, watch), strict=True):
-                    rows[row].update(result)
+                    rows[row].update(result | {"captioned_as": rows[row]["source"]})
                     if result["caption_en"] is None:
                         outcome.failed[f"caption {result['flags'][0]}"] += 1
         finally:
@@ -143,8 +146,12 @@ def fingerprint(recipe: Recipe, workspace: Workspace, corpus: str, shard: str) -
     return digest([_identity(recipe), samples_notes(workspace, corpus, shard)["rows_digest"]])
 
 
-def kept_rows(recipe: Recipe, workspace: Workspace, corpus: str, shard: str, samples: pa.Table) -> list[bool]:
-    """Which rows of a shard the selection keeps. Raises StageError if there is none, or one by other rules."""
+def kept_rows(recipe: Recipe, workspace: Workspace, corpus: str, shard: str, samples: pa.Table) -> list[str | None]:
+    """The source (web, text_in_the_wild) of each row of a shard that the selection keeps; None of the others.
+
+    Raises:
+        StageError: there is no selection, or one by other rules.
+    """
     path = workspace.selection(corpus, shard)
     if not path.exists():
         raise StageError(f"{corpus}/{shard} has no selection; run `curate select RECIPE`")
@@ -152,7 +159,7 @@ def kept_rows(recipe: Recipe, workspace: Workspace, corpus: str, shard: str, sam
         raise StageError(f"{corpus}/{shard} was selected by other rules than the recipe's; run `curate select RECIPE`")
     selection = read_table(path)
     check_aligned(samples, selection, path)
-    return [fate == "kept" for fate in selection["fate"].to_pylist()]
+    return selection["source"].to_pylist()
 
 
 def _load(
@@ -163,7 +170,7 @@ def _load(
     kept = kept_rows(recipe, workspace, corpus, shard, samples)
     path = workspace.captions(corpus, shard)
     before = _made_before(path, fingerprint(recipe, workspace, corpus, shard), samples)
-    todo = [i for i, keep in enumerate(kept) if keep and before[i].get("attempts") is None]
+    todo = [i for i, source in enumerate(kept) if source and before[i].get("captioned_as") != source]
     for name in captioner.signals:
         if todo and name in recipe.signals:
             _check_scored(workspace, name, corpus, shard, todo)
@@ -175,8 +182,8 @@ def _load(
         if sidecar.exists():
             for row, scores in zip(rows, read_table(sidecar).to_pylist(), strict=True):
                 row.update({k: v for k, v in scores.items() if k != "key"})
-    for row, made in zip(rows, before, strict=True):
-        row.update({k: v for k, v in made.items() if k != "key"})
+    for row, made, source in zip(rows, before, kept, strict=True):
+        row.update({k: v for k, v in made.items() if k != "key"} | {"source": source})
     return rows, todo
 
 

@@ -5,16 +5,18 @@ from pathlib import Path
 
 from curation.doctor import versions
 from curation.recipe import Recipe
+from curation.report.balance import balance_of
 from curation.report.copies import kinds_of_copies
 from curation.report.failures import failures
 from curation.report.fates import Fates
-from curation.report.figures import funnel_figure, funnel_steps, histogram_figure
+from curation.report.figures import balance_figure, funnel_figure, funnel_steps, histogram_figure
 from curation.report.page import render
 from curation.report.pictures import Gallery
-from curation.report.progress import next_command, runs, stages, stored_selection
+from curation.report.progress import next_command, stages, stored_selection
 from curation.report.steps import SHEET, other_histograms, steps
 from curation.report.texts import captions
 from curation.report.voting import voting
+from curation.runs import runs
 from curation.select import Selection
 from curation.workspace import write_text
 
@@ -37,11 +39,14 @@ def write_report(recipe: Recipe) -> Path:
     texts = captions(fates, gallery)
     votes = voting(fates, gallery)
     copies = kinds_of_copies(fates, gallery)
+    balanced = balance_of(fates, gallery)
     others = other_histograms(fates, {h.column for step in walked for h in step.histograms})
     kept = gallery.sheet("Kept", fates.sample(fates.numbers == fates.kept, SHEET), fates.funnel.kept)
     gallery.load()
     gone = failed.statuses["gone"]
     figures = {"funnel": funnel_figure(fates.funnel, gone)}
+    if balanced:
+        figures["balance"] = balance_figure(balanced)
     for step in walked:
         for h in step.histograms:
             figures[f"{step.predicate.name}-{h.column}"] = histogram_figure(
@@ -68,6 +73,7 @@ def write_report(recipe: Recipe) -> Path:
         others=others,
         kept=kept,
         kinds=copies,
+        balance=balanced,
         captions=texts,
         failures=failed,
         votes=votes,

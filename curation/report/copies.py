@@ -13,7 +13,7 @@ from curation.keys import key_hash
 from curation.report.fates import SALT, Fates
 from curation.report.pictures import Gallery, Picture
 
-GROUPS = {"near": 12, "exact": 4, "listed": 6}
+GROUPS = {"near": 12, "similar": 12, "exact": 4, "listed": 6}
 """Groups that are shown of each kind."""
 COPIES = 4
 """Copies that are shown of each group."""
@@ -43,7 +43,7 @@ class Kind:
 
 
 def kinds_of_copies(fates: Fates, gallery: Gallery) -> list[Kind]:
-    """Each kind of duplicate that occurs: the near ones first."""
+    """Each kind of duplicate that occurs: the near ones first, then the similar ones."""
     found = fates.selection.duplicates
     indices = fates.starts[found.files.astype(np.int64)] + found.rows.astype(np.int64)
     made = []
@@ -51,13 +51,20 @@ def kinds_of_copies(fates: Fates, gallery: Gallery) -> list[Kind]:
         chosen = (found.kinds == KINDS.index(name)) & (fates.numbers[indices] > fates.waiting)
         total = int(np.count_nonzero(chosen))
         if total:
-            groups, there_are = _groups(fates, gallery, name, indices[chosen], found.originals.filter(chosen), count)
+            originals, cosines = found.originals.filter(chosen), found.cosines[chosen]
+            groups, there_are = _groups(fates, gallery, name, indices[chosen], originals, cosines, count)
             made.append(Kind(name, total, groups, there_are))
     return made
 
 
 def _groups(
-    fates: Fates, gallery: Gallery, kind: str, indices: np.ndarray, originals: pa.Array, count: int
+    fates: Fates,
+    gallery: Gallery,
+    kind: str,
+    indices: np.ndarray,
+    originals: pa.Array,
+    cosines: np.ndarray,
+    count: int,
 ) -> tuple[list[Group], int]:
     whole = originals.combine_chunks() if isinstance(originals, pa.ChunkedArray) else originals
     coded = pc.dictionary_encode(whole)
@@ -65,14 +72,18 @@ def _groups(
     order = sorted(range(len(names)), key=lambda n: (key_hash(names[n], SALT), names[n]))[:count]
     groups = []
     for code in order:
-        members = indices[codes == code]
-        members = members[np.argsort(fates.hashes[members], kind="stable")]
+        chosen = np.flatnonzero(codes == code)
+        chosen = chosen[np.argsort(fates.hashes[indices[chosen]], kind="stable")]
+        members = indices[chosen]
         original = gallery.picture(fates.find(names[code]), note="kept" if kind != "listed" else "on the list")
         original.key = names[code]
         copies = [gallery.picture(int(index), note=kind) for index in members[:COPIES]]
         if kind == "near":
             for copy, bits in zip(copies, _distances(fates, original, copies), strict=True):
                 copy.note = f"{bits} of 64 bits differ" if bits is not None else kind
+        if kind == "similar":
+            for copy, cosine in zip(copies, cosines[chosen], strict=False):
+                copy.note = f"cosine {cosine:.3f}"
         groups.append(Group(kind, original, copies, len(members)))
     return groups, len(names)
 

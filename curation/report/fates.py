@@ -8,9 +8,10 @@ import pyarrow.parquet as pq
 
 from curation.duplicates import KINDS
 from curation.errors import StageError
+from curation.funnel import BALANCE_UNDECIDED, NEAR_UNDECIDED, Funnel
 from curation.keys import key_hash, split_key
 from curation.predicates import parquet_files
-from curation.select import NEAR_UNDECIDED, Funnel, Selection
+from curation.select import Selection
 
 SALT = "report"
 """Of the hash by which images are chosen to be shown."""
@@ -34,6 +35,10 @@ class Fates:
         """The number of a row that passes every predicate, but cannot be compared with others yet."""
         self.copies = self.kept + 2
         """The number of a duplicate of the first of `KINDS`; the other kinds follow."""
+        self.ungrouped = self.copies + len(KINDS)
+        """The number of a row that is left then, but whose group is not known yet."""
+        self.away = self.ungrouped + 1
+        """The number of a row that is balanced away."""
         counted = selection.funnel()
         parts = [self._file(number) for number in range(len(selection.files))]
         self.starts = np.cumsum([0, *(len(numbers) for numbers, _ in parts)])
@@ -58,13 +63,14 @@ class Fates:
     @cached_property
     def funnel(self) -> Funnel:
         """The rows counted by fate."""
-        failed, *counts = np.bincount(self.numbers + 1, minlength=self.copies + len(KINDS) + 1).tolist()
+        failed, *counts = np.bincount(self.numbers + 1, minlength=self.away + 2).tolist()
         names = [predicate.name for predicate in self.cascade.predicates]
         dropped = {name: counts[2 * i] for i, name in enumerate(names)}
-        undecided = {name: counts[2 * i + 1] for i, name in enumerate(names)} | {NEAR_UNDECIDED: counts[self.waiting]}
-        duplicate = dict(zip(KINDS, counts[self.copies :], strict=True))
+        undecided = {name: counts[2 * i + 1] for i, name in enumerate(names)}
+        undecided |= {NEAR_UNDECIDED: counts[self.waiting], BALANCE_UNDECIDED: counts[self.ungrouped]}
+        duplicate = dict(zip(KINDS, counts[self.copies : self.ungrouped], strict=True))
         some = [{name: n for name, n in part.items() if n} for part in (undecided, duplicate)]
-        return Funnel(self.rows, failed, dropped, some[0], some[1], counts[self.kept])
+        return Funnel(self.rows, failed, dropped, some[0], some[1], counts[self.away], counts[self.kept])
 
     def place(self, index: int) -> tuple[int, int]:
         """Number of the shard, and row within it."""
@@ -116,7 +122,8 @@ class Fates:
     def _file(self, number: int) -> tuple[np.ndarray, np.ndarray]:
         """Fates and hashes of one shard's rows, in their order."""
         selection = self.selection
-        sql = f"SELECT {self.cascade.fate_sql} AS n, key, ({selection.waits}) AS waits FROM "
+        waits = f"({selection.waits}) AS waits, ({selection.balance_waits}) AS waits_for_group"
+        sql = f"SELECT {self.cascade.fate_sql} AS n, key, {waits} FROM "
         table = selection.connection.sql(sql + parquet_files([selection.files[number]])).to_arrow_table()
         numbers = table["n"].to_numpy().astype(np.int16)
         numbers[(numbers == self.kept) & table["waits"].to_numpy()] = self.waiting
@@ -126,5 +133,9 @@ class Fates:
         copies[found.rows[first:last]] = found.kinds[first:last]
         told = (copies >= 0) & (numbers == self.kept)
         numbers[told] = self.copies + copies[told]
+        numbers[(numbers == self.kept) & table["waits_for_group"].to_numpy()] = self.ungrouped
+        balance = selection.balance
+        first, last = np.searchsorted(balance.files, [number, number + 1])
+        numbers[balance.rows[first:last][balance.away[first:last]]] = self.away
         hashes = np.array([key_hash(key, SALT) for key in table["key"].to_pylist()], np.uint64)
         return numbers, hashes

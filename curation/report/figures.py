@@ -5,11 +5,14 @@ Plotly takes a little HTML in its texts, so nothing that comes from data goes in
 
 from collections import Counter
 from html import escape
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
+from curation.funnel import BALANCE_UNDECIDED, Funnel
 from curation.report.histograms import ALL, FAILS, OTHERS, PASSES, Histogram
-from curation.select import Funnel
 from curation.thresholds import Threshold, number_text
+
+if TYPE_CHECKING:
+    from curation.report.balance import Balance
 
 Figure = dict[str, Any]
 
@@ -17,6 +20,7 @@ COLOURS = {
     "kept": "#4477AA",
     "dropped": "#EE6677",
     "duplicate": "#66CCEE",
+    "balance": "#228833",
     "undecided": "#CCBB44",
     "failed": "#AA3377",
     "gone": "#BBBBBB",
@@ -35,9 +39,12 @@ def funnel_steps(funnel: Funnel, gone: int) -> list[tuple[str, str, str, int]]:
         if name in funnel.undecided:
             found.append(("undecided", name, f"undecided by {name}", funnel.undecided[name]))
     found += [
-        ("undecided", n, "undecided: duplicates", c) for n, c in funnel.undecided.items() if n not in funnel.dropped
+        ("undecided", n, f"undecided: {'balance' if n == BALANCE_UNDECIDED else 'duplicates'}", count)
+        for n, count in funnel.undecided.items()
+        if n not in funnel.dropped
     ]
     found += [("duplicate", kind, f"duplicate: {kind}", count) for kind, count in funnel.duplicate.items()]
+    found += [("balance", "", "balanced away", funnel.balance)] if funnel.balance else []
     assert sum(count for *_, count in found) + funnel.kept == funnel.input
     return found
 
@@ -72,6 +79,39 @@ def funnel_figure(funnel: Funnel, gone: int) -> Figure:
         "bargap": 0.25,
     }
     return {"data": [trace], "layout": layout}
+
+
+def balance_figure(made: "Balance") -> Figure:
+    """A bar for each of the largest groups: what stays, and what is balanced away."""
+    names = [escape(group.name) for group in made.groups]
+    stays, goes = [g.after for g in made.groups], [g.before - g.after for g in made.groups]
+    data = [
+        {
+            "type": "bar",
+            "orientation": "h",
+            "name": name,
+            "y": list(range(len(names))),
+            "x": counts,
+            "marker": {"color": COLOURS[role]},
+            "hovertext": [f"{n}: {g.before:,} → {g.after:,}" for n, g in zip(names, made.groups, strict=True)],
+            "hoverinfo": "text",
+        }
+        for name, role, counts in (("kept", "kept", stays), ("balanced away", "balance", goes))
+    ]
+    layout = {
+        "barmode": "stack",
+        "height": 100 + 24 * len(names),
+        "margin": {"l": 8, "r": 30, "t": 8, "b": 40},
+        "showlegend": True,
+        "legend": {"orientation": "h", "y": 1.0, "yanchor": "bottom", "x": 0, "traceorder": "normal"},
+        "yaxis": {
+            "autorange": "reversed", "automargin": True, "ticksuffix": "  ", "showgrid": False,
+            "tickvals": list(range(len(names))), "ticktext": names,
+        },
+        "xaxis": {"title": {"text": "images"}, "rangemode": "tozero", "tickformat": ",d", "nticks": 6},
+        "bargap": 0.25,
+    }  # fmt: skip
+    return {"data": data, "layout": layout}
 
 
 def histogram_figure(made: Histogram, thresholds: list[Threshold], small: bool = False) -> Figure:

@@ -224,6 +224,7 @@ def _row(
         "caption_zh": sample["caption_zh"],
         "translated": sample["translated"],
         "bucket": bucket,
+        "source": sample["source"],
         "level": level.get("level"),
         "signals": json.dumps(sample["signals"], sort_keys=True),
     }
@@ -240,18 +241,19 @@ def _kept_samples(
     path = workspace.captions(corpus, shard)
     current = (footer(path) or {}).get("fingerprint") == caption_fingerprint(recipe, workspace, corpus, shard)
     captions = read_table(path) if current else None
-    done = captions["attempts"].is_valid().to_pylist() if captions else [False] * len(kept)
-    missing = sum(keep and not ok for keep, ok in zip(kept, done, strict=True))
+    made = captions["captioned_as"].to_pylist() if captions else [None] * len(kept)
+    done = [source == captioned_as for source, captioned_as in zip(kept, made, strict=True)]
+    missing = sum(source is not None and not ok for source, ok in zip(kept, done, strict=True))
     if captions is None or missing:
         raise StageError(f"{corpus}/{shard}: {missing} kept rows have no caption; run `curate caption RECIPE`")
     check_aligned(table, captions, path)
     wide = read_table(refresh(workspace, recipe, cascade, corpus, shard))
     scores = wide.select([f.name for f in wide.schema if f.name in cascade.owners and not pa.types.is_string(f.type)])
-    mask = pa.array(kept)
+    mask = pa.array([source is not None for source in kept])
     parts = [t.filter(mask).to_pylist() for t in (table, captions.drop_columns(["key"]), scores)]
     return [
-        sample | caption | {"signals": {k: v for k, v in signals.items() if v is not None}}
-        for sample, caption, signals in zip(*parts, strict=True)
+        sample | caption | {"signals": {k: v for k, v in signals.items() if v is not None}, "source": source}
+        for sample, caption, signals, source in zip(*parts, filter(None, kept), strict=True)
     ]
 
 

@@ -84,6 +84,8 @@ def _funnel(workspace: Workspace, stats: dict[str, Any]) -> str:
     rows: list[tuple[Any, ...]] = [("raw images", "", funnel["input"]), ("unreadable", "", -funnel["failed"])]
     rows += [(name, f"`{notes['where'].get(name, '')}`", -n) for name, n in funnel["dropped"].items()]
     rows += [(f"duplicates, {kind}", "", -n) for kind, n in funnel["duplicate"].items()]
+    if notes.get("balance"):
+        rows.append(("balanced away", f"`{notes['balance']}`", -funnel["balance"]))
     rows += [("kept", "", funnel["kept"])]
     rows += [(f"left out: {why.replace('_', ' ')}", "", -n) for why, n in stats.get("left_out", {}).items()]
     return "## How they were chosen\n\n" + _table(("step", "condition to pass", "images"), rows)
@@ -133,12 +135,11 @@ def _signals(recipe: Recipe) -> str:
     rows = [
         (
             name,
-            cascade.params[name].backend or "classical",
-            cascade.signals[name].version,
-            ", ".join(f"{f} {sha[:12]}" for f, sha in cascade.signals[name].models(cascade.params[name]).items())
-            or "none",
+            signal.backend or "classical",
+            signal.version,
+            ", ".join(f"{f} {sha[:12]}" for f, sha in signal.digests().items()) or "none",
         )
-        for name in cascade.signals
+        for name, signal in cascade.signals.items()
     ]
     return "## Scores\n\n" + _table(("signal", "backend", "version", "model files (sha256)"), rows) if rows else ""
 

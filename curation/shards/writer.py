@@ -13,7 +13,7 @@ from typing import Any
 import pyarrow as pa
 from PIL import Image
 
-from curation import signals
+from curation.cascade import Cascade
 from curation.corpus import open_source
 from curation.errors import StageError
 from curation.images import ImageError, decode
@@ -68,6 +68,7 @@ class RowPlan:
     caption_zh: str | None
     translated: bool | None
     bucket: str
+    source: str
     level: int | None
     signals: str
 
@@ -151,7 +152,6 @@ def _product_bytes(data: bytes, format: str, strip: bool) -> tuple[bytes, str]:
 
 
 def _record(row: RowPlan, phase: str, shard: str, place: int, data: bytes) -> dict[str, Any]:
-    source = "web"
     values = asdict(row)
     for name in ("corpus", "raw_shard", "path", "member", "offset", "length", "format"):
         del values[name]
@@ -160,7 +160,6 @@ def _record(row: RowPlan, phase: str, shard: str, place: int, data: bytes) -> di
         "shard": shard,
         "index": place,
         "phase": phase,
-        "source": source,
         "sha256": hashlib.sha256(data).hexdigest(),
     }
 
@@ -192,7 +191,8 @@ def _json(record: dict[str, Any]) -> dict[str, Any]:
 def _table(recipe: Recipe, records: list[dict[str, Any]]) -> pa.Table:
     """The Parquet table: the same, with every signal in a column of its own."""
     flat = [{k: v for k, v in r.items() if k != "signals"} | r["signals"] for r in records]
-    kinds = {column: kind for name in recipe.signals for column, kind in signals.load(name).columns.items()}
+    made = Cascade.of(recipe, meta_known=False).signals.values()
+    kinds = {column: kind for signal in made for column, kind in signal.columns.items()}
     kinds = {c: k for c, k in kinds.items() if not (pa.types.is_nested(k) or pa.types.is_string(k))} | TYPES
     names = sorted(kinds.keys() | {name for row in flat for name in row})
     first = ["key", "shard", "index", "offset", "length", "width", "height", "text"]

@@ -178,6 +178,7 @@ class Tuner:
             notes = json.loads(self.table.workspace.funnel.read_text(encoding="utf-8"))
             return {
                 "duplicates": sum(notes["funnel"]["duplicate"].values()),
+                "balanced": notes["funnel"].get("balance", 0),
                 "kept": notes["funnel"]["kept"],
                 "current": notes["where"] == self.table.recipe.select.where,
             }

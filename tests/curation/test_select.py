@@ -48,7 +48,7 @@ def test_every_row_has_one_fate_and_they_sum_to_the_input(corpus: Path) -> None:
     funnel = Selection(made).write()
     assert funnel.as_dict() == {
         "input": 12, "failed": 1, "dropped": {"size": 1, "sharp": 1}, "undecided": {},
-        "duplicate": {"exact": 1, "near": 1}, "kept": 7,
+        "duplicate": {"exact": 1, "near": 1}, "balance": 0, "kept": 7,
     }  # fmt: skip
     found = fates(corpus)
     assert len(found) == 12

@@ -35,8 +35,9 @@ export function undecidedNote(element, undecided) {
 }
 
 export function duplicatesNote(element, last) {
-  element.textContent = "Duplicates are decided after the predicates and are not counted again here. "
+  element.textContent = "Duplicates are decided after the predicates, the balance after them; neither is counted again here. "
     + (last === null ? "No selection has been made yet."
-      : `The last select found ${some(last.duplicates, "duplicate")} and kept ${some(last.kept)}`
+      : `The last select found ${some(last.duplicates, "duplicate")}`
+        + (last.balanced ? `, balanced ${some(last.balanced)} away` : "") + ` and kept ${some(last.kept)}`
         + (last.current ? "." : ", by other predicates than the recipe has now."));
 }

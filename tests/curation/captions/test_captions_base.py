@@ -25,7 +25,9 @@ def test_an_unknown_translator_is_refused_with_the_nearest_name():
 
 def test_parameters_come_from_the_recipe():
     captioner = make_captioner({"backend": "describe", "max_text": 20})
-    assert captioner.params.model_dump() == {"backend": "describe", "min_ocr_confidence": 0.9, "max_text": 20}
+    assert captioner.params.model_dump() == {
+        "backend": "describe", "min_ocr_confidence": 0.9, "max_text": 20, "max_rich_text": 400,
+    }  # fmt: skip
     assert make_translator({"backend": "describe_zh"}).name == "describe_zh"
 
 

@@ -8,7 +8,7 @@ import pytest
 
 from curation.report.figures import share
 from curation.report.page import moment, render, said
-from curation.report.progress import runs
+from curation.runs import runs
 from curation.workspace import Workspace
 
 

@@ -97,7 +97,8 @@ def by_select(recipe: Recipe, table: Table, values: dict[str, dict[int, float]])
     where = {s.predicate.name: s.text(values) for s in table.splits}
     given = recipe.model_copy(update={"select": recipe.select.model_copy(update={"where": where})})
     funnel = Selection(given).funnel().as_dict()
-    return {"passing": funnel.pop("kept") + sum(funnel.pop("duplicate").values())} | funnel
+    passing = funnel.pop("kept") + funnel.pop("balance") + sum(funnel.pop("duplicate").values())
+    return {"passing": passing} | funnel
 
 
 def counted(funnel: object) -> dict[str, object]:

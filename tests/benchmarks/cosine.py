@@ -1,0 +1,127 @@
+"""Similar embeddings: the exact star beside the bare product of all pairs, and by cells with what that misses.
+
+Embeddings of 768 numbers, mean cosine 0.3, an effective dimension of about 100; one in ten is a copy of another, in any
+place, at a cosine of 0.94 to 1, and differs along the axes along which all differ, which is harder than noise.
+"""
+
+import argparse
+import json
+import subprocess
+import sys
+import time
+
+import numpy as np
+
+from curation import cells
+from curation.cosine import Cosine
+from curation.vectors import Vectors
+from tests.benchmarks.report import Figure, peak_mb, show
+
+WIDTH = 768
+THRESHOLD = 0.95
+POWER = 0.39
+"""Of the axes' standard deviations, which makes the effective dimension 100: (sum of variances)² / sum of squares."""
+CHUNK = 20_000
+
+
+def make(rows: int) -> Vectors:
+    """float16 (rows, 768), of length 1."""
+    rng = np.random.default_rng(0)
+    axes = np.arange(1, WIDTH + 1, dtype=np.float32) ** -POWER
+    axes[-1] = 0
+    places = rng.permutation(rows)
+    vectors = np.empty((rows, WIDTH), np.float16)
+    for start in range(0, rows, CHUNK):
+        count = min(CHUNK, rows - start)
+        made = _unit(rng.standard_normal((count, WIDTH), dtype=np.float32) * axes)
+        made *= np.sqrt(0.7, dtype=np.float32)
+        made[:, -1] = np.sqrt(0.3)
+        copies = count // 10
+        source = made[rng.integers(0, count - copies, copies)]
+        away = rng.standard_normal((copies, WIDTH), dtype=np.float32) * axes
+        away = _unit(away - (away * source).sum(1, keepdims=True) * source)
+        cosine = rng.uniform(0.94, 1, (copies, 1)).astype(np.float32)
+        made[count - copies :] = cosine * source + np.sqrt(1 - cosine**2) * away
+        vectors[places[start : start + count]] = made
+    return vectors
+
+
+def _unit(x: np.ndarray) -> np.ndarray:
+    return x / np.linalg.norm(x, axis=1, keepdims=True)
+
+
+def product_of_all_pairs(rows: int) -> float:
+    """CPU seconds of nothing but the float32 product of each row with each before it, from a part of it."""
+    import torch
+
+    left, right = torch.randn(512, WIDTH), torch.randn(2048, WIDTH)
+    room, times = torch.empty(512, 2048), []
+    for _ in range(15):
+        began = time.process_time()
+        torch.mm(left, right.T, out=room)
+        times.append(time.process_time() - began)
+    return float(np.median(times)) / room.numel() * rows**2 / 2
+
+
+def measure(kind: str, rows: int) -> dict[str, float]:
+    """One case, in this process, on one thread."""
+    import torch
+
+    torch.set_num_threads(1)
+    vectors, at = make(rows), np.arange(rows)
+    before = time.process_time()
+    with Cosine(THRESHOLD, vectors, at) as by:
+        points = by.points(vectors)
+        if kind == "exact":
+            result = by.star(points, at)
+            found = {"cpu": time.process_time() - before, "floor": product_of_all_pairs(rows)}
+        else:
+            result = cells.star(by, points, at, cells.Cells(by, points, at))
+            found = {"cpu": time.process_time() - before}
+            cells.CHECKED = 20_000
+            _, copies, missed = cells.missed(by, points, at, result)
+            found |= {"recall": copies / max(1, copies + missed)}
+    return found | {
+        "copies": int((result >= 0).sum()),
+        "peak": peak_mb(),
+        "axes": 0 if by.turn is None else by.turn.shape[1],
+    }
+
+
+def main() -> None:
+    """Prints the table, each case from a process of its own."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--exact", type=int, nargs="*", default=[100_000, 300_000], metavar="ROWS")
+    parser.add_argument("--cells", type=int, nargs="*", default=[300_000, 1_000_000], metavar="ROWS")
+    parser.add_argument("--case", nargs=2, help=argparse.SUPPRESS)
+    given = parser.parse_args()
+    if given.case:
+        print(json.dumps(measure(given.case[0], int(given.case[1]))))
+        return
+    last = None
+    for rows in given.exact:
+        last = rows, _in_fresh_process("exact", rows)
+        found = last[1]
+        what = f"similar, exact, {rows:,} x {WIDTH}"
+        show([
+            Figure(f"{what}, bound of {found['axes']} axes, {found['copies']:,} copies", found["cpu"], "CPU s", found["floor"], found["floor"]),
+            Figure(f"{what}, peak memory (vectors {rows * WIDTH * 2 >> 20:,} MB)", found["peak"], "MB"),
+        ])  # fmt: skip
+    for rows in given.cells:
+        found, what = _in_fresh_process("cells", rows), f"similar, by cells, {rows:,} x {WIDTH}"
+        exact = last[1]["cpu"] * (rows / last[0]) ** 2 if last else None  # as it grows with the square of the rows
+        show([
+            Figure(f"{what} (floor: exact, by {last[0]:,})" if last else what, found["cpu"], "CPU s", exact),
+            Figure(f"{what}, peak memory (vectors {rows * WIDTH * 2 >> 20:,} MB)", found["peak"], "MB"),
+            Figure(f"{what}, copies found, of 20,000 rows", found["recall"], "share", reach=0.99, more_is_better=True),
+        ])  # fmt: skip
+
+
+def _in_fresh_process(kind: str, rows: int) -> dict[str, float]:
+    command = [sys.executable, "-m", "tests.benchmarks.cosine", "--case", kind, str(rows)]
+    found: dict[str, float] = json.loads(subprocess.run(command, stdout=subprocess.PIPE, check=True).stdout)
+    return found
+
+
+if __name__ == "__main__":
+    main()

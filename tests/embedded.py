@@ -1,0 +1,69 @@
+"""Workspaces of many rows without images: samples and embeddings written as the stages write them."""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+
+from curation.cascade import Cascade, meta_schema, samples_notes, sidecar_fields
+from curation.index import SCHEMA
+from curation.recipe import Recipe
+from curation.workspace import Workspace, write_table
+from tests import bench, checkpoints
+
+SIGNAL = {"embedding": {"checkpoint": "tiny"}}
+WIDTH = checkpoints.CLIP["embed_dim"]
+
+
+def recipe(folder: Path, models: Path, **values: Any) -> Recipe:
+    """A recipe with the signal `embedding` of a tiny checkpoint in `models`."""
+    return bench.recipe(folder, **({"models": str(models), "signals": SIGNAL} | values))
+
+
+def write_samples(made: Recipe, shard: str, count: int, **columns: Any) -> None:
+    """A shard's samples: all readable and different, the first of them the largest, with these columns beside."""
+    sizes = np.arange(1000 + count, 1000, -1)
+    values = {
+        "key": [f"c/{shard}/{n:06d}" for n in range(count)],
+        "member": [f"{n:06d}" for n in range(count)],
+        "width": sizes, "height": sizes, "min_side": sizes, "aspect_ratio": np.ones(count),
+        "sha256": [f"{int(shard) * 10**9 + n:016x}" * 4 for n in range(count)],
+        "status": ["ok"] * count, "length": np.full(count, 1000),
+    }  # fmt: skip
+    table = pa.table([pa.array(values.get(f.name, [None] * count)).cast(f.type) for f in SCHEMA], schema=SCHEMA)
+    for name, column in columns.items():
+        table = table.append_column(name, pa.array(column))
+    path = Workspace(made.workspace).samples("c", shard)
+    write_table(path, table, "1", source="", rows_digest=f"{shard} {count}", caption_digest=shard)
+
+
+def write_embeddings(made: Recipe, shard: str, vectors: np.ndarray, states: list[str] | None = None) -> None:
+    """A shard's embeddings: float16 (rows, WIDTH). Those whose state is not `scored` are left out."""
+    workspace = Workspace(made.workspace)
+    cascade = Cascade.of(made, meta_schema(workspace, ["c"]))
+    signal = cascade.signals["embedding"]
+    states = states or ["scored"] * len(vectors)
+    missing = np.array([state != "scored" for state in states])
+    kind = signal.columns["embedding"]
+    columns: dict[str, Any] = {
+        "embedding_state": states,
+        "embedding_error": [None if state != "failed" else "odd: asked for" for state in states],
+        "embedding": pa.FixedSizeListArray.from_arrays(
+            pa.array(vectors.astype(np.float16).ravel()), type=kind, mask=pa.array(missing)
+        ),
+    }
+    keys = [f"c/{shard}/{n:06d}" for n in range(len(vectors))]
+    arrays = {"key": pa.array(keys)} | {f.name: pa.array(columns[f.name], f.type) for f in sidecar_fields(signal)}
+    notes = samples_notes(workspace, "c", shard)
+    write_table(workspace.signal("embedding", "c", shard), pa.table(arrays), cascade.fingerprint("embedding", notes))
+
+
+def clumps(count: int, groups: int, seed: int = 0, spread: float = 0.3) -> tuple[np.ndarray, np.ndarray]:
+    """Vectors around directions that are the same for every seed, float16 (count, WIDTH), and which one each is of."""
+    centres = np.random.default_rng(99).normal(size=(groups, WIDTH))
+    centres /= np.linalg.norm(centres, axis=1, keepdims=True)
+    rng = np.random.default_rng(seed)
+    of = rng.integers(0, groups, count)
+    vectors = centres[of] + rng.normal(size=(count, WIDTH)) * spread / np.sqrt(WIDTH)
+    return (vectors / np.linalg.norm(vectors, axis=1, keepdims=True)).astype(np.float16), of
