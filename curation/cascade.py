@@ -12,18 +12,28 @@ from pathlib import Path
 
 import duckdb
 import pyarrow as pa
-from pydantic import ValidationError
 
 from curation import signals
+from curation.balance import group_columns
+from curation.checkpoints import Models
 from curation.errors import UserError
 from curation.index import SCHEMA, known_shard
 from curation.ledger import Ledger, stamps
 from curation.predicates import Predicate, admit, connect
-from curation.recipe import Dedup, Recipe, explain_validation
-from curation.signals.base import Signal, SignalParams
+from curation.recipe import Dedup, Recipe
+from curation.signals.base import Signal
 from curation.workspace import Workspace, canonical, digest, footer, write_text
 
 SCORED, SKIPPED, FAILED = "scored", "skipped", "failed"
+TAKEN = frozenset(
+    (*SCHEMA.names, "is_ok", "sha_hi", "sha_lo", "file_index", "file_row_number", "corpus", "kept", "fate",
+     "dropped_by", "duplicate_of", "balance_group", "source", "caption_en", "caption_zh", "translated", "flags",
+     "captioner", "translator", "attempts", "captioned_as", "level", "level_status", "decided_by", "votes", "agreement",
+     "phase", "shard", "index", "bucket", "license")
+)  # fmt: skip
+"""Columns of other stages, and of files made of signals: no signal may give one of that name."""
+TEXT_RULE = "select.text_in_the_wild"
+"""The recipe's key of the rule that marks the text-rich subset."""
 
 
 @dataclass(frozen=True)
@@ -31,8 +41,7 @@ class Cascade:
     """The recipe's predicates and signals, checked against each other."""
 
     predicates: list[Predicate]
-    signals: dict[str, type[Signal]]
-    params: dict[str, SignalParams]
+    signals: dict[str, Signal]
     columns: dict[str, str]
     """Every column that a predicate may name, with its DuckDB type."""
     meta: pa.Schema
@@ -49,15 +58,10 @@ class Cascade:
         Raises:
             UserError: an unknown signal, a wrong parameter, or a predicate that is not admitted.
         """
-        classes = {name: signals.load(name) for name in recipe.signals}
-        params = {name: read_params(classes[name], given) for name, given in recipe.signals.items()}
-        for name, signal in classes.items():
-            missing = next((n for n in signal.needs if n not in classes), None)
-            if missing:
-                raise UserError(f"signals.{name}: reads the signal {missing}; add `{missing}: {{}}` to signals")
+        made = _put_together(recipe)
         fields = [*SCHEMA, *(f for f in meta or [] if f.name.startswith("meta_"))]
-        columns = duck_types(pa.schema(fields + [f for s in classes.values() for f in sidecar_fields(s)]))
-        cascade = cls([], classes, params, columns, meta if meta is not None else pa.schema([]))
+        columns = duck_types(pa.schema(fields + [f for s in made.values() for f in sidecar_fields(s)]))
+        cascade = cls([], made, columns, meta if meta is not None else pa.schema([]))
         for name, sql in recipe.select.where.items():
             try:
                 cascade.predicates.append(cascade.admit(name, sql))
@@ -66,6 +70,10 @@ class Cascade:
                     raise
         if recipe.shards.quality.where and meta_known:
             cascade.admit("", recipe.shards.quality.where, "shards.quality.where")
+        if recipe.select.balance and meta_known:
+            group_columns(cascade, recipe.select.balance)
+        if recipe.select.text_in_the_wild and meta_known:
+            cascade.admit("", recipe.select.text_in_the_wild, TEXT_RULE)
         if recipe.select.dedup.quality:
             cascade.quality_columns(recipe.select.dedup.quality)
         return cascade
@@ -90,7 +98,7 @@ class Cascade:
                 if owner and owner not in self.signals and f'"{word}"' in str(error):
                     raise UserError(
                         f'{where}.{name}: the column "{word}" is given by the signal {owner}; '
-                        f"add `{owner}: {{}}` to signals"
+                        f"add `{signals.example(owner)}` to signals"
                     ) from None
             raise
 
@@ -100,10 +108,13 @@ class Cascade:
 
     def ranked_by(self, rules: Dedup) -> list[str]:
         """The signals without which a row cannot be compared with others or ranked among them; none if none is."""
-        if not rules.needs_phash:
+        compared = {"photo"} if rules.needs_phash else set()
+        if rules.cosine is not None:
+            compared.add("embedding")
+        if not compared:
             return []
         read = self.quality_columns(rules.quality) if rules.quality else {"aesthetic"}
-        return sorted({"photo"} | {self.owners[c] for c in read if c in self.owners})
+        return sorted(compared | {self.owners[c] for c in read if c in self.owners})
 
     @cached_property
     def owners(self) -> dict[str, str]:
@@ -183,10 +194,15 @@ class Cascade:
         inputs = {column: samples_notes[f"{column}_digest"] for column in self.signals[name].inputs}
         return digest(self.identity_of(name) | {"rows": samples_notes["rows_digest"], "inputs": inputs})
 
+    def find_models(self) -> None:
+        """Raises UserError if a model that the recipe asks for is missing; whether it fits takes longer to tell."""
+        for signal in self.signals.values():
+            signal.files()
+
     def check_models(self) -> None:
-        """Raises UserError if a model file that the recipe asks for is missing."""
-        for name, signal in self.signals.items():
-            signal.models(self.params[name])
+        """Raises UserError if a model that the recipe asks for is missing, damaged, or does not fit."""
+        for signal in self.signals.values():
+            signal.check()
 
     @cached_property
     def identity(self) -> str:
@@ -195,25 +211,40 @@ class Cascade:
 
     def identity_of(self, name: str) -> dict[str, object]:
         """What a signal's scores depend on beside the image: version, parameters, models, and what it needs."""
+        return self.own_identity(name) | {"needs": [self.identity_of(n) for n in self.signals[name].needs]}
+
+    def own_identity(self, name: str) -> dict[str, object]:
+        """The same without what it needs."""
         signal = self.signals[name]
-        return {
-            "signal": name,
-            "version": signal.version,
-            "parameters": self.params[name].model_dump(mode="json"),
-            "models": signal.models(self.params[name]),
-            "needs": [self.identity_of(n) for n in signal.needs],
-        }
+        parameters = signal.params.model_dump(mode="json")
+        return {"signal": name, "version": signal.version, "parameters": parameters, "models": signal.digests()}
+
+    def reads_through(self, name: str) -> set[str]:
+        """The signals that a signal needs, and those that they need."""
+        needs = self.signals[name].needs
+        return set(needs).union(*(self.reads_through(n) for n in needs))
 
 
-def read_params(signal: type[Signal], given: dict[str, object]) -> SignalParams:
-    """A signal's parameters with defaults. Raises UserError naming the recipe key."""
-    try:
-        return signal.Params.model_validate(given)
-    except ValidationError as error:
-        raise UserError(f"signals.{signal.name}.{explain_validation(error, signal.Params)}") from None
+def _put_together(recipe: Recipe) -> dict[str, Signal]:
+    """The recipe's signals, each with those that it reads. Raises UserError if one is missing or two share a column."""
+    models = Models.of(recipe)
+    made = {name: signals.make(name, given, models) for name, given in recipe.signals.items()}
+    givers: dict[str, str] = {}
+    for name, signal in made.items():
+        missing = next((n for n in signal.needs if n not in made), None)
+        if missing:
+            raise UserError(f"signals.{name}: reads the signal {missing}; add `{signals.example(missing)}` to signals")
+        signal.needed = {n: made[n] for n in signal.needs}
+        for column in signal.columns:
+            if column in givers:
+                raise UserError(f'signals.{name}: the column "{column}" is given by {givers[column]} too')
+            if column in TAKEN or column.startswith("meta_") or column.endswith(("_state", "_error", "_is_skipped")):
+                raise UserError(f'signals.{name}: "{column}" is the name of another column; choose another')
+        givers |= dict.fromkeys(signal.columns, name)
+    return made
 
 
-def sidecar_fields(signal: type[Signal]) -> list[pa.Field]:
+def sidecar_fields(signal: Signal) -> list[pa.Field]:
     """Columns of a signal's sidecar beside the key."""
     return [
         pa.field(f"{signal.name}_state", pa.string()),
@@ -223,7 +254,8 @@ def sidecar_fields(signal: type[Signal]) -> list[pa.Field]:
 
 
 _DUCK_TYPES = {
-    pa.bool_(): "BOOLEAN", pa.string(): "VARCHAR", pa.float32(): "FLOAT", pa.float64(): "DOUBLE",
+    pa.bool_(): "BOOLEAN", pa.string(): "VARCHAR",
+    pa.float16(): "FLOAT", pa.float32(): "FLOAT", pa.float64(): "DOUBLE",
     pa.int8(): "TINYINT", pa.int16(): "SMALLINT", pa.int32(): "INTEGER", pa.int64(): "BIGINT",
     pa.uint8(): "UTINYINT", pa.uint16(): "USMALLINT", pa.uint32(): "UINTEGER", pa.uint64(): "UBIGINT",
 }  # fmt: skip
@@ -237,7 +269,7 @@ def duck_types(schema: pa.Schema) -> dict[str, str]:
 def _duck_type(kind: pa.DataType) -> str:
     if kind in _DUCK_TYPES:
         return _DUCK_TYPES[kind]
-    if pa.types.is_list(kind):
+    if pa.types.is_list(kind) or pa.types.is_fixed_size_list(kind):
         return f"{_duck_type(kind.value_type)}[]"
     with duckdb.connect(config={"threads": 1}) as connection:
         return str(connection.from_arrow(pa.schema({"x": kind}).empty_table()).types[0])

@@ -345,7 +345,7 @@ def _load(path: Path, overrides: list[str] | None, check: bool = True, meta_know
 
         workspace = Workspace(recipe.workspace)
         meta = meta_schema(workspace, [c.name for c in recipe.corpora])
-        Cascade.of(recipe, meta, meta_known).check_models()
+        Cascade.of(recipe, meta, meta_known).find_models()
     return recipe
 
 

@@ -9,8 +9,11 @@ from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 
+from curation import signals
+from curation.checkpoints import WEIGHTS, Models, Origin
 from curation.errors import UserError
 from curation.recipe import Recipe
+from curation.signals.base import Signal
 
 PACKAGES = (
     "numpy",
@@ -24,7 +27,10 @@ PACKAGES = (
     "transformers",
     "ray",
 )
-SCORING = ("machine", "numpy", "opencv-python-headless", "pillow", "torch", "onnxruntime", "rapidocr")
+SCORING = (
+    "machine", "numpy", "opencv-python-headless", "pillow", "torch", "torchvision", "onnxruntime", "rapidocr",
+    "open_clip_torch", "transformers", "paddleocr", "paddlex", "paddlepaddle",
+)  # fmt: skip
 FREE_GB = 10
 """Free disk below which a run is warned of."""
 
@@ -35,14 +41,14 @@ class Finding:
 
     what: str
     status: str
-    """ok, note or problem."""
+    """ok, note, absent (a model that nobody asks for) or problem."""
     says: str
 
 
 def versions() -> dict[str, str]:
     """Versions of Python, of this product and of the packages that scores may depend on."""
     found = {"python": platform.python_version(), "machine": platform.machine()}
-    for package in ("curate", *PACKAGES):
+    for package in ("curate", *PACKAGES, *(name for name in SCORING if name not in (*PACKAGES, "machine"))):
         try:
             found[package] = importlib.metadata.version(package)
         except importlib.metadata.PackageNotFoundError:
@@ -72,7 +78,8 @@ def examine(recipe: Recipe | None = None) -> list[Finding]:
     found.append(_disk(Path(recipe.workspace if recipe else ".")))
     if recipe is not None:
         found += [_corpora(recipe), *_models(recipe), *_mixes(recipe)]
-    return found
+    folder = recipe.models if recipe else os.environ.get("CURATE_MODELS")
+    return found + _backends(Models.of(recipe) if recipe else Models(folder))
 
 
 def opencv_problem() -> str | None:
@@ -165,13 +172,46 @@ def _models(recipe: Recipe) -> list[Finding]:
     found = []
     for name, signal in cascade.signals.items():
         try:
-            models = signal.models(cascade.params[name])
+            signal.check()
+            models = signal.digests()
         except UserError as error:
             found.append(Finding(f"signals.{name}", "problem", str(error)))
             continue
         says = ", ".join(f"{file} {sha[:12]}" for file, sha in models.items()) or "needs no model"
         found.append(Finding(f"signals.{name}", "ok", says))
     return found
+
+
+def _backends(models: Models) -> list[Finding]:
+    """Every backend of every signal: what is there of its models, their checksums, licences, and how to fetch them."""
+    if models.folder is None:
+        says = "none is named (`models:` in a recipe, or CURATE_MODELS); there is what packages bring"
+    else:
+        says = f"looked for in {models.folder}" if models.folder.is_dir() else f"{models.folder} is not there"
+    known = [(n, b, cls) for n in signals.names() for b, cls in signals.backends(n).items()]
+    found = [Finding("models", "ok", says)]
+    for name, backend, cls in known:
+        told = [_origin(origin, cls, models) for origin in cls.origins] or [("ok", "needs no model of its own")]
+        found += [Finding(f"{name} {backend}".strip(), *says) for says in told]
+    return found
+
+
+def _origin(origin: Origin, backend: type[Signal], models: Models) -> tuple[str, str]:
+    """Whether a model is where its command puts it, and what to tell of it."""
+    told = f"{origin.name}; licence: {origin.licence}"
+    fetch = origin.fetch.replace("MODELS", str(models.folder) if models.folder else "$CURATE_MODELS")
+    place = models.folder / origin.place if models.folder and origin.place else None
+    if origin.place is None:
+        try:
+            found = backend(backend.Params()).digests()
+        except UserError as error:
+            return "problem", f"{told}; {error}"
+        return "ok", f"{told}; {', '.join(f'{name} {sha[:12]}' for name, sha in found.items())}"
+    if place is None or not place.exists():
+        return "absent", f"{told}; fetch it, on a machine with a connection: {fetch}"
+    weights = [f for f in (place.rglob("*") if place.is_dir() else [place]) if f.suffix in WEIGHTS]
+    shown = ", ".join(f"{f.name} {models.digest(f)[:12]}" for f in sorted(weights)) or "no weights"
+    return "ok" if weights else "absent", f"{told}; {place}: {shown}"
 
 
 def _mixes(recipe: Recipe) -> list[Finding]:

@@ -1,4 +1,4 @@
-"""The two ways in which a run can go wrong for its user, and how a wrong name is answered."""
+"""The two ways in which a run can go wrong for its user, and how an error and a wrong name are told."""
 
 import difflib
 from collections.abc import Iterable
@@ -14,6 +14,11 @@ class StageError(Exception):
 
 class WorkspaceError(StageError):
     """The workspace cannot be written: disk full, quota, read-only. Every other shard would meet the same."""
+
+
+def in_one_line(error: BaseException) -> str:
+    """An error's message without line breaks, 300 characters at most."""
+    return " ".join(str(error).split())[:300] or type(error).__name__
 
 
 def nearest(name: str, known: Iterable[str]) -> str:

@@ -33,7 +33,7 @@ def explain(recipe: Recipe, key: str) -> dict[str, dict[str, Any]]:
     cascade = Cascade.of(recipe, meta_schema(workspace, [c.name for c in recipe.corpora]))
     for name, signal in cascade.signals.items():
         scores = _row(workspace.signal(name, corpus_name, shard), row)
-        facts = {"backend": cascade.params[name].backend or "classical", "version": signal.version}
+        facts = {"backend": signal.backend or "classical", "version": signal.version}
         state = scores.get(f"{name}_state") if scores else None
         shown = {c: _short(scores[c]) for c in signal.columns} if state == "scored" else {}
         story[f"signal {name}"] = (

@@ -14,6 +14,8 @@ import numpy as np
 import simplejpeg
 from PIL import Image, ImageFile
 
+from curation.errors import in_one_line
+
 MAX_PIXELS = 64_000_000
 """Declared width × height above which nothing is decoded."""
 MAX_PIXELS_BASELINE_JPEG = 400_000_000
@@ -158,7 +160,7 @@ def _open(data: bytes) -> Image.Image:
     except Image.UnidentifiedImageError:
         raise ImageError("not_an_image", f"the bytes start with {data[:8]!r}") from None
     except Exception as error:  # Pillow's parsers raise nearly anything on hostile input
-        raise ImageError("truncated" if "trunc" in str(error).lower() else "corrupt", _line(error)) from None
+        raise ImageError("truncated" if "trunc" in str(error).lower() else "corrupt", in_one_line(error)) from None
 
 
 def _orientation(image: Image.Image) -> int:
@@ -185,7 +187,7 @@ def _decode_jpeg(data: bytes, factor: int, header: Header) -> np.ndarray:
         pixels = simplejpeg.decode_jpeg(data, colorspace="BGR", strict=True, **least)
     except ValueError as error:
         if not _is_junk(str(error)):
-            raise ImageError("truncated" if "remature" in str(error) else "corrupt", _line(error)) from None
+            raise ImageError("truncated" if "remature" in str(error) else "corrupt", in_one_line(error)) from None
         pixels = _decode_jpeg_with_junk(data, factor)
     return _upright(pixels, header.orientation)
 
@@ -228,7 +230,7 @@ def _decode_pillow(data: bytes) -> np.ndarray:
             image = _to_rgb(image)
             return np.ascontiguousarray(np.asarray(image)[:, :, ::-1])
     except Exception as error:  # see _open
-        raise ImageError("truncated" if "trunc" in str(error).lower() else "corrupt", _line(error)) from None
+        raise ImageError("truncated" if "trunc" in str(error).lower() else "corrupt", in_one_line(error)) from None
 
 
 def _to_rgb(image: Image.Image) -> Image.Image:
@@ -243,7 +245,3 @@ def _to_rgb(image: Image.Image) -> Image.Image:
         white = Image.new("RGBA", image.size, "white")
         return Image.alpha_composite(white, image).convert("RGB")
     return image.convert("RGB")
-
-
-def _line(error: Exception) -> str:
-    return " ".join(str(error).split())[:200] or type(error).__name__

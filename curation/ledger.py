@@ -6,6 +6,7 @@ or torn line costs one more look at its shard, and the whole ledger may be delet
 
 import json
 import os
+import re
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
@@ -150,6 +151,8 @@ class Plan:
     """Shards there are; those without a task are up to date."""
     reasons: Counter[str] = field(default_factory=Counter)
     """Why shards are to be done, by reason."""
+    estimate: str | None = None
+    """How long it will take, in words; None where nobody can say."""
 
     def add(self, task: Any, reason: str) -> None:
         """One more shard to do."""
@@ -172,6 +175,8 @@ def changes(name: str, old: Any, new: Any) -> list[str]:
 
 def _short(value: Any) -> str:
     text = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
+    if re.fullmatch("[0-9a-f]{64}", text):
+        return text[:12]
     return text if len(text) <= 60 else text[:59] + "…"
 
 

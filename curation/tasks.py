@@ -34,6 +34,8 @@ class Outcome:
     """Rows that the predicates let through, as far as is known."""
     seconds: dict[str, float] = field(default_factory=dict)
     """CPU seconds by what took them, such as a signal."""
+    counts: dict[str, int] = field(default_factory=dict)
+    """Rows by what they took them for."""
     then: "Task | None" = None
     """The task that goes on with this shard on another kind of worker."""
 

@@ -10,10 +10,12 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from curation.cascade import SKIPPED, Cascade, samples_notes, sidecar_fields
+from curation.balance import group_columns
+from curation.cascade import SKIPPED, TEXT_RULE, Cascade, samples_notes, sidecar_fields
 from curation.errors import StageError
 from curation.recipe import Recipe
 from curation.signals.base import Signal
+from curation.vectors import as_lists
 from curation.workspace import Workspace, digest, footer, read_table, write_table
 
 VERSION = 2
@@ -48,7 +50,7 @@ def refresh(workspace: Workspace, recipe: Recipe, cascade: Cascade, corpus: str,
         columns[f"{name}_is_skipped"] = pc.equal(sidecar[state], SKIPPED)
         for f in sidecar_fields(signal):
             if f.name in texts or not _is_text_or_list(f.type):
-                columns[f.name] = sidecar[f.name]
+                columns[f.name] = as_lists(sidecar[f.name])
     write_table(path, pa.table(columns), identity)
     return path
 
@@ -58,12 +60,16 @@ def text_columns(recipe: Recipe, cascade: Cascade) -> list[str]:
     read = {column for predicate in cascade.predicates for column in predicate.columns}
     if recipe.select.dedup.quality:
         read |= cascade.quality_columns(recipe.select.dedup.quality)
+    if recipe.select.balance:
+        read |= group_columns(cascade, recipe.select.balance)
+    if recipe.select.text_in_the_wild:
+        read |= cascade.admit("", recipe.select.text_in_the_wild, TEXT_RULE).columns
     if recipe.shards.quality.where:
         read |= cascade.admit("", recipe.shards.quality.where, "shards.quality.where").columns
     return sorted(c for c in read if cascade.columns[c] in ("VARCHAR", "BLOB") or cascade.columns[c].endswith("]"))
 
 
-def sidecar_of_nothing(signal: type[Signal], keys: pa.ChunkedArray) -> pa.Table:
+def sidecar_of_nothing(signal: Signal, keys: pa.ChunkedArray) -> pa.Table:
     """What an absent sidecar means: every row skipped."""
     columns = {f.name: pa.nulls(len(keys), f.type) for f in sidecar_fields(signal)}
     columns[f"{signal.name}_state"] = pa.array([SKIPPED] * len(keys), pa.string())

@@ -2,6 +2,7 @@
 
 import contextlib
 import os
+import sys
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator
@@ -10,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from curation.errors import UserError
+from curation.estimate import made_with
 from curation.ledger import Ledger, Plan
 from curation.recipe import Recipe, to_yaml
 from curation.tasks import Outcome, Task
@@ -158,7 +160,7 @@ def select(recipe: Recipe, engine: AnyEngine | None = None, dry_run: bool = Fals
     began = time.monotonic()
     workspace = Workspace(recipe.workspace)
     with workspace.lock("select"):
-        selection = Selection(recipe)
+        selection = Selection(recipe, lambda text: print(f"select: {text}", file=sys.stderr, flush=True))
         funnel = selection.funnel() if dry_run else selection.write()
         shards, seconds = len(selection.shards), round(time.monotonic() - began, 2)
         summary = Summary("select", shards, shards, funnel.input, seconds=seconds, more={"funnel": funnel.as_dict()})
@@ -228,10 +230,14 @@ def _funnel_lines(funnel: dict[str, Any]) -> list[str]:
             steps.append((f"undecided by {name}", funnel["undecided"][name]))
     steps += [(f"undecided by {n}", c) for n, c in funnel["undecided"].items() if n not in funnel["dropped"]]
     steps += [(f"duplicate ({kind})", count) for kind, count in funnel["duplicate"].items()]
+    steps += [("balanced away", funnel["balance"])] if funnel["balance"] else []
     for name, count in steps:
         left -= count
         lines.append(f"  {name:24}{-count:>10,} {left:>10,}")
-    return [*lines, f"  {'kept':24}{'':>10} {funnel['kept']:>10,}"]
+    lines.append(f"  {'kept':24}{'':>10} {funnel['kept']:>10,}")
+    if "text_in_the_wild" in funnel:
+        lines.append(f"  {'of these text in the wild':24}{'':>9} {funnel['text_in_the_wild']:>10,}")
+    return lines
 
 
 @contextlib.contextmanager
@@ -267,6 +273,7 @@ def _run(recipe: Recipe, stage: str, todo: Plan, unit: str, fence: str, engine: 
     by_rows = unit != "shards"
     amount = sum(t.rows for t in todo.tasks) if by_rows else len(todo.tasks)
     seconds: Counter[str] = Counter()
+    counts: Counter[str] = Counter()
     with contextlib.ExitStack() as stack:
         shown = stack.enter_context(progress.Progress(stage, amount, unit, workspace))
         shown.say(_left(todo))
@@ -275,6 +282,7 @@ def _run(recipe: Recipe, stage: str, todo: Plan, unit: str, fence: str, engine: 
         for task, outcome in ended:
             summary.add(task, outcome)
             seconds.update(outcome.seconds)
+            counts.update(outcome.counts)
             if outcome.line is not None:
                 ledger.add(task.corpus, task.shard, outcome.line)
             shown.advance((task.rows if by_rows else 1) if outcome.then is None else 0, outcome)
@@ -291,7 +299,9 @@ def _run(recipe: Recipe, stage: str, todo: Plan, unit: str, fence: str, engine: 
     summary.seconds = round(time.monotonic() - shown.begun, 2)
     if todo.tasks:
         facts = {"rows": summary.rows, "shards": summary.shards, "done": summary.done, "failed": summary.failed}
-        facts |= {"engine": recipe.engine, "signal_seconds": dict(seconds)} if seconds else {"engine": recipe.engine}
+        facts |= {"engine": recipe.engine}
+        if seconds:
+            facts |= {"signal_seconds": dict(seconds), "signal_rows": dict(counts), "made_with": made_with(recipe)}
         progress.note_run(workspace, stage, summary.seconds, **facts)
     return summary
 
@@ -299,9 +309,12 @@ def _run(recipe: Recipe, stage: str, todo: Plan, unit: str, fence: str, engine: 
 def _left(todo: Plan) -> str | None:
     """What a rerun finds: how much is done, what is left, and why; nothing where all of it is new."""
     done, left = todo.total - len(todo.tasks), len(todo.tasks)
-    if not left or (not done and set(todo.reasons) <= {"new"}):
+    if not left:
         return None
+    if not done and set(todo.reasons) <= {"new"}:
+        return todo.estimate
     reasons = "".join(f"\n  {count:,} × {reason}" for reason, count in todo.reasons.most_common(10))
+    reasons += f"\n  {todo.estimate}" if todo.estimate else ""
     return f"{done:,} of {todo.total:,} shards are up to date, {left:,} are left{':' if reasons else ''}{reasons}"
 
 

@@ -6,9 +6,15 @@ So is each file of the folders that the environment variable CURATE_SIGNALS name
 import importlib
 import os
 import pkgutil
+from collections.abc import Mapping
 from functools import cache
+from typing import Any
 
+from pydantic import ValidationError
+
+from curation.checkpoints import Models
 from curation.errors import UserError, nearest
+from curation.recipe import explain_validation
 from curation.signals.base import Signal
 
 __path__ += [folder for folder in os.environ.get("CURATE_SIGNALS", "").split(os.pathsep) if folder]
@@ -21,20 +27,47 @@ def names() -> tuple[str, ...]:
 
 
 @cache
-def load(name: str) -> type[Signal]:
-    """The class of a signal. Raises UserError, with the nearest name, if there is none such."""
+def backends(name: str) -> dict[str, type[Signal]]:
+    """The classes of a signal by backend, its default first; a class with a leading _ is what backends have in common.
+
+    Raises:
+        UserError: there is no such signal; the nearest name is given.
+    """
     if name not in names():
         raise UserError(f'signals.{name}: there is no signal "{name}"{nearest(name, names())}')
     module = importlib.import_module(f"{__name__}.{name}")
-    for value in vars(module).values():
-        if isinstance(value, type) and issubclass(value, Signal) and getattr(value, "name", None) == name:
-            return value
-    raise UserError(f'signals.{name}: its file defines no Signal named "{name}"')
+    found = [v for n, v in vars(module).items() if isinstance(v, type) and issubclass(v, Signal) and n[0] != "_"]
+    found = [cls for cls in found if getattr(cls, "name", None) == name]
+    if not found:
+        raise UserError(f'signals.{name}: its file defines no Signal named "{name}"')
+    return {cls.backend: cls for cls in found}
+
+
+def make(name: str, given: Mapping[str, Any], models: Models | None = None) -> Signal:
+    """The signal as the recipe's `signals.NAME` asks for it. Raises UserError naming the key."""
+    known = backends(name)
+    backend = given.get("backend") or next(iter(known))
+    if backend not in known:
+        raise UserError(f'signals.{name}.backend: there is no "{backend}"{nearest(str(backend), known)}')
+    try:
+        params = known[backend].Params.model_validate({**given, "backend": backend})
+    except ValidationError as error:
+        raise UserError(f"signals.{name}.{explain_validation(error, known[backend].Params)}") from None
+    return known[backend](params, models)
+
+
+def example(name: str) -> str:
+    """What a recipe may say to have the signal by its default backend; three dots where it must say more."""
+    cls = next(iter(backends(name).values()))
+    required = [field for field, info in cls.Params.model_fields.items() if info.is_required()]
+    return f"{name}: {{{', '.join(f'{field}: …' for field in required)}}}"
 
 
 def owner_of_column(column: str) -> str | None:
     """The signal that gives a column, `NAME_state` and `NAME_error` included; None if no signal does."""
     for name in names():
-        if column in (f"{name}_state", f"{name}_error") or column in load(name).columns:
+        if column in (f"{name}_state", f"{name}_error") or any(
+            column in cls.columns for cls in backends(name).values()
+        ):
             return name
     return None

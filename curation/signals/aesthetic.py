@@ -1,38 +1,151 @@
 """An aesthetic score. Offline there is no honest aesthetic model; `photo_stats` says in its name what it is."""
 
-from typing import Any, ClassVar, Literal
+from functools import cached_property
+from pathlib import Path
+from typing import Any, Literal
 
 import pyarrow as pa
+from pydantic import Field
 
+from curation.backends.heads import Head, read_head, read_laion_v1, read_laion_v2
+from curation.checkpoints import Origin
+from curation.errors import UserError
 from curation.signals.base import PerImage, Row, Scores, SignalParams
 
 
-class AestheticParams(SignalParams):
-    """Parameters of the aesthetic score."""
-
-    backend: Literal["photo_stats"] = "photo_stats"
-
-
-class Aesthetic(PerImage):
+class PhotoStats(PerImage):
     """A score from 0 (poor) to 10 (fine).
 
-    Backend `photo_stats`: a fixed mean of classical photo statistics, read from the signal `photo`. It finds dull,
+    A fixed mean of classical photo statistics, read from the signal `photo`. It finds dull,
     flat, blurred or badly exposed pictures; it knows nothing of composition or subject, and correlates weakly with
     what people like.
     """
 
-    name: ClassVar[str] = "aesthetic"
-    version: ClassVar[int] = 1
-    side: ClassVar[int | None] = None
-    cost: ClassVar[float] = 0.1
-    needs: ClassVar[tuple[str, ...]] = ("photo",)
-    columns: ClassVar[dict[str, pa.DataType]] = {"aesthetic": pa.float32()}
-
-    Params: ClassVar[type[SignalParams]] = AestheticParams
+    name = "aesthetic"
+    backend = "photo_stats"
+    version = 1
+    side = None
+    cost = 0.1
+    needs = ("photo",)
+    columns = {"aesthetic": pa.float32()}
 
     def score_one(self, row: Row) -> Scores:
         """See Signal."""
         return {"aesthetic": photo_stats(row.signals)}
+
+
+class HeadParams(SignalParams):
+    """Parameters of a head over the embedding."""
+
+    checkpoint: str = Field(description="the head's file, below the folder of models")
+
+
+class _OnEmbedding(PerImage):
+    """An aesthetic score by a head that reads the stored embedding: another head recomputes no embedding."""
+
+    name = "aesthetic"
+    version = 1
+    cost = 0.2
+    needs = ("embedding",)
+    columns = {"aesthetic": pa.float32()}
+    Params: type[SignalParams] = HeadParams
+    params: HeadParams
+
+    def files(self) -> dict[str, Path]:
+        """See Signal."""
+        path = self.models.find_file("signals.aesthetic.checkpoint", self.params.checkpoint)
+        return {path.name: path}
+
+    def check(self) -> None:
+        """See Signal."""
+        super().check()
+        if self.head.width != self._width:
+            (path,) = self.files().values()
+            raise UserError(
+                f"signals.aesthetic.checkpoint: {path} reads embeddings of {self.head.width} numbers; "
+                f"those of signals.embedding have {self._width}"
+            )
+
+    def load(self) -> None:
+        """See Signal."""
+        _ = self.head
+
+    @cached_property
+    def head(self) -> Head:
+        """The head. Raises UserError if its file is not right."""
+        (path,) = self.files().values()
+        return self.read("signals.aesthetic.checkpoint", path)
+
+    def read(self, key: str, path: Path) -> Head:
+        """Reads this backend's kind of head."""
+        raise NotImplementedError
+
+    def score_one(self, row: Row) -> Scores:
+        """See Signal."""
+        return {"aesthetic": self.head.score(row.signals["embedding"])}
+
+    @property
+    def _width(self) -> int:
+        return int(self.needed["embedding"].columns["embedding"].list_size)
+
+
+class LaionV2(_OnEmbedding):
+    """LAION's aesthetic predictor V2, about 1 (poor) to 10 (fine), over CLIP ViT-L/14 of OpenAI; 5 is usual on the web.
+
+    The original `sac+logos+ava1-l14-linearMSE.pth` or its tensors as safetensors.
+    """
+
+    backend = "laion_v2"
+    origins = (
+        Origin(
+            "LAION aesthetic predictor V2 (needs the embedding of CLIP ViT-L/14)",
+            "Apache-2.0",
+            "git clone --depth 1 https://github.com/christophschuhmann/improved-aesthetic-predictor MODELS/laion-v2"
+            "  # then checkpoint: laion-v2/sac+logos+ava1-l14-linearMSE.pth",
+        ),
+    )
+
+    def read(self, key: str, path: Path) -> Head:
+        """See _OnEmbedding."""
+        return read_laion_v2(key, path)
+
+
+class LaionV1(_OnEmbedding):
+    """LAION's aesthetic predictor V1, one linear layer over the embedding of the CLIP model that it was trained for."""
+
+    backend = "laion_v1"
+    origins = (
+        Origin(
+            "LAION aesthetic predictor V1 (sa_0_4_vit_l_14_linear.pth for CLIP ViT-L/14)",
+            "MIT",
+            "git clone --depth 1 https://github.com/LAION-AI/aesthetic-predictor MODELS/laion-v1"
+            "  # then checkpoint: laion-v1/sa_0_4_vit_l_14_linear.pth",
+        ),
+    )
+
+    def read(self, key: str, path: Path) -> Head:
+        """See _OnEmbedding."""
+        return read_laion_v1(key, path, self._width)
+
+
+class AnyHeadParams(HeadParams):
+    """Parameters of a head of one's own."""
+
+    activation: Literal["none", "relu", "tanh", "sigmoid"] = Field("none", description="between the layers")
+
+
+class AnyHead(_OnEmbedding):
+    """Any head of linear layers, trained on the same embedding: a safetensors file of NAME.weight and NAME.bias."""
+
+    backend = "head"
+    Params = AnyHeadParams
+    params: AnyHeadParams
+
+    def read(self, key: str, path: Path) -> Head:
+        """See _OnEmbedding."""
+        if path.suffix != ".safetensors":
+            raise UserError(f"{key}: {path} is no safetensors file")
+        return read_head(key, path, self.params.activation).collapsed()
 
 
 def photo_stats(photo: Any) -> float:

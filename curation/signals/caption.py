@@ -1,7 +1,7 @@
 """The original text of an image: its length and language. Reads no pixels."""
 
 from functools import cache
-from typing import Any, ClassVar
+from typing import Any
 
 import pyarrow as pa
 
@@ -69,12 +69,12 @@ class Caption(PerImage):
         caption_lang_confidence: its probability, 0..1.
     """
 
-    name: ClassVar[str] = "caption"
-    version: ClassVar[int] = 1
-    side: ClassVar[int | None] = None
-    cost: ClassVar[float] = 0.2
-    inputs: ClassVar[tuple[str, ...]] = ("caption",)
-    columns: ClassVar[dict[str, pa.DataType]] = {
+    name = "caption"
+    version = 1
+    side = None
+    cost = 0.2
+    inputs = ("caption",)
+    columns = {
         "caption_length": pa.int32(),
         "caption_words": pa.int32(),
         "caption_lang": pa.string(),

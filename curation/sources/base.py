@@ -13,7 +13,7 @@ import fsspec
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from curation.errors import StageError
+from curation.errors import StageError, in_one_line
 from curation.recipe import Corpus
 
 IMAGE_ENDINGS = {"jpg", "jpeg", "png", "webp", "gif", "bmp", "tif", "tiff", "avif", "jfif", "mpo"}
@@ -193,11 +193,6 @@ def well_formed_texts(table: pa.Table) -> pa.Table:
             texts = [None if v is None else v.decode("utf-8", "replace") for v in values]
             table = table.set_column(at, column, pa.array(texts, column.type))
     return table
-
-
-def in_one_line(error: BaseException) -> str:
-    """An error's message without line breaks, 300 characters at most."""
-    return " ".join(str(error).split())[:300] or type(error).__name__
 
 
 def as_text(value: Any) -> str | None:

@@ -7,7 +7,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from curation.errors import UserError
+from curation.errors import UserError, in_one_line
 from curation.keys import make_key
 from curation.sources.base import (
     DAMAGED_PARQUET,
@@ -15,7 +15,6 @@ from curation.sources.base import (
     RawSample,
     Source,
     as_text,
-    in_one_line,
     well_formed_texts,
 )
 

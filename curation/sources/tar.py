@@ -4,8 +4,9 @@ import tarfile
 from collections.abc import Iterator
 from typing import BinaryIO
 
+from curation.errors import in_one_line
 from curation.keys import make_key, well_formed
-from curation.sources.base import IMAGE_ENDINGS, SIDE_ENDINGS, Part, RawSample, Source, bounded, in_one_line, size_of
+from curation.sources.base import IMAGE_ENDINGS, SIDE_ENDINGS, Part, RawSample, Source, bounded, size_of
 
 _DAMAGED_TAR = (tarfile.TarError, EOFError, ValueError, ArithmeticError, MemoryError, RecursionError)
 """What the reader raises on headers that make no sense."""

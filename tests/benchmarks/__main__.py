@@ -11,6 +11,8 @@ MODULES = (
     "ocr",
     "select",
     "dedup",
+    "cosine",
+    "kmeans",
     "report_page",
     "tune",
     "placing",

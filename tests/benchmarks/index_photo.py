@@ -46,10 +46,8 @@ def measure(folder: Path, count: int) -> None:
     """Prints the table."""
     (folder / "recipe.yaml").write_text(RECIPE)
     recipe = load_recipe(folder / "recipe.yaml")
-    index_tasks, _ = plan_index(recipe)
-    index, index_floor = _in_turn(index_tasks, lambda shard: _read_and_hash(folder, shard))
-    score_tasks, _, _ = plan_score(recipe)
-    photo, decode_floor = _in_turn(score_tasks, lambda shard: _read_and_decode(folder, shard))
+    index, index_floor = _in_turn(plan_index(recipe).tasks, lambda shard: _read_and_hash(folder, shard))
+    photo, decode_floor = _in_turn(plan_score(recipe).tasks, lambda shard: _read_and_decode(folder, shard))
     per = count / SHARDS
     show(
         [

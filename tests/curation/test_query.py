@@ -4,11 +4,13 @@ from pathlib import Path
 
 import pytest
 
+from curation.cascade import TAKEN
 from curation.errors import UserError
 from curation.explain import explain
-from curation.query import run_query
+from curation.query import ImagesView, run_query
 from curation.recipe import Recipe
 from curation.select import Selection
+from curation.signals.photo import Photo
 from tests import bench
 
 
@@ -77,7 +79,7 @@ def test_a_wrong_query_is_one_line(made: Recipe, sql: str, says: str) -> None:
 def test_the_story_of_a_dropped_image(made: Recipe) -> None:
     story = explain(selected(made), "c/00001/0")
     assert story["source"]["caption"] == "text 0" and story["source"]["raw shard"].endswith("raw/00001.tar")
-    assert story["signal photo"] == {"state": "skipped", "backend": "classical", "version": 1}
+    assert story["signal photo"] == {"state": "skipped", "backend": "classical", "version": Photo.version}
     assert story["selection"] == {"fate": "dropped", "dropped_by": "size", "size": "does not pass: width >= 300"}
 
 
@@ -85,6 +87,12 @@ def test_the_story_of_a_kept_image(made: Recipe) -> None:
     story = explain(selected(made), "c/00001/2")
     assert story["signal photo"]["state"] == "scored" and story["signal photo"]["sharpness"] > 0
     assert story["selection"]["size"] == "passes: width >= 300"
+
+
+def test_no_signal_may_give_a_column_of_another_stage(made: Recipe) -> None:
+    view = ImagesView(selected(made))
+    others = {c for c in view.columns if not view.owners.get(c, "").startswith("signal_")}
+    assert {c for c in others if not c.startswith("meta_")} <= TAKEN
 
 
 @pytest.mark.parametrize(("key", "says"), [

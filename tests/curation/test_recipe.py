@@ -305,3 +305,35 @@ def test_a_recipe_cannot_be_changed(tmp_path: Path) -> None:
     recipe = load_recipe(write(tmp_path, FULL))
     with pytest.raises(ValueError):
         recipe.name = "other"
+
+
+@pytest.mark.parametrize(("balance", "says"), [
+    ({"at_most": 5}, "select.balance: give either `by` (a column or SQL expression) or `clusters`"),
+    ({"by": "category", "clusters": 5, "at_most": 5}, "select.balance: give either `by`"),
+    ({"by": "category"}, "select.balance: give either `at_most` (images of one group) or `total`"),
+    ({"by": "category", "at_most": 5, "total": 9, "power": 1}, "select.balance: give either `at_most`"),
+    ({"by": "category", "total": 9}, "select.balance: `total` goes with `power`, `shares` or both"),
+    ({"by": "category", "at_most": 9, "power": 0.5}, "select.balance: `total` goes with `power`"),
+    ({"clusters": 5, "total": 9, "shares": {"1": 0.5}}, "select.balance: `shares` are given by value"),
+    ({"by": "category", "total": 9, "shares": {"a": 0.6, "b": 0.5}}, "select.balance: the shares add up to more than 1"),
+    ({"by": "category", "total": 9, "shares": {"a": 1.5}}, "select.balance.shares.a: input should be less than or equal to 1"),
+    ({"by": "category", "total": 9, "power": 2}, "select.balance.power: input should be less than or equal to 1"),
+    ({"clusters": 1, "at_most": 5}, "select.balance.clusters: input should be greater than or equal to 2"),
+    ({"by": "category", "at_most": 0}, "select.balance.at_most: input should be greater than or equal to 1"),
+    ({"by": "category", "atmost": 5}, 'select.balance.atmost: unknown key; did you mean "at_most"?'),
+])  # fmt: skip
+def test_a_balance_that_means_nothing_is_refused(tmp_path: Path, balance: dict[str, Any], says: str) -> None:
+    assert says in refusal(tmp_path, LEAST | {"select": {"balance": balance}})
+
+
+def test_shares_are_named_as_values_are_written(tmp_path: Path) -> None:
+    text = "{by: x, total: 9, shares: {true: 0.1, 3: 0.2, 2.5: 0.1, null: 0.3, No way: 0.1}}"
+    recipe = load_recipe(write(tmp_path, yaml.safe_dump(LEAST) + f"select: {{balance: {text}}}"))
+    assert recipe.select.balance is not None
+    assert recipe.select.balance.shares == {"true": 0.1, "3": 0.2, "2.5": 0.1, "": 0.3, "No way": 0.1}
+    assert load_recipe(write(tmp_path, to_yaml(recipe))).select.balance == recipe.select.balance
+
+
+@pytest.mark.parametrize("name", ["dedup", "balance"])
+def test_a_predicate_is_not_named_as_a_step(tmp_path: Path, name: str) -> None:
+    assert f'"{name}" names a step of its own' in refusal(tmp_path, LEAST | {"select": {"where": {name: "width > 1"}}})

@@ -14,23 +14,23 @@ from pipelines import stages
 from tests import bench
 
 PROBE = '''
-from typing import ClassVar, Literal
+from typing import ClassVar
 import pyarrow as pa
 from curation.signals.base import PerImage, Row, Scores, SignalError, SignalParams
 
 class ProbeParams(SignalParams):
-    backend: Literal["mean"] = "mean"
     bias: float = 0.0
 
 class Probe(PerImage):
     """Mean blue of a big picture; odd where the test asks for it."""
-    name: ClassVar[str] = "probe"
-    version: ClassVar[int] = 1
-    side: ClassVar[int | None] = 900
-    cost: ClassVar[float] = 50.0
-    inputs: ClassVar[tuple[str, ...]] = ("caption",)
-    columns: ClassVar[dict[str, pa.DataType]] = {"blue": pa.float32()}
-    Params: ClassVar[type[SignalParams]] = ProbeParams
+    name = "probe"
+    backend = "mean"
+    version = 1
+    side = 900
+    cost = 50.0
+    inputs = ("caption",)
+    columns = {"blue": pa.float32()}
+    Params = ProbeParams
     seen: ClassVar[list[str]] = []
 
     def score_one(self, row: Row) -> Scores:
@@ -55,10 +55,10 @@ def probe(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):  # type: ignore[no-u
     monkeypatch.setattr(signals, "__path__", [*signals.__path__, str(folder)])
     monkeypatch.delitem(__import__("sys").modules, "curation.signals.probe", raising=False)
     signals.names.cache_clear()
-    signals.load.cache_clear()
-    yield signals.load("probe")
+    signals.backends.cache_clear()
+    yield signals.backends("probe")["mean"]
     signals.names.cache_clear()
-    signals.load.cache_clear()
+    signals.backends.cache_clear()
 
 
 @pytest.fixture
@@ -203,7 +203,7 @@ def test_the_same_bytes_for_any_number_of_workers(tmp_path: Path) -> None:
     ({"foto": {}}, {}, 'signals.foto: there is no signal "foto"; did you mean "photo"?'),
     ({"photo": {"sied": 3}}, {}, "signals.photo.sied: unknown key"),
     ({"aesthetic": {}}, {}, "signals.aesthetic: reads the signal photo; add `photo: {}` to signals"),
-    ({"aesthetic": {"backend": "laion"}, "photo": {}}, {}, "signals.aesthetic.backend: input should be 'photo_stats'"),
+    ({"aesthetic": {"backend": "laion"}, "photo": {}}, {}, "signals.aesthetic.backend: there is no \"laion\"; did you mean"),
     ({"caption": {}}, {"sharp": "sharpness > 3"}, 'the column "sharpness" is given by the signal photo; add `photo: {}`'),
     ({"photo": {}}, {"sharp": "sharpnes > 3"}, 'select.where.sharp: there is no column "sharpnes"; did you mean "sharpness"?'),
 ])  # fmt: skip

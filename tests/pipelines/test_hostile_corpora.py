@@ -189,7 +189,7 @@ def test_the_container_changes_no_score(job: Job) -> None:
     compared = ["length", "sha256", "status", "error", "width", "height", "aspect_ratio", "format", "caption_words"]
     compared += [f"{name}_error" for name in SIGNALS]
     for name in SIGNALS.keys() - {"caption"}:  # two files of the folder that differ by ending share a text
-        compared += signals.load(name).columns
+        compared += signals.make(name, {}).columns
     alike = 0
     for other in others:
         for name, row in one.items():

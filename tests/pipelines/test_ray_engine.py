@@ -186,7 +186,7 @@ def own_signal(folder: Path) -> None:
     if str(folder / "own") not in signals.__path__:
         signals.__path__.append(str(folder / "own"))
     signals.names.cache_clear()
-    signals.load.cache_clear()
+    signals.backends.cache_clear()
 
 
 @pytest.fixture(autouse=True)
@@ -197,4 +197,4 @@ def forget_own_signals() -> Iterator[None]:
     yield
     signals.__path__[:] = before
     signals.names.cache_clear()
-    signals.load.cache_clear()
+    signals.backends.cache_clear()

@@ -6,10 +6,11 @@ import cv2
 import numpy as np
 import pytest
 from PIL import Image
-from pydantic import ValidationError
 
+from curation import signals
+from curation.errors import UserError
 from curation.images import Picture, decode
-from curation.signals.aesthetic import Aesthetic, AestheticParams, photo_stats
+from curation.signals.aesthetic import PhotoStats, photo_stats
 from curation.signals.base import Row, SignalParams
 from curation.signals.photo import Photo
 
@@ -29,8 +30,8 @@ def aesthetic(pixels: np.ndarray) -> float:
     buffer = io.BytesIO()
     Image.fromarray(pixels[:, :, ::-1]).save(buffer, "JPEG", quality=92)
     photo = Photo(SignalParams()).score_one(Row(Picture(buffer.getvalue()), {}, {}))
-    (scores,) = Aesthetic(AestheticParams()).score([Row(None, {}, photo)])
-    assert scores.keys() == Aesthetic.columns.keys()
+    (scores,) = PhotoStats(SignalParams()).score([Row(None, {}, photo)])
+    assert scores.keys() == PhotoStats.columns.keys()
     return scores["aesthetic"]
 
 
@@ -60,9 +61,11 @@ def test_the_best_of_everything_is_ten() -> None:
 
 
 def test_it_reads_no_pixels_and_needs_the_photo_signal() -> None:
-    assert Aesthetic.side is None and Aesthetic.needs == ("photo",)
+    assert PhotoStats.side is None and PhotoStats.needs == ("photo",)
 
 
 def test_an_unknown_backend_is_refused() -> None:
-    with pytest.raises(ValidationError):
-        AestheticParams(backend="laion_v9")
+    with pytest.raises(
+        UserError, match=r'signals\.aesthetic\.backend: there is no "laion_v9"; did you mean "laion_v2"'
+    ):
+        signals.make("aesthetic", {"backend": "laion_v9"})

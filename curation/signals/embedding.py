@@ -1,0 +1,82 @@
+"""The embedding of a picture, from which aesthetic, category, safety and likeness are told without its pixels."""
+
+from collections.abc import Sequence
+from functools import cached_property
+from pathlib import Path
+
+import pyarrow as pa
+from pydantic import Field
+
+from curation.backends.clip import Checkpoint, Clip
+from curation.checkpoints import Models, Origin
+from curation.signals.base import Row, Scores, Signal, SignalError, SignalParams
+
+
+class OpenClipParams(SignalParams):
+    """Parameters of the embedding."""
+
+    checkpoint: str = Field(description="folder or file of weights, below the folder of models")
+    model: str | None = Field(
+        None, description="open_clip's name of the architecture; default: what open_clip_config.json in the folder says"
+    )
+
+
+class OpenClip(Signal):
+    """Any model of open_clip, CLIP or SigLIP. The reference is ViT-L-14-quickgelu with OpenAI's weights, 768 numbers.
+
+    Columns:
+        embedding: L2-normalised, float16; as many numbers as the model gives.
+    """
+
+    name = "embedding"
+    backend = "open_clip"
+    version = 1
+    cost = 2500.0  # ViT-L/14 on one core
+    columns = {"embedding": pa.list_(pa.float16())}  # of an instance, with its width
+    Params = OpenClipParams
+    params: OpenClipParams
+    origins = (
+        Origin(
+            "CLIP ViT-L/14 of OpenAI (ViT-L-14-quickgelu)",
+            "MIT (the code's), Apache-2.0 (as the hub says of the weights)",
+            'hf download timm/vit_large_patch14_clip_224.openai --include "open_clip*" --local-dir MODELS/clip-l14',
+        ),
+    )
+
+    def __init__(self, params: SignalParams, models: Models | None = None) -> None:
+        super().__init__(params, models)
+        self.columns = {"embedding": pa.list_(pa.float16(), self.checkpoint.width)}
+
+    @cached_property
+    def checkpoint(self) -> Checkpoint:
+        """The model's files. Raises UserError if they are missing."""
+        key = f"signals.{self.name}"
+        return Checkpoint(key, self.params.model, self.models.find(f"{key}.checkpoint", self.params.checkpoint))
+
+    @property
+    def side(self) -> int:  # type: ignore[override]
+        """Thrice the model's square, so that even of a picture thrice as long as high none of it is scaled up."""
+        return 3 * self.checkpoint.image_size
+
+    def files(self) -> dict[str, Path]:
+        """See Signal."""
+        return self.checkpoint.files()
+
+    def check(self) -> None:
+        """See Signal."""
+        super().check()
+        self.checkpoint.check()
+
+    @cached_property
+    def clip(self) -> Clip:
+        """The model, loaded; signals that read the embedding encode texts with it."""
+        return Clip(self.checkpoint, threads=self.threads)
+
+    def load(self) -> None:
+        """See Signal."""
+        _ = self.clip
+
+    def score(self, rows: Sequence[Row]) -> list[Scores | SignalError]:
+        """See Signal."""
+        pictures = [row.picture.bgr(self.side) for row in rows if row.picture is not None]
+        return [{"embedding": vector} for vector in self.clip.images(pictures)]
