@@ -131,7 +131,7 @@ def test_what_is_not_in_the_recipe_is_named(client: TestClient) -> None:
 def test_the_state_has_what_is_saved_and_what_the_last_select_found(client: TestClient) -> None:
     state = client.get("/api/state").json()
     assert state["saved"]["input"] == 14 and state["saved"]["failed"] == 2 and state["saved"]["passing"] == 12
-    assert state["last"] == {"duplicates": 6, "kept": 6, "current": True}
+    assert state["last"] == {"duplicates": 6, "balanced": 0, "kept": 6, "current": True}
     sharp = state["predicates"][1]
     assert sharp["sql"] == "sharpness >= 1" and sharp["signals"] == ["photo"] and not sharp["overridden"]
     assert sharp["thresholds"][0]["operator"] == ">=" and sharp["thresholds"][0]["value"] == 1
