@@ -97,7 +97,7 @@ def assign(vectors: Vectors, centroids: Centroids, device: str = "cpu", tick: Ti
     return labels
 
 
-def rate(groups: int, width: int, device: str = "cpu", seconds: float = 0.5) -> float:
+def rate(groups: int, width: int, device: str = "cpu", seconds: float = 2.0) -> float:
     """Rows a second that this machine compares with so many centroids, measured for about so long on noise."""
     import torch
 

@@ -29,10 +29,11 @@ GLANCE_PAYS = 1.5
 pictures that are then looked at all the same."""
 AROUND = 24
 """Pixels of a glance around what it suspects that are looked at more closely."""
-WIDELY = 0.7
+WIDELY = 0.6
 """Share of a picture from which it is not looked at more closely in places, but as a whole right away."""
-READABLE = 0.5
-"""Confidence from which a line read in such a place is text, so that the picture is worth a full pass."""
+READABLE, LETTER = 0.5, 0.9
+"""Confidence from which a line read in such a place is text, so that the picture is worth a full pass; and from which a
+single character is, as a knot in wood reads as O."""
 LINE_HEIGHT, LINE_STEP, SHORT_LINE = 48, 8, 240
 """Pixels: height of a line for the recogniser, what its width is a multiple of, and its width at least. Three quarters
 of what the recogniser was trained with: of 600 words drawn in 30 fonts it reads as many (95 in 100), and is quicker."""
@@ -180,7 +181,8 @@ def _suspects(pixels: np.ndarray, copy: np.ndarray, gate_side: int, threshold: f
         quads, scores = detect(part, part.shape[:2])
         for quad in quads[np.argsort(-scores, kind="stable")]:  # one readable line is enough
             corners = ((quad + (x * CELL, y * CELL)) * to_pixels).astype(np.float32)
-            if any(text and sure >= READABLE for text, sure, _ in read_boxes(pixels, corners[None], recognise)):
+            text, sure, _ = read_boxes(pixels, corners[None], recognise)[0]
+            if text and sure >= (READABLE if len(text) > 1 else LETTER):
                 return True
     return False
 

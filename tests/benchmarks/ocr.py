@@ -52,11 +52,12 @@ def main() -> None:
     parser.add_argument("--corpus", type=Path, default=CORPUS)
     parser.add_argument("--curve", action="store_true", help="the gate's recall for other sides and thresholds")
     options = parser.parse_args()
-    signal, plain = Ocr(RapidParams()), plain_rapidocr()
+    signal = Ocr(RapidParams())
     print(HEAD)
     without_text(signal, options.repeat)
-    poster(signal, plain, options.repeat)
     show([Figure("ocr: peak memory", peak_mb(), "MB")])
+    plain = plain_rapidocr()
+    poster(signal, plain, options.repeat)
     folders = [folder for folder in (options.corpus, sample_folder()) if folder.is_dir()]
     for folder in folders:
         accuracy(signal, plain, folder, REACH_SIMILARITY if folder == options.corpus else None)
