@@ -34,7 +34,9 @@ def test_a_checkpoint_is_found_by_name_and_by_absolute_path(tmp_path: Path) -> N
     assert Models().find(KEY, str(tmp_path / "a")) == tmp_path / "a"
 
 
-def test_the_digest_of_a_large_file_is_kept_until_the_file_changes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_digest_of_a_large_file_is_kept_until_the_file_changes(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(checkpoints, "LARGE", 10)
     hashed: list[Path] = []
     real = checkpoints.file_digest

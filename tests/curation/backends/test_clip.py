@@ -140,7 +140,10 @@ def test_a_wrong_checkpoint_is_refused_before_work_starts(tmp_path: Path, change
 
 
 def test_an_unknown_architecture_is_told_with_the_nearest(tmp_path: Path) -> None:
-    with pytest.raises(UserError, match='signals.embedding.model: open_clip knows no "ViT-L-14-quikgelu"; did you mean "ViT-L-14-quickgelu"'):
+    with pytest.raises(
+        UserError,
+        match='signals.embedding.model: open_clip knows no "ViT-L-14-quikgelu"; did you mean "ViT-L-14-quickgelu"',
+    ):
         _ = Checkpoint(KEY, "ViT-L-14-quikgelu", tmp_path).width
 
 

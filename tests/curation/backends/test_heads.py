@@ -65,7 +65,9 @@ def test_laion_v1_is_one_linear_layer_as_wide_as_the_embedding(tmp_path: Path) -
     (vector,) = embeddings(1, 512)
     expected = tensors["weight"].double().numpy() @ vector.astype(np.float64) + tensors["bias"].double().numpy()
     assert head.score(vector) == pytest.approx(float(expected[0]), abs=1e-12)
-    with pytest.raises(UserError, match=r"v1.pth: has bias \(1,\), weight \(1, 512\); expected bias \(1,\), weight \(1, 768\)$"):
+    with pytest.raises(
+        UserError, match=r"v1.pth: has bias \(1,\), weight \(1, 512\); expected bias \(1,\), weight \(1, 768\)$"
+    ):
         read_laion_v1(KEY, tmp_path / "v1.pth", 768)
 
 

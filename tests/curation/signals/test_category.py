@@ -182,5 +182,7 @@ def test_scores_that_are_no_numbers_never_pass(tmp_path: Path, backend: str) -> 
 
 
 def test_without_the_embedding_the_recipe_is_refused(tmp_path: Path, models: Path) -> None:
-    with pytest.raises(UserError, match="signals.category: reads the signal embedding; add `embedding: {checkpoint: …}` to signals"):
+    with pytest.raises(
+        UserError, match="signals.category: reads the signal embedding; add `embedding: {checkpoint: …}` to signals"
+    ):
         scored(corpus(tmp_path), models, {"category": {"backend": "zero_shot", "prompts": PROMPTS}})

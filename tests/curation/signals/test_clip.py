@@ -148,5 +148,7 @@ def test_a_model_without_a_tokenizer_is_refused_before_any_work(tmp_path: Path) 
 
 
 def test_without_the_embedding_the_recipe_is_refused(tmp_path: Path, models: Path) -> None:
-    with pytest.raises(UserError, match="signals.clip: reads the signal embedding; add `embedding: {checkpoint: …}` to signals"):
+    with pytest.raises(
+        UserError, match="signals.clip: reads the signal embedding; add `embedding: {checkpoint: …}` to signals"
+    ):
         scored(corpus(tmp_path), models, {"clip": {}})
