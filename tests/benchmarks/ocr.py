@@ -177,13 +177,11 @@ def recall(folder: Path, configurations: list[tuple[int, float]]) -> None:
             if nothing:
                 spent[side, threshold].append((time.process_time() - began) * 1000)
                 passed[side, threshold] += goes_on
-    print(
-        f"\n{folder.name}: gate: of {with_text} pictures with text, lost; of {without} without, taken for some; its CPU"
-    )
+    print(f"\n{folder.name}: the gate, {with_text} pictures with text, {without} without; small ones go on ungated")
     for side, threshold in lost:
         print(
-            f"    side {side}, threshold {threshold}: {len(lost[side, threshold])} lost, "
-            f"{passed[side, threshold]} taken for some, {statistics.mean(spent[side, threshold]):.0f} ms"
+            f"    side {side}, threshold {threshold}: {len(lost[side, threshold])} with text lost, "
+            f"{passed[side, threshold]} without go on, {statistics.mean(spent[side, threshold]):.0f} ms"
         )
     print("\n".join(f"    lost by default: {one}" for one in lost[default]))
 
