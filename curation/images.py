@@ -125,6 +125,17 @@ def fit(pixels: np.ndarray, side: int) -> np.ndarray:
     return cv2.resize(pixels, size, interpolation=cv2.INTER_AREA)
 
 
+def middle(pixels: np.ndarray, longest: int) -> np.ndarray:
+    """The picture; of one more than `longest` times as long as broad, the middle.
+
+    Models that look at a square see no more of a strip, which scaled up whole would fill memory.
+    """
+    height, width = pixels.shape[:2]
+    most = longest * min(height, width)
+    top, left = max(0, height - most) // 2, max(0, width - most) // 2
+    return pixels[top : top + most, left : left + most]
+
+
 class Picture:
     """One image of a pass, decoded when a signal first asks and kept per reduction until the pass drops it.
 

@@ -104,7 +104,7 @@ def plan(recipe: Recipe, retry_failed: bool = False) -> Plan:
                 known = known_shard(workspace, indexed, corpus.name, shard)
                 if known is None:
                     raise UserError(f"{corpus.name}/{shard} is not indexed; run `curate index RECIPE`")
-                path = "/".join(p for p in (corpus.path.rstrip("/"), known["footer"].get("source", "")) if p)
+                path = _below(corpus, known["footer"])
                 found.add(ScoreTask(recipe, corpus, shard, path, known["rows"], legs, retry_failed), reason)
                 work.add(_changed(ledger, line, now, cascade), line or {}, known["rows"])
     if found.tasks:
@@ -171,7 +171,10 @@ def _demand(resources: list[Resources]) -> Demand:
 
 def raw_path(corpus: Corpus, workspace: Workspace, shard: str) -> str:
     """Where the raw shard lies, from the note that the index left."""
-    notes = footer(workspace.samples(corpus.name, shard)) or {}
+    return _below(corpus, footer(workspace.samples(corpus.name, shard)) or {})
+
+
+def _below(corpus: Corpus, notes: dict[str, str]) -> str:
     return "/".join(part for part in (corpus.path.rstrip("/"), notes.get("source", "")) if part)
 
 

@@ -23,6 +23,7 @@ import numpy as np
 from curation.backends import device
 from curation.checkpoints import refusal
 from curation.errors import UserError, in_one_line, nearest
+from curation.images import middle
 
 if TYPE_CHECKING:
     import torch
@@ -226,7 +227,7 @@ class Clip:
         from PIL import Image
 
         if self._shortest:
-            picture = _middle(picture)
+            picture = middle(picture, STRIP)
         return self.preprocess(Image.fromarray(cv2.cvtColor(picture, cv2.COLOR_BGR2RGB)))
 
     def _encode(self, encode: Any, inputs: "Iterable[torch.Tensor]") -> np.ndarray:
@@ -246,15 +247,6 @@ class Clip:
             return (
                 torch.cat(found).float().cpu().numpy() if found else np.zeros((0, self._checkpoint.width), np.float32)
             )
-
-
-def _middle(picture: np.ndarray) -> np.ndarray:
-    """The middle of a strip, all of it that is seen where a square is cut out: scaled up whole it would fill memory."""
-    height, width = picture.shape[:2]
-    excess = (max(height, width) - STRIP * min(height, width)) // 2
-    if excess <= 0:
-        return picture
-    return picture[excess : height - excess] if height > width else picture[:, excess : width - excess]
 
 
 def _known_architecture(key: str, model: str) -> dict[str, Any]:

@@ -16,6 +16,7 @@ from PIL import Image
 
 from curation.backends import device
 from curation.errors import UserError, in_one_line
+from curation.images import middle
 
 if TYPE_CHECKING:
     import torch
@@ -216,7 +217,7 @@ class Classifier:
 
     def _prepare(self, images: Sequence[np.ndarray]) -> "torch.Tensor":
         """What the model sees: float32 (n, 3, H, W), as the checkpoint's own processor makes it."""
-        pictures = [Image.fromarray(_middle(image)[:, :, ::-1]) for image in images]
+        pictures = [Image.fromarray(middle(image, ELONGATED)[:, :, ::-1]) for image in images]
         return self._processor(pictures, return_tensors="pt")["pixel_values"]
 
     def _json(self, name: str) -> dict[str, Any]:
@@ -249,11 +250,3 @@ class Classifier:
             logging.set_verbosity(verbosity)
             if bars:
                 logging.enable_progress_bar()
-
-
-def _middle(pixels: np.ndarray) -> np.ndarray:
-    """The picture; of a very elongated one, the middle."""
-    height, width = pixels.shape[:2]
-    longest = ELONGATED * min(height, width)
-    top, left = max(0, height - longest) // 2, max(0, width - longest) // 2
-    return pixels[top : top + longest, left : left + longest]

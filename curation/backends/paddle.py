@@ -10,6 +10,7 @@ import importlib.util
 import os
 import re
 import sys
+from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
@@ -116,7 +117,7 @@ class PaddleOcr:
         return [(line["rec_text"].strip(), float(line["rec_score"])) for line in found]
 
 
-class _Model:
+class _Model(ABC):
     """The folder of one model, as PaddleOCR exports it: a file that says what it is, and weights."""
 
     decoder: str
@@ -183,9 +184,9 @@ class _Model:
         if problem := self._misfit(found):
             raise UserError(f"{self.key}: {weights[0]}: {problem}, found {list(found)}")
 
+    @abstractmethod
     def _misfit(self, shape: Sequence[int]) -> str | None:
         """What output was expected, if it is not one of this shape."""
-        raise NotImplementedError
 
     @property
     def _path(self) -> Path:

@@ -1,18 +1,18 @@
 """Zero-shot classes: stored embeddings compared with prompts (Radford et al. 2021, CLIP, section 3.1)."""
 
+from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from functools import cached_property
-from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, cast
+from typing import TYPE_CHECKING, Annotated
 
 import numpy as np
 from pydantic import BeforeValidator, Field
 
+from curation.backends.texts import ReadsTexts
 from curation.signals.base import PerImage, Row
 
 if TYPE_CHECKING:
     from curation.backends.clip import Clip
-    from curation.signals.embedding import OpenClip
 
 Prompt = Annotated[str, Field(min_length=1)]
 Prompts = Annotated[
@@ -46,7 +46,7 @@ def probabilities(clip: "Clip", embedding: np.ndarray, vectors: np.ndarray) -> n
     return np.asarray(shares / shares.sum())
 
 
-class ZeroShot(PerImage):
+class ZeroShot(ReadsTexts, PerImage, ABC):
     """Base of signals that compare the stored embedding with prompts: other prompts recompute no embedding.
 
     The prompts are encoded by the text half of the model that made the embedding, and say what they say in the
@@ -56,12 +56,11 @@ class ZeroShot(PerImage):
     backend = "zero_shot"
     version = 1
     cost = 0.2
-    needs = ("embedding",)
 
     @property
+    @abstractmethod
     def classes(self) -> Sequence[Sequence[str]]:
         """The prompts of each class."""
-        raise NotImplementedError
 
     @cached_property
     def vectors(self) -> np.ndarray:
@@ -72,20 +71,6 @@ class ZeroShot(PerImage):
     def clip(self) -> "Clip":
         """The embedding's model."""
         return self.embedding.clip
-
-    @property
-    def embedding(self) -> "OpenClip":
-        """The signal whose vectors are compared."""
-        return cast("OpenClip", self.needed["embedding"])
-
-    def files(self) -> dict[str, Path]:
-        """See Signal."""
-        return self.embedding.checkpoint.text_files()
-
-    def check(self) -> None:
-        """See Signal."""
-        super().check()
-        self.embedding.checkpoint.tokenizer()
 
     def load(self) -> None:
         """See Signal."""

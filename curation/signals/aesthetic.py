@@ -1,5 +1,6 @@
 """An aesthetic score. Offline there is no honest aesthetic model; `photo_stats` says in its name what it is."""
 
+from abc import ABC, abstractmethod
 from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal
@@ -40,7 +41,7 @@ class HeadParams(SignalParams):
     checkpoint: str = Field(description="the head's file, below the folder of models")
 
 
-class _OnEmbedding(PerImage):
+class _OnEmbedding(PerImage, ABC):
     """An aesthetic score by a head that reads the stored embedding: another head recomputes no embedding."""
 
     name = "aesthetic"
@@ -76,9 +77,9 @@ class _OnEmbedding(PerImage):
         (path,) = self.files().values()
         return self.read("signals.aesthetic.checkpoint", path)
 
+    @abstractmethod
     def read(self, key: str, path: Path) -> Head:
         """Reads this backend's kind of head."""
-        raise NotImplementedError
 
     def score_one(self, row: Row) -> Scores:
         """See Signal."""

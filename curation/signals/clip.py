@@ -1,22 +1,18 @@
 """How well the original caption fits the picture."""
 
 from collections.abc import Sequence
-from pathlib import Path
-from typing import TYPE_CHECKING, cast
 
 import numpy as np
 import pyarrow as pa
 
-from curation.signals.base import Row, Scores, Signal, SignalError
-
-if TYPE_CHECKING:
-    from curation.signals.embedding import OpenClip
+from curation.backends.texts import ReadsTexts
+from curation.signals.base import Row, Scores, SignalError
 
 READ = 4000
 """Characters of a caption that are read: many times what any of these models has room for (64 to 77 tokens)."""
 
 
-class ClipScore(Signal):
+class ClipScore(ReadsTexts):
     """The cosine between picture and caption, from the stored embedding and the text half of its model.
 
     CLIPScore (Hessel et al. 2021) is 2.5 times it, negative ones counted as 0. It compares only with others of the same
@@ -31,23 +27,8 @@ class ClipScore(Signal):
     name = "clip"
     version = 1
     cost = 150.0  # the text half of ViT-L/14 on one core
-    needs = ("embedding",)
     inputs = ("caption",)
     columns = {"clip_score": pa.float32()}
-
-    @property
-    def embedding(self) -> "OpenClip":
-        """The signal whose embedding is compared."""
-        return cast("OpenClip", self.needed["embedding"])
-
-    def files(self) -> dict[str, Path]:
-        """See Signal."""
-        return self.embedding.checkpoint.text_files()
-
-    def check(self) -> None:
-        """See Signal."""
-        super().check()
-        self.embedding.checkpoint.tokenizer()
 
     def load(self) -> None:
         """See Signal."""

@@ -1,5 +1,6 @@
 """Text in the picture: what it says, how surely it was read, where it stands, and whether the caption repeats it."""
 
+from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from functools import cached_property
 from pathlib import Path
@@ -52,7 +53,7 @@ class PaddleParams(OcrParams):
     recognition: str = Field(description="folder of the recogniser, below the folder of models")
 
 
-class _Reader(PerImage):
+class _Reader(PerImage, ABC):
     """What the backends have in common.
 
     Text is looked for first, and where it is found it is read: also upright, upside down, and in Chinese columns. A
@@ -87,9 +88,9 @@ class _Reader(PerImage):
     Params: type[SignalParams] = OcrParams
     params: OcrParams
 
+    @abstractmethod
     def read(self, pixels: np.ndarray) -> list[Line]:
         """The lines on a picture (uint8 BGR), in no order."""
-        raise NotImplementedError
 
     def score_one(self, row: Row) -> Scores:
         """See Signal."""
