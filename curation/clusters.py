@@ -24,6 +24,7 @@ from curation.errors import StageError
 from curation.keys import key_hash
 from curation.kmeans import Centroids, Labels
 from curation.ledger import stamps
+from curation.spans import in_words
 from curation.vectors import Vectors, matrix, read_vectors
 from curation.workspace import ROWS, Workspace, digest, footer, read_table, write_table
 
@@ -189,7 +190,7 @@ class Clusters:
             if sample
             else (f"{rows:,} more embeddings to be put into {self.groups:,} clusters")
         )
-        self.say(f"k-means: {what}, about {_span(seconds)}")
+        self.say(f"k-means: {what}, about {in_words(seconds)}")
         return _Pace(work, self.say)
 
 
@@ -211,11 +212,7 @@ class _Pace:
         self.done, now = done, time.monotonic()
         if now - self.said >= self.INTERVAL:
             self.said, speed = now, done / (now - self.begun)
-            left = _span(max(0, self.total - done) / speed)
+            left = in_words(max(0, self.total - done) / speed)
             self.say(
                 f"k-means: {done / self.total:.0%} done, {speed:,.0f} comparisons with all clusters/s, {left} left"
             )
-
-
-def _span(seconds: float) -> str:
-    return f"{max(1, seconds):.0f} s" if seconds < 100 else f"{seconds / 60:.0f} min"

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from curation import cells, cosine, hamming
 from curation.hamming import LOWER, Hashes, Index, first_near, near_pairs, runs
+from curation.spans import in_words
 from curation.vectors import Vectors
 
 MAX_RADIUS = 6
@@ -139,8 +140,7 @@ def similar_listed(vectors: Vectors, rows: Index, listed: Vectors, threshold: fl
 
 def _foretell(say: Callable[[str], None], rows: int, seconds: float) -> None:
     if seconds >= _LONG:
-        said = f"{seconds:.0f} s" if seconds < 100 else f"{seconds / 60:.0f} minutes"
-        say(f"comparing {rows:,} embeddings, which takes about {said}")
+        say(f"comparing {rows:,} embeddings, which takes about {in_words(seconds)}")
 
 
 def _check(radius: int, phash: Hashes, valid: NDArray[np.bool_]) -> None:

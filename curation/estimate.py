@@ -8,6 +8,7 @@ from typing import Any
 from curation.cascade import Cascade
 from curation.recipe import Recipe
 from curation.runs import runs
+from curation.spans import in_words
 from curation.workspace import Workspace
 
 SHOWN = 4
@@ -59,9 +60,9 @@ class Work:
 
     def _time(self, seconds: float, shards: int) -> str:
         if self.recipe.engine == "ray":
-            return f"{_span(seconds)} of one core's time"
+            return f"{in_words(seconds)} of one core's time"
         workers = min(shards, self.recipe.workers or len(os.sched_getaffinity(0)))
-        return f"{_span(seconds / workers)} with {workers} worker{'s' * (workers > 1)}"
+        return f"{in_words(seconds / workers)} with {workers} worker{'s' * (workers > 1)}"
 
     def _milliseconds(self, workspace: Workspace, name: str) -> tuple[float, bool]:
         """Milliseconds a row, and whether that was measured here, with this backend, model and size of pictures."""
@@ -71,14 +72,3 @@ class Work:
         if not rows:
             return self.cascade.signals[name].cost, False
         return 1000 * sum(r.signals.get(name, 0.0) for r in same) / rows, True
-
-
-def _span(seconds: float) -> str:
-    """A time in words, in its two largest units."""
-    if seconds < 90:
-        return f"{max(1, round(seconds))} s"
-    minutes = round(seconds / 60)
-    if minutes < 90:
-        return f"{minutes} min"
-    hours = round(minutes / 60)
-    return f"{hours} h" if hours < 72 else f"{round(hours / 24)} days"
