@@ -19,7 +19,7 @@ from curation.checkpoints import Models
 from curation.errors import UserError
 from curation.index import SCHEMA, known_shard
 from curation.ledger import Ledger, stamps
-from curation.predicates import Predicate, admit, connect
+from curation.predicates import Predicate, admit, connect, failing
 from curation.recipe import Dedup, Recipe
 from curation.signals.base import Signal
 from curation.workspace import Workspace, canonical, digest, footer, write_text
@@ -28,7 +28,8 @@ SCORED, SKIPPED, FAILED = "scored", "skipped", "failed"
 TAKEN = frozenset(
     (*SCHEMA.names, "is_ok", "sha_hi", "sha_lo", "file_index", "file_row_number", "corpus", "kept", "fate",
      "dropped_by", "duplicate_of", "balance_group", "source", "caption_en", "caption_zh", "translated", "flags",
-     "captioner", "translator", "attempts", "captioned_as", "level", "level_status", "decided_by", "votes", "agreement",
+     "captioner", "translator", "attempts", "captioned_as", "prompt", "original_en", "tokens_in", "tokens_out", "cost",
+     "level", "level_status", "decided_by", "votes", "agreement",
      "phase", "shard", "index", "bucket", "license")
 )  # fmt: skip
 """Columns of other stages, and of files made of signals: no signal may give one of that name."""
@@ -164,7 +165,7 @@ class Cascade:
     @property
     def stop_sql(self) -> str:
         """SQL for the number of the first predicate that is not TRUE; their count if all are."""
-        cases = [f"WHEN (\n{p.sql}\n) IS NOT TRUE THEN {i}" for i, p in enumerate(self.predicates)]
+        cases = [f"{p.mark} WHEN (\n{p.sql}\n) IS NOT TRUE THEN {i}" for i, p in enumerate(self.predicates)]
         return f"CASE {' '.join(cases)} ELSE {len(cases)} END" if cases else "0"
 
     @property
@@ -174,11 +175,8 @@ class Cascade:
         for i, p in enumerate(self.predicates):
             skipped = " OR ".join(f"{s}_is_skipped" for s in self.reads(p))
             undecided = f"WHEN (\n{p.sql}\n) IS NULL AND ({skipped}) THEN {2 * i + 1}" if skipped else ""
-            cases.append(
-                f"WHEN (\n{p.sql}\n) IS NOT TRUE THEN CASE {undecided} ELSE {2 * i} END"
-                if undecided
-                else f"WHEN (\n{p.sql}\n) IS NOT TRUE THEN {2 * i}"
-            )
+            fate = f"CASE {undecided} ELSE {2 * i} END" if undecided else str(2 * i)
+            cases.append(f"{p.mark} WHEN (\n{p.sql}\n) IS NOT TRUE THEN {fate}")
         return f"CASE {' '.join(cases)} ELSE {2 * len(self.predicates)} END"
 
     def unpack_fate(self, number: int) -> tuple[str, str | None]:
@@ -197,12 +195,21 @@ class Cascade:
     def find_models(self) -> None:
         """Raises UserError if a model that the recipe asks for is missing; whether it fits takes longer to tell."""
         for signal in self.signals.values():
-            signal.files()
+            signal.find()
 
     def check_models(self) -> None:
         """Raises UserError if a model that the recipe asks for is missing, damaged, or does not fit."""
         for signal in self.signals.values():
             signal.check()
+
+    @property
+    def made_with(self) -> dict[str, dict[str, object]]:
+        """What each signal's scores are made with, for machines that have no models: see `Models.note`."""
+        found: dict[str, dict[str, object]] = {}
+        for name, signal in self.signals.items():
+            widths = {c: kind.list_size for c, kind in signal.columns.items() if pa.types.is_fixed_size_list(kind)}
+            found[name] = {"identity": signal.identity, "models": signal.digests(), "widths": widths}
+        return found
 
     @cached_property
     def identity(self) -> str:
@@ -215,9 +222,7 @@ class Cascade:
 
     def own_identity(self, name: str) -> dict[str, object]:
         """The same without what it needs."""
-        signal = self.signals[name]
-        parameters = signal.params.model_dump(mode="json")
-        return {"signal": name, "version": signal.version, "parameters": parameters, "models": signal.digests()}
+        return self.signals[name].full_identity
 
     def reads_through(self, name: str) -> set[str]:
         """The signals that a signal needs, and those that they need."""
@@ -352,11 +357,12 @@ class Decider:
         try:
             return list(self._connection.execute(f"SELECT {sql} AS n FROM rows").fetchnumpy()["n"].tolist())
         except duckdb.Error as error:
-            raise run_error(error) from None
+            found = failing(sql, lambda part: self._connection.execute(f"SELECT max({part}) FROM rows"))
+            raise run_error(error, found or "a predicate of the recipe") from None
         finally:
             self._connection.unregister("rows")
 
 
-def run_error(error: duckdb.Error) -> UserError:
-    """A predicate that is right in itself but fails on a value."""
-    return UserError(f"select.where: {str(error).splitlines()[0]}")
+def run_error(error: duckdb.Error, key: str = "select.where") -> UserError:
+    """An expression of the recipe that is right in itself but fails on a value."""
+    return UserError(f"{key}: {str(error).splitlines()[0]}")

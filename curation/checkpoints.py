@@ -40,22 +40,44 @@ class Origin:
         return found[1] if found else None
 
 
+class ModelAbsent(UserError):
+    """A model is not on this machine: what was computed with it can be read, and nothing be computed."""
+
+
 class Models:
     """The folder of checkpoints.
 
     Args:
         folder: the recipe's `models`, or CURATE_MODELS; None if neither is given.
         digests: the file in which sha256 of large files are kept; None keeps none.
+        notes: the file that says what the scores of a workspace were made with; None keeps none.
     """
 
-    def __init__(self, folder: str | Path | None = None, digests: Path | None = None) -> None:
+    def __init__(
+        self, folder: str | Path | None = None, digests: Path | None = None, notes: Path | None = None
+    ) -> None:
         self.folder = Path(folder) if folder else None
-        self._digests = digests
+        self._digests, self._notes = digests, notes
 
     @classmethod
     def of(cls, recipe: "Recipe") -> "Models":
         """The recipe's."""
-        return cls(recipe.models, Workspace(recipe.workspace).ledger("digests").with_suffix(".json"))
+        ledger = Workspace(recipe.workspace).ledger
+        return cls(recipe.models, *(ledger(name).with_suffix(".json") for name in ("digests", "models")))
+
+    def note(self, made_with: dict[str, dict[str, Any]]) -> None:
+        """Keeps, by plug-in, what its output is made with, for machines that have no models: see `noted`."""
+        if self._notes is None:
+            return
+        before = _read_json(self._notes)
+        if before | made_with != before:
+            with suppress(StageError):  # a convenience: without it a reader needs the models too
+                write_text(self._notes, json.dumps(before | made_with, indent=1, ensure_ascii=False))
+
+    def noted(self, plugin: str) -> dict[str, Any]:
+        """What the last run in the workspace noted of a plug-in; empty if nothing."""
+        found = _read_json(self._notes).get(plugin) if self._notes else None
+        return found if isinstance(found, dict) else {}
 
     def find(self, key: str, name: str) -> Path:
         """The checkpoint, a file or a folder.
@@ -65,24 +87,25 @@ class Models:
             name: its path below the folder of checkpoints; an absolute path is taken as it is.
 
         Raises:
-            UserError: it is not there.
+            ModelAbsent: it is not there.
+            UserError: no name is given.
         """
         if not name.strip():
             raise UserError(f"{key}: names no checkpoint")
         path = Path(os.path.expandvars(name)).expanduser()
         if path.is_absolute():
             if not path.exists():
-                raise UserError(f"{key}: {path} is not there")
+                raise ModelAbsent(f"{key}: {path} is not there")
             return path
         if self.folder is None:
-            raise UserError(
+            raise ModelAbsent(
                 f"{key}: {name} lies in the folder of models; say where that is by `models:` or CURATE_MODELS"
             )
         if not self.folder.is_dir():
-            raise UserError(f"{key}: the folder of models {self.folder} is not there; see `models:` or CURATE_MODELS")
+            raise ModelAbsent(f"{key}: the folder of models {self.folder} is not there; see `models:` or CURATE_MODELS")
         if not (self.folder / path).exists():
             there = sorted(entry.name for entry in self.folder.iterdir())
-            raise UserError(
+            raise ModelAbsent(
                 f"{key}: no {name} in {self.folder}{nearest(name, there)}; `curate doctor` tells how to fetch models"
             )
         return self.folder / path

@@ -27,6 +27,8 @@ app = typer.Typer(
 )
 annotate = typer.Typer(no_args_is_help=True, help="Human votes.", rich_markup_mode=None)
 app.add_typer(annotate, name="annotate")
+caption_eval = typer.Typer(no_args_is_help=True, help="Captioners compared by people.", rich_markup_mode=None)
+app.add_typer(caption_eval, name="caption-eval")
 
 INTERRUPTED = 130
 RecipeFile = Annotated[Path, typer.Argument(metavar="RECIPE", help="The recipe, a YAML file.")]
@@ -49,7 +51,7 @@ def main() -> None:
     try:
         status = app(standalone_mode=False)
     except UserError as error:
-        _stop(str(error), 2)
+        _stop(_with_recipe(str(error)), 2)
     except StageError as error:
         _stop(str(error), 1)
     except (KeyboardInterrupt, typer.Abort):
@@ -73,7 +75,7 @@ def demo(
     from curation.start import write_demo
 
     recipe_file = write_demo(folder)
-    recipe = _load(recipe_file, None)
+    recipe = _load(recipe_file, None, computes=True)
     summaries = _run_all(recipe, as_json, votes=recipe_file.parent / "votes.csv")
     _finish(summaries, as_json)
     if not as_json:
@@ -140,7 +142,7 @@ def index(recipe_file: RecipeFile, overrides: Set = None, as_json: Json = False)
     """
     from pipelines import stages
 
-    _finish([stages.index(_load(recipe_file, overrides, meta_known=False))], as_json)
+    _finish([stages.index(_load(recipe_file, overrides, meta_known=False, computes=True))], as_json)
 
 
 @app.command()
@@ -156,7 +158,8 @@ def score(
     """
     from pipelines import stages
 
-    _finish([stages.score(_load(recipe_file, overrides), retry_failed=retry_failed)], as_json)
+    recipe = _load(recipe_file, overrides, computes=True)
+    _finish([stages.score(recipe, retry_failed=retry_failed)], as_json)
 
 
 @app.command()
@@ -176,14 +179,20 @@ def select(
 
 
 @app.command()
-def caption(recipe_file: RecipeFile, overrides: Set = None, as_json: Json = False) -> None:
+def caption(
+    recipe_file: RecipeFile,
+    overrides: Set = None,
+    as_json: Json = False,
+    retry_failed: Annotated[bool, typer.Option("--retry-failed", help="Try rows without a caption again.")] = False,
+) -> None:
     """Writes an English caption and its Chinese translation for every kept image.
 
     Example: curate caption my-set.yaml
     """
     from pipelines import stages
 
-    _finish([stages.caption(_load(recipe_file, overrides))], as_json)
+    recipe = _load(recipe_file, overrides, computes=True, captions=True)
+    _finish([stages.caption(recipe, retry_failed=retry_failed)], as_json)
 
 
 @annotate.command("import")
@@ -200,6 +209,59 @@ def annotate_import(
     from pipelines import stages
 
     _finish([stages.import_votes(_load(recipe_file, overrides), votes)], as_json)
+
+
+@caption_eval.command("sheet")
+def caption_eval_sheet(recipe_file: RecipeFile, overrides: Set = None, as_json: Json = False) -> None:
+    """Captions a sample of kept images with every captioner of `caption_eval`, and writes the sheet for evaluators.
+
+    Example: curate caption-eval sheet my-set.yaml
+    """
+    from pipelines import stages
+
+    _finish([stages.caption_eval_sheet(_load(recipe_file, overrides, computes=True, captions=True))], as_json)
+
+
+@caption_eval.command("import")
+def caption_eval_import(
+    recipe_file: RecipeFile,
+    scores: Annotated[
+        Path,
+        typer.Argument(
+            help="CSV or Parquet: item, evaluator, completeness, correlation, hallucination, subjectivity (1..5)."
+        ),
+    ],
+    overrides: Set = None,
+    as_json: Json = False,
+) -> None:
+    """Takes in evaluators' scores; several files add up.
+
+    Example: curate caption-eval import my-set.yaml scores.csv
+    """
+    from pipelines import stages
+
+    _finish([stages.import_scores(_load(recipe_file, overrides), scores)], as_json)
+
+
+@caption_eval.command("table")
+def caption_eval_table(
+    recipe_file: RecipeFile,
+    as_markdown: Annotated[bool, typer.Option("--markdown", help="For a report.")] = False,
+    overrides: Set = None,
+    as_json: Json = False,
+) -> None:
+    """Shows how the captioners do, laid out like the Kolors paper's Table 2.
+
+    Example: curate caption-eval table my-set.yaml --markdown
+    """
+    from curation.caption_eval.layout import lines, markdown
+    from curation.caption_eval.table import table
+
+    result = table(_load(recipe_file, overrides))
+    if as_json:
+        typer.echo(json.dumps(result.as_dict(), ensure_ascii=False))
+    else:
+        typer.echo(markdown(result).rstrip() if as_markdown else "\n".join(lines(result)))
 
 
 @app.command("build-shards")
@@ -219,7 +281,7 @@ def run(recipe_file: RecipeFile, overrides: Set = None, as_json: Json = False) -
 
     Example: curate run my-set.yaml
     """
-    recipe = _load(recipe_file, overrides, meta_known=False)
+    recipe = _load(recipe_file, overrides, meta_known=False, computes=True, captions=True)
     _finish(_run_all(recipe, as_json), as_json)
 
 
@@ -330,13 +392,33 @@ def explain(
             typer.echo(f"  {name:24} {f'{value:g}' if isinstance(value, float) else value}")
 
 
-def _load(path: Path, overrides: list[str] | None, check: bool = True, meta_known: bool = True) -> "Recipe":
-    """Reads the recipe, and checks early what a stage would stumble over late."""
+_recipe_file: Path | None = None
+"""The recipe that the verb reads, for errors."""
+
+
+def _load(
+    path: Path,
+    overrides: list[str] | None,
+    check: bool = True,
+    meta_known: bool = True,
+    computes: bool = False,
+    captions: bool = False,
+) -> "Recipe":
+    """Reads the recipe, and checks early what a stage would stumble over late.
+
+    Args:
+        meta_known: False for a verb that may run before the index has, see `Cascade.of`.
+        computes: whether the verb needs the recipe's models; what is computed can be read without them.
+        captions: whether it needs the captioner and the translators too.
+    """
+    global _recipe_file
+    from curation.captions.crew import Crew
     from curation.cascade import Cascade
     from curation.doctor import opencv_problem
     from curation.recipe import load_recipe
 
     recipe = load_recipe(path, overrides)
+    _recipe_file = path
     if check:
         if problem := opencv_problem():
             raise UserError(f"opencv: {problem}")
@@ -345,8 +427,23 @@ def _load(path: Path, overrides: list[str] | None, check: bool = True, meta_know
 
         workspace = Workspace(recipe.workspace)
         meta = meta_schema(workspace, [c.name for c in recipe.corpora])
-        Cascade.of(recipe, meta, meta_known).find_models()
+        cascade = Cascade.of(recipe, meta, meta_known)
+        crew = Crew(recipe)
+        if computes:
+            cascade.find_models()
+        if captions:
+            crew.find()
     return recipe
+
+
+def _with_recipe(error: str) -> str:
+    """An error, with the recipe's file before one that begins with a key of the recipe."""
+    if _recipe_file is None:
+        return error
+    from curation.recipe import Recipe
+
+    section = error.partition(":")[0].partition(".")[0]
+    return f"{_recipe_file}: {error}" if section in Recipe.model_fields else error
 
 
 def _run_all(recipe: "Recipe", quiet: bool, votes: Path | None = None) -> "list[Summary]":

@@ -1,19 +1,18 @@
 """What this machine and workspace have, and what is missing: `curate doctor`."""
 
 import importlib.metadata
+import itertools
 import json
 import os
 import platform
 import shutil
-from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 
-from curation import signals
-from curation.checkpoints import WEIGHTS, Models, Origin
+from curation.checkpoints import Models
 from curation.errors import UserError
+from curation.inventory import Finding, backends, model, plugins_of
 from curation.recipe import Recipe
-from curation.signals.base import Signal
 
 PACKAGES = (
     "numpy",
@@ -33,16 +32,6 @@ SCORING = (
 )  # fmt: skip
 FREE_GB = 10
 """Free disk below which a run is warned of."""
-
-
-@dataclass(frozen=True)
-class Finding:
-    """One thing looked at."""
-
-    what: str
-    status: str
-    """ok, note, absent (a model that nobody asks for) or problem."""
-    says: str
 
 
 def versions() -> dict[str, str]:
@@ -76,10 +65,11 @@ def examine(recipe: Recipe | None = None) -> list[Finding]:
         )
     )
     found.append(_disk(Path(recipe.workspace if recipe else ".")))
-    if recipe is not None:
-        found += [_corpora(recipe), *_models(recipe), *_mixes(recipe)]
-    folder = recipe.models if recipe else os.environ.get("CURATE_MODELS")
-    return found + _backends(Models.of(recipe) if recipe else Models(folder))
+    if recipe is None:
+        return found + backends(Models(os.environ.get("CURATE_MODELS")), {})
+    chosen, problems = plugins_of(recipe)
+    found += [_corpora(recipe), *problems, *itertools.starmap(model, chosen.items()), *_mixes(recipe)]
+    return found + backends(Models.of(recipe), chosen)
 
 
 def opencv_problem() -> str | None:
@@ -160,58 +150,6 @@ def _corpora(recipe: Recipe) -> Finding:
         except UserError as error:
             return Finding("corpora", "problem", str(error))
     return Finding("corpora", "ok", ", ".join(said))
-
-
-def _models(recipe: Recipe) -> list[Finding]:
-    from curation.cascade import Cascade
-
-    try:
-        cascade = Cascade.of(recipe, meta_known=False)
-    except UserError as error:
-        return [Finding("recipe", "problem", str(error))]
-    found = []
-    for name, signal in cascade.signals.items():
-        try:
-            signal.check()
-            models = signal.digests()
-        except UserError as error:
-            found.append(Finding(f"signals.{name}", "problem", str(error)))
-            continue
-        says = ", ".join(f"{file} {sha[:12]}" for file, sha in models.items()) or "needs no model"
-        found.append(Finding(f"signals.{name}", "ok", says))
-    return found
-
-
-def _backends(models: Models) -> list[Finding]:
-    """Every backend of every signal: what is there of its models, their checksums, licences, and how to fetch them."""
-    if models.folder is None:
-        says = "none is named (`models:` in a recipe, or CURATE_MODELS); there is what packages bring"
-    else:
-        says = f"looked for in {models.folder}" if models.folder.is_dir() else f"{models.folder} is not there"
-    known = [(n, b, cls) for n in signals.names() for b, cls in signals.backends(n).items()]
-    found = [Finding("models", "ok", says)]
-    for name, backend, cls in known:
-        told = [_origin(origin, cls, models) for origin in cls.origins] or [("ok", "needs no model of its own")]
-        found += [Finding(f"{name} {backend}".strip(), *says) for says in told]
-    return found
-
-
-def _origin(origin: Origin, backend: type[Signal], models: Models) -> tuple[str, str]:
-    """Whether a model is where its command puts it, and what to tell of it."""
-    told = f"{origin.name}; licence: {origin.licence}"
-    fetch = origin.fetch.replace("MODELS", str(models.folder) if models.folder else "$CURATE_MODELS")
-    place = models.folder / origin.place if models.folder and origin.place else None
-    if origin.place is None:
-        try:
-            found = backend(backend.Params()).digests()
-        except UserError as error:
-            return "problem", f"{told}; {error}"
-        return "ok", f"{told}; {', '.join(f'{name} {sha[:12]}' for name, sha in found.items())}"
-    if place is None or not place.exists():
-        return "absent", f"{told}; fetch it, on a machine with a connection: {fetch}"
-    weights = [f for f in (place.rglob("*") if place.is_dir() else [place]) if f.suffix in WEIGHTS]
-    shown = ", ".join(f"{f.name} {models.digest(f)[:12]}" for f in sorted(weights)) or "no weights"
-    return "ok" if weights else "absent", f"{told}; {place}: {shown}"
 
 
 def _mixes(recipe: Recipe) -> list[Finding]:

@@ -162,6 +162,11 @@ class Picture:
             self._decoded[factor] = decode(self.data, side, self.header)
         return self._decoded[factor]
 
+    def forget(self) -> None:
+        """Frees the bytes and the pixels; the picture is not asked again."""
+        self.data = b""
+        self._decoded.clear()
+
 
 def _open(data: bytes) -> Image.Image:
     try:

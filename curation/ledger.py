@@ -153,6 +153,8 @@ class Plan:
     """Why shards are to be done, by reason."""
     estimate: str | None = None
     """How long it will take, in words; None where nobody can say."""
+    notices: list[str] = field(default_factory=list)
+    """What the user should know before the work begins."""
 
     def add(self, task: Any, reason: str) -> None:
         """One more shard to do."""

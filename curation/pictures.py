@@ -3,9 +3,11 @@
 Beside a GPU, which would wait for them, the next ones are decoded by threads while it works.
 """
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from concurrent.futures import Future, ThreadPoolExecutor
+from typing import Any
 
+import numpy as np
 import pyarrow as pa
 
 from curation.errors import StageError
@@ -21,12 +23,21 @@ class Pictures:
         source: the raw shard.
         samples: its samples; `member`, `offset` and `length` of each row are read.
         threads: that decode ahead; with one, nothing is.
+        make: what is to be made of a picture's pixels, on the same thread; see `made`.
     """
 
-    def __init__(self, source: Source, samples: pa.Table, threads: int = 1) -> None:
+    def __init__(
+        self,
+        source: Source,
+        samples: pa.Table,
+        threads: int = 1,
+        make: Callable[[np.ndarray], Any] | None = None,
+    ) -> None:
         self._source = source
         self._places = samples.select(["member", "offset", "length"]).to_pylist()
         self._held: dict[int, Picture | SignalError] = {}
+        self._make = make
+        self._made: dict[int, Any] = {}
         self._coming: dict[int, Future[None]] = {}
         self._threads = ThreadPoolExecutor(threads) if threads > 1 else None
 
@@ -43,6 +54,14 @@ class Pictures:
         self._decode(row, side)
         return self._held[row]
 
+    def made(self, row: int, side: int) -> Any:
+        """What `make` made of the row's pixels, decoded at that side; a SignalError if there is nothing.
+
+        The pixels themselves are not kept. Raises StageError as `of`.
+        """
+        found = self.of(row, side)
+        return found if isinstance(found, SignalError) else self._made[row]
+
     def ahead(self, rows: Iterable[int], side: int) -> None:
         """Has the pictures of these rows read now, and decoded meanwhile."""
         if self._threads is None or not side:
@@ -58,6 +77,7 @@ class Pictures:
             if coming := self._coming.pop(row, None):
                 coming.result()
             self._held.pop(row, None)
+            self._made.pop(row, None)
 
     def close(self) -> None:
         """Ends the threads."""
@@ -66,10 +86,13 @@ class Pictures:
 
     def _decode(self, row: int, side: int) -> None:
         picture = self._held[row]
-        if isinstance(picture, SignalError):
+        if isinstance(picture, SignalError) or row in self._made:
             return
         try:
-            picture.bgr(side)
+            pixels = picture.bgr(side)
+            if self._make is not None:
+                self._made[row] = self._make(pixels)
+                picture.forget()
         except ImageError as error:
             self._held[row] = SignalError(error.reason, str(error).partition(": ")[2])
 

@@ -7,7 +7,7 @@ nothing beyond the folders it is given.
 
 import json
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -39,6 +39,11 @@ class Predicate:
     name: str
     sql: str
     columns: frozenset[str]
+
+    @property
+    def mark(self) -> str:
+        """A comment for SQL that is made of many predicates, before the `WHEN` of this one: see `failing`."""
+        return f"/* select.where.{self.name} */"
 
 
 def connect(
@@ -114,6 +119,25 @@ def admit(name: str, sql: str, columns: Mapping[str, str], where: str = "select.
             )
     _bind(key, sql, {c: columns[c] for c in used})
     return Predicate(name, sql, frozenset(used))
+
+
+def failing(sql: str, ask: Callable[[str], object]) -> str | None:
+    """Which of the predicates behind each other in a `CASE` fails on a value, where the whole of it did.
+
+    Args:
+        sql: `CASE … END` with a `Predicate.mark` before each predicate's `WHEN`.
+        ask: evaluates an expression over all rows; raises duckdb.Error where it fails on one of them.
+
+    Returns:
+        The predicate's key in the recipe; None if none of them fails.
+    """
+    marks = list(re.finditer(r"/\* (select\.where\.\w+) \*/", sql))
+    for mark, after in zip(marks, [*marks[1:], None], strict=False):
+        try:  # the cases up to this one: those before it keep rows from it, as they do in the whole
+            ask(f"{sql[: after.start()]} END" if after else sql)
+        except duckdb.Error:
+            return mark[1]
+    return None
 
 
 def query_columns(sql: str) -> set[str] | None:

@@ -12,6 +12,7 @@ from typing import Annotated, Any, Literal, get_args
 import yaml
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, field_validator, model_validator
 
+from curation.captions.prompts import PUBLISHED, TEXT_PROMPT
 from curation.errors import UserError, nearest
 
 Name = Annotated[str, Field(pattern=r"^[a-z0-9_-]+$", description="lower-case letters, digits, _ and -")]
@@ -132,13 +133,46 @@ class Select(Section):
         return where
 
 
+class CaptionChecks(Section):
+    """What a caption must keep to; see `curation.captions.checks`."""
+
+    min_characters: int = Field(10, ge=0)
+    min_words: int = Field(3, ge=0)
+    max_characters: int = Field(2500, ge=1)
+    max_words: int = Field(400, ge=1)
+    max_foreign_share: float = Field(0.1, ge=0, le=1, description="of the letters outside quotes that are not Latin")
+    min_quote_match: float = Field(0.8, ge=0, le=1, description="likeness of a quote to what OCR has read")
+
+
 class Captions(Section):
     """Synthetic captions, and how they are mixed with the original text."""
 
     captioner: dict[str, Any] = {"backend": "describe"}
+    prompts: list[str] = Field(
+        ["pixart"], min_length=1, description="published ones by name, or in full; the key chooses among several"
+    )
+    text_prompt: str = Field(TEXT_PROMPT, description="for the text-rich subset; {text} is what OCR has read")
+    attempts: int = Field(3, ge=1, le=10, description="at a caption, while the checks find something wrong")
+    checks: CaptionChecks = CaptionChecks()
     translator: dict[str, Any] | None = {"backend": "describe_zh"}
+    original_translator: dict[str, Any] | None = Field(None, description="of Chinese originals, into English")
     synthetic_share: float = Field(0.5, ge=0, le=1, description="share of synthetic captions among the training texts")
     language: dict[Literal["zh", "en"], float] = Field({"zh": 0.5, "en": 0.5}, description="of the synthetic texts")
+
+    @field_validator("prompts")
+    @classmethod
+    def _known(cls, prompts: list[str]) -> list[str]:
+        odd = next((p for p in prompts if not p.strip() or (" " not in p.strip() and p not in PUBLISHED)), None)
+        if odd is not None:
+            raise ValueError(f'there is no prompt "{odd}"{nearest(odd, PUBLISHED)}')
+        return prompts
+
+    @field_validator("text_prompt")
+    @classmethod
+    def _with_text(cls, prompt: str) -> str:
+        if "{text}" not in prompt:
+            raise ValueError("write {text} where the text that OCR has read belongs")
+        return prompt
 
     @field_validator("language")
     @classmethod
@@ -146,6 +180,15 @@ class Captions(Section):
         if not (all(v >= 0 for v in language.values()) and abs(sum(language.values()) - 1) <= 1e-6):
             raise ValueError("the shares must add up to 1")
         return language
+
+
+class CaptionEval(Section):
+    """Captioners compared by people, as the paper's Table 2 does."""
+
+    sample: int = Field(500, ge=1, description="images")
+    captioners: dict[Name, Captions] = Field(
+        {}, description="name: what `captions` would say; default: the recipe's own captions"
+    )
 
 
 class Annotation(Section):
@@ -219,6 +262,7 @@ class Recipe(Section):
     signals: dict[str, dict[str, Any]] = Field({}, description="signal: parameters, its backend among them")
     select: Select = Select()
     captions: Captions = Captions()
+    caption_eval: CaptionEval = CaptionEval()
     annotation: Annotation = Annotation()
     shards: Shards = Shards()
     card: Card = Card()
@@ -340,6 +384,10 @@ def explain_validation(error: ValidationError, model: type[BaseModel] = Recipe) 
     dotted = ".".join(str(part) for part in where)
     if first["type"] == "extra_forbidden":
         return f"{dotted}: unknown key{nearest(str(where[-1]), _keys_at(model, where[:-1]))}"
+    if first["type"] == "string_type" and where[-1:] == ["[key]"]:
+        read = yaml.safe_dump(first["input"]).split()[0]
+        section = ".".join(str(part) for part in where[:-2])
+        return f'{section}: YAML reads one of the names here as {read}, no text; put it in quotes, such as "yes" or "1"'
     message = first["msg"].removeprefix("Value error, ")
     given = first.get("input")
     shown = "" if first["type"] in ("missing", "value_error") or isinstance(given, dict) else f" (given: {given!r})"

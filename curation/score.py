@@ -9,6 +9,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from curation.cascade import Cascade, Decider, meta_schema
+from curation.checkpoints import Models
 from curation.columns import Columns
 from curation.corpus import open_source
 from curation.errors import UserError
@@ -110,6 +111,7 @@ def plan(recipe: Recipe, retry_failed: bool = False) -> Plan:
     if found.tasks:
         cascade.check_models()
         found.estimate = work.told(workspace, len(found.tasks))
+    Models.of(recipe).note(cascade.made_with)
     return found
 
 

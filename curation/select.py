@@ -9,6 +9,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+import duckdb
 import numpy as np
 import pyarrow as pa
 
@@ -20,7 +21,7 @@ from curation.duplicates import Duplicates, Embeddings
 from curation.errors import StageError, UserError
 from curation.funnel import BALANCE_UNDECIDED, NEAR_UNDECIDED, Funnel
 from curation.ledger import Ledger, stamps
-from curation.predicates import parquet_files
+from curation.predicates import failing, parquet_files
 from curation.recipe import Recipe
 from curation.rows import WideRows
 from curation.vectors import Vectors, read_vectors
@@ -205,6 +206,40 @@ class Selection(WideRows):
     def _embeddings(self, candidates: pa.Table) -> Embeddings:
         files, rows = candidates["file"].to_numpy(), candidates["row"].to_numpy()
         return Embeddings(self._width, lambda some: self.vectors(files[some], rows[some]), self.say)
+
+    def _rows(self, sql: str) -> list[tuple[Any, ...]]:
+        try:
+            return super()._rows(sql)
+        except UserError as error:
+            raise self._named(error) from None
+
+    def _table(self, sql: str) -> pa.Table:
+        try:
+            return super()._table(sql)
+        except UserError as error:
+            raise self._named(error) from None
+
+    def _named(self, error: UserError) -> UserError:
+        """An expression of the recipe has failed on a value: the error with the key that it stands under."""
+        rules, said = self.recipe.select, str(error).partition(": ")[2]
+
+        def ask(sql: str) -> None:
+            self.connection.execute(f"SELECT max({sql}) FROM {self._wide}").fetchall()
+
+        if key := failing(self.cascade.fate_sql, ask):
+            return UserError(f"{key}: {said}")
+        of_rows_that_pass = {
+            "select.dedup.quality": rules.dedup.quality,
+            "select.balance.by": rules.balance and rules.balance.by,
+            TEXT_RULE: rules.text_in_the_wild,
+        }
+        for key, sql in of_rows_that_pass.items():
+            try:
+                if sql:
+                    ask(f"CASE WHEN {self._passing()} THEN (\n{sql}\n) END")
+            except duckdb.Error:
+                return UserError(f"{key}: {said}")
+        return error
 
     def _passing(self) -> str:
         return f"({self.cascade.fate_sql}) = {2 * len(self.cascade.predicates)}"

@@ -36,6 +36,8 @@ class Outcome:
     """CPU seconds by what took them, such as a signal."""
     counts: dict[str, int] = field(default_factory=dict)
     """Rows by what they took them for."""
+    spent: dict[str, float] = field(default_factory=dict)
+    """What was paid for: tokens, and US dollars."""
     then: "Task | None" = None
     """The task that goes on with this shard on another kind of worker."""
 
@@ -50,6 +52,8 @@ class Demand:
     """Bytes; 0 asks for none in particular."""
     models: bool = False
     """Whether it loads models, which a worker then keeps for its next task."""
+    patience: float = 1.0
+    """How many times `image_timeout` its micro-batch may take."""
 
 
 class Task(Protocol):

@@ -64,6 +64,10 @@ class Workspace:
         """Captions of the kept rows."""
         return self.root / "captions" / corpus / f"{shard}.parquet"
 
+    def answers(self, corpus: str, shard: str) -> Path:
+        """What captioners and translators were asked for a raw shard, and answered; see `curation.captions.answers`."""
+        return self.root / "captions" / ".answers" / corpus / f"{shard}.sqlite"
+
     @property
     def votes(self) -> Path:
         """Every vote ever imported, append-only by revision."""
@@ -220,7 +224,22 @@ def write_table(path: Path, table: pa.Table, fingerprint: str = "", **notes: str
     metadata = {name.encode(): note.encode() for name, note in notes.items()}
     with replacing(path) as temporary:
         noted = table.replace_schema_metadata(metadata)
-        pq.write_table(noted, temporary, compression="zstd", write_page_checksum=True)
+        with_dictionary = _with_dictionary(table.schema)
+        pq.write_table(noted, temporary, compression="zstd", use_dictionary=with_dictionary, write_page_checksum=True)
+
+
+def _with_dictionary(schema: pa.Schema) -> bool | list[str]:
+    """Which columns are written as numbers into a list of their values, by Parquet's names: all but vectors.
+
+    A vector's numbers hardly ever repeat: to look each of them up takes most of the time of writing and saves nothing.
+    """
+    vectors = {f"{field.name}.list.element" for field in schema if pa.types.is_fixed_size_list(field.type)}
+    if not vectors:
+        return True
+    empty = pa.BufferOutputStream()
+    pq.write_table(schema.empty_table(), empty)
+    columns = pq.ParquetFile(empty.getvalue()).schema  # names of the leaves, where a column is nested
+    return [path for path in (columns.column(i).path for i in range(len(columns))) if path not in vectors]
 
 
 def read_table(path: Path, columns: list[str] | None = None, **options: Any) -> pa.Table:

@@ -205,10 +205,10 @@ class Engine(ABC, Generic[Handle]):
                     yield attempt.task, outcome
                 if time.monotonic() - checked >= CHECK:
                     checked = time.monotonic()
-                    notes = [(slot, slot.noted()) for slot, _attempt in running.values()]
-                    for slot, note in notes:
-                        slot.kill_if_late(note, self.image_timeout)
-                    tick(sum(note.done for _slot, note in notes))
+                    notes = [(slot, attempt, slot.noted()) for slot, attempt in running.values()]
+                    for slot, attempt, note in notes:
+                        slot.kill_if_late(note, self.image_timeout * attempt.task.demands[0].patience)
+                    tick(sum(note.done for _slot, _attempt, note in notes))
         finally:
             for slot, _attempt in running.values():
                 slot.kill()

@@ -14,14 +14,14 @@ from pathlib import Path
 
 from curation.tasks import Demand, Outcome, Watch
 from pipelines.engine import Attempt, Engine, Slot, WorkerDied
-from pipelines.worker import ONE_THREAD, machine_memory, work
+from pipelines.worker import ONE_THREAD, machine_memory, visible_gpus, work
 
 MEMORY_SHARE = 0.9
 """Share of the machine's memory that all workers together may hold."""
 
 
 class LocalEngine(Engine["Future[Outcome]"]):
-    """Runs tasks on processes of this machine. What a task demands of a cluster is not looked at.
+    """Runs tasks on processes of this machine. Of what a task demands, GPUs are looked at, where there are any.
 
     Args:
         workers: processes; None is one a core.
@@ -43,15 +43,19 @@ class LocalEngine(Engine["Future[Outcome]"]):
         self.log = log
         self._folder = tempfile.TemporaryDirectory(prefix="curate-")
         self._slots: list[_LocalSlot] = []
+        self._gpus = visible_gpus()
 
     def prepare(self, demands: set[Demand], tasks: int) -> None:
         """See Engine."""
         while len(self._slots) < min(self.workers, tasks):
-            note = Path(self._folder.name) / str(len(self._slots))
-            self._slots.append(_LocalSlot(note, self.log, self.memory))
+            number = len(self._slots)
+            gpu = self._gpus[number % len(self._gpus)] if self._gpus else None
+            self._slots.append(_LocalSlot(Path(self._folder.name) / str(number), self.log, self.memory, gpu))
 
     def slots(self, demand: Demand) -> "Sequence[Slot[Future[Outcome]]]":
-        """See Engine."""
+        """See Engine. A task that wants a GPU runs on as many slots only as there are GPUs for."""
+        if demand.gpus and self._gpus:
+            return self._slots[: max(1, int(len(self._gpus) / demand.gpus))]
         return self._slots
 
     def wait(self, handles: "list[Future[Outcome]]", seconds: float) -> "Iterable[Future[Outcome]]":
@@ -67,9 +71,9 @@ class LocalEngine(Engine["Future[Outcome]"]):
 
 
 class _LocalSlot(Slot["Future[Outcome]"]):
-    def __init__(self, note: Path, log: Path | None, memory: int) -> None:
+    def __init__(self, note: Path, log: Path | None, memory: int, gpu: str | None = None) -> None:
         super().__init__(note)
-        self.log, self.memory = log, memory
+        self.log, self.memory, self.gpu = log, memory, gpu
         self.pool: ProcessPoolExecutor | None = None
 
     def start(self, attempt: Attempt) -> "Future[Outcome]":
@@ -79,7 +83,8 @@ class _LocalSlot(Slot["Future[Outcome]"]):
                 return self.pool.submit(work, *given)
             except BrokenProcessPool:  # it died while it had nothing to do
                 self._end_pool()
-        with _environment(ONE_THREAD), _no_interrupt():  # inherited: Ctrl-C is the parent's business from the start
+        values = ONE_THREAD if self.gpu is None else ONE_THREAD | {"CUDA_VISIBLE_DEVICES": self.gpu}
+        with _environment(values), _no_interrupt():  # inherited: Ctrl-C is the parent's business from the start
             self.pool = ProcessPoolExecutor(1, multiprocessing.get_context("spawn"), _begin, (self.note, self.log))
             return self.pool.submit(work, *given)
 

@@ -33,6 +33,8 @@ class Summary:
     """Shards that this run did; the others were up to date."""
     rows: int = 0
     """Rows that this run looked at."""
+    estimate: str | None = None
+    """How long it was to take, as was said beforehand; None where nothing was."""
     failed: dict[str, int] = field(default_factory=dict)
     """Failed rows by reason."""
     errors: list[str] = field(default_factory=list)
@@ -170,13 +172,13 @@ def select(recipe: Recipe, engine: AnyEngine | None = None, dry_run: bool = Fals
     return summary
 
 
-def caption(recipe: Recipe, engine: AnyEngine | None = None) -> Summary:
+def caption(recipe: Recipe, engine: AnyEngine | None = None, retry_failed: bool = False) -> Summary:
     """Stage `caption`."""
     from curation.captions.stage import plan
 
     workspace = Workspace(recipe.workspace)
     with workspace.lock("caption") as fence:
-        summary = _place(recipe, "caption", plan(recipe), "rows", fence, engine)
+        summary = _place(recipe, "caption", plan(recipe, retry_failed), "rows", fence, engine)
         _keep_recipe(recipe, workspace)
         return summary
 
@@ -268,21 +270,24 @@ def _place(recipe: Recipe, stage: str, todo: Plan, unit: str, fence: str, engine
 
 def _run(recipe: Recipe, stage: str, todo: Plan, unit: str, fence: str, engine: AnyEngine | None) -> Summary:
     workspace = Workspace(recipe.workspace)
-    summary = Summary(stage, shards=todo.total)
+    summary = Summary(stage, shards=todo.total, estimate=todo.estimate)
     ledger = Ledger(workspace, stage, writable=True)
     by_rows = unit != "shards"
     amount = sum(t.rows for t in todo.tasks) if by_rows else len(todo.tasks)
     seconds: Counter[str] = Counter()
     counts: Counter[str] = Counter()
+    spent: Counter[str] = Counter()
     with contextlib.ExitStack() as stack:
         shown = stack.enter_context(progress.Progress(stage, amount, unit, workspace))
-        shown.say(_left(todo))
+        for said in (*todo.notices, _left(todo)):
+            shown.say(said)
         tick = shown.under_way if by_rows else shown.rows_in_hand
         ended = stack.enter_context(contextlib.closing(engine.run(todo.tasks, tick, fence))) if engine else ()
         for task, outcome in ended:
             summary.add(task, outcome)
             seconds.update(outcome.seconds)
             counts.update(outcome.counts)
+            spent.update(outcome.spent)
             if outcome.line is not None:
                 ledger.add(task.corpus, task.shard, outcome.line)
             shown.advance((task.rows if by_rows else 1) if outcome.then is None else 0, outcome)
@@ -296,6 +301,8 @@ def _run(recipe: Recipe, stage: str, todo: Plan, unit: str, fence: str, engine: 
     if stage != "build-shards":
         ledger.tidy(f"{c.name}/{shard}" for c in recipe.corpora for shard in workspace.shards(c.name))
     summary.failed = dict(sorted(summary.failed.items()))
+    if spent:
+        summary.more["spent"] = {name: round(amount, 4) for name, amount in sorted(spent.items())}
     summary.seconds = round(time.monotonic() - shown.begun, 2)
     if todo.tasks:
         facts = {"rows": summary.rows, "shards": summary.shards, "done": summary.done, "failed": summary.failed}
@@ -324,3 +331,29 @@ def _keep_recipe(recipe: Recipe, workspace: Workspace) -> None:
 
     lines = "".join(f"# {name} {version}\n" for name, version in versions().items())
     write_text(workspace.root / "recipe.yaml", lines + to_yaml(recipe))
+
+
+def caption_eval_sheet(recipe: Recipe, engine: AnyEngine | None = None) -> Summary:
+    """`caption-eval sheet`."""
+    from curation.caption_eval.plan import plan
+    from curation.caption_eval.sample import draw
+    from curation.caption_eval.sheet import check_untouched, write_sheet
+
+    workspace = Workspace(recipe.workspace)
+    with workspace.lock("caption-eval") as fence:
+        check_untouched(recipe)
+        sample = draw(recipe)
+        summary = _place(recipe, "caption-eval", plan(recipe, sample), "rows", fence, engine)
+        if not summary.errors:
+            summary.more["sheet"] = write_sheet(recipe, sample)
+        return summary
+
+
+def import_scores(recipe: Recipe, file: Path) -> Summary:
+    """`caption-eval import`."""
+    from curation.caption_eval.scores import import_scores as read_scores
+
+    workspace = Workspace(recipe.workspace)
+    with workspace.lock("caption-eval import"):
+        counts = read_scores(recipe, file)
+    return Summary("caption-eval import", rows=counts["scores"], more={"scores": counts})

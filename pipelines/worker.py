@@ -65,6 +65,17 @@ _guard = _MemoryGuard()
 _PAGE = os.sysconf("SC_PAGE_SIZE")
 
 
+def visible_gpus() -> list[str]:
+    """The GPUs of this machine that this process may use, as CUDA_VISIBLE_DEVICES names them; asks no driver."""
+    named = os.environ.get("CUDA_VISIBLE_DEVICES")
+    if named is not None:
+        return [name.strip() for name in named.split(",") if name.strip() not in ("", "-1")]
+    try:
+        return [str(number) for number in range(len(os.listdir("/proc/driver/nvidia/gpus")))]
+    except OSError:
+        return []
+
+
 def own_memory() -> int:
     """Bytes that this process holds for itself: resident, less what is mapped from files."""
     with open("/proc/self/statm", "rb") as file:

@@ -59,9 +59,17 @@ class Checkpoint:
         """The architecture, as open_clip writes it: embed_dim, vision_cfg, text_cfg."""
         if self.model is not None:
             return _known_architecture(self.key, self.model)
+        if self.path.is_file():
+            raise UserError(
+                f"{self.key}.checkpoint: {self.path} is weights alone; add `model: NAME`, open_clip's name of their "
+                "architecture, such as ViT-L-14-quickgelu"
+            )
         file = self.path / CONFIG
         if not file.is_file():
-            raise UserError(f"{self.key}.checkpoint: {self.path} has no {CONFIG}; name the architecture by `model`")
+            raise UserError(
+                f"{self.key}.checkpoint: {self.path} has no {CONFIG}; fetch it too, or add `model: NAME`, open_clip's "
+                "name of the architecture"
+            )
         try:
             config = json.loads(file.read_text())["model_cfg"]
             int(config["embed_dim"]), dict(config["vision_cfg"]), dict(config["text_cfg"])
@@ -173,9 +181,31 @@ class Checkpoint:
                 warnings.simplefilter("ignore")  # that on the meta device nothing is copied
                 load_checkpoint(model, str(self.weights), strict=True, weights_only=True, device=where)
         except Exception as error:  # a broken file raises as many kinds as there are formats
-            raise UserError(
-                f"{self.key}.checkpoint: {self.weights} {_unfit(error, self.model or 'its config')}"
-            ) from None
+            raise UserError(f"{self.key}.checkpoint: {self.weights} {self._unfit(error, model, where)}") from None
+
+    def _unfit(self, error: Exception, model: Any, where: str) -> str:
+        """Why weights cannot be loaded, in the words of a user: the first thing that does not fit."""
+        text = " ".join(str(error).split())
+        if found := re.search(r"size mismatch for (\S+): .*?shape torch\.Size\((.*?)\).*?torch\.Size\((.*?)\)", text):
+            why = f"{found[1]} is {found[2]}, expected {found[3]}"
+        elif found := re.search(r'(Missing|Unexpected) key\(s\) in state_dict: "(.*?)"', text):
+            why = f"{found[2]} is {'missing' if found[1] == 'Missing' else 'not known there'}"
+        elif isinstance(error, AssertionError):  # open_clip's, of positions that it cannot fit to another width
+            why = self._other_shape(model, where) or text
+        else:
+            return refusal(error) or f"cannot be read as weights: {in_one_line(error)[:160]}"
+        return f"does not fit {self.model or 'its config'}: {why}"
+
+    def _other_shape(self, model: Any, where: str) -> str | None:
+        """The first table of positions whose width is not the model's; None if all are of the same."""
+        from open_clip.factory import load_state_dict
+
+        tensors = load_state_dict(str(self.weights), device=where, weights_only=True)
+        for name, wanted in model.state_dict().items():
+            found = tensors.get(name)
+            if name.endswith("positional_embedding") and found is not None and found.shape[-1] != wanted.shape[-1]:
+                return f"{name} is {list(found.shape)}, expected {list(wanted.shape)}"
+        return None
 
 
 class Clip:
@@ -261,17 +291,3 @@ def _known_architecture(key: str, model: str) -> dict[str, Any]:
             f'{key}.model: open_clip knows no "{model}"{nearest(model, [f.stem for f in folder.glob("*.json")])}'
         )
     return dict(json.loads(file.read_text()))
-
-
-def _unfit(error: Exception, model: str) -> str:
-    """Why weights cannot be loaded, in the words of a user: the first thing that does not fit."""
-    text = " ".join(str(error).split())
-    if found := re.search(r"size mismatch for (\S+): .*?shape torch\.Size\((.*?)\).*?torch\.Size\((.*?)\)", text):
-        return f"does not fit {model}: {found[1]} is {found[2]}, expected {found[3]}"
-    if found := re.search(r'(Missing|Unexpected) key\(s\) in state_dict: "(.*?)"', text):
-        return f"does not fit {model}: {found[2]} is {'missing' if found[1] == 'Missing' else 'not known there'}"
-    if isinstance(error, AssertionError):  # open_clip's, while it fits the positions to another size
-        return f"does not fit {model}: {text}"
-    if refused := refusal(error):
-        return refused
-    return f"cannot be read as weights: {in_one_line(error)[:160]}"

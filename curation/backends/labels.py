@@ -12,7 +12,8 @@ from pydantic import Field, field_validator
 from curation.backends.hf_classifier import Classifier
 from curation.checkpoints import Models
 from curation.errors import UserError, nearest
-from curation.signals.base import Row, Scores, Signal, SignalError, SignalParams
+from curation.plugins import PluginParams
+from curation.signals.base import Row, Scores, Signal, SignalError
 
 LISTED = 20
 """Labels that an error names at most."""
@@ -20,7 +21,7 @@ LISTED = 20
 Column = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]*$")]
 
 
-class LabelParams(SignalParams):
+class LabelParams(PluginParams):
     """A checkpoint and names for its labels."""
 
     example: ClassVar[str] = ""
@@ -63,7 +64,7 @@ class HfClassifier(Signal):
     backend = "hf_classifier"
     version = 1
     cost = 480.0  # a ViT-B/16 at 224 pixels on one core
-    Params: type[SignalParams] = LabelParams
+    Params: type[PluginParams] = LabelParams
     params: LabelParams
 
     @cached_property
@@ -130,6 +131,6 @@ class HfColumns(HfClassifier):
 
     params: ColumnParams
 
-    def __init__(self, params: SignalParams, models: Models | None = None) -> None:
+    def __init__(self, params: PluginParams, models: Models | None = None) -> None:
         super().__init__(params, models)
         self.columns = dict.fromkeys(self.params.labels.values(), pa.float32())

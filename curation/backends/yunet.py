@@ -91,12 +91,8 @@ def check(key: str, model: Path) -> None:
     try:
         with _quiet():
             net = cv2.dnn.readNetFromONNX(str(model))
-    except cv2.error as error:
-        with model.open("rb") as file:
-            head = file.read(24)
-        raise UserError(
-            f"{key}: {model} begins with {head!r} and is no ONNX model that OpenCV can read: {_said(error)}"
-        ) from None
+    except cv2.error:  # its own words are of its parser, and may hold the file's bytes
+        raise UserError(f"{key}: {model} {_what_it_is(model)}; expected YuNet's ONNX file") from None
     try:
         with _quiet():
             _check_outputs(f"{key}: {model}", net)
@@ -123,6 +119,19 @@ def _check_outputs(what: str, net: cv2.dnn.Net) -> None:
             )
         if not np.isfinite(output).all():
             raise UserError(f"{what}: {name} holds NaN or infinity for a gray picture; expected finite numbers")
+
+
+def _what_it_is(model: Path) -> str:
+    """What a file is that is no model: often a web page or a pointer of git was fetched in its place."""
+    with model.open("rb") as file:
+        head = file.read(200)
+    if not head:
+        return "is empty"
+    if head.startswith(b"version https://git-lfs"):
+        return "is no ONNX model but a pointer of Git LFS to one; fetch it by `git lfs pull`"
+    if head.lstrip()[:1] == b"<":
+        return "is no ONNX model but a web page"
+    return "is no ONNX model that OpenCV can read"
 
 
 def _said(error: cv2.error) -> str:

@@ -1,7 +1,8 @@
 """What a captioner and a translator are, and how one is found by its name.
 
 A new backend is one file in this folder that defines a subclass whose `name` is the file's name; nothing else
-is edited. The stage around them reads, decodes, batches, checks, counts and stores.
+is edited. What is around them (`curation/captions/passes.py`) reads, decodes, batches, asks again, checks, counts and
+stores.
 """
 
 import importlib
@@ -9,21 +10,20 @@ import pkgutil
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import Any, Literal
 
 import numpy as np
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import ValidationError
 
+from curation.checkpoints import Models
 from curation.errors import UserError, nearest
+from curation.keys import key_hash
+from curation.plugins import Plugin, PluginParams
+from curation.recipe import explain_validation
 
 PACKAGE = __name__.rpartition(".")[0]
 
-
-class BackendParams(BaseModel):
-    """A backend's parameters in the recipe. All of them are part of the fingerprint."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
-    backend: str = ""
+Language = Literal["en", "zh"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,71 +31,115 @@ class Request:
     """One image to be captioned."""
 
     key: str
-    pixels: np.ndarray | None
-    """uint8, (H, W, 3), channels B, G, R, long side `side` or more; None if it reads none."""
+    image: Any
+    """What the captioner's `prepare` made of the picture; None if it reads none."""
     row: Mapping[str, Any]
     """Samples columns and scalar signal columns of the row; any may be None or absent."""
+    prompt: str = ""
+    attempt: int = 0
+    """0 at first. From 1 on the caption before was found wanting, and the captioner is to sample another one."""
+
+    @property
+    def seed(self) -> int:
+        """For sampling: 63 bits that depend on the key and the attempt alone, so that no batch changes a caption."""
+        return key_hash(self.key, f"attempt {self.attempt}") >> 1
 
 
-class Backend(ABC):
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What a backend gave for one request or text."""
+
+    text: str = ""
+    """"" where there is none to give."""
+    complete: bool = True
+    """False if it ended at the limit of tokens, in the middle of what it had to say."""
+    failed: str = ""
+    """Why there is no text, one word for counting: `timeout`, `http_400`; "" if nothing went wrong."""
+    tokens_in: int = 0
+    tokens_out: int = 0
+    cost: float = 0.0
+    """US dollars, by the prices in the recipe; 0 where nothing is paid by the token."""
+
+
+class _Backend(Plugin, ABC):
     """What captioners and translators have in common.
 
     Attributes:
-        name: the file's name, and the value of `backend` in the recipe.
-        version: an integer, raised when the output changes for the same input and parameters.
-        batch_size: rows or texts that one call takes well.
+        generative: whether a model writes the texts: its answers are kept on disk, since they were dear, and another
+            attempt may give another one.
+        batch_size: rows or texts that one call takes well; it may be known only after `load`.
+        on_gpu: whether it loads a model that wants a GPU for itself where there is one.
+        notice: what a user should know before it runs, such as a licence that forbids commercial use; "" for nothing.
     """
 
-    name: ClassVar[str]
-    version: ClassVar[int]
-    batch_size: ClassVar[int] = 32
-    Params: ClassVar[type[BackendParams]] = BackendParams
-
-    def __init__(self, params: BackendParams) -> None:
-        self.params = params
-
-    @classmethod
-    def models(cls, params: BackendParams) -> dict[str, str]:
-        """sha256 of each model file that the parameters name, by file name; part of the fingerprint.
-
-        Raises:
-            UserError: a file is missing; said before any work starts.
-        """
-        return {}
+    generative: bool = True
+    batch_size: int = 32
+    on_gpu: bool = False
+    notice: str = ""
 
 
-class Captioner(Backend):
+class Captioner(_Backend):
     """Writes one English caption for each image.
 
     Attributes:
         side: long side in pixels that it wants to see at least; None reads no pixels.
-        signals: signals whose columns it reads, if they were scored.
+        signals: signals whose columns it reads, if the recipe has them.
     """
 
-    side: ClassVar[int | None] = None
-    signals: ClassVar[tuple[str, ...]] = ()
+    side: int | None = None
+    signals: tuple[str, ...] = ()
+
+    @property
+    def key(self) -> str:
+        """See Plugin."""
+        return "captions.captioner"
+
+    def prepare(self, pixels: np.ndarray) -> Any:
+        """What it wants to see of a picture, made on a CPU thread ahead of `caption`.
+
+        Args:
+            pixels: uint8, (H, W, 3), channels B, G, R, long side `side` or more (a smaller picture as it is).
+        """
+        return pixels
 
     @abstractmethod
-    def caption(self, requests: Sequence[Request]) -> list[str]:
-        """One English caption for each request, in order; "" where there is none to give."""
+    def caption(self, requests: Sequence[Request]) -> list[Answer]:
+        """One English caption for each request, in order.
+
+        Raises:
+            StageError: nothing can be captioned any more (an endpoint that is gone); the shard is left for later.
+        """
 
 
-class Translator(Backend):
-    """Translates English captions into Chinese."""
+class Translator(_Backend):
+    """Translates into `into`, from English or, for "en", from Chinese."""
+
+    def __init__(self, params: PluginParams, models: Models | None = None, into: Language = "zh") -> None:
+        super().__init__(params, models)
+        self.into: Language = into
+
+    @property
+    def key(self) -> str:
+        """See Plugin."""
+        return "captions.translator" if self.into == "zh" else "captions.original_translator"
 
     @abstractmethod
-    def translate(self, texts: Sequence[str]) -> list[str | None]:
-        """One Chinese text for each English one, in order; None where it cannot be translated truly."""
+    def translate(self, texts: Sequence[str]) -> list[Answer]:
+        """One translation for each text, in order; an empty one where it cannot be translated truly.
+
+        Raises:
+            StageError: nothing can be translated any more.
+        """
 
 
-def captioners() -> list[str]:
-    """Names of all captioners there are."""
-    return sorted(cls.name for cls in _everything() if issubclass(cls, Captioner))
+def captioners() -> dict[str, type[Captioner]]:
+    """All captioners there are, by name."""
+    return {cls.name: cls for cls in _everything() if issubclass(cls, Captioner)}
 
 
-def translators() -> list[str]:
-    """Names of all translators there are."""
-    return sorted(cls.name for cls in _everything() if issubclass(cls, Translator))
+def translators() -> dict[str, type[Translator]]:
+    """All translators there are, by name."""
+    return {cls.name: cls for cls in _everything() if issubclass(cls, Translator)}
 
 
 def load_captioner(name: str) -> type[Captioner]:
@@ -107,53 +151,53 @@ def load_captioner(name: str) -> type[Captioner]:
     raise UserError(f'captions.captioner.backend: there is no captioner "{name}"{hint}')
 
 
-def load_translator(name: str) -> type[Translator]:
+def load_translator(name: str, section: str = "captions.translator") -> type[Translator]:
     """The class of a translator. Raises UserError, with the nearest name, if there is none such."""
     for cls in _defined_in(name):
         if issubclass(cls, Translator):
             return cls
     hint = nearest(name, translators())
-    raise UserError(f'captions.translator.backend: there is no translator "{name}"{hint}')
+    raise UserError(f'{section}.backend: there is no translator "{name}"{hint}')
 
 
-def make_captioner(given: Mapping[str, Any]) -> Captioner:
+def make_captioner(given: Mapping[str, Any], models: Models | None = None) -> Captioner:
     """The captioner that the recipe's `captions.captioner` asks for. Raises UserError with the key."""
     cls = load_captioner(str(given.get("backend", "")))
-    return cls(_params(cls, given, "captions.captioner"))
+    return cls(_params(cls, given, "captions.captioner"), models)
 
 
-def make_translator(given: Mapping[str, Any]) -> Translator:
-    """The translator that the recipe's `captions.translator` asks for. Raises UserError with the key."""
-    cls = load_translator(str(given.get("backend", "")))
-    return cls(_params(cls, given, "captions.translator"))
+def make_translator(
+    given: Mapping[str, Any],
+    models: Models | None = None,
+    into: Language = "zh",
+    section: str = "captions.translator",
+) -> Translator:
+    """The translator that a section of the recipe asks for. Raises UserError with the key."""
+    cls = load_translator(str(given.get("backend", "")), section)
+    return cls(_params(cls, given, section), models, into)
 
 
-def _params(cls: type[Backend], given: Mapping[str, Any], section: str) -> BackendParams:
+def _params(cls: type[_Backend], given: Mapping[str, Any], section: str) -> PluginParams:
     try:
         return cls.Params.model_validate(dict(given))
     except ValidationError as error:
-        first = error.errors()[0]
-        key = ".".join(str(part) for part in first["loc"])
-        if first["type"] == "extra_forbidden":
-            hint = nearest(key, cls.Params.model_fields)
-            raise UserError(f"{section}.{key}: {cls.name} knows no such key{hint}") from None
-        raise UserError(f"{section}.{key}: {first['msg']} (given: {first['input']!r})") from None
+        raise UserError(f"{section}.{explain_validation(error, cls.Params)}") from None
 
 
 def _files() -> list[str]:
     return [module.name for module in pkgutil.iter_modules(importlib.import_module(PACKAGE).__path__)]
 
 
-def _defined_in(name: str) -> Iterator[type[Backend]]:
+def _defined_in(name: str) -> Iterator[type[_Backend]]:
     """The backends called `name` in the file `name`."""
     if name not in _files():
         return
     for value in vars(importlib.import_module(f"{PACKAGE}.{name}")).values():
-        if isinstance(value, type) and issubclass(value, Backend) and getattr(value, "name", None) == name:
+        if isinstance(value, type) and issubclass(value, _Backend) and getattr(value, "name", None) == name:
             yield value
 
 
-def _everything() -> Iterator[type[Backend]]:
+def _everything() -> Iterator[type[_Backend]]:
     """All backends; imports every file of the folder, so it is for listings and error messages."""
-    for name in _files():
+    for name in sorted(_files()):
         yield from _defined_in(name)

@@ -14,9 +14,10 @@ import cv2
 import numpy as np
 from pydantic import Field
 
-from curation.captions.base import BackendParams, Captioner, Request
+from curation.captions.base import Answer, Captioner, Request
 from curation.images import fit
 from curation.keys import key_hash
+from curation.plugins import PluginParams
 from curation.select import TEXT_IN_THE_WILD
 
 Shape = Literal["landscape", "portrait", "square", "panorama"]
@@ -195,7 +196,7 @@ def _capital(sentence: str) -> str:
     return sentence[:1].upper() + sentence[1:]
 
 
-class DescribeParams(BackendParams):
+class DescribeParams(PluginParams):
     """Parameters of the offline captioner."""
 
     min_ocr_confidence: float = Field(0.9, ge=0, le=1, description="text read less surely is not quoted")
@@ -208,20 +209,20 @@ class Describe(Captioner):
 
     name = "describe"
     version = 2
+    generative = False
     side = 128
-    batch_size = 32
     signals = ("faces", "ocr")
     Params = DescribeParams
     params: DescribeParams
 
-    def caption(self, requests: Sequence[Request]) -> list[str]:
-        """See Captioner. "" only for a row of which not even the size is known."""
+    def caption(self, requests: Sequence[Request]) -> list[Answer]:
+        """See Captioner. Empty only for a row of which not even the size is known."""
         descriptions = [self.describe(request) for request in requests]
-        return [d.english() if d else "" for d in descriptions]
+        return [Answer(d.english() if d else "") for d in descriptions]
 
     def describe(self, request: Request) -> Description | None:
         """What was measured of one image; the wording is chosen by the key."""
-        row, pixels = request.row, request.pixels
+        row, pixels = request.row, request.image
         width, height = row.get("width"), row.get("height")
         if pixels is not None and not (width and height):
             height, width = pixels.shape[:2]

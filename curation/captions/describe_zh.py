@@ -8,8 +8,11 @@ import re
 from collections.abc import Sequence
 from dataclasses import replace
 
-from curation.captions.base import Translator
+from curation.captions.base import Answer, Language, Translator
 from curation.captions.describe import COLOURS, MANY, NUMBERS, SHAPES, STYLES, TONES, Description, Shape, Tone
+from curation.checkpoints import Models
+from curation.errors import UserError
+from curation.plugins import PluginParams
 
 ZH_SHAPES: dict[Shape, str] = {"landscape": "横向", "portrait": "竖向", "square": "方形", "panorama": "宽幅"}
 ZH_TONES: dict[Tone, tuple[str, str]] = {"bright": ("明亮", "整体明亮"), "dark": ("昏暗", "整体偏暗")}
@@ -95,8 +98,14 @@ class DescribeZh(Translator):
 
     name = "describe_zh"
     version = 1
+    generative = False
 
-    def translate(self, texts: Sequence[str]) -> list[str | None]:
+    def __init__(self, params: PluginParams, models: Models | None = None, into: Language = "zh") -> None:
+        super().__init__(params, models, into)
+        if into != "zh":
+            raise UserError("captions.original_translator.backend: describe_zh translates into Chinese only")
+
+    def translate(self, texts: Sequence[str]) -> list[Answer]:
         """See Translator."""
         parsed = [parse(text) for text in texts]
-        return [chinese(description) if description else None for description in parsed]
+        return [Answer(chinese(description) if description else "") for description in parsed]

@@ -4,25 +4,25 @@ A caption once made stays: a later selection that keeps more rows captions only 
 """
 
 import contextlib
-import os
 from collections import Counter
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
 
-from curation.captions.base import Captioner, Request, Translator, make_captioner, make_translator
-from curation.captions.checks import check_caption, check_translation
-from curation.cascade import SKIPPED, Cascade, samples_notes
+from curation.captions.answers import Answers
+from curation.captions.crew import Crew
+from curation.captions.passes import Passes, Texts
+from curation.cascade import SKIPPED, samples_notes
+from curation.checkpoints import Models
 from curation.corpus import open_source
 from curation.errors import StageError, UserError
-from curation.images import ImageError, decode
 from curation.ledger import Ledger, Plan, stamps
-from curation.recipe import Corpus, Recipe, Resources, Select
-from curation.scan import BATCH_PIXELS
+from curation.pictures import Pictures
+from curation.recipe import Corpus, Recipe, Resources
 from curation.score import raw_path
-from curation.sources import Source
 from curation.tasks import Demand, Outcome, Watch
 from curation.wide import check_aligned
 from curation.workspace import Workspace, digest, footer, read_table, write_table
@@ -38,11 +38,24 @@ SCHEMA = pa.schema(
         "translator": pa.string(),
         "attempts": pa.int8(),
         "captioned_as": pa.string(),
+        "prompt": pa.string(),
+        "original_en": pa.string(),
+        "tokens_in": pa.int32(),
+        "tokens_out": pa.int32(),
+        "cost": pa.float64(),
     }
 )
 """`translated` says that `caption_zh` is a true translation; `flags` is what the checks found, those of the
-translation with `zh_` before them; `captioned_as` is the source that the row had then (an image of the text-rich subset
-is captioned otherwise), and null, as `attempts` is, for a row that was never to be captioned."""
+translation with `zh_` before them, those of `original_en` (a Chinese original in English) with `original_`;
+`captioned_as` is the source that the row had then (an image of the text-rich subset is captioned otherwise), and null,
+as `attempts` is, for a row that was never to be captioned; `prompt` is the name of what was asked, null where nothing
+is asked in words; tokens and cost (US dollars) are those of all attempts and translations."""
+
+PATIENCE = 20.0
+"""A batch of a generative captioner may take this many times `image_timeout`: it holds many images, and an endpoint
+that is busy is asked again."""
+FEEDERS = 4.0
+"""Cores that make pictures ready for one GPU of this machine; one core prepares about 100 a second."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,6 +67,7 @@ class CaptionTask:
     shard: str
     rows: int
     demands: tuple[Demand, ...] = (Demand(models=True),)
+    retry_failed: bool = False
 
     @property
     def corpus(self) -> str:
@@ -63,74 +77,139 @@ class CaptionTask:
     def run(self, watch: Watch) -> Outcome:
         """Captions the kept rows that have none yet, and writes the shard's captions."""
         workspace = Workspace(self.recipe.workspace)
-        captioner, translator = _backends(self.recipe)
-        rows, todo = _load(workspace, self.recipe, captioner, self.corpus, self.shard)
-        source = open_source(self.source_corpus, self.shard, raw_path(self.source_corpus, workspace, self.shard))
-        outcome = Outcome(rows=len(todo))
-        sizes = [(rows[r]["width"] or 1) * (rows[r]["height"] or 1) if captioner.side else 0 for r in todo]
-        try:
-            for batch in watch.batches(todo, sizes, captioner.batch_size, BATCH_PIXELS):
-                watch.note(os.getpid(), batch[0], batch[-1] + 1, len(batch))
-                for row, result in zip(batch, _caption(captioner, translator, source, rows, batch, watch), strict=True):
-                    rows[row].update(result | {"captioned_as": rows[row]["source"]})
-                    if result["caption_en"] is None:
-                        outcome.failed[f"caption {result['flags'][0]}"] += 1
-        finally:
-            source.close()
-        watch.note(os.getpid())
-        arrays = [
-            pa.array([row.get(name) for row in rows], kind)
-            for name, kind in zip(SCHEMA.names, SCHEMA.types, strict=True)
-        ]
-        table = pa.table(arrays, schema=SCHEMA)
-        write_table(
-            workspace.captions(self.corpus, self.shard),
-            table,
-            fingerprint(self.recipe, workspace, self.corpus, self.shard),
-        )
-        failed = Counter(f"caption {row['flags'][0]}" for row in rows if row.get("attempts") and not row["caption_en"])
-        outcome.line = _line(self.recipe, workspace, self.corpus, self.shard, failed)
+        shard = load_shard(self.recipe, self.source_corpus, self.shard)
+        rows, todo = shard.rows, _wanting(shard.kept, shard.rows, self.retry_failed)
+        outcome, texts = caption_rows(self.recipe, shard, todo, watch, threads_of(self.demands[0]))
+        for row, columns in texts.items():
+            rows[row].update(columns | {"captioned_as": shard.kept[row]})
+        table = pa.table({f.name: pa.array([row.get(f.name) for row in rows], f.type) for f in SCHEMA}, schema=SCHEMA)
+        made_from = fingerprint(self.recipe, workspace, self.corpus, self.shard)
+        write_table(workspace.captions(self.corpus, self.shard), table, made_from)
+        outcome.line = _line(self.recipe, workspace, self.corpus, self.shard, _failures(rows))
         return outcome
 
 
-def plan(recipe: Recipe) -> Plan:
+@dataclass(frozen=True, slots=True)
+class Shard:
+    """A shard as captioners see it."""
+
+    corpus: Corpus
+    name: str
+    samples: pa.Table
+    rows: list[dict[str, Any]]
+    """Samples columns, `source`, the columns of the signals that are read, and of captions made before."""
+    kept: list[str | None]
+    """See `kept_rows`."""
+
+
+def load_shard(recipe: Recipe, corpus: Corpus, name: str) -> Shard:
+    """Reads a shard's samples, signals, selection and captions. Raises StageError as `kept_rows`."""
+    workspace, crew = Workspace(recipe.workspace), crew_of(recipe)
+    samples = read_table(workspace.samples(corpus.name, name))
+    kept = kept_rows(recipe, workspace, corpus.name, name, samples)
+    made_from = fingerprint(recipe, workspace, corpus.name, name)
+    before = _made_before(workspace.captions(corpus.name, name), made_from, samples)
+    rows = samples.to_pylist()
+    for signal in crew.signals:
+        sidecar = workspace.signal(signal, corpus.name, name)
+        if sidecar.exists():
+            for row, scores in zip(rows, read_table(sidecar).to_pylist(), strict=True):
+                row.update({k: v for k, v in scores.items() if k != "key"})
+    for row, made, source in zip(rows, before, kept, strict=True):
+        row.update({k: v for k, v in made.items() if k != "key"} | {"source": source})
+    return Shard(corpus, name, samples, rows, kept)
+
+
+def caption_rows(
+    recipe: Recipe, shard: Shard, todo: Sequence[int], watch: Watch, threads: int = 1
+) -> tuple[Outcome, dict[int, dict[str, Any]]]:
+    """Captions some rows of a shard by the recipe's section `captions`.
+
+    Args:
+        todo: the rows' numbers, ascending.
+        threads: CPU threads that make pictures ready beside a GPU.
+
+    Returns:
+        What became of them, and the columns of SCHEMA of each but for `key` and `captioned_as`.
+    """
+    workspace, crew = Workspace(recipe.workspace), crew_of(recipe, threads)
+    corpus, name = shard.corpus, shard.name
+    source = open_source(corpus, name, raw_path(corpus, workspace, name))
+    looks = crew.captioner.side is not None
+    pictures = Pictures(source, shard.samples, threads, crew.captioner.prepare) if looks else None
+    answers = Answers(workspace.answers(corpus.name, name))
+    passes = Passes(recipe.captions, crew, shard.rows, pictures, answers, watch)
+    try:
+        texts = passes.run(todo)
+    finally:
+        answers.close()
+        if pictures:
+            pictures.close()
+        source.close()
+    outcome = Outcome(rows=len(todo), notes=[f"{corpus.name}/{name}: {said}" for said in passes.notes])
+    outcome.spent = passes.spent
+    outcome.failed.update(f"caption {said.flags[0]}" for said in texts.values() if said.caption_en is None)
+    return outcome, {row: _columns(crew, said) for row, said in texts.items()}
+
+
+def threads_of(demand: Demand) -> int:
+    """Threads that make pictures ready beside a GPU: as many as the cores that go with it."""
+    return max(1, int(demand.cpus)) if demand.gpus else 1
+
+
+def plan(recipe: Recipe, retry_failed: bool = False) -> Plan:
     """The shards with kept rows to caption.
 
+    Args:
+        retry_failed: whether rows that got no caption are to be tried again.
+
     Raises:
-        UserError: nothing is selected yet, or a backend is unknown or has wrong parameters.
+        UserError: nothing is selected yet, or a backend is unknown, has wrong parameters, or could not do its work.
     """
     workspace = Workspace(recipe.workspace)
-    captioner, _ = _backends(recipe)
-    given = recipe.ray.resources.get("caption", Resources())
-    demands = (Demand(given.cpus, given.gpus, given.memory, models=True),)
+    crew = crew_of(recipe)
+    demands = (demand_of(recipe, crew),)
     ledger, found = Ledger(workspace, "caption", writable=True), Plan()
     now = ledger.define_mark(mark(recipe))
     for corpus in recipe.corpora:
         for shard in workspace.shards(corpus.name):
             found.total += 1
             reason = ledger.stale(corpus.name, shard, caption_files(recipe, workspace, corpus.name, shard), now)
+            if reason is None and retry_failed and (ledger.lines.get(f"{corpus.name}/{shard}") or {}).get("failed"):
+                reason = "to be tried again"
             if reason is None:
                 continue
-            _, todo = _load(workspace, recipe, captioner, corpus.name, shard, kept_only=True)
+            todo, failed = _todo(workspace, recipe, crew, corpus.name, shard, retry_failed)
             if todo:
-                found.add(CaptionTask(recipe, corpus, shard, len(todo), demands), reason)
+                found.add(CaptionTask(recipe, corpus, shard, len(todo), demands, retry_failed), reason)
             else:
-                failed: Counter[str] = Counter((ledger.lines.get(f"{corpus.name}/{shard}") or {}).get("failed", {}))
                 ledger.add(corpus.name, shard, _line(recipe, workspace, corpus.name, shard, failed))
     if not found.total:
         raise UserError(f"{workspace.root}: nothing is indexed yet; run `curate index RECIPE`")
+    if found.tasks:
+        crew.check()
+        found.notices = crew.notices
+    Models.of(recipe).note(crew.made_with)
     return found
+
+
+def demand_of(recipe: Recipe, crew: Crew) -> Demand:
+    """What a worker is given. On one machine a captioner that wants a GPU is given one, with the cores to feed it."""
+    given = recipe.ray.resources.get("caption", Resources())
+    patience = PATIENCE if crew.captioner.generative else 1.0
+    if recipe.engine == "local" and crew.captioner.on_gpu and not given.gpus:
+        return Demand(FEEDERS, 1.0, given.memory, models=True, patience=patience)
+    return Demand(given.cpus, given.gpus, given.memory, models=True, patience=patience)
 
 
 def mark(recipe: Recipe) -> dict[str, Any]:
     """What captions depend on beside the images and which of them are kept: the backends, and what they read."""
-    return _built(recipe)[3] | {"select": recipe.select.parts}
+    return crew_of(recipe).identity | {"select": recipe.select.parts}
 
 
 def caption_files(recipe: Recipe, workspace: Workspace, corpus: str, shard: str) -> list[str]:
     """The files that a shard's line in the ledger speaks of."""
-    read = [n for n in _backends(recipe)[0].signals if n in recipe.signals]
-    sidecars = [workspace.signal(name, corpus, shard) for name in read]
+    sidecars = [workspace.signal(name, corpus, shard) for name in crew_of(recipe).signals]
     own = [workspace.samples(corpus, shard), workspace.selection(corpus, shard), workspace.captions(corpus, shard)]
     return [str(path) for path in (*own, *sidecars)]
 
@@ -143,7 +222,7 @@ def _line(recipe: Recipe, workspace: Workspace, corpus: str, shard: str, failed:
 
 def fingerprint(recipe: Recipe, workspace: Workspace, corpus: str, shard: str) -> str:
     """What a caption depends on: backends, their parameters and models, the signals they read, and the rows."""
-    return digest([_identity(recipe), samples_notes(workspace, corpus, shard)["rows_digest"]])
+    return digest([digest(crew_of(recipe).identity), samples_notes(workspace, corpus, shard)["rows_digest"]])
 
 
 def kept_rows(recipe: Recipe, workspace: Workspace, corpus: str, shard: str, samples: pa.Table) -> list[str | None]:
@@ -162,29 +241,34 @@ def kept_rows(recipe: Recipe, workspace: Workspace, corpus: str, shard: str, sam
     return selection["source"].to_pylist()
 
 
-def _load(
-    workspace: Workspace, recipe: Recipe, captioner: Captioner, corpus: str, shard: str, kept_only: bool = False
-) -> tuple[list[dict[str, Any]], list[int]]:
-    """The shard's rows with samples, signals and captions made before; and the numbers of those to be captioned."""
+def _todo(
+    workspace: Workspace, recipe: Recipe, crew: Crew, corpus: str, shard: str, retry_failed: bool
+) -> tuple[list[int], Counter[str]]:
+    """The rows to be captioned, and the failures among those that were.
+
+    Raises:
+        StageError: a signal that is read is not scored for them.
+    """
     samples = read_table(workspace.samples(corpus, shard))
     kept = kept_rows(recipe, workspace, corpus, shard, samples)
-    path = workspace.captions(corpus, shard)
-    before = _made_before(path, fingerprint(recipe, workspace, corpus, shard), samples)
-    todo = [i for i, source in enumerate(kept) if source and before[i].get("captioned_as") != source]
-    for name in captioner.signals:
-        if todo and name in recipe.signals:
-            _check_scored(workspace, name, corpus, shard, todo)
-    if kept_only:
-        return [], todo
-    rows = samples.to_pylist()
-    for name in captioner.signals:
-        sidecar = workspace.signal(name, corpus, shard)
-        if sidecar.exists():
-            for row, scores in zip(rows, read_table(sidecar).to_pylist(), strict=True):
-                row.update({k: v for k, v in scores.items() if k != "key"})
-    for row, made, source in zip(rows, before, kept, strict=True):
-        row.update({k: v for k, v in made.items() if k != "key"} | {"source": source})
-    return rows, todo
+    before = _made_before(workspace.captions(corpus, shard), fingerprint(recipe, workspace, corpus, shard), samples)
+    todo = _wanting(kept, before, retry_failed)
+    for name in crew.signals if todo else ():
+        _check_scored(workspace, name, corpus, shard, todo)
+    return todo, _failures(before)
+
+
+def _failures(rows: Sequence[dict[str, Any]]) -> Counter[str]:
+    """Rows that were captioned without a result, by reason."""
+    return Counter(f"caption {row['flags'][0]}" for row in rows if row.get("attempts") and not row["caption_en"])
+
+
+def _wanting(kept: list[str | None], before: list[dict[str, Any]], retry_failed: bool) -> list[int]:
+    return [
+        row
+        for row, (source, made) in enumerate(zip(kept, before, strict=True))
+        if source and (made.get("captioned_as") != source or (retry_failed and made["caption_en"] is None))
+    ]
 
 
 def _made_before(path: Path, made_from: str, samples: pa.Table) -> list[dict[str, Any]]:
@@ -207,82 +291,29 @@ def _check_scored(workspace: Workspace, name: str, corpus: str, shard: str, rows
         )
 
 
-def _caption(
-    captioner: Captioner,
-    translator: Translator | None,
-    source: Source,
-    rows: list[dict[str, Any]],
-    batch: list[int],
-    watch: Watch,
-) -> list[dict[str, Any]]:
-    """Captions and translates one batch; a row whose image cannot be read says so and costs no other."""
-    requests, failed = [], {}
-    for row in batch:
-        try:
-            requests.append(_request(captioner, source, rows[row], watch.verdict(row)))
-        except (ImageError, OSError) as error:
-            failed[row] = error.reason if isinstance(error, ImageError) else "unreadable"
-    english = iter(captioner.caption(requests) if requests else [])
-    texts = {row: next(english) for row in batch if row not in failed}
-    sayable = [row for row, text in texts.items() if text]
-    chinese = dict(zip(sayable, translator.translate([texts[r] for r in sayable]), strict=True)) if translator else {}
-    names = {"captioner": captioner.name, "translator": translator.name if translator else None, "attempts": 1}
-    return [
-        names | (_nothing(failed[row]) if row in failed else _checked(texts[row], chinese.get(row))) for row in batch
-    ]
+def _columns(crew: Crew, texts: Texts) -> dict[str, Any]:
+    """The columns of one row."""
+    asked = texts.prompt if crew.captioner.generative else None
+    names = {"captioner": crew.captioner.name, "translator": crew.translator.name if crew.translator else None}
+    return asdict(texts) | names | {"prompt": asked}
 
 
-def _request(captioner: Captioner, source: Source, row: dict[str, Any], condemned: str | None) -> Request:
-    if condemned:
-        raise ImageError(condemned)
-    pixels = None
-    if captioner.side is not None:
-        pixels = decode(source.read(row["member"], row["offset"], row["length"]), captioner.side)
-    return Request(row["key"], pixels, row)
+_kept: dict[str, Crew] = {}
+_loaded: set[str] = set()
 
 
-def _nothing(flag: str) -> dict[str, Any]:
-    return {"caption_en": None, "caption_zh": None, "translated": False, "flags": [flag]}
+def crew_of(recipe: Recipe, threads: int | None = None) -> Crew:
+    """The recipe's captioner and translators, kept for the next shard of the same process.
 
-
-def _checked(english: str, chinese: str | None) -> dict[str, Any]:
-    if not english:
-        return _nothing("empty")
-    wrong = [f"zh_{flag}" for flag in check_translation(english, chinese)] if chinese is not None else []
-    true = chinese is not None and not wrong
-    return {"caption_en": english, "caption_zh": chinese, "translated": true, "flags": check_caption(english) + wrong}
-
-
-_kept: dict[str, tuple[Captioner, Translator | None, str, dict[str, Any]]] = {}
-
-
-def _backends(recipe: Recipe) -> tuple[Captioner, Translator | None]:
-    """The recipe's captioner and translator, kept for the next shard of the same process."""
-    return _built(recipe)[:2]
-
-
-def _identity(recipe: Recipe) -> str:
-    """Digest of the backends and of the signals that the captioner reads."""
-    return _built(recipe)[2]
-
-
-def _backend(backend: Captioner | Translator) -> dict[str, Any]:
-    """What its texts depend on."""
-    parameters, models = backend.params.model_dump(mode="json"), backend.models(backend.params)
-    return {"name": backend.name, "version": backend.version, "parameters": parameters, "models": models}
-
-
-def _built(recipe: Recipe) -> tuple[Captioner, Translator | None, str, dict[str, Any]]:
-    key = recipe.model_dump_json(include={"captions", "signals", "models"})
-    if key not in _kept:
+    Args:
+        threads: CPU threads that may be busy beside a GPU; None does not load the models.
+    """
+    key = recipe.model_dump_json(include={"captions", "signals", "models", "workspace"})
+    if key not in _kept or _kept[key].outdated:
         _kept.clear()
-        given = recipe.captions.translator
-        captioner = make_captioner(recipe.captions.captioner)
-        translator = make_translator(given) if given else None
-        cascade = Cascade.of(recipe.model_copy(update={"select": Select()}), meta_known=False)
-        identity = {
-            "backends": {role: _backend(b) for role, b in (("captioner", captioner), ("translator", translator)) if b},
-            "signals": {n: cascade.identity_of(n) for n in captioner.signals if n in cascade.signals},
-        }
-        _kept[key] = captioner, translator, digest(identity), identity
+        _loaded.clear()
+        _kept[key] = Crew(recipe)
+    if threads is not None and key not in _loaded:
+        _kept[key].load(threads)
+        _loaded.add(key)
     return _kept[key]

@@ -8,11 +8,15 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
+from curation.captions.mix import training_text
 from curation.report.fates import Fates
 from curation.report.pictures import Gallery, Picture
 
 SHOWN = 16
-_COLUMNS = ["caption_en", "translated", "flags", "captioner", "translator", "attempts"]
+SHARED = 100_000
+"""Rows of which the shares of training texts are worked out."""
+_COLUMNS = ["caption_en", "translated", "flags", "captioner", "translator", "attempts", "prompt"]
+_COLUMNS += ["tokens_in", "tokens_out", "cost", "original_en"]
 
 
 @dataclass
@@ -38,6 +42,14 @@ class Captions:
     translated: int = 0
     flags: Counter[str] = field(default_factory=Counter)
     backends: Counter[str] = field(default_factory=Counter)
+    asked_again: int = 0
+    """Rows that took more than one attempt."""
+    spent: Counter[str] = field(default_factory=Counter)
+    """Tokens, and US dollars."""
+    shares: Counter[str] = field(default_factory=Counter)
+    """Training texts as the recipe has them now, by source and language; rows without a text are `none`."""
+    shared: int = 0
+    """Of how many rows the shares are."""
     some: list[Caption] = field(default_factory=list)
 
 
@@ -56,6 +68,8 @@ def captions(fates: Fates, gallery: Gallery) -> Captions:
                 _count(made, table.take(pa.array(captioned)))
     candidates &= fates.numbers == fates.kept
     made.of_kept = int(np.count_nonzero(candidates))
+    made.shares = _shares(fates, fates.sample(candidates, SHARED))
+    made.shared = made.shares.total()
     made.some = [_caption(fates, gallery, index) for index in fates.sample(candidates, SHOWN)]
     return made
 
@@ -64,11 +78,39 @@ def _count(made: Captions, table: pa.Table) -> None:
     made.made += table.num_rows
     made.english += table.num_rows - table["caption_en"].null_count
     made.translated += pc.sum(table["translated"]).as_py() or 0
+    made.asked_again += pc.sum(pc.greater(table["attempts"], 1)).as_py() or 0
+    for name in ("tokens_in", "tokens_out", "cost"):
+        made.spent[name] += pc.sum(table[name]).as_py() or 0
+    if originals := table.num_rows - table["original_en"].null_count:
+        made.backends["originals in English too"] += originals
     for entry in pc.value_counts(pc.list_flatten(table["flags"])).to_pylist():
         made.flags[entry["values"]] += entry["counts"]
-    for column, verb in (("captioner", "captioned"), ("translator", "translated")):
+    for column, verb in (("captioner", "captioned"), ("translator", "translated"), ("prompt", "asked")):
         for entry in pc.value_counts(table[column].drop_null()).to_pylist():
             made.backends[f"{verb} by {entry['values']}"] += entry["counts"]
+
+
+def _shares(fates: Fates, chosen: list[int]) -> Counter[str]:
+    """The training texts of some rows, counted by source and language."""
+    rows_of: dict[int, list[int]] = {}
+    for index in chosen:
+        number, row = fates.place(index)
+        rows_of.setdefault(number, []).append(row)
+    selection, shares = fates.selection, Counter[str]()
+    settings, workspace = selection.recipe.captions, selection.workspace
+    for number, rows in rows_of.items():
+        paths = [place(*selection.shards[number]) for place in (workspace.samples, workspace.captions)]
+        columns = (["key", "caption"], ["caption_en", "caption_zh", "translated"])
+        given, made = (
+            pq.read_table(path, columns=names).take(pa.array(sorted(rows))).to_pylist()
+            for path, names in zip(paths, columns, strict=True)
+        )
+        for row_given, said in zip(given, made, strict=True):
+            texts = (said["caption_en"], said["caption_zh"], said["translated"])
+            share, zh_share = settings.synthetic_share, settings.language.get("zh", 0.0)
+            text = training_text(row_given["key"], row_given["caption"], *texts, share, zh_share)
+            shares[f"{text.source}, {text.language}" if text.text else "none"] += 1
+    return shares
 
 
 def _caption(fates: Fates, gallery: Gallery, index: int) -> Caption:

@@ -15,7 +15,7 @@ import pyarrow as pa
 from curation.captions.mix import training_text
 from curation.captions.stage import fingerprint as caption_fingerprint
 from curation.captions.stage import kept_rows
-from curation.cascade import Cascade, Decider, meta_schema
+from curation.cascade import Cascade, Decider, meta_schema, samples_notes
 from curation.errors import StageError, UserError
 from curation.keys import key_hash
 from curation.ledger import Ledger, stamps
@@ -24,7 +24,7 @@ from curation.score import raw_path
 from curation.shards.buckets import bucket_name, buckets, nearest_bucket
 from curation.shards.card import write_card
 from curation.shards.stats import product_stats
-from curation.shards.writer import PRODUCT_VERSION, RowPlan, built_before, write_product_shard
+from curation.shards.writer import PRODUCT_VERSION, RowPlan, built_before, signal_columns, write_product_shard
 from curation.tasks import Demand, Outcome, Watch
 from curation.votes import decide_levels, read_levels
 from curation.wide import check_aligned, refresh
@@ -223,6 +223,7 @@ def _row(
         "caption_en": sample["caption_en"],
         "caption_zh": sample["caption_zh"],
         "translated": sample["translated"],
+        "original_en": sample["original_en"],
         "bucket": bucket,
         "source": sample["source"],
         "level": level.get("level"),
@@ -233,7 +234,7 @@ def _row(
 def _kept_samples(
     recipe: Recipe, workspace: Workspace, cascade: Cascade, corpus: str, shard: str
 ) -> list[dict[str, Any]]:
-    """The kept rows of a raw shard with scalar signals and captions. Raises StageError if a caption is missing."""
+    """The kept rows of a raw shard with signals, no lists, and captions. Raises StageError if a caption is missing."""
     table = read_table(workspace.samples(corpus, shard))
     kept = kept_rows(recipe, workspace, corpus, shard, table)
     if not any(kept):
@@ -248,13 +249,31 @@ def _kept_samples(
         raise StageError(f"{corpus}/{shard}: {missing} kept rows have no caption; run `curate caption RECIPE`")
     check_aligned(table, captions, path)
     wide = read_table(refresh(workspace, recipe, cascade, corpus, shard))
-    scores = wide.select([f.name for f in wide.schema if f.name in cascade.owners and not pa.types.is_string(f.type)])
+    names = _names(workspace, cascade, corpus, shard, table)
+    scores = wide.select([n for n in wide.column_names if n in signal_columns(cascade.signals.values())])
+    scores = pa.table({n: scores[n] for n in scores.column_names} | names)
     mask = pa.array([source is not None for source in kept])
     parts = [t.filter(mask).to_pylist() for t in (table, captions.drop_columns(["key"]), scores)]
     return [
         sample | caption | {"signals": {k: v for k, v in signals.items() if v is not None}, "source": source}
         for sample, caption, signals, source in zip(*parts, filter(None, kept), strict=True)
     ]
+
+
+def _names(
+    workspace: Workspace, cascade: Cascade, corpus: str, shard: str, samples: pa.Table
+) -> dict[str, pa.ChunkedArray]:
+    """Columns of text that signals give, such as `category`: from the sidecars, as wide files hold few of them."""
+    notes = samples_notes(workspace, corpus, shard)
+    found: dict[str, pa.ChunkedArray] = {}
+    for name, signal in cascade.signals.items():
+        columns = [c for c, kind in signal_columns([signal]).items() if pa.types.is_string(kind)]
+        path = workspace.signal(name, corpus, shard)
+        if columns and (footer(path) or {}).get("fingerprint") == cascade.fingerprint(name, notes):
+            sidecar = read_table(path, ["key", *columns])
+            check_aligned(samples, sidecar, path)
+            found |= {column: sidecar[column] for column in columns}
+    return found
 
 
 def _fit_for_quality(recipe: Recipe, workspace: Workspace, rows: list[dict[str, Any]]) -> list[bool]:

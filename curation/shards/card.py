@@ -3,6 +3,7 @@
 import json
 from typing import Any
 
+from curation.captions.crew import Crew
 from curation.cascade import Cascade
 from curation.recipe import Recipe
 from curation.votes import read_levels
@@ -100,8 +101,15 @@ def _captions(recipe: Recipe, stats: dict[str, Any]) -> str:
         f"## Texts\n\nSynthetic captions by `{recipe.captions.captioner.get('backend')}` (English), translated by "
         f"`{translator.get('backend') if translator else 'nobody'}`; asked for: {recipe.captions.synthetic_share:.0%} "
         "synthetic. The choice is made by a hash of the key. A text that could not be translated truly is never "
-        "used as Chinese.\n\n" + _table(("training text", "images", "share"), shares)
+        "used as Chinese.\n\n" + _table(("training text", "images", "share"), shares) + _licences(recipe)
     )
+
+
+def _licences(recipe: Recipe) -> str:
+    """Under which licences the models stand that wrote and translated the captions."""
+    crew = Crew(recipe).all.values()
+    lines = [f"- `{b.name}` runs {o.name}: {o.licence}" for b in crew for o in b.origins]
+    return "\n\nModels, as their authors publish them:\n\n" + "\n".join(dict.fromkeys(lines)) if lines else ""
 
 
 def _votes(workspace: Workspace) -> str:

@@ -6,6 +6,7 @@ import json
 import os
 import tarfile
 from collections import Counter, OrderedDict
+from collections.abc import Iterable
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -19,16 +20,17 @@ from curation.errors import StageError
 from curation.images import ImageError, decode
 from curation.recipe import Recipe
 from curation.shards.strip import StripError, strip_metadata
+from curation.signals.base import Signal
 from curation.sources import Source
 from curation.tasks import Watch
 from curation.workspace import file_digest, footer, read_table, replacing, write_table
 
-PRODUCT_VERSION = 2
+PRODUCT_VERSION = 3
 ENDINGS = {"jpeg": "jpg", "png": "png", "webp": "webp"}
 """Formats that the product keeps as they are; every other one becomes a PNG of the same pixels."""
 
-TEXTS = ("key", "shard", "text", "caption", "caption_en", "caption_zh", "caption_source", "caption_language", "bucket",
-         "phase", "source", "url", "license", "sha256", "source_sha256")  # fmt: skip
+TEXTS = ("key", "shard", "text", "caption", "caption_en", "caption_zh", "original_en", "caption_source",
+         "caption_language", "bucket", "phase", "source", "url", "license", "sha256", "source_sha256")  # fmt: skip
 TYPES = {
     **dict.fromkeys(TEXTS, pa.string()),
     **dict.fromkeys(("width", "height", "index"), pa.int32()),
@@ -41,6 +43,15 @@ OPEN_SOURCES = 16
 """Raw shards that are held open at once."""
 CHECK_SIDE = 64
 """Long side in pixels at which every picture is decoded once more before it is written."""
+
+
+def signal_columns(made: Iterable[Signal]) -> dict[str, pa.DataType]:
+    """Columns of signals that are part of the product: numbers and names, no lists.
+
+    Nor one that is called as one of the product's own: what `ocr` has read is not the training text.
+    """
+    columns = ((name, kind) for signal in made for name, kind in signal.columns.items())
+    return {name: kind for name, kind in columns if not pa.types.is_nested(kind) and name not in TYPES}
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,6 +78,7 @@ class RowPlan:
     caption_en: str | None
     caption_zh: str | None
     translated: bool | None
+    original_en: str | None
     bucket: str
     source: str
     level: int | None
@@ -171,6 +183,7 @@ def _json(record: dict[str, Any]) -> dict[str, Any]:
         "caption",
         "caption_en",
         "caption_zh",
+        "original_en",
         "caption_source",
         "caption_language",
         "width",
@@ -191,9 +204,7 @@ def _json(record: dict[str, Any]) -> dict[str, Any]:
 def _table(recipe: Recipe, records: list[dict[str, Any]]) -> pa.Table:
     """The Parquet table: the same, with every signal in a column of its own."""
     flat = [{k: v for k, v in r.items() if k != "signals"} | r["signals"] for r in records]
-    made = Cascade.of(recipe, meta_known=False).signals.values()
-    kinds = {column: kind for signal in made for column, kind in signal.columns.items()}
-    kinds = {c: k for c, k in kinds.items() if not (pa.types.is_nested(k) or pa.types.is_string(k))} | TYPES
+    kinds = signal_columns(Cascade.of(recipe, meta_known=False).signals.values()) | TYPES
     names = sorted(kinds.keys() | {name for row in flat for name in row})
     first = ["key", "shard", "index", "offset", "length", "width", "height", "text"]
     ordered = [*first, *(n for n in names if n not in first)]

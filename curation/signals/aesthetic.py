@@ -11,7 +11,8 @@ from pydantic import Field
 from curation.backends.heads import Head, read_head, read_laion_v1, read_laion_v2
 from curation.checkpoints import Origin
 from curation.errors import UserError
-from curation.signals.base import PerImage, Row, Scores, SignalParams
+from curation.plugins import PluginParams
+from curation.signals.base import PerImage, Row, Scores
 
 
 class PhotoStats(PerImage):
@@ -35,7 +36,7 @@ class PhotoStats(PerImage):
         return {"aesthetic": photo_stats(row.signals)}
 
 
-class HeadParams(SignalParams):
+class HeadParams(PluginParams):
     """Parameters of a head over the embedding."""
 
     checkpoint: str = Field(description="the head's file, below the folder of models")
@@ -49,7 +50,7 @@ class _OnEmbedding(PerImage, ABC):
     cost = 0.2
     needs = ("embedding",)
     columns = {"aesthetic": pa.float32()}
-    Params: type[SignalParams] = HeadParams
+    Params: type[PluginParams] = HeadParams
     params: HeadParams
 
     def files(self) -> dict[str, Path]:

@@ -7,15 +7,13 @@ The pass around it (`curation/score.py`) reads, decodes, batches, counts, rounds
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
-from pydantic import BaseModel, ConfigDict
 
-from curation.checkpoints import Models, Origin
 from curation.errors import UserError
 from curation.images import Picture
+from curation.plugins import Plugin
 
 Scores = dict[str, Any]
 """The values of one row, by column; a column left out is null."""
@@ -27,13 +25,6 @@ class SignalError(Exception):
     def __init__(self, reason: str, detail: str = "") -> None:
         super().__init__(f"{reason}: {detail}" if detail else reason)
         self.reason = reason
-
-
-class SignalParams(BaseModel):
-    """A signal's parameters in the recipe. All of them are part of the fingerprint."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
-    backend: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,61 +39,28 @@ class Row:
     """The columns of the signals named in `needs`."""
 
 
-class Signal:
+class Signal(Plugin):
     """Base of all signals. A subclass is one backend of one signal; it sets the class's variables and writes `score`.
-
-    An instance is cheap to make: it describes itself, by its parameters, and loads its models when `load` is called.
 
     Attributes:
         name: the file's name, the recipe's key, and the folder of its sidecars.
         backend: the value of `backend` in the recipe; "" where there is but one. The first class of a file is what a
             recipe without `backend` means.
-        version: an integer, raised when the output changes for the same input and parameters.
         columns: name and type of every column given.
         side: long side in pixels that the signal wants to see at least; None reads no pixels.
         cost: CPU milliseconds for a usual image; the cascade runs cheap signals first.
         needs: signals whose columns it reads.
         inputs: samples columns that it reads beside the pixels, such as `caption`.
-        origins: where the models come from that it was written for.
-        Params: its parameters in the recipe.
         needed: the signals named in `needs`, once the cascade has put them together.
-        threads: CPU threads that it may keep busy beside a GPU; set before `load`.
     """
 
-    name: str
     backend: str = ""
-    version: int
     columns: Mapping[str, pa.DataType] = {}
     side: int | None = None
     cost: float = 1.0
     needs: tuple[str, ...] = ()
     inputs: tuple[str, ...] = ()
-    origins: tuple[Origin, ...] = ()
-    Params: type[SignalParams] = SignalParams
     needed: Mapping[str, "Signal"] = {}
-    threads: int = 1
-
-    def __init__(self, params: SignalParams, models: Models | None = None) -> None:
-        self.params, self.models = params, models or Models()
-
-    def files(self) -> dict[str, Path]:
-        """The model files by name. Raises UserError if one is missing."""
-        return {}
-
-    def digests(self) -> dict[str, str]:
-        """sha256 of each model file; part of the fingerprint."""
-        return {name: self.models.digest(path) for name, path in self.files().items()}
-
-    def check(self) -> None:
-        """Says before any work starts what could not be done: a model that is missing, damaged, or does not fit.
-
-        Raises:
-            UserError: in one line that names the file, what was expected and what was found.
-        """
-        self.digests()
-
-    def load(self) -> None:
-        """Loads the models, before any image is in hand; called once in each worker that needs them."""
 
     def score(self, rows: Sequence[Row]) -> list[Scores | SignalError]:
         """Scores a micro-batch; one result for each row, in order. A row that fails costs only itself."""

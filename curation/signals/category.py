@@ -12,7 +12,8 @@ from pydantic import Field
 from curation.backends.labels import HfClassifier, LabelParams
 from curation.backends.zero_shot import Prompts, ZeroShot
 from curation.checkpoints import Origin
-from curation.signals.base import Row, Scores, SignalParams
+from curation.plugins import PluginParams
+from curation.signals.base import Row, Scores
 
 COLUMNS = {"category": pa.string(), "category_confidence": pa.float32()}
 
@@ -59,7 +60,7 @@ class CategoryByClassifier(HfClassifier):
         return {"category": category, "category_confidence": shares[category]}
 
 
-class PromptParams(SignalParams):
+class PromptParams(PluginParams):
     """The categories in words."""
 
     prompts: dict[str, Prompts] = Field(min_length=2, description="category: one prompt or a list of them")

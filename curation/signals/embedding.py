@@ -8,11 +8,12 @@ import pyarrow as pa
 from pydantic import Field
 
 from curation.backends.clip import Checkpoint, Clip
-from curation.checkpoints import Models, Origin
-from curation.signals.base import Row, Scores, Signal, SignalError, SignalParams
+from curation.checkpoints import ModelAbsent, Models, Origin
+from curation.plugins import PluginParams
+from curation.signals.base import Row, Scores, Signal, SignalError
 
 
-class OpenClipParams(SignalParams):
+class OpenClipParams(PluginParams):
     """Parameters of the embedding."""
 
     checkpoint: str = Field(description="folder or file of weights, below the folder of models")
@@ -43,9 +44,19 @@ class OpenClip(Signal):
         ),
     )
 
-    def __init__(self, params: SignalParams, models: Models | None = None) -> None:
+    def __init__(self, params: PluginParams, models: Models | None = None) -> None:
         super().__init__(params, models)
-        self.columns = {"embedding": pa.list_(pa.float16(), self.checkpoint.width)}
+        self.columns = {"embedding": pa.list_(pa.float16(), self._width)}
+
+    @property
+    def _width(self) -> int:
+        """Numbers in an embedding: as the model says, or where it is not on this machine, as the workspace does."""
+        try:
+            return self.checkpoint.width
+        except ModelAbsent:
+            if self.noted is None:
+                raise
+            return int(self.noted["widths"]["embedding"])
 
     @cached_property
     def checkpoint(self) -> Checkpoint:

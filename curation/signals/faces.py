@@ -12,10 +12,11 @@ from pydantic import Field
 from curation.backends import device, mtcnn, yunet
 from curation.checkpoints import Models, Origin
 from curation.images import fit
-from curation.signals.base import Row, Scores, Signal, SignalError, SignalParams
+from curation.plugins import PluginParams
+from curation.signals.base import Row, Scores, Signal, SignalError
 
 
-class FacesParams(SignalParams):
+class FacesParams(PluginParams):
     """Parameters of every face detector."""
 
     side: int = Field(640, ge=160, le=1280, description="long side in pixels at which faces are looked for")
@@ -47,7 +48,7 @@ class _Faces(Signal):
         "face_area_share": pa.float32(),
         "face_boxes": pa.list_(pa.list_(pa.float32())),
     }
-    Params: type[SignalParams] = FacesParams
+    Params: type[PluginParams] = FacesParams
     params: FacesParams
     detector: Detector
     """Set by `load`."""

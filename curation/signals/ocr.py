@@ -16,15 +16,16 @@ from curation.backends.lines import read_lines
 from curation.backends.paddle import Engine, PaddleOcr
 from curation.checkpoints import Origin
 from curation.images import Picture
+from curation.plugins import PluginParams
 from curation.reading import Line, agreement, in_reading_order
-from curation.signals.base import PerImage, Row, Scores, SignalParams
+from curation.signals.base import PerImage, Row, Scores
 
 SIDE = 736
 SHORTEST = 16
 """Pixels of the short side below which no letter can be read and nothing is looked for."""
 
 
-class OcrParams(SignalParams):
+class OcrParams(PluginParams):
     """Parameters of the text signal."""
 
     max_side: int = Field(SIDE, ge=64, le=2048, description="long side in pixels at which text is looked for")
@@ -85,7 +86,7 @@ class _Reader(PerImage, ABC):
         "text_boxes": pa.list_(pa.list_(pa.float32())),
         "ocr_caption_agreement": pa.float32(),
     }
-    Params: type[SignalParams] = OcrParams
+    Params: type[PluginParams] = OcrParams
     params: OcrParams
 
     @abstractmethod

@@ -11,7 +11,8 @@ from pydantic import Field
 from curation.backends.labels import ColumnParams, HfColumns
 from curation.backends.zero_shot import Prompts, ZeroShot
 from curation.checkpoints import Origin
-from curation.signals.base import Row, Scores, SignalParams
+from curation.plugins import PluginParams
+from curation.signals.base import Row, Scores
 
 
 class ClassifierParams(ColumnParams):
@@ -52,7 +53,7 @@ class SafetyByClassifier(HfColumns):
     )
 
 
-class PromptParams(SignalParams):
+class PromptParams(PluginParams):
     """What is unsafe and what is not, in words."""
 
     unsafe: Prompts = Field(description="prompts, each for one thing that is unsafe")

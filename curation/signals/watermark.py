@@ -8,11 +8,12 @@ from curation.backends import overlay
 from curation.backends.labels import ColumnParams, HfColumns
 from curation.backends.overlay import TextLine
 from curation.checkpoints import Origin
-from curation.signals.base import PerImage, Row, Scores, SignalParams
+from curation.plugins import PluginParams
+from curation.signals.base import PerImage, Row, Scores
 from curation.signals.photo import bars, gray_512
 
 
-class ClassicalParams(SignalParams):
+class ClassicalParams(PluginParams):
     """Parameters of the classical backend."""
 
     names: tuple[str, ...] = Field((), description="further words that only marks have, such as an agency's name")
@@ -50,7 +51,7 @@ class Classical(PerImage):
         "watermark_kind": pa.string(),
         "watermark_boxes": pa.list_(pa.list_(pa.float32())),
     }
-    Params: type[SignalParams] = ClassicalParams
+    Params: type[PluginParams] = ClassicalParams
     params: ClassicalParams
 
     def score_one(self, row: Row) -> Scores:

@@ -2,6 +2,7 @@
 
 import argparse
 
+from curation.errors import nearest
 from tests.benchmarks.report import HEAD, in_fresh_process
 
 MODULES = (
@@ -9,6 +10,11 @@ MODULES = (
     "index_photo",
     "faces",
     "ocr",
+    "embedding",
+    "cascade",
+    "captioning",
+    "caption_checks",
+    "cogvlm",
     "select",
     "dedup",
     "cosine",
@@ -18,14 +24,18 @@ MODULES = (
     "placing",
     "listing",
     "ray_against_local",
+    "accuracy",
 )
 
 
 def main() -> None:
     """Runs the benchmarks one after the other, each in a process of its own."""
     parser = argparse.ArgumentParser(prog="python -m tests.benchmarks", description=__doc__)
-    parser.add_argument("names", nargs="*", choices=[*MODULES, []], metavar="NAME", help=", ".join(MODULES))
+    parser.add_argument("names", nargs="*", metavar="NAME", help=f"{', '.join(MODULES)}; all of them if none is given")
     names = parser.parse_args().names or MODULES
+    for name in names:
+        if name not in MODULES:
+            parser.error(f'there is no benchmark "{name}"{nearest(name, MODULES)}')
     print(HEAD, flush=True)
     for name in names:
         in_fresh_process(f"tests.benchmarks.{name}")

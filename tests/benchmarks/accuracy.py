@@ -1,4 +1,4 @@
-"""Accuracy on a labelled folder: `python -m tests.benchmarks.accuracy FOLDER`.
+"""Accuracy on a labelled folder: `python -m tests.benchmarks.accuracy [FOLDER]`; without one ../shared/corpus, or the sample.
 
 The folder holds img2dataset's tars and a long `labels.csv` (key, file, kind, field, value, source), as `../shared/corpus`
 does. Runs the signals that its labels say something about on every picture, without a predicate, and prints a table:
@@ -23,11 +23,12 @@ import yaml
 from curation.errors import StageError, UserError
 from curation.query import run_query
 from curation.recipe import load_recipe
+from curation.start import sample_folder
 from pipelines import stages
 from tests.benchmarks.accuracy_copies import NEAR, blurred, copied
 from tests.benchmarks.measure import HEAD, Measure, share
 from tests.copies import apart
-from tests.labelled import Labels, auc, read_labels, related
+from tests.labelled import CORPUS, Labels, auc, read_labels, related
 
 FRAMED, MARKED = 0.02, 0.5
 """Thresholds on border_share and watermark."""
@@ -50,7 +51,7 @@ Images = Mapping[str, Mapping[str, Any]]
 def main() -> None:
     """Prints the table. Exit status 2, and one line, if the folder is not such a one."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("folder", type=Path)
+    parser.add_argument("folder", type=Path, nargs="?", default=CORPUS if CORPUS.is_dir() else sample_folder())
     folder = parser.parse_args().folder.resolve()
     try:
         measures = list(measure(folder))

@@ -98,7 +98,7 @@ def _samples(shard: str, count: int, rng: np.random.Generator) -> pa.Table:
     values = {
         "key": [f"c/{shard}/{n:09d}" for n in range(count)],
         "width": width, "height": height, "min_side": np.minimum(width, height), "aspect_ratio": width / height,
-        "sha256": [f"{n:064x}" for n in rng.integers(0, 2**62, count)],
+        "sha256": [rng.bytes(32).hex() for _ in range(count)],
         "status": ["ok"] * count, "length": rng.integers(10_000, 900_000, count),
     }  # fmt: skip
     return pa.table([pa.array(values.get(f.name, [None] * count)).cast(f.type) for f in SCHEMA], schema=SCHEMA)

@@ -13,9 +13,11 @@ from pathlib import Path
 
 import pyarrow.parquet as pq
 import pytest
+import torch
+from safetensors.torch import save_file
 
 from curation.start import sample_folder
-from tests import bench
+from tests import bench, checkpoints
 
 CURATE = [sys.executable, "-c", "from curation.cli import main; main()"]
 ROOT = Path(__file__).parents[2]
@@ -162,6 +164,82 @@ def test_a_mistake_is_one_line_and_the_right_status(
     assert says in " ".join(re.sub(r"[│╭╮╰╯─]", " ", done.stderr).split())
     if done.stderr.startswith("curate: "):
         assert done.stderr.count("\n") == 1
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with a job that has run by models, which are no longer there."""
+    folder = tmp_path_factory.mktemp("finished")
+    members = {f"{n}.jpg": bench.encoded(bench.picture(n, (400, 300))) for n in range(6)}
+    bench.write_tar(folder / "raw" / "00000.tar", members)
+    checkpoints.open_clip_folder(folder / "models" / "tiny")
+    save_file({"weight": torch.ones(1, 32)}, folder / "models" / "head.safetensors")
+    given: dict[str, dict[str, object]] = {"photo": {}, "faces": {}, "ocr": {}, "embedding": {"checkpoint": "tiny"}}
+    given["aesthetic"] = {"backend": "head", "checkpoint": "head.safetensors"}
+    given["safety"] = {"backend": "zero_shot", "unsafe": ["a weapon"], "safe": ["a house"]}
+    select = {"where": {"beauty": "aesthetic > -100"}, "dedup": {"near": 2, "cosine": 1.0},
+              "balance": {"clusters": 2, "at_most": 5}}  # fmt: skip
+    bench.recipe(folder, models="./models", signals=given, select=select, workers=1)
+    curate("run", "recipe.yaml", cwd=folder)
+    (folder / "models").rename(folder / "away")
+    return folder
+
+
+@pytest.mark.parametrize("arguments", [
+    ["query", "recipe.yaml", "select count(*) n from images where kept and aesthetic is not null"],
+    ["explain", "recipe.yaml", "c/00000/1"], ["status", "recipe.yaml"], ["report", "recipe.yaml"],
+    ["select", "recipe.yaml"], ["select", "recipe.yaml", "--dry-run", "--set", "select.where.beauty=aesthetic > 100"],
+    ["build-shards", "recipe.yaml"],
+])  # fmt: skip
+def test_what_is_computed_is_read_where_the_models_are_not(finished: Path, arguments: list[str]) -> None:
+    before = bench.tree(finished / "work")
+    said = json.loads(curate(*arguments, "--json", cwd=finished).stdout)
+    assert bench.tree(finished / "work") == before
+    match arguments[0]:
+        case "query":
+            assert said["rows"] == [{"n": 6}]
+        case "explain":
+            assert {said[f"signal {name}"]["state"] for name in ("embedding", "aesthetic", "safety")} == {"scored"}
+        case "status":
+            assert [facts.get("done", 1) for facts in said["stages"].values()] == [1] * 5
+            assert not any("left" in f and f["left"] or "stale" in f for f in said["stages"].values())
+        case "select":
+            assert said["funnel"]["kept"] == (0 if "--set" in arguments else 6) and not said["funnel"]["undecided"]
+
+
+@pytest.mark.parametrize(("arguments", "says"), [
+    (["score", "recipe.yaml"], "signals.embedding.checkpoint: the folder of models"),
+    (["run", "recipe.yaml"], "signals.embedding.checkpoint: the folder of models"),
+    (["caption", "recipe.yaml"], "signals.embedding.checkpoint: the folder of models"),
+    (["status", "recipe.yaml", "--set", "signals.embedding.checkpoint=other"],  # never scored with that one
+     "signals.embedding.checkpoint: the folder of models"),
+])  # fmt: skip
+def test_nothing_is_computed_where_the_models_are_not(finished: Path, arguments: list[str], says: str) -> None:
+    before = bench.tree(finished / "work")
+    said = curate(*arguments, cwd=finished, status=2).stderr
+    assert said.startswith(f"curate: recipe.yaml: {says}") and said.count("\n") == 1
+    assert bench.tree(finished / "work") == before
+
+
+def test_another_model_of_the_same_name_makes_the_scores_stale(finished: Path, tmp_path: Path) -> None:
+    checkpoints.open_clip_folder(tmp_path / "tiny", seed=5)
+    save_file({"weight": torch.ones(1, 32)}, tmp_path / "head.safetensors")
+    done = curate("status", "recipe.yaml", "--json", "--set", f"models={tmp_path}", cwd=finished)
+    (reason,) = json.loads(done.stdout)["stages"]["score"]["left"]
+    assert "embedding.models.open_clip_model.safetensors" in reason
+
+
+@pytest.mark.parametrize(("arguments", "says"), [
+    (["index", "r.yaml", "--set", "signals.photo.backend=new"], "signals.photo.backend: there is no"),
+    (["index", "r.yaml", "--set", "select.where.x=sharpnes > 2"], "select.where.x: there is no column"),
+    (["score", "r.yaml", "--set", "signals.faces={backend: yunet}"], "signals.faces.model: yunet"),
+    (["index", "r.yaml", "--set", "corpora=[{name: c, path: ./none}]"], "corpora.c.path: no such folder"),
+])  # fmt: skip
+def test_a_mistake_in_the_recipe_names_its_file(tmp_path: Path, arguments: list[str], says: str) -> None:
+    (tmp_path / "raw").mkdir()
+    bench.recipe(tmp_path)
+    done = curate(*(a.replace("r.yaml", "recipe.yaml") for a in arguments), cwd=tmp_path, status=2)
+    assert done.stderr.startswith(f"curate: recipe.yaml: {says}") and done.stderr.count("\n") == 1
 
 
 def test_one_bad_file_among_good_ones_loses_only_itself(tmp_path: Path) -> None:

@@ -9,7 +9,8 @@ from PIL import Image
 
 from curation import dedup
 from curation.images import Picture
-from curation.signals.base import Row, SignalParams
+from curation.plugins import PluginParams
+from curation.signals.base import Row
 from curation.signals.photo import Photo
 from curation.start import sample_folder
 from tests import copies
@@ -19,7 +20,7 @@ NEAR = 6
 
 
 def phash(data: bytes) -> int | None:
-    return Photo(SignalParams()).score([Row(Picture(data), {}, {})])[0]["phash"]  # type: ignore[index,no-any-return]
+    return Photo(PluginParams()).score([Row(Picture(data), {}, {})])[0]["phash"]  # type: ignore[index,no-any-return]
 
 
 def far(original: int, hashes: dict[str, int | None]) -> dict[str, int | None]:

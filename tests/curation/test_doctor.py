@@ -4,6 +4,8 @@ import hashlib
 from pathlib import Path
 
 import pytest
+import torch
+from safetensors.torch import save_file
 
 from curation import signals
 from curation.doctor import examine
@@ -54,6 +56,31 @@ def test_a_recipes_model_that_does_not_fit_is_a_problem(tmp_path: Path) -> None:
     status, says = found["signals.embedding"][0]
     assert status == "problem" and "does not fit ViT-B-32" in says
     assert found["signals.photo"][0] == ("ok", "needs no model")
+
+
+def test_what_a_recipe_names_is_shown_in_the_place_of_what_it_does_not(tmp_path: Path) -> None:
+    checkpoints.open_clip_folder(tmp_path / "models" / "tiny")
+    save_file({"weight": torch.ones(1, 32)}, tmp_path / "models" / "mine.safetensors")
+    (tmp_path / "raw").mkdir()
+    given = {"embedding": {"checkpoint": "tiny"}, "aesthetic": {"backend": "head", "checkpoint": "mine.safetensors"}}
+    found = told(bench.recipe(tmp_path, models="./models", signals=given))
+    for what, file in (("embedding open_clip", "tiny/open_clip_model"), ("aesthetic head", "mine")):
+        ((status, says),) = found[what]
+        path = tmp_path / "models" / f"{file}.safetensors"
+        sha = hashlib.sha256(path.read_bytes()).hexdigest()
+        assert status == "ok" and f"named by the recipe; {path.parent}: " in says and f"{path.name} {sha[:12]}" in says
+    assert found["aesthetic laion_v2"][0][0] == "absent"
+    given["embedding"]["checkpoint"] = "clip-l14"  # where the command puts it: its licence is known
+    (tmp_path / "models" / "tiny").rename(tmp_path / "models" / "clip-l14")
+    ((status, says),) = told(bench.recipe(tmp_path, models="./models", signals=given))["embedding open_clip"]
+    assert status == "ok" and "licence: MIT" in says and "open_clip_model.safetensors" in says
+
+
+def test_a_folder_of_a_files_name_is_no_model(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "yunet" / "face_detection_yunet_2023mar.onnx").mkdir(parents=True)
+    monkeypatch.setenv("CURATE_MODELS", str(tmp_path))
+    ((status, says),) = told()["faces yunet"]
+    assert status == "absent" and f"{tmp_path}/yunet holds no file of weights; fetch it" in says
 
 
 def test_the_models_of_a_recipe_win_over_the_environment(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -144,6 +144,20 @@ def test_a_wrong_value_is_refused_with_its_key(tmp_path: Path, key: str, value: 
     assert key.split(".")[0] in message.removeprefix(str(tmp_path))
 
 
+@pytest.mark.parametrize(
+    ("name", "read"), [("on", "true"), ("No", "false"), ("1", "1"), ("null", "null"), ("1e3", None)]
+)
+def test_a_name_that_yaml_does_not_read_as_text_asks_for_quotes(tmp_path: Path, name: str, read: str | None) -> None:
+    text = yaml.safe_dump(LEAST, sort_keys=False) + "select:\n  where:\n    size: min_side > 0\n    {}: min_side > 1\n"
+    message = refusal(tmp_path, yaml.safe_load(text.format(name)))
+    if read is None:  # YAML 1.1 takes it for text: the name itself is what is wrong then
+        assert f'"{name}" is not a name' in message
+    else:
+        assert f"select.where: YAML reads one of the names here as {read}, no text; put it in quotes" in message
+    (tmp_path / "quoted.yaml").write_text(text.format("quoted"))
+    load_recipe(tmp_path / "quoted.yaml")
+
+
 @pytest.mark.parametrize("missing", ["workspace", "corpora"])
 def test_a_missing_key_is_named(tmp_path: Path, missing: str) -> None:
     message = refusal(tmp_path, {k: v for k, v in LEAST.items() if k != missing})

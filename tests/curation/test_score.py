@@ -16,9 +16,10 @@ from tests import bench
 PROBE = '''
 from typing import ClassVar
 import pyarrow as pa
-from curation.signals.base import PerImage, Row, Scores, SignalError, SignalParams
+from curation.plugins import PluginParams
+from curation.signals.base import PerImage, Row, Scores, SignalError
 
-class ProbeParams(SignalParams):
+class ProbeParams(PluginParams):
     bias: float = 0.0
 
 class Probe(PerImage):

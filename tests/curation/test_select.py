@@ -1,6 +1,7 @@
 """Fates: they sum to the input, a dry run shows them, and nothing is written while a row is undecided."""
 
 from pathlib import Path
+from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -139,12 +140,32 @@ def test_a_wrong_list_is_one_line(corpus: Path, text: str | None, says: str) -> 
     assert says in str(caught.value)
 
 
-def test_a_predicate_that_fails_on_a_value_is_one_line(corpus: Path) -> None:
+BAD = "member::INT >= 0"
+"""Fails on members such as `copy`."""
+GUARDED = {"digits": "regexp_matches(member, '^[0-9]+$')", "low": BAD}
+"""Does not: the first keeps from the second what would."""
+
+
+@pytest.mark.parametrize(("select", "key"), [
+    ({"where": {"size": "min_side > 0", "odd": BAD, "square": "aspect_ratio < 2"}}, "select.where.odd"),
+    ({"where": GUARDED | {"odd": "format::INT > 0"}}, "select.where.odd"),
+    ({"balance": {"by": "member::INT", "at_most": 9}}, "select.balance.by"),
+    ({"dedup": {"quality": "member::INT"}}, "select.dedup.quality"),
+    ({"text_in_the_wild": BAD}, "select.text_in_the_wild"),
+])  # fmt: skip
+def test_what_fails_on_a_value_is_named_in_one_line(corpus: Path, select: dict[str, Any], key: str) -> None:
     prepared(corpus)
-    made = bench.recipe(corpus, select={"where": {"odd": "member::INT > 3"}})
-    with pytest.raises(UserError, match="select.where: .*[Cc]onver") as caught:
-        Selection(made).funnel()
+    with pytest.raises(UserError, match=rf"^{key}: .*[Cc]onver") as caught:
+        Selection(bench.recipe(corpus, select=select)).funnel()
     assert "\n" not in str(caught.value)
+
+
+def test_a_predicate_that_fails_on_a_value_while_scoring_is_named(corpus: Path) -> None:
+    made = bench.recipe(corpus, select={"where": {"size": "min_side > 0", "odd": BAD}})
+    bench.index(made)
+    with pytest.raises(UserError, match=r"^select\.where\.odd: .*[Cc]onver"):
+        bench.score(made)
+    assert bench.score(bench.recipe(corpus, select={"where": GUARDED})) == 4  # the rows of the second shard
 
 
 def test_caption_and_domain_predicates_work_like_any_other(tmp_path: Path) -> None:

@@ -1,14 +1,18 @@
 """First steps: recipes that `init` and `demo` write are recipes that run."""
 
+import re
 from pathlib import Path
+from typing import get_args
 
 import pytest
+from pydantic import BaseModel
 
 from curation.cascade import Cascade
 from curation.corpus import list_sources
 from curation.errors import UserError
-from curation.recipe import load_recipe
+from curation.recipe import Recipe, load_recipe
 from curation.start import sample_folder, write_demo, write_recipe
+from tests import checkpoints
 
 
 @pytest.fixture(autouse=True)
@@ -18,6 +22,36 @@ def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     folder.mkdir()
     monkeypatch.chdir(folder)
     return folder
+
+
+def keys_of(model: type[BaseModel]) -> set[str]:
+    """The keys of a section of the recipe and of the sections in it."""
+    found = set(model.model_fields)
+    for field in model.model_fields.values():
+        parts = [field.annotation, *get_args(field.annotation)]
+        found = found.union(*(keys_of(p) for p in parts if isinstance(p, type) and issubclass(p, BaseModel)))
+    return found
+
+
+def uncommented(text: str) -> str:
+    return re.sub(r"^( *)# ( *[a-z_]+:(?=\s))", r"\1\2", text, flags=re.MULTILINE)
+
+
+def test_a_new_recipe_explains_every_key(tmp_path: Path) -> None:
+    text = write_recipe("my-set", {"folder": tmp_path}).read_text()
+    assert {key for key in keys_of(Recipe) if not re.search(rf"\b{key}:\s", text)} == set()
+
+
+def test_every_commented_key_of_a_new_recipe_may_be_used(tmp_path: Path) -> None:
+    path = write_recipe("my-set", {"folder": tmp_path})
+    models = checkpoints.open_clip_folder(tmp_path / "clip-l14").parent
+    path.write_text(uncommented(path.read_text()))
+    recipe = load_recipe(path, [f"models={models}"])
+    assert recipe.model_fields_set == set(Recipe.model_fields)
+    assert recipe.select.model_fields_set == set(type(recipe.select).model_fields)
+    assert recipe.select.dedup.model_fields_set == set(type(recipe.select.dedup).model_fields)
+    cascade = Cascade.of(recipe)  # what they say is admitted too
+    assert {"words", "domains"} <= {p.name for p in cascade.predicates} and "embedding" in cascade.signals
 
 
 @pytest.mark.parametrize("kind", ["folder", "webdataset", "parquet", "files"])

@@ -239,6 +239,26 @@ def test_the_same_table_is_the_same_bytes(tmp_path: Path) -> None:
     assert (tmp_path / "a").read_bytes() == (tmp_path / "b").read_bytes()
 
 
+def test_vectors_are_written_as_they_are_and_other_columns_by_a_list_of_their_values(tmp_path: Path) -> None:
+    """For each number of a vector to be looked up takes most of the time of writing."""
+    vectors = pa.FixedSizeListArray.from_arrays(pa.array(np.arange(80).astype(np.float16)), 4)
+    others = pa.table({"key": ["a", "b"] * 10, "x.y": [1.5] * 20, "boxes": [[[1, 2]], None] * 10,
+                       "both": [{"n": 1, "s": ["t"]}] * 20})  # fmt: skip
+    for name, table in (("with", others.append_column("v", vectors)), ("without", others)):
+        write_table(tmp_path / name, table)
+    groups = {name: pq.ParquetFile(tmp_path / name).metadata.row_group(0) for name in ("with", "without")}
+    pages = {}
+    for name, group in groups.items():
+        data = (tmp_path / name).read_bytes()
+        columns = [group.column(i) for i in range(group.num_columns)]
+        pages[name] = {c.path_in_schema: (c.has_dictionary_page, data[c.dictionary_page_offset or c.data_page_offset :]
+                                          [: c.total_compressed_size]) for c in columns}  # fmt: skip
+    has_dictionary, _ = pages["with"].pop("v.list.element")
+    assert not has_dictionary
+    assert pages["with"] == pages["without"] and all(has for has, _ in pages["without"].values())
+    assert pq.read_table(tmp_path / "with")["v"].combine_chunks().equals(vectors)
+
+
 def test_canonical_json_knows_no_order() -> None:
     assert canonical({"b": [1, 2.5], "a": {"z": None, "y": "中"}}) == '{"a":{"y":"中","z":null},"b":[1,2.5]}'
     assert digest({"a": 1, "b": 2}) == digest({"b": 2, "a": 1}) != digest({"a": 2, "b": 1})

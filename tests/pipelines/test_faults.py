@@ -33,9 +33,10 @@ SLOW = '''
 import time
 from typing import ClassVar
 import pyarrow as pa
-from curation.signals.base import PerImage, Row, Scores, SignalParams
+from curation.plugins import PluginParams
+from curation.signals.base import PerImage, Row, Scores
 
-class SlowParams(SignalParams):
+class SlowParams(PluginParams):
     seconds: float = 0.02
 
 class Slow(PerImage):
@@ -43,7 +44,7 @@ class Slow(PerImage):
     name: ClassVar[str] = "slow"
     version: ClassVar[int] = 1
     side: ClassVar[int | None] = 64
-    Params: ClassVar[type[SignalParams]] = SlowParams
+    Params: ClassVar[type[PluginParams]] = SlowParams
     columns: ClassVar[dict[str, pa.DataType]] = {"red": pa.float32()}
 
     def score_one(self, row: Row) -> Scores:

@@ -130,7 +130,7 @@ class Touch:
     ("two", "holds 2 files of weights; name one"),
     ("none", "holds no weights"),
     ("config", "open_clip_config.json is not open_clip's: model_cfg lacks its parts"),
-    ("no config", "has no open_clip_config.json; name the architecture by `model`"),
+    ("no config", "has no open_clip_config.json; fetch it too, or add `model: NAME`"),
 ])  # fmt: skip
 def test_a_wrong_checkpoint_is_refused_before_work_starts(tmp_path: Path, change: str, says: str) -> None:
     checkpoint = Checkpoint(KEY, None, unfit(tmp_path / "tiny", change))

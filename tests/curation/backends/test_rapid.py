@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import rapidocr
 from PIL import Image, ImageDraw, ImageFont
 
 from curation.backends import rapid
@@ -146,6 +147,15 @@ def test_a_line_of_any_height_is_read(size: int) -> None:
 
 def test_full_width_letters_become_narrow_and_punctuation_stays() -> None:
     assert "ＳPＲINＧ Ａ１，（ｚ）！".translate(rapid.NARROW) == "SPRING A1，（z）！"
+
+
+def test_rapidocr_has_the_parts_that_are_used() -> None:
+    """They are none of what it publishes: a release without them must not be admitted by pyproject.toml."""
+    missing = [f"RapidOCR.{n}" for n in ("_load_det_model", "_load_rec_model") if not hasattr(rapidocr.RapidOCR, n)]
+    assert missing == []
+    missing = [f"{type(part).__name__}.{n}" for part in rapid.engine() for n in ("session", "postprocess_op")
+               if not callable(getattr(part, n, None))]  # fmt: skip
+    assert missing == []
 
 
 def test_each_model_runs_on_one_thread() -> None:

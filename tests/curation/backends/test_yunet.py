@@ -131,20 +131,24 @@ class TestCheck:
         assert [len(b) for b in boxes] == [1, 1, 1]
 
     @pytest.mark.parametrize(
-        "data",
+        ("data", "what"),
         [
-            b"<!DOCTYPE html>\n<html><title>yunet.onnx at main</title></html>",
-            b"version https://git-lfs.github.com/spec/v1\noid sha256:8f2383e4\nsize 232589\n",
-            b"",
-            b"\x00" * 1000,
-            bytes(range(256)) * 16,
+            (b"<!DOCTYPE html>\n<html><title>yunet.onnx at main</title></html>", "is no ONNX model but a web page"),
+            (
+                b"version https://git-lfs.github.com/spec/v1\noid sha256:8f2383e4\nsize 232589\n",
+                "is no ONNX model but a pointer of Git LFS to one",
+            ),
+            (b"", "is empty"),
+            (b"\x00" * 1000, "is no ONNX model that OpenCV can read"),
+            (bytes(range(256)) * 16, "is no ONNX model that OpenCV can read"),
         ],
         ids=["page", "pointer", "empty", "zeros", "bytes"],
     )
-    def test_no_onnx(self, tmp_path: Path, capfd: pytest.CaptureFixture[str], data: bytes) -> None:
+    def test_no_onnx(self, tmp_path: Path, capfd: pytest.CaptureFixture[str], data: bytes, what: str) -> None:
         (tmp_path / "m.onnx").write_bytes(data)
         said = refused(tmp_path / "m.onnx", capfd)
-        assert str(tmp_path / "m.onnx") in said and KEY in said
+        assert said.startswith(f"{KEY}: {tmp_path}/m.onnx {what}") and said.endswith("; expected YuNet's ONNX file")
+        assert said.isprintable() and "\\x" not in said
 
     def test_half_a_file(self, model: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
         (tmp_path / "m.onnx").write_bytes(model.read_bytes()[:3000])

@@ -46,4 +46,4 @@ def test_a_backend_without_its_method_cannot_be_made():
         version = 1
 
     with pytest.raises(TypeError):
-        Half(base.BackendParams())
+        Half(base.PluginParams())

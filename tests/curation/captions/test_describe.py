@@ -30,7 +30,7 @@ def keys_by_style():
 
 
 def caption(pixels=None, key="c/s/0", params=None, **row):
-    return make_captioner({"backend": "describe"} | (params or {})).caption([Request(key, pixels, row)])[0]
+    return make_captioner({"backend": "describe"} | (params or {})).caption([Request(key, pixels, row)])[0].text
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,8 @@
+import os
 import random
+import subprocess
+import sys
+from pathlib import Path
 
 import pytest
 
@@ -27,6 +31,33 @@ def test_a_row_does_not_depend_on_the_others():
     first = {key: text(key) for key in keys}
     random.Random(0).shuffle(keys)
     assert {key: text(key) for key in keys} == first
+
+
+def choices(keys):
+    """What each key's row is trained with, a digit each."""
+    made = [text(key) for key in keys]
+    return "".join(str(2 * (row.source == "synthetic") + (row.language == "zh")) for row in made)
+
+
+@pytest.mark.parametrize("workers", [1, 3])
+def test_other_processes_and_other_shards_of_work_choose_the_same(workers):
+    keys = KEYS[::25]
+    code = "import sys; from tests.curation.captions.test_mix import KEYS, choices; print(choices(eval(sys.argv[1])))"
+    made = {}
+    for worker in range(workers):  # each with other random hashes of strings, as processes have them
+        part = f"KEYS[::25][{worker}::{workers}][::-1]"
+        command, seed = [sys.executable, "-c", code, part], {"PYTHONHASHSEED": str(worker + 1)}
+        root = Path(__file__).parents[3]
+        said = subprocess.run(
+            command, env=os.environ | seed, cwd=root, stdout=subprocess.PIPE, text=True, check=True
+        ).stdout
+        made |= zip(keys[worker::workers][::-1], said.strip(), strict=True)
+    assert "".join(made[key] for key in keys) == choices(keys)
+
+
+def test_the_choices_are_for_good():
+    """A data set that grows must not be mixed anew, so that the choices are pinned."""
+    assert choices(KEYS[:40]) == "3203003330030320200032200232000022033003"
 
 
 def test_a_larger_share_only_adds_rows():

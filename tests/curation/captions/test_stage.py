@@ -88,7 +88,7 @@ def test_without_a_selection_the_command_is_named(corpus: Path) -> None:
 
 @pytest.mark.parametrize(("given", "says"), [
     ({"captioner": {"backend": "describ"}}, 'captions.captioner.backend: there is no captioner "describ"; did you mean'),
-    ({"captioner": {"backend": "describe", "txt": 1}}, "captions.captioner.txt: describe knows no such key"),
+    ({"captioner": {"backend": "describe", "txt": 1}}, 'captions.captioner.txt: unknown key; did you mean "max_text"?'),
     ({"translator": {"backend": "describe"}}, 'captions.translator.backend: there is no translator "describe"'),
 ])  # fmt: skip
 def test_a_wrong_backend_is_one_line(corpus: Path, given: dict, says: str) -> None:

@@ -93,7 +93,8 @@ def write_captions(made: Recipe, shard: str) -> None:
     keys = [row["key"] for row in bench.rows(workspace.samples("c", shard))]
     rows = [
         {"key": key, "caption_en": HOSTILE if n % 2 else "x" * 10_000, "caption_zh": f"猫{RIGHT_TO_LEFT}",
-         "translated": n % 2 == 0, "flags": ["<i>odd</i>"], "captioner": ALERT, "translator": "t", "attempts": 1}
+         "translated": n % 2 == 0, "flags": ["<i>odd</i>"], "captioner": ALERT, "translator": "t", "attempts": 1,
+         "prompt": ALERT, "tokens_in": 1000, "tokens_out": 50, "cost": 0.25}
         for n, key in enumerate(keys)
     ]  # fmt: skip
     rows[0] |= {"caption_en": None, "caption_zh": None, "translated": False, "flags": ["truncated"]}
@@ -200,6 +201,16 @@ def test_failures_captions_votes_and_timings_are_there(page: Page) -> None:
     for said in ("index: not_an_image, 1 image", "index: gone, 1 image", "photo: truncated, 1 image"):
         assert said in page.text
     assert "captions: truncated, 2 images" in page.text
+    (asked,) = (r for r in page.rows if r[0].startswith(f"asked by {ALERT}"))
+    captioned = int(asked[1])
+    assert (
+        f"took {1000 * captioned:,} tokens of input and {50 * captioned:,} of output, {0.25 * captioned:.2f} US dollars"
+        in page.text
+    )
+    shares = {
+        name: [int(n), share] for name, n, share in (r for r in page.rows if len(r) == 3 and "synthetic, " in r[0])
+    }
+    assert sum(n for n, _ in shares.values()) > 0 and set(shares) <= {"synthetic, en", "synthetic, zh"}
     assert "(10,000 characters)" in page.text and "not translated" in page.text
     assert ["Level 5", "1", "50.0 %"] in page.rows
     assert ["score", "2027-01-15 08:00", "2.5", "1,000", "400", "2 of 2", "3", "local × 2"] in page.rows

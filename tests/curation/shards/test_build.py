@@ -26,7 +26,7 @@ from curation.shards.build import finish, plan
 from curation.tasks import Watch
 from curation.votes import import_votes
 from curation.workspace import Workspace
-from tests import bench
+from tests import bench, classifiers
 
 
 def prepared(folder: Path, votes: dict[str, list[int]] | None = None, **values: Any) -> Recipe:
@@ -128,6 +128,29 @@ def test_the_table_finds_each_member_by_offset(corpus: Path) -> None:
     index = bench.rows(folder / "index.parquet")
     assert {(r["key"], r["shard"], r["index"]) for r in index} == {
         (r["key"], r["shard"], r["index"]) for r in bench.rows(folder / "000000.parquet")}  # fmt: skip
+
+
+def test_names_that_signals_give_are_in_the_product_whether_a_predicate_reads_them_or_not(corpus: Path) -> None:
+    classifiers.vit(corpus / "models" / "kinds", ["food", "people"])
+    made = prepared(
+        corpus,
+        models="./models",
+        signals={"photo": {}, "caption": {}, "category": {"checkpoint": "kinds"}},
+        select={"where": {"told": "caption_lang in ('en', 'zh', 'und')"}},
+    )
+    build(made)
+    table = pq.read_table(corpus / "work/shards/concept/000000.parquet")
+    assert all(str(table.schema.field(name).type) == "string" for name in ("caption_lang", "category"))
+    sidecars = {name: {row["key"]: row[name] for shard in ("00000", "00001")
+                       for row in bench.rows(corpus / f"work/signals/{signal}/c/{shard}.parquet")}
+                for name, signal in (("caption_lang", "caption"), ("category", "category"))}  # fmt: skip
+    told = {f["key"]: f["signals"] for n, data in members(corpus, "concept").items() if n.endswith(".json")
+            for f in [json.loads(data)]}  # fmt: skip
+    rows = {row["key"]: row for row in table.to_pylist()}
+    assert len(rows) == 11 and set(sidecars["category"].values()) <= {"food", "people"}
+    for key, row in rows.items():
+        for name in sidecars:
+            assert row[name] == told[key][name] == sidecars[name][key]
 
 
 def test_metadata_is_gone_orientation_and_pixels_stay(corpus: Path) -> None:
@@ -256,3 +279,4 @@ def test_the_training_text_is_not_the_text_on_the_picture(corpus: Path) -> None:
     found = members(corpus, "concept")
     for row in bench.rows(folder / "000000.parquet"):
         assert row["text"] == found[f"000000{row['index']:04d}.txt"].decode() != ""
+        assert "text" not in json.loads(found[f"000000{row['index']:04d}.json"])["signals"]

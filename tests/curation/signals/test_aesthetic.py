@@ -10,8 +10,9 @@ from PIL import Image
 from curation import signals
 from curation.errors import UserError
 from curation.images import Picture, decode
+from curation.plugins import PluginParams
 from curation.signals.aesthetic import PhotoStats, photo_stats
-from curation.signals.base import Row, SignalParams
+from curation.signals.base import Row
 from curation.signals.photo import Photo
 
 NAMES = ["000000001", "000000006", "000000007", "000000012", "000010006", "000010007"]
@@ -29,8 +30,8 @@ WORSE = {
 def aesthetic(pixels: np.ndarray) -> float:
     buffer = io.BytesIO()
     Image.fromarray(pixels[:, :, ::-1]).save(buffer, "JPEG", quality=92)
-    photo = Photo(SignalParams()).score_one(Row(Picture(buffer.getvalue()), {}, {}))
-    (scores,) = PhotoStats(SignalParams()).score([Row(None, {}, photo)])
+    photo = Photo(PluginParams()).score_one(Row(Picture(buffer.getvalue()), {}, {}))
+    (scores,) = PhotoStats(PluginParams()).score([Row(None, {}, photo)])
     assert scores.keys() == PhotoStats.columns.keys()
     return scores["aesthetic"]
 

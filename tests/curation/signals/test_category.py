@@ -1,21 +1,19 @@
-"""The category by a classifier's labels and by prompts, alone and in the real stage."""
+"""The category by a classifier's labels and by prompts; for the real stage see test_labels_and_prompts.py."""
 
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
-from safetensors.torch import load_file, save_file
 
 from curation import signals
 from curation.backends.hf_classifier import Classifier
 from curation.backends.zero_shot import class_vectors
-from curation.cascade import Cascade
 from curation.checkpoints import Models
 from curation.errors import UserError
-from curation.images import Picture
 from curation.signals.base import Row, Scores, Signal
-from tests import bench, checkpoints, classifiers
+from tests import checkpoints, classifiers
+from tests.modelled import corpus, refusal, rows, scored
 
 LABELS = ["tabby", "tiger cat", "beagle", "pizza", "crane", "crane"]
 """As in ImageNet, one name stands for two things."""
@@ -45,10 +43,6 @@ def made(models: Path, embedding: str = "clip", **given: Any) -> Signal:
     return signal
 
 
-def rows(n: int = 6) -> list[Row]:
-    return [Row(Picture(bench.encoded(bench.picture(i, (120, 80)), "PNG")), {}, {}) for i in range(n)]
-
-
 def scores(signal: Signal, given: list[Row]) -> list[Scores]:
     found = signal.score(given)
     assert all(isinstance(row, dict) for row in found)
@@ -58,12 +52,12 @@ def scores(signal: Signal, given: list[Row]) -> list[Scores]:
 def test_the_likeliest_label_and_its_probability(models: Path) -> None:
     classifier = Classifier("", models / "animals")
     classifier.load()
-    p = classifier.probabilities([row.picture.bgr(classifier.side) for row in rows() if row.picture])
+    p = classifier.probabilities([row.picture.bgr(classifier.side) for row in rows(6) if row.picture])
     together = np.concatenate([p[:, :4], p[:, 4:].sum(1, keepdims=True)], 1)  # the two cranes
     expected = [
         {"category": LABELS[i], "category_confidence": float(row[i])} for row in together for i in [row.argmax()]
     ]
-    assert scores(made(models, checkpoint="animals"), rows()) == expected
+    assert scores(made(models, checkpoint="animals"), rows(6)) == expected
 
 
 def test_labels_are_renamed_and_grouped_and_the_rest_keep_their_names(models: Path) -> None:
@@ -73,7 +67,7 @@ def test_labels_are_renamed_and_grouped_and_the_rest_keep_their_names(models: Pa
     assert signal.names == {"cat": [0, 1], "dog": [2], "pizza": [3], "crane": [4, 5]}  # type: ignore[attr-defined]
     everything = made(models, checkpoint="animals", labels=dict.fromkeys(LABELS, "thing"))
     assert all(
-        s["category"] == "thing" and s["category_confidence"] == pytest.approx(1) for s in scores(everything, rows())
+        s["category"] == "thing" and s["category_confidence"] == pytest.approx(1) for s in scores(everything, rows(6))
     )
 
 
@@ -88,7 +82,7 @@ def test_one_number_that_is_none_spoils_the_row(models: Path) -> None:
 def test_prompts_of_one_name_are_averaged_and_compared_by_softmax(models: Path, embedding: str) -> None:
     signal = made(models, embedding, backend="zero_shot", prompts=PROMPTS)
     clip = signal.needed["embedding"].clip  # type: ignore[attr-defined]
-    pictures = [row.picture.bgr(100) for row in rows() if row.picture]
+    pictures = [row.picture.bgr(100) for row in rows(6) if row.picture]
     images = clip.images(pictures).astype(np.float16)
     people = clip.texts(PROMPTS["people"]).mean(0)
     texts = np.stack([people / np.linalg.norm(people), *clip.texts(["a photo of food", "a thing"])])
@@ -116,73 +110,16 @@ def test_a_row_is_scored_alike_in_any_batch(models: Path) -> None:
     ({"backend": "zero_shot"}, "signals.category.prompts: field required"),
     ({"backend": "zero_shot", "prompts": {"a": "b"}}, "signals.category.prompts: dictionary should have at least 2 items"),
     ({"backend": "zero_shot", "prompts": {"a": [], "b": "c"}}, "signals.category.prompts.a: list should have at least 1 item"),
+    ({"backend": "zero_shot", "prompts": {"a": "b", True: "c"}}, "signals.category.prompts: YAML reads one of the names here as true, no text"),
+    ({"backend": "zero_shot", "prompts": {"a": "b", 1: "c"}}, "signals.category.prompts: YAML reads one of the names here as 1, no text"),
+    ({"checkpoint": "animals", "labels": {False: "cat"}}, "signals.category.labels: YAML reads one of the names here as false, no text"),
 ])  # fmt: skip
 def test_a_wrong_recipe_is_one_line_before_any_work(models: Path, given: dict[str, Any], says: str) -> None:
-    with pytest.raises(UserError) as caught:
-        signals.make("category", given, Models(models)).check()
-    assert says.replace("{models}", str(models)) in str(caught.value) and "\n" not in str(caught.value)
-
-
-def corpus(folder: Path) -> Path:
-    """Six pictures in one tar."""
-    bench.write_tar(folder / "raw" / "00000.tar", {f"{n}.jpg": bench.encoded(bench.picture(n)) for n in range(6)})
-    return folder
-
-
-def scored(folder: Path, models: Path, given: dict[str, Any]) -> list[dict[str, Any]]:
-    recipe = bench.recipe(folder, models=str(models), signals=given)
-    Cascade.of(recipe).check_models()
-    bench.index(recipe)
-    bench.score(recipe)
-    return bench.rows(folder / "work/signals/category/c/00000.parquet")
-
-
-def test_the_real_stage_by_classifier_and_by_other_names(tmp_path: Path, models: Path) -> None:
-    given: dict[str, Any] = {"photo": {}, "category": {"checkpoint": "animals"}}
-    first = scored(corpus(tmp_path), models, given)
-    photo = tmp_path / "work/signals/photo/c/00000.parquet"
-    before = photo.stat().st_mtime_ns
-    assert [row["category_state"] for row in first] == ["scored"] * 6
-    assert {row["category"] for row in first} <= set(LABELS)
-    given["category"]["labels"] = {row["category"]: "seen" for row in first}
-    second = scored(tmp_path, models, given)
-    assert {row["category"] for row in second} == {"seen"}
-    assert photo.stat().st_mtime_ns == before
-
-
-def test_the_real_stage_by_prompts_reads_the_stored_embedding(tmp_path: Path, models: Path) -> None:
-    given: dict[str, Any] = {
-        "embedding": {"checkpoint": "clip"}, "category": {"backend": "zero_shot", "prompts": PROMPTS}
-    }  # fmt: skip
-    first = scored(corpus(tmp_path), models, given)
-    embedding = tmp_path / "work/signals/embedding/c/00000.parquet"
-    before = embedding.stat().st_mtime_ns
-    assert {row["category"] for row in first} <= set(PROMPTS)
-    given["category"]["prompts"] = {f"not {name}": prompts for name, prompts in PROMPTS.items()}
-    second = scored(tmp_path, models, given)
-    assert [row["category"] for row in second] == [f"not {row['category']}" for row in first]
-    assert [row["category_confidence"] for row in second] == [row["category_confidence"] for row in first]
-    assert embedding.stat().st_mtime_ns == before
-
-
-@pytest.mark.parametrize("backend", ["hf_classifier", "zero_shot"])
-def test_scores_that_are_no_numbers_never_pass(tmp_path: Path, backend: str) -> None:
-    folder = tmp_path / "models"
-    if backend == "hf_classifier":
-        given: dict[str, Any] = {"category": {"checkpoint": "animals"}}
-        file, spoilt = classifiers.convnext(folder / "animals", LABELS) / "model.safetensors", ""
-    else:  # the picture's half of the model is whole, the text's is not
-        given = {"embedding": {"checkpoint": "clip"}, "category": {"backend": "zero_shot", "prompts": PROMPTS}}
-        file, spoilt = checkpoints.open_clip_folder(folder / "clip") / "open_clip_model.safetensors", "token_embedding"
-    tensors = load_file(file)
-    save_file({n: t * float("nan") if n.startswith(spoilt) else t for n, t in tensors.items()}, file)
-    found = scored(corpus(tmp_path), folder, given)
-    assert [(row["category_state"], row["category"]) for row in found] == [("failed", None)] * 6
-    assert all(row["category_error"].startswith("not_finite") for row in found)
+    assert says.replace("{models}", str(models)) in refusal("category", given, models)
 
 
 def test_without_the_embedding_the_recipe_is_refused(tmp_path: Path, models: Path) -> None:
     with pytest.raises(
         UserError, match="signals.category: reads the signal embedding; add `embedding: {checkpoint: …}` to signals"
     ):
-        scored(corpus(tmp_path), models, {"category": {"backend": "zero_shot", "prompts": PROMPTS}})
+        scored(corpus(tmp_path), models, {"category": {"backend": "zero_shot", "prompts": PROMPTS}}, "category")

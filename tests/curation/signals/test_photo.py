@@ -11,7 +11,8 @@ import pytest
 from PIL import Image
 
 from curation.images import Picture, decode, fit
-from curation.signals.base import Row, SignalParams
+from curation.plugins import PluginParams
+from curation.signals.base import Row
 from curation.signals.photo import (
     Photo,
     border_share,
@@ -30,7 +31,7 @@ NAMES = ["000000001", "000000004", "000000006", "000000007", "000000012", "00001
 
 
 def score(data: bytes) -> dict:
-    return Photo(SignalParams()).score([Row(Picture(data), {}, {})])[0]
+    return Photo(PluginParams()).score([Row(Picture(data), {}, {})])[0]
 
 
 def jpeg(pixels: np.ndarray, quality: int = 90) -> bytes:
@@ -59,7 +60,7 @@ def test_every_column_is_given_and_finite(sample_photos: dict[str, bytes]) -> No
 def test_scores_are_the_same_each_time_and_in_any_company(sample_photos: dict[str, bytes]) -> None:
     rows = [Row(Picture(sample_photos[name]), {}, {}) for name in NAMES]
     rows[0].picture.bgr(64)  # another signal has looked at it before
-    together = Photo(SignalParams()).score(rows)
+    together = Photo(PluginParams()).score(rows)
     assert together == [score(sample_photos[name]) for name in NAMES]
 
 

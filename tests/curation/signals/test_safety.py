@@ -1,4 +1,4 @@
-"""Safety by a classifier's labels and by prompts, alone and in the real stage."""
+"""Safety by a classifier's labels and by prompts; for what it has in common with category see test_labels_and_prompts.py."""
 
 from pathlib import Path
 from typing import Any
@@ -6,11 +6,9 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 import pytest
-from safetensors.torch import load_file, save_file
 
 from curation import signals
 from curation.backends.hf_classifier import Classifier
-from curation.cascade import Cascade
 from curation.checkpoints import Models
 from curation.errors import UserError
 from curation.images import Picture, decode
@@ -18,6 +16,7 @@ from curation.score import plan
 from curation.signals.base import Row, Signal
 from curation.signals.safety import SafetyByClassifier, SafetyByPrompts
 from tests import bench, checkpoints, classifiers
+from tests.modelled import corpus, refusal, rows, scored
 
 LABELS = ["normal", "nude", "gore"]
 PROMPTS: dict[str, Any] = {"unsafe": ["a naked person", "a bloody wound"], "safe": "a landscape"}
@@ -40,35 +39,31 @@ def made(models: Path, **given: Any) -> Signal:
     return signal
 
 
-def rows(n: int = 4) -> list[Row]:
-    return [Row(Picture(bench.encoded(bench.picture(i, (120, 80)), "PNG")), {}, {}) for i in range(n)]
-
-
 def probabilities(folder: Path) -> np.ndarray:
     classifier = Classifier("", folder)
     classifier.load()
-    return classifier.probabilities([row.picture.bgr(classifier.side) for row in rows() if row.picture])
+    return classifier.probabilities([row.picture.bgr(classifier.side) for row in rows(4) if row.picture])
 
 
 def test_a_column_is_the_probability_of_its_label(models: Path) -> None:
     signal = made(models, checkpoint="nsfw-vit", labels={"nude": "unsafe", "gore": "violent"})
     assert dict(signal.columns) == {"unsafe": pa.float32(), "violent": pa.float32()}
     expected = probabilities(models / "nsfw-vit")
-    assert signal.score(rows()) == [{"unsafe": float(p[1]), "violent": float(p[2])} for p in expected]
+    assert signal.score(rows(4)) == [{"unsafe": float(p[1]), "violent": float(p[2])} for p in expected]
 
 
 def test_several_labels_of_one_column_add_up(models: Path) -> None:
     signal = made(models, checkpoint="nsfw-vit", labels={"nude": "unsafe", "gore": "unsafe"})
     expected = probabilities(models / "nsfw-vit")
-    assert signal.score(rows()) == [{"unsafe": float(p[1] + p[2])} for p in expected]
+    assert signal.score(rows(4)) == [{"unsafe": float(p[1] + p[2])} for p in expected]
     everything = made(models, checkpoint="nsfw-vit", labels=dict.fromkeys(LABELS, "unsafe"))
-    assert all(s["unsafe"] == pytest.approx(1) for s in everything.score(rows()) if isinstance(s, dict))
+    assert all(s["unsafe"] == pytest.approx(1) for s in everything.score(rows(4)) if isinstance(s, dict))
 
 
 def test_of_labels_that_do_not_exclude_each_other_the_greatest_counts(models: Path) -> None:
     signal = made(models, checkpoint="many", labels={"nude": "unsafe", "gore": "unsafe"})
     expected = probabilities(models / "many")
-    assert signal.score(rows()) == [{"unsafe": float(max(p[1], p[2]))} for p in expected]
+    assert signal.score(rows(4)) == [{"unsafe": float(max(p[1], p[2]))} for p in expected]
 
 
 def test_the_picture_is_read_no_smaller_than_the_model_wants(models: Path) -> None:
@@ -95,9 +90,7 @@ def test_the_picture_is_read_no_smaller_than_the_model_wants(models: Path) -> No
     ({"backend": "zero_shto"}, 'signals.safety.backend: there is no "zero_shto"; did you mean "zero_shot"?'),
 ])  # fmt: skip
 def test_a_wrong_recipe_is_one_line_before_any_work(models: Path, given: dict[str, Any], says: str) -> None:
-    with pytest.raises(UserError) as caught:
-        signals.make("safety", given, Models(models)).check()
-    assert says.replace("{models}", str(models)) in str(caught.value) and "\n" not in str(caught.value)
+    assert says.replace("{models}", str(models)) in refusal("safety", given, models)
 
 
 def test_the_column_of_a_signal_left_out_of_the_recipe_is_known() -> None:
@@ -132,70 +125,19 @@ def bench_picture() -> np.ndarray:
     return decode(bench.encoded(bench.picture(1, (120, 80)), "PNG"))
 
 
-def corpus(folder: Path) -> Path:
-    """Six pictures in one tar."""
-    bench.write_tar(folder / "raw" / "00000.tar", {f"{n}.jpg": bench.encoded(bench.picture(n)) for n in range(6)})
-    return folder
-
-
-def scored(folder: Path, models: Path, given: dict[str, Any]) -> list[dict[str, Any]]:
-    recipe = bench.recipe(folder, models=str(models), signals=given)
-    Cascade.of(recipe).check_models()
-    bench.index(recipe)
-    bench.score(recipe)
-    return bench.rows(folder / "work/signals/safety/c/00000.parquet")
-
-
-def test_another_mapping_recomputes_this_signal_alone(tmp_path: Path, models: Path) -> None:
-    given = {"photo": {}, "safety": {"checkpoint": "nsfw-vit", "labels": {"nude": "unsafe"}}}
-    first = scored(corpus(tmp_path), models, given)
-    photo = (tmp_path / "work/signals/photo/c/00000.parquet").read_bytes()
-    assert [row["safety_state"] for row in first] == ["scored"] * 6
-    assert len({row["unsafe"] for row in first}) > 1
-    assert not plan(bench.recipe(tmp_path, models=str(models), signals=given)).tasks
-
-    given["safety"]["labels"] = {"gore": "unsafe", "nude": "nude"}
-    (reason,) = plan(bench.recipe(tmp_path, models=str(models), signals=given)).reasons
-    assert "safety" in reason and "photo" not in reason
-    second = scored(tmp_path, models, given)
-    assert [row["nude"] for row in second] == [row["unsafe"] for row in first]
-    assert [row["unsafe"] for row in second] != [row["unsafe"] for row in first]
-    assert (tmp_path / "work/signals/photo/c/00000.parquet").read_bytes() == photo
-
-
-def test_other_prompts_recompute_no_embedding(tmp_path: Path, models: Path) -> None:
-    given: dict[str, Any] = {"embedding": {"checkpoint": "clip"}, "safety": {"backend": "zero_shot", **PROMPTS}}
-    first = scored(corpus(tmp_path), models, given)
-    embedding = tmp_path / "work/signals/embedding/c/00000.parquet"
-    before = embedding.stat().st_mtime_ns
-    given["safety"]["unsafe"] = "a weapon"
-    second = scored(tmp_path, models, given)
-    assert [row["safety_state"] for row in first + second] == ["scored"] * 12
-    assert [row["unsafe"] for row in second] != [row["unsafe"] for row in first]
-    assert embedding.stat().st_mtime_ns == before
-
-
 def test_other_weights_are_scored_anew(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     given = {"safety": {"checkpoint": "nsfw-vit", "labels": {"nude": "unsafe"}}}
     classifiers.vit(tmp_path / "models" / "nsfw-vit", LABELS)
-    first = scored(corpus(tmp_path), tmp_path / "models", given)
+    first = scored(corpus(tmp_path), tmp_path / "models", given, "safety")
     classifiers.vit(tmp_path / "models" / "nsfw-vit", LABELS, seed=1)
-    assert [row["unsafe"] for row in scored(tmp_path, tmp_path / "models", given)] != [row["unsafe"] for row in first]
-
-
-def test_scores_that_are_no_numbers_never_pass(tmp_path: Path) -> None:
-    file = classifiers.vit(tmp_path / "models" / "nsfw-vit", LABELS) / "model.safetensors"
-    save_file({name: tensor * float("nan") for name, tensor in load_file(file).items()}, file)
-    found = scored(
-        corpus(tmp_path), tmp_path / "models", {"safety": {"checkpoint": "nsfw-vit", "labels": {"nude": "unsafe"}}}
-    )
-    assert [(row["safety_state"], row["unsafe"]) for row in found] == [("failed", None)] * 6
-    assert all(row["safety_error"].startswith("not_finite") for row in found)
+    assert [row["unsafe"] for row in scored(tmp_path, tmp_path / "models", given, "safety")] != [
+        row["unsafe"] for row in first
+    ]
 
 
 def test_the_recipe_decides_with_the_column(tmp_path: Path, models: Path) -> None:
     given = {"photo": {}, "safety": {"checkpoint": "nsfw-vit", "labels": {"nude": "unsafe"}}}
-    values = sorted(row["unsafe"] for row in scored(corpus(tmp_path), models, given))
+    values = sorted(row["unsafe"] for row in scored(corpus(tmp_path), models, given, "safety"))
     middle = (values[2] + values[3]) / 2
     recipe = bench.recipe(tmp_path, models=str(models), signals=given, select={"where": {"safe": f"unsafe < {middle}"}})
     from pipelines import stages

@@ -1,0 +1,110 @@
+"""The captioner and the translators that a recipe names, put together."""
+
+from contextlib import suppress
+from functools import cached_property
+from typing import Any
+
+from curation.captions.base import Captioner, Translator, make_captioner, make_translator
+from curation.cascade import Cascade
+from curation.checkpoints import ModelAbsent, Models
+from curation.ledger import stamps
+from curation.recipe import Recipe, Select
+from curation.workspace import digest
+
+
+class Crew:
+    """Cheap to make; the models are loaded by `load`.
+
+    Args:
+        recipe: its sections `captions`, `signals` and `models` are read.
+
+    Raises:
+        UserError: a backend is unknown, a parameter wrong, a model file missing.
+    """
+
+    def __init__(self, recipe: Recipe) -> None:
+        given, models = recipe.captions, Models.of(recipe)
+        self.settings = given
+        self.captioner: Captioner = make_captioner(given.captioner, models)
+        self.translator = make_translator(given.translator, models) if given.translator else None
+        self.original_translator = (
+            make_translator(given.original_translator, models, "en", "captions.original_translator")
+            if given.original_translator
+            else None
+        )
+        cascade = Cascade.of(recipe.model_copy(update={"select": Select()}), meta_known=False)
+        self.signals = {n: cascade.identity_of(n) for n in self.captioner.signals if n in cascade.signals}
+        """Identities of the signals that are read."""
+        self._stamps = self._files()
+
+    def _files(self) -> list[Any]:
+        """Paths of the model files, each with size and time; those that are not there left out."""
+        found: list[str] = []
+        for backend in self.all.values():
+            with suppress(ModelAbsent):
+                found += map(str, backend.files().values())
+        return [found, stamps(found)]
+
+    @property
+    def all(self) -> dict[str, Captioner | Translator]:
+        """By the recipe's keys."""
+        found = {
+            "captioner": self.captioner,
+            "translator": self.translator,
+            "original_translator": self.original_translator,
+        }
+        return {key: backend for key, backend in found.items() if backend is not None}
+
+    @cached_property
+    def identity(self) -> dict[str, Any]:
+        """What captions depend on beside the images: the backends, what they are asked, and what is checked."""
+        backends = {key: backend.full_identity for key, backend in self.all.items()}
+        asked = self.settings.model_dump(mode="json", include={"prompts", "text_prompt", "attempts", "checks"})
+        return {"backends": backends, "signals": self.signals} | (asked if self.captioner.generative else {})
+
+    @cached_property
+    def captioner_digest(self) -> str:
+        """Stands for the captioner in the names of kept answers."""
+        return self.digest_of(self.captioner)
+
+    def digest_of(self, backend: Captioner | Translator) -> str:
+        """Stands for a backend in the names of kept answers."""
+        into = backend.into if isinstance(backend, Translator) else None
+        if backend not in self._digests:
+            self._digests[backend] = digest([backend.full_identity, into])
+        return self._digests[backend]
+
+    @cached_property
+    def _digests(self) -> dict[Captioner | Translator, str]:
+        return {}
+
+    @property
+    def outdated(self) -> bool:
+        """Whether a model file has changed since."""
+        return self._files() != self._stamps
+
+    @property
+    def notices(self) -> list[str]:
+        """What a user should know before the work begins, such as a licence that forbids commercial use."""
+        return [backend.notice for backend in self.all.values() if backend.notice]
+
+    def find(self) -> None:
+        """Raises UserError if something is missing that a backend needs; whether it fits takes longer to tell."""
+        for backend in self.all.values():
+            backend.find()
+
+    def check(self) -> None:
+        """Raises UserError if a backend could not do its work."""
+        for backend in self.all.values():
+            backend.check()
+
+    @property
+    def made_with(self) -> dict[str, dict[str, Any]]:
+        """For machines that have no models: see `Models.note`."""
+        return {b.key: {"identity": b.identity, "models": b.digests()} for b in self.all.values()}
+
+    def load(self, threads: int) -> None:
+        """Loads all models; each may keep so many CPU threads busy beside a GPU."""
+        for backend in self.all.values():
+            backend.threads = threads
+            backend.load()

@@ -1,0 +1,75 @@
+"""Texts that run in circles: what a decoder writes that does not find its end."""
+
+from array import array
+from collections.abc import Sequence
+from operator import eq
+
+TAIL, TAIL_RUN = 128, 70
+"""A run of 70 characters that occurs twice within the last 128 is a loop (CogVLM under greedy decoding)."""
+LOOP_TIMES, LOOP_UNITS = 4, 12
+"""Up to 12 words said 4 times in a row are a loop; one word needs 5 times, "very, very" is but emphasis."""
+
+
+def repeats(text: str, units: Sequence[str]) -> bool:
+    """True for a text that runs in circles.
+
+    Either a run of TAIL_RUN characters occurs twice, overlaps included, among the last TAIL: a decoder that
+    does not find its end. Or the same few units come LOOP_TIMES in a row anywhere.
+
+    Args:
+        units: the words of a text that is written in words, as a list; for Chinese a string, whose characters
+            are the units. Without what stands in quotes, which may say the same thing often.
+    """
+    if _tail_repeats(text[-TAIL:]):
+        return True
+    return _may_loop(_signature(units)) and _loops(units)
+
+
+def _tail_repeats(tail: str) -> bool:
+    if len(tail) <= TAIL_RUN:
+        return False
+    # A run of TAIL_RUN and its second occurrence both fit into the tail, so the first one covers this stretch
+    # of it wherever it begins; looking for the stretch alone settles nearly every text.
+    start = len(tail) - TAIL_RUN - 1
+    stretch = tail[start:TAIL_RUN]
+    at = tail.find(stretch, start + 1)
+    while at >= 0:
+        shift = at - start
+        same = bytes(map(eq, tail, tail[shift:]))
+        if b"\x01" * TAIL_RUN in same:
+            return True
+        at = tail.find(stretch, at + 1)
+    return False
+
+
+def _loops(units: Sequence[str]) -> bool:
+    for period in range(1, LOOP_UNITS + 1):
+        same = bytes(map(eq, units, units[period:]))
+        if b"\x01" * _equal_in_loop(period) in same:
+            return True
+    return False
+
+
+def _equal_in_loop(period: int) -> int:
+    """How many units in a row equal the one a period later, in the shortest loop of this period."""
+    return period * (LOOP_TIMES - 1) + (period == 1)
+
+
+_SHIFTS = tuple(
+    (8 * shift, bytes(shift if shift % 2 == 0 else _equal_in_loop(shift))) for shift in (2, *range(6, LOOP_UNITS + 1))
+)
+"""Every period up to LOOP_UNITS or its double, in bits, and, as so many zeros, how many units in a row equal the one so
+much later: a loop of period p agrees with itself 3p times p later, and 2p times 2p later."""
+
+
+def _may_loop(signature: bytes) -> bool:
+    """False for nearly every text that has no loop: as one number, compared with itself shifted."""
+    number = int.from_bytes(signature, "little")
+    return any(zeros in (number ^ number >> bits).to_bytes(len(signature), "little") for bits, zeros in _SHIFTS)
+
+
+def _signature(units: Sequence[str]) -> bytes:
+    """A byte for each unit, equal where the units are."""
+    if isinstance(units, str):
+        return units.encode("utf-32-le", "surrogatepass")[::4]
+    return array("q", map(hash, units)).tobytes()[::8]

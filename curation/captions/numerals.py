@@ -1,0 +1,96 @@
+"""Numbers that a translation has lost: in digits, in Chinese numerals (三十五) or in English words (thirty-five)."""
+
+import re
+from collections.abc import Iterable
+
+_NUMBER = re.compile(r"[0-9０-９]+(?:[.,．][0-9０-９]+)*")
+_PLAIN = str.maketrans("０１２３４５６７８９．", "0123456789.", ",")
+_HAN_DIGITS = "零一二三四五六七八九"
+
+_COUNTED = re.compile(
+    r"(?<![一二两三四五六七八九十百千万亿第])([一二两三四五六七八九]?十[一二三四五六七八九]?|[二两三四五六七八九])"
+    "[个只名位条头匹辆架座栋棵朵件块把台支本张艘扇根颗粒片双对]"
+)
+"""A numeral from two on before a measure word: a count. Elsewhere it is mostly part of a word (三明治, 十字路口)."""
+_UNSCALED = re.compile(r"(?<![0-9０-９.,．])[0-9０-９]++(?:[.,．][0-9０-９]++)*+(?![十百千万亿])")
+"""A number as it stands: not 3万."""
+
+_ONES = (
+    "zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten", "eleven", "twelve",
+    "thirteen", "fourteen", "fifteen", "sixteen", "seventeen", "eighteen", "nineteen",
+)  # fmt: skip
+_TENS = ("twenty", "thirty", "forty", "fifty", "sixty", "seventy", "eighty", "ninety")
+_ORDINALS = {1: "first", 2: "second", 3: "third", 5: "fifth", 8: "eighth", 9: "ninth", 12: "twelfth"}
+_MONTHS = (
+    "january", "february", "march", "april", "may", "june", "july", "august", "september", "october", "november",
+    "december",
+)  # fmt: skip
+_OTHER_WORDS = {1: "a an single", 2: "pair both couple twin twins double", 10: "decade", 12: "dozen"}
+
+
+def lost_in_chinese(english: str, chinese: str) -> bool:
+    """Whether a number that stands in digits in the English text is nowhere in the Chinese one.
+
+    A whole number below 100 may be there in Chinese numerals; 1,500 may be 1500.
+    """
+    wanted = _numbers(english)
+    missing = wanted and wanted - _numbers(chinese)
+    return not all(any(form in chinese for form in _in_chinese(number)) for number in missing)
+
+
+def lost_in_english(chinese: str, english: str) -> bool:
+    """Whether a number of the Chinese text is nowhere in the English one.
+
+    Asked for are numbers in digits and, from two on, counts in numerals (三只猫), both below 100 also in words; not
+    numbers with 万 and the like (3万 is 30,000 or 30 thousand).
+    """
+    wanted = {str(_value(numeral)) for numeral in _COUNTED.findall(chinese)} | _numbers(chinese, _UNSCALED)
+    missing = wanted and wanted - _numbers(english)
+    lowered = english.lower() if missing else ""
+    return not all(any(re.search(rf"\b{word}\b", lowered) for word in _in_english(number)) for number in missing)
+
+
+def _numbers(text: str, pattern: re.Pattern[str] = _NUMBER) -> set[str]:
+    """In digits, without what parts thousands: 1,500 and １５００ → 1500."""
+    if text.isascii() and not any(map(text.__contains__, "0123456789")):
+        return set()  # sooner than a pattern sees it
+    return {number.translate(_PLAIN) for number in pattern.findall(text)}
+
+
+def _small(number: str) -> int | None:
+    return int(number) if number.isdigit() and len(number) <= 2 else None
+
+
+def _in_chinese(number: str) -> list[str]:
+    """How a whole number below 100 may be written in Chinese: 2 → 二, 两; 20 → 二十; 35 → 三十五."""
+    value = _small(number)
+    if value is None:
+        return []
+    tens, ones = divmod(value, 10)
+    if not tens:
+        return ["二", "两"] if ones == 2 else [_HAN_DIGITS[ones]]
+    return [(_HAN_DIGITS[tens] if tens > 1 else "") + "十" + (_HAN_DIGITS[ones] if ones else "")]
+
+
+def _value(numeral: str) -> int:
+    """Of a Chinese numeral below 100: 两 → 2; 十二 → 12; 三十五 → 35."""
+    tens, ten, ones = numeral.replace("两", "二").rpartition("十")
+    return 10 * (_HAN_DIGITS.index(tens or "一") if ten else 0) + (_HAN_DIGITS.index(ones) if ones else 0)
+
+
+def _in_english(number: str) -> Iterable[str]:
+    """Words of which one stands for a whole number below 100, the last one of a compound: 35 → five, thirty-fifth.
+
+    Ordinals, months (8月) and words such as "pair" count too.
+    """
+    value = _small(number)
+    if value is None:
+        return []
+    month = _MONTHS[value - 1 : value] if value else ()
+    others = _OTHER_WORDS.get(value, "").split()
+    tens, ones = divmod(value, 10)
+    if value >= 20 and not ones:
+        return [_TENS[tens - 2], _TENS[tens - 2][:-1] + "ieth"]
+    cardinal = _ONES[value if value < 20 else ones]
+    ordinal = _ORDINALS.get(value if value < 20 else ones, cardinal + "th")
+    return [cardinal, ordinal, *month, *others]

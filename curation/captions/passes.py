@@ -1,0 +1,258 @@
+"""How the rows of one shard get their texts: asked, checked, asked again where the checks say so, and translated.
+
+Pass after pass over all rows that still need something, so that each pass fills its batches: first every row, then
+those whose caption was found wanting, with other sampling settings; then the translations.
+"""
+
+import os
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any, TypeVar
+
+from curation.captions.answers import Answers
+from curation.captions.base import Answer, Request, Translator
+from curation.captions.checks import check_caption, check_translation
+from curation.captions.crew import Crew
+from curation.captions.mix import language_of
+from curation.captions.prompts import prompt_for
+from curation.captions.wording import trimmed
+from curation.errors import StageError, UserError, in_one_line
+from curation.pictures import Pictures
+from curation.recipe import Captions
+from curation.select import TEXT_IN_THE_WILD
+from curation.signals.base import SignalError
+from curation.tasks import Watch
+from curation.workspace import digest
+
+NO_TRANSLATOR, UNTRANSLATED = "no_translator", "untranslated"
+"""Flags of a text that nothing translates, and of one that its translator could not translate truly."""
+
+Asked = TypeVar("Asked")
+
+
+@dataclass(slots=True)
+class Texts:
+    """What one row has got."""
+
+    caption_en: str | None = None
+    caption_zh: str | None = None
+    translated: bool = False
+    original_en: str | None = None
+    flags: list[str] = field(default_factory=list)
+    prompt: str | None = None
+    attempts: int = 0
+    tokens_in: int = 0
+    tokens_out: int = 0
+    cost: float = 0.0
+
+    def count(self, answer: Answer) -> None:
+        """Adds what an answer has cost."""
+        self.tokens_in += answer.tokens_in
+        self.tokens_out += answer.tokens_out
+        self.cost += answer.cost
+
+
+class Passes:
+    """The passes over one shard.
+
+    Args:
+        settings: the recipe's section `captions`.
+        crew: captioner and translators, with their models loaded.
+        rows: the shard's rows: samples columns, `source`, and the columns of the signals that are read.
+        pictures: of the shard, made ready by the captioner's `prepare`; None if it looks at none.
+        answers: those kept of this shard.
+        watch: told of the rows in hand.
+    """
+
+    def __init__(
+        self,
+        settings: Captions,
+        crew: Crew,
+        rows: Sequence[Mapping[str, Any]],
+        pictures: Pictures | None,
+        answers: Answers,
+        watch: Watch,
+    ) -> None:
+        self.settings, self.crew, self.rows = settings, crew, rows
+        self.pictures, self.answers, self.watch = pictures, answers, watch
+        self.notes: list[str] = []
+        """What went wrong in a backend, in its own words."""
+        self.spent: dict[str, float] = {}
+        """What this run has paid for, answers kept before not among it."""
+
+    def run(self, todo: Sequence[int]) -> dict[int, Texts]:
+        """Captions these rows, in ascending order, and translates what is to be translated.
+
+        Raises:
+            StageError: nothing can be asked any more; what was answered before is kept.
+        """
+        texts = {row: Texts() for row in todo}
+        waiting = list(todo)
+        for attempt in range(self.settings.attempts if self.crew.captioner.generative else 1):
+            waiting = [row for row in self._caption(waiting, texts, attempt) if texts[row].flags]
+        self._translate(texts)
+        self._translate_originals(texts)
+        self.watch.note(os.getpid())
+        return texts
+
+    def _caption(self, rows: list[int], texts: dict[int, Texts], attempt: int) -> list[int]:
+        """One attempt at these rows; returns those that were answered: nothing is gained by asking others again."""
+        asked = {row: self.request(row, attempt) for row in rows}
+        requests = {row: request for row, (_name, request) in asked.items()}
+        for row, (name, _request) in asked.items():
+            texts[row].prompt = name
+        answered = self._kept_captions(requests)
+        for row, answer in answered.items():
+            self._judge(row, texts[row], answer)
+        left = [row for row in rows if row not in answered]
+        for batch in self._batches(left, attempt):
+            shown = {}
+            for row in batch:
+                image = self._image(row, attempt)
+                if isinstance(image, SignalError):
+                    texts[row].flags = texts[row].flags or [image.reason]
+                    texts[row].attempts = attempt + 1
+                else:
+                    shown[row] = replace(requests[row], image=image)
+            answers = dict(zip(shown, self._each(self.crew.captioner.caption, list(shown.values())), strict=True))
+            self._keep({self.caption_name(requests[row]): answer for row, answer in answers.items()})
+            for row, answer in answers.items():
+                self._judge(row, texts[row], answer)
+            answered |= answers
+        return sorted(row for row, answer in answered.items() if not answer.failed)
+
+    def request(self, row: int, attempt: int = 0) -> tuple[str, Request]:
+        """The name of the row's prompt, and what the captioner is asked, the image left out."""
+        given = self.rows[row]
+        text = given.get("text") if given.get("source") == TEXT_IN_THE_WILD else None
+        name, prompt = prompt_for(given["key"], self.settings.prompts, text, self.settings.text_prompt)
+        return name, Request(given["key"], None, given, prompt, attempt)
+
+    def _kept_captions(self, requests: dict[int, Request]) -> dict[int, Answer]:
+        if not self.crew.captioner.generative:
+            return {}
+        names = {row: self.caption_name(request) for row, request in requests.items()}
+        kept = self.answers.get(list(names.values()))
+        return {row: kept[name] for row, name in names.items() if name in kept}
+
+    def caption_name(self, request: Request) -> str:
+        """What is asked, in short: the image stands for what `prepare` makes of it."""
+        seed = request.seed if request.attempt else None
+        return digest([self.crew.captioner_digest, request.row["sha256"], request.prompt, seed])
+
+    def _keep(self, answers: dict[str, Answer]) -> None:
+        if answers and self.crew.captioner.generative:
+            self.answers.put(answers)
+
+    def _judge(self, row: int, texts: Texts, answer: Answer) -> None:
+        """Takes an answer for the row's caption if it is better than the one before."""
+        texts.count(answer)
+        texts.attempts += 1
+        text = trimmed(answer.text)
+        checks = self.settings.checks.model_dump()
+        seen = self.rows[row].get("text") if self.rows[row].get("ocr_state") == "scored" else None
+        flags = [answer.failed] if answer.failed else check_caption(text, answer.complete, seen, **checks)
+        if texts.attempts == 1 or (text and (texts.caption_en is None or len(flags) < len(texts.flags))):
+            texts.caption_en, texts.flags = text or None, flags
+
+    def _image(self, row: int, attempt: int) -> Any:
+        """What the captioner wants to see of the row's picture; a SignalError where there is nothing to see."""
+        if verdict := self.watch.verdict(row, attempt):
+            return SignalError(verdict)
+        if self.pictures is None:
+            return None
+        try:
+            return self.pictures.made(row, self.crew.captioner.side or 0)
+        except StageError:
+            raise
+        except Exception as error:  # a plug-in's own mistake must not cost the shard
+            self._note(error)
+            return SignalError("error")
+
+    def _batches(self, rows: list[int], step: int) -> Iterator[list[int]]:
+        """Batches of rows, noted as in hand; the pictures of the next one are decoded meanwhile."""
+        captioner, pictures = self.crew.captioner, self.pictures
+        batches = self.watch.batches(rows, [0] * len(rows), captioner.batch_size, 1)
+        batch: list[int] | None = next(batches, None)
+        while batch:
+            following = next(batches, None)
+            ahead = following if following and pictures and captioner.threads > 1 and not self.watch.suspects else batch
+            self.watch.note(os.getpid(), batch[0], ahead[-1] + 1, 0 if step else len(batch))
+            self.watch.step(step)
+            if pictures and ahead is not batch:
+                pictures.ahead(ahead, captioner.side or 0)
+            yield batch
+            if pictures:
+                pictures.drop(batch)
+            batch = following
+
+    def _translate(self, texts: dict[int, Texts]) -> None:
+        captions = {row: t.caption_en for row, t in texts.items() if t.caption_en}
+        if self.crew.translator is None:
+            for row in captions:
+                texts[row].flags.append(f"zh_{NO_TRANSLATOR}")
+            return
+        for row, answer in self._translated(self.crew.translator, captions):
+            chinese, wrong = self._judge_translation(captions[row], answer, "zh")
+            texts[row].count(answer)
+            texts[row].caption_zh, texts[row].translated = chinese, bool(chinese) and not wrong
+            texts[row].flags += [f"zh_{flag}" for flag in wrong]
+
+    def _translate_originals(self, texts: dict[int, Texts]) -> None:
+        """Chinese originals into English, where the recipe names a translator for them."""
+        if self.crew.original_translator is None:
+            return
+        given = {row: self.rows[row].get("caption") or "" for row in texts}
+        originals = {row: text for row, text in given.items() if language_of(text) == "zh"}
+        for row, answer in self._translated(self.crew.original_translator, originals):
+            english, wrong = self._judge_translation(originals[row], answer, "en")
+            texts[row].count(answer)
+            texts[row].original_en = None if wrong else english
+            texts[row].flags += [f"original_{flag}" for flag in wrong]
+
+    def _judge_translation(self, text: str, answer: Answer, into: Any) -> tuple[str | None, list[str]]:
+        translation = answer.text.strip()
+        if answer.failed or not translation:
+            return None, [answer.failed or UNTRANSLATED]
+        cut = [] if answer.complete else ["truncated"]
+        return translation, cut + check_translation(text, translation, into=into)
+
+    def _translated(self, translator: Translator, texts: dict[int, str]) -> Iterator[tuple[int, Answer]]:
+        """Each row's translation, from those kept or from the translator."""
+        step = self.settings.attempts + (translator.into == "en")  # counted on from the attempts at captions
+        names = {row: digest([self.crew.digest_of(translator), text]) for row, text in texts.items()}
+        kept = self.answers.get(list(names.values())) if translator.generative else {}
+        yield from ((row, kept[name]) for row, name in names.items() if name in kept)
+        left = [row for row, name in names.items() if name not in kept]
+        for batch in self.watch.batches(left, [0] * len(left), translator.batch_size, 1):
+            self.watch.note(os.getpid(), batch[0], batch[-1] + 1, 0)
+            self.watch.step(step)
+            condemned = {row: Answer(failed=why) for row in batch if (why := self.watch.verdict(row, step))}
+            asked = [row for row in batch if row not in condemned]
+            answers = dict(zip(asked, self._each(translator.translate, [texts[r] for r in asked]), strict=True))
+            if translator.generative and answers:
+                self.answers.put({names[row]: answer for row, answer in answers.items()})
+            yield from (answers | condemned).items()
+
+    def _each(self, ask: Callable[[Sequence[Asked]], list[Answer]], items: list[Asked]) -> list[Answer]:
+        """The answers; if a batch as a whole goes wrong, each item is tried alone."""
+        if not items:
+            return []
+        try:
+            answers = ask(items)
+            for answer in answers:
+                paid = {"tokens_in": answer.tokens_in, "tokens_out": answer.tokens_out, "dollars": answer.cost}
+                self.spent |= {name: self.spent.get(name, 0) + amount for name, amount in paid.items() if amount}
+            return answers
+        except (StageError, UserError):
+            raise
+        except Exception as error:  # a plug-in's own mistake must not cost the shard
+            if len(items) == 1:
+                self._note(error)
+                return [Answer(failed="error")]
+            return [answer for item in items for answer in self._each(ask, [item])]
+
+    def _note(self, error: Exception) -> None:
+        said = f"{type(error).__name__}: {in_one_line(error)}"
+        if said not in self.notes and len(self.notes) < 3:
+            self.notes.append(said)

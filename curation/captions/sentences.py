@@ -1,0 +1,278 @@
+"""Texts taken apart for a model that translates sentence by sentence, and put together again. Pure functions.
+
+Models of translation are trained on pairs of single sentences, and leave out half of a paragraph. So every sentence
+goes alone, however short the text. What stands in quotation marks is text in a picture: it is shown, not translated.
+A placeholder stands for it while its sentence is translated; a sentence that comes back without its placeholders is
+translated again in the parts around the quotes, so that a quote is never lost.
+"""
+
+import re
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+
+from curation.captions.base import Answer, Language
+from curation.captions.checks import QUOTED
+
+_ITEM = r"(?:[-*•·–]|[(（]?\d{1,3}[.)）]|[\d一二三四五六七八九十]{1,3}、)"
+_HEAD = re.compile(rf"\s*(?:{_ITEM}[^\S\n]*(?<!\d\.)(?=\S))?")
+_CLOSERS = r"[\"'”’」』»）)\]】]*"
+_BREAK = re.compile(
+    rf"(?P<line>\s*\n{_HEAD.pattern})"
+    rf"|(?P<wide>[。！？；]+{_CLOSERS})[^\S\n]*"
+    rf"|(?P<narrow>[.!?…]+{_CLOSERS})[^\S\n]+(?=\S)"
+)
+_WORD_BEFORE = re.compile(r"[^\s(\[\"“‘']*\Z")
+_INITIALS = re.compile(r"(?:[a-z]\.)*[a-z]")
+_CLAUSE = re.compile(r"(?<=[,;:]\s)(?=\S)|(?<=[，；：、])(?=.)", re.DOTALL)
+_WIDE_CHARACTER = r"[\u3000-\u9fff\uff00-\uffef]"
+_SPACE_BETWEEN = re.compile(rf"(?<={_WIDE_CHARACTER})[^\S\n]+(?={_WIDE_CHARACTER})")
+_HAN = re.compile("[\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff\U00020000-\U000323af]")
+_LATIN = re.compile(r"[A-Za-z\u00aa-\u024f\u1e00-\u1eff]")
+
+ABBREVIATIONS = frozenset({
+    "mr", "mrs", "ms", "mme", "messrs", "dr", "prof", "rev", "hon", "gen", "sgt", "capt", "st", "mt", "dept",
+    "vs", "cf", "ca", "approx", "est", "incl", "excl", "fig", "vol",
+})  # fmt: skip
+"""Words whose full stop does not end a sentence, whatever follows."""
+NUMBERED = frozenset({"no", "nos", "p", "pp", "art", "sec", "ch"})
+"""The same, where a number follows."""
+BETWEEN: dict[Language, str] = {"zh": "", "en": " "}
+"""What stands between two sentences of one line."""
+NOT: dict[Language, str] = {"en": "not_english", "zh": "not_chinese"}
+"""Why a text in other scripts has no translation."""
+LETTERS = "XZKVQ"
+"""A placeholder is one of these and a number: models copy what looks like the name of a product."""
+_NARROW, _WIDE = ".,!?;:", "。，！？；："
+_PUNCTUATION = {"zh": str.maketrans(_NARROW, _WIDE), "en": str.maketrans(_WIDE, _NARROW)}
+_MARKS = {"zh": ("“", "”"), "en": ('"', '"')}
+_OTHER_MARKS = {"zh": ("「", "」"), "en": ("“", "”")}
+_ANY_MARK = r"[\"“”「」『』‘’'《》＂]"
+
+
+@dataclass(frozen=True, slots=True)
+class Sentence:
+    """A piece of a text that is translated by itself."""
+
+    gap: str
+    """What stands before it: spaces, line breaks, the mark of a list's item."""
+    parts: tuple[str, ...]
+    """Text and quoted string by turns, beginning and ending with text, which may be empty; without the marks."""
+
+    @property
+    def quotes(self) -> tuple[str, ...]:
+        """The quoted strings."""
+        return self.parts[1::2]
+
+    @property
+    def wordless(self) -> bool:
+        """Whether there is nothing to translate: no letter outside quotes."""
+        return not any(map(has_letters, self.parts[::2]))
+
+
+def split(text: str) -> list[Sentence]:
+    """The sentences of an English or Chinese text; no break lies within a quote.
+
+    A full stop ends no sentence within a number, after an initial or an abbreviation, or where the next word is not
+    capitalised; `。！？；` always do, and so does a line break.
+    """
+    text = text.strip()
+    quotes = list(QUOTED.finditer(text))
+    head = _HEAD.match(text)
+    begin = head.end() if head else 0
+    gap = text[:begin]
+    sentences = []
+    for end, start in [*_breaks(text, quotes), (len(text), len(text))]:
+        if end > begin:
+            sentences.append(Sentence(gap, _parts(text, begin, end, quotes)))
+            gap = ""
+        gap += text[max(begin, end) : start]
+        begin = start
+    return sentences
+
+
+def _breaks(text: str, quotes: Sequence[re.Match[str]]) -> Iterator[tuple[int, int]]:
+    """Where a sentence ends, and where the next one begins."""
+    inside = iter(quotes)
+    quote = next(inside, None)
+    for found in _BREAK.finditer(text):
+        end, start = found.end(found.lastgroup or 0), found.end()
+        if found["line"] is not None:
+            end = found.start()
+        while quote and quote.end() <= end:
+            quote = next(inside, None)
+        if quote and quote.start() < start:
+            continue
+        if found["narrow"] is None or _ends(text, found):
+            yield end, start
+
+
+def _ends(text: str, found: re.Match[str]) -> bool:
+    """Whether a sentence ends with these marks, which a space follows."""
+    following = text[found.end() : found.end() + 4].lstrip("\"'“‘([「『")[:1]
+    if following.islower():
+        return False
+    if re.match(r"\.[^.!?…]*\Z", found["narrow"]) is None:
+        return True
+    before = _WORD_BEFORE.search(text, max(0, found.start() - 20), found.start())
+    word = before[0].lower() if before else ""
+    if word in ABBREVIATIONS or (word in NUMBERED and following.isdigit()):
+        return False
+    return not _INITIALS.fullmatch(word)
+
+
+def _parts(text: str, begin: int, end: int, quotes: Sequence[re.Match[str]]) -> tuple[str, ...]:
+    parts, at = [], begin
+    for quote in quotes:
+        string = quote[quote.lastindex or 0].strip()
+        if begin <= quote.start() and quote.end() <= end and string:
+            parts += [text[at : quote.start()], string]
+            at = quote.end()
+    return (*parts, text[at:end])
+
+
+def clauses(text: str, fits: Callable[[str], bool]) -> list[str] | None:
+    """The text in as few pieces as fit, cut at commas, semicolons and colons; None if one is too long even so."""
+    if fits(text):
+        return [text]
+    packed: list[str] = []
+    for clause in _CLAUSE.split(text):
+        if packed and fits(packed[-1] + clause):
+            packed[-1] += clause
+        elif fits(clause):
+            packed.append(clause)
+        else:
+            return None
+    return packed
+
+
+def has_letters(text: str) -> bool:
+    """Whether there is a letter of any script."""
+    return any(map(str.isalpha, text))
+
+
+def foreign(text: str, language: Language) -> bool:
+    """Whether what is outside quotes is mostly in scripts that are not the language's: a model would make things up.
+
+    Latin letters are at home in Chinese, but there must be a Chinese character beside them.
+    """
+    outside = QUOTED.sub(" ", text)
+    letters, han, latin = sum(map(str.isalpha, outside)), len(_HAN.findall(outside)), len(_LATIN.findall(outside))
+    own, known = (latin, latin) if language == "en" else (han, han + latin)
+    return letters > 0 and (own == 0 or 2 * known < letters)
+
+
+def mask(sentence: Sentence, language: Language) -> tuple[str, str] | None:
+    """The sentence with placeholders in its quotation marks, and their letter; None if it holds such words itself."""
+    text = "".join(sentence.parts)
+    letter = next((letter for letter in LETTERS if not re.search(rf"{letter}\s*\d", text)), None)
+    if letter is None:
+        return None
+    left, right = _MARKS[language]
+    shown = [f"{left}{letter}{n // 2 + 1}{right}" if n % 2 else part for n, part in enumerate(sentence.parts)]
+    return "".join(shown), letter
+
+
+def restore(translation: str, letter: str, quotes: Sequence[str], into: Language) -> str | None:
+    """The translation with the quotes in the place of their placeholders; None if one is lost, doubled or changed."""
+    wanted = [f"{letter}{n + 1}" for n in range(len(quotes))]
+    if sorted(re.findall(rf"[A-Za-z0-9]*{letter}\d+[A-Za-z0-9]*", translation)) != sorted(wanted):
+        return None
+    tag = rf"{letter}(\d+)"
+    return re.sub(
+        rf"{_ANY_MARK}\s*{tag}\s*{_ANY_MARK}|{tag}",
+        lambda found: marked(quotes[int(found[1] or found[2]) - 1], into),
+        translation,
+    )
+
+
+def marked(string: str, language: Language) -> str:
+    """The string in the language's quotation marks: “” in Chinese, straight ones in English."""
+    left, right = (_OTHER_MARKS if _MARKS[language][1] in string else _MARKS)[language]
+    return f"{left}{string}{right}"
+
+
+class Plan:
+    """How one text is translated: what the model is to be asked, and what its answers amount to.
+
+    Args:
+        text: in the other language.
+        into: the language that is wanted.
+    """
+
+    def __init__(self, text: str, into: Language) -> None:
+        self.into = into
+        self.source: Language = "en" if into == "zh" else "zh"
+        self.foreign = foreign(text, self.source)
+        self.sentences = [] if self.foreign else split(text)
+
+    def wholes(self) -> list[str]:
+        """The sentences, masked; none for what has no words."""
+        masks = [mask(sentence, self.source) for sentence in self.sentences if not sentence.wordless]
+        return [found[0] for found in masks if found]
+
+    def fragments(self, said: Mapping[str, Answer]) -> list[str]:
+        """What is around the quotes of those sentences whose translations have lost one.
+
+        Args:
+            said: translations of `wholes`.
+        """
+        broken = (s for s in self.sentences if not s.wordless and self._whole(s, said) is None)
+        return [part.strip() for sentence in broken for part in sentence.parts[::2] if has_letters(part)]
+
+    def answer(self, said: Mapping[str, Answer]) -> Answer:
+        """The whole translation; `complete` is False if a sentence was cut, too long, or came back empty.
+
+        Args:
+            said: translations of `wholes` and `fragments`.
+        """
+        if self.foreign:
+            return Answer(failed=NOT[self.source])
+        text, complete = "", True
+        for sentence in self.sentences:
+            translated, well = self._sentence(sentence, said)
+            beside = text and not sentence.gap.strip(" \t\u3000")  # in the same line, and no item of a list
+            text += (BETWEEN[self.into] if beside else sentence.gap) + translated
+            complete = complete and well
+        asked = [said[part] for part in (*self.wholes(), *self.fragments(said))]
+        if failed := next((answer.failed for answer in asked if answer.failed), ""):
+            return Answer(failed=failed)
+        tokens_in, tokens_out = sum(a.tokens_in for a in asked), sum(a.tokens_out for a in asked)
+        return Answer(text.strip(), complete, tokens_in=tokens_in, tokens_out=tokens_out)
+
+    def _sentence(self, sentence: Sentence, said: Mapping[str, Answer]) -> tuple[str, bool]:
+        """A sentence's translation, and whether nothing of it is missing."""
+        if sentence.wordless:
+            return self._around(sentence, said), True
+        whole = self._whole(sentence, said)
+        if whole is not None:
+            masked, _ = mask(sentence, self.source) or ("", "")
+            return whole, bool(whole) and said[masked].complete
+        around = [said[part.strip()] for part in sentence.parts[::2] if has_letters(part)]
+        return self._around(sentence, said), all(answer.complete for answer in around)
+
+    def _whole(self, sentence: Sentence, said: Mapping[str, Answer]) -> str | None:
+        """The translation of the masked sentence with its quotes again; None if they cannot be placed."""
+        masked = mask(sentence, self.source)
+        return restore(self._tidy(said[masked[0]].text), masked[1], sentence.quotes, self.into) if masked else None
+
+    def _around(self, sentence: Sentence, said: Mapping[str, Answer]) -> str:
+        """The translations of the parts, with the quotes between them."""
+        text = ""
+        for n, part in enumerate(sentence.parts):
+            if n % 2:
+                shown = marked(part, self.into)
+            elif has_letters(part):
+                shown = self._tidy(said[part.strip()].text)
+                if not part.rstrip().endswith(tuple(_NARROW + _WIDE)):
+                    shown = shown.rstrip("。. ")  # a model likes to end what it takes for a sentence
+            else:
+                shown = part.strip()
+                if not shown.strip(_NARROW + _WIDE):
+                    shown = shown.translate(_PUNCTUATION[self.into])
+            space = self.into == "en" and text and shown and shown[0] not in _NARROW
+            text += f" {shown}" if space else shown
+        return text
+
+    def _tidy(self, text: str) -> str:
+        """Without the spaces that tokenizers leave between Chinese characters."""
+        return _SPACE_BETWEEN.sub("", text.strip()) if self.into == "zh" else text.strip()

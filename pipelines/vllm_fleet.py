@@ -1,0 +1,208 @@
+"""`python -m pipelines.vllm_fleet RECIPE`: a fleet of vLLM engines answers ahead what `curate caption` will ask.
+
+For millions of images on GPUs of one's own: `ray.data.llm` feeds the engines of a Ray cluster, with no server between.
+vLLM wants another torch than curate, so the engines have a runtime environment of their own: made by pip on each node,
+or a Python that is there already and has vLLM and the cluster's Ray.
+
+    python -m pipelines.vllm_fleet recipe.yaml --weights /models/Qwen3-VL-8B-Instruct --engines 8
+    curate caption recipe.yaml
+
+The recipe's captioner is `endpoint`, and what is asked is what it would send. Every answer goes where the stage keeps
+answers: it then finds the first caption of each image there, checks it, translates it, and asks the recipe's `url`
+only for captions found wanting. A run that was stopped goes on where it was.
+"""
+
+import argparse
+import os
+import sys
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
+from functools import partial
+from importlib.metadata import requires
+from pathlib import Path
+from typing import Any
+
+import ray
+from ray.data.llm import build_processor, vLLMEngineProcessorConfig
+
+from curation.captions.answers import Answers
+from curation.captions.base import Answer
+from curation.captions.endpoint import Endpoint, bare
+from curation.captions.passes import Passes
+from curation.captions.stage import crew_of, load_shard
+from curation.corpus import open_source
+from curation.errors import StageError, UserError
+from curation.images import ImageError, decode
+from curation.recipe import Recipe, load_recipe
+from curation.score import raw_path
+from curation.tasks import Watch
+from curation.workspace import Workspace
+
+KEPT_AT_ONCE = 256
+"""Answers of one shard that are written together; so many may be lost when the job is killed."""
+TEMPLATE = "chat_template_kwargs"
+"""What of a request's body is no sampling parameter, but goes to the model's template."""
+QUIET = {"HF_HUB_OFFLINE": "1", "VLLM_NO_USAGE_STATS": "1", "RAY_USAGE_STATS_ENABLED": "0"}
+"""Weights are on the nodes already, and nothing calls out."""
+
+
+def arguments(given: Sequence[str] | None = None) -> argparse.Namespace:
+    """The command line."""
+    parser = argparse.ArgumentParser(prog="python -m pipelines.vllm_fleet", description=(__doc__ or "").split("\n")[0])
+    parser.add_argument("recipe", type=Path)
+    parser.add_argument("--weights", help="folder of the checkpoint on the nodes (default: the recipe's `model`)")
+    parser.add_argument("--engines", type=int, default=1, help="engines, each on GPUs of its own")
+    parser.add_argument("--gpus", type=int, default=1, help="GPUs of one engine (tensor parallel)")
+    parser.add_argument("--tokens", type=int, default=8192, help="longest sequence: image, prompt and caption")
+    parser.add_argument("--batch", type=int, default=64, help="images that an engine is given at a time")
+    vllm = parser.add_mutually_exclusive_group()
+    vllm.add_argument("--package", default=vllm_of_ray(), help="vLLM for pip (default: what this Ray is made for)")
+    vllm.add_argument("--python", help="instead, a Python on the nodes that has vLLM and the cluster's release of Ray")
+    return parser.parse_args(given)
+
+
+def vllm_of_ray() -> str:
+    """The release of vLLM that this Ray is made for, as pip wants it."""
+    wanted = (line.partition(";")[0].strip() for line in requires("ray") or ())
+    return next((line for line in wanted if line.startswith("vllm")), "vllm")
+
+
+def engines(options: argparse.Namespace, model: str) -> vLLMEngineProcessorConfig:
+    """The fleet: how many engines, of what, and the runtime environment that is theirs alone."""
+    environment: dict[str, Any] = {"env_vars": QUIET}
+    environment |= {"py_executable": options.python} if options.python else {"pip": [options.package]}
+    return vLLMEngineProcessorConfig(
+        model_source=options.weights or model,
+        engine_kwargs={
+            "tensor_parallel_size": options.gpus,
+            "max_model_len": options.tokens,
+            "limit_mm_per_prompt": {"image": 1},
+        },
+        concurrency=(options.engines, options.engines),
+        batch_size=options.batch,
+        runtime_env=environment,
+        should_continue_on_error=True,  # an image that the model does not take is left to the stage, which says so
+        # Templates of today's models go over the parts of a message, and place the image themselves.
+        prepare_multimodal_stage={"enabled": True, "chat_template_content_format": "openai"},
+    )
+
+
+def questions(recipe: Recipe, place: Mapping[str, str]) -> Iterator[dict[str, Any]]:
+    """What is asked of one shard: the first captions of its kept rows that have no caption and no answer yet.
+
+    Args:
+        place: `corpus` and `shard`.
+
+    Yields:
+        The place, the name under which the answer is kept, messages and vLLM's sampling parameters. A row whose image
+        cannot be read is left out: the stage says of it why.
+    """
+    workspace, captioner = Workspace(recipe.workspace), endpoint_of(recipe)
+    corpus = next(c for c in recipe.corpora if c.name == place["corpus"])
+    shard = load_shard(recipe, corpus, place["shard"])
+    answers = Answers(workspace.answers(corpus.name, shard.name))
+    passes = Passes(recipe.captions, crew_of(recipe), shard.rows, None, answers, Watch())
+    todo = [i for i, kept in enumerate(shard.kept) if kept and shard.rows[i].get("captioned_as") != kept]
+    requests = {row: passes.request(row)[1] for row in todo}
+    names = {row: passes.caption_name(request) for row, request in requests.items()}
+    known = answers.get(list(names.values()))
+    answers.close()
+    source = open_source(corpus, shard.name, raw_path(corpus, workspace, shard.name))
+    try:
+        for row, request in requests.items():
+            if names[row] in known:
+                continue
+            given = shard.rows[row]
+            try:
+                data = source.read(given["member"], given["offset"], given["length"])
+                image = captioner.prepare(decode(data, captioner.side))
+            except (ImageError, OSError):
+                continue
+            body = captioner.payload(replace(request, image=image))
+            body.pop(TEMPLATE, None)
+            yield {**place, "name": names[row], "messages": body.pop("messages"), "sampling_params": body}
+    finally:
+        source.close()
+
+
+def answered(row: Mapping[str, Any]) -> dict[str, Any]:
+    """What is kept of an engine's output."""
+    names = ("corpus", "shard", "name", "generated_text", "num_input_tokens", "num_generated_tokens")
+    return {name: row[name] for name in names} | {"limit": row["sampling_params"].get("max_tokens")}
+
+
+def keep(recipe: Recipe, rows: Iterable[Mapping[str, Any]]) -> Counter[str]:
+    """Writes answers where `curate caption` looks for them, as they come.
+
+    Returns:
+        How many were `answered`, and how many failed, by vLLM's reason.
+    """
+    workspace, counts = Workspace(recipe.workspace), Counter[str]()
+    waiting: defaultdict[tuple[str, str], dict[str, Answer]] = defaultdict(dict)
+
+    def write(place: tuple[str, str]) -> None:
+        answers = Answers(workspace.answers(*place))
+        answers.put(waiting.pop(place))
+        answers.close()
+
+    for row in rows:
+        if failed := row.get("__inference_error__"):
+            counts[failed[:100]] += 1
+            continue
+        place, written = (row["corpus"], row["shard"]), row["num_generated_tokens"]
+        complete = not row["limit"] or written < row["limit"]
+        answer = Answer(bare(row["generated_text"]), complete, "", row["num_input_tokens"], written)
+        waiting[place][row["name"]] = answer
+        counts["answered"] += 1
+        if len(waiting[place]) >= KEPT_AT_ONCE:
+            write(place)
+    for place in list(waiting):
+        write(place)
+    return counts
+
+
+def endpoint_of(recipe: Recipe) -> Endpoint:
+    """The recipe's captioner. Raises UserError if it is another than `endpoint`."""
+    captioner = crew_of(recipe).captioner
+    if not isinstance(captioner, Endpoint):
+        raise UserError(f"captions.captioner.backend: the fleet stands in for endpoint, not for {captioner.name}")
+    return captioner
+
+
+def run(recipe: Recipe, options: argparse.Namespace) -> Counter[str]:
+    """Asks the fleet; see `keep`. The workspace must be one that all nodes see."""
+    captioner, workspace = endpoint_of(recipe), Workspace(recipe.workspace)
+    template = captioner.params.extra.get(TEMPLATE)
+    places = [{"corpus": c.name, "shard": shard} for c in recipe.corpora for shard in workspace.shards(c.name)]
+    if not places:
+        raise UserError(f"{workspace.root}: nothing is indexed yet; run `curate index RECIPE`")
+    os.environ |= QUIET
+    # Before the processor is built, which would start a Ray whose every worker has the engines' environment.
+    ray.init(address=recipe.ray.address, ignore_reinit_error=True)
+    ask = build_processor(
+        engines(options, captioner.params.model),
+        postprocess=answered,
+        builder_kwargs={TEMPLATE: template} if template else None,
+    )
+    with workspace.lock("caption"):
+        asked = ray.data.from_items(places).flat_map(partial(questions, recipe))
+        return keep(recipe, ask(asked).iter_rows())
+
+
+def main() -> None:
+    """Entry point: a user's mistake is one line and a status."""
+    options = arguments()
+    try:
+        counts = run(load_recipe(options.recipe), options)
+    except (UserError, StageError) as error:
+        said = getattr(error, "cause", error)  # a Ray task's error is both, with its worker's traceback about it
+        print(f"error: {str(said).splitlines()[0]}", file=sys.stderr)
+        sys.exit(2 if isinstance(error, UserError) else 1)
+    for what, count in counts.most_common():
+        print(f"{count:,} × {what}", file=sys.stderr)
+    sys.exit(0 if set(counts) <= {"answered"} else 1)
+
+
+if __name__ == "__main__":
+    main()

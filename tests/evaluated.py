@@ -1,0 +1,68 @@
+"""An evaluation of captions in a small workspace: captioned in this process, and scored by evaluators with known means."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from curation.caption_eval.files import CRITERIA
+from curation.caption_eval.plan import plan
+from curation.caption_eval.sample import draw
+from curation.caption_eval.sheet import write_sheet
+from curation.recipe import Recipe
+from curation.select import Selection
+from curation.tasks import Task, Watch
+from tests import bench
+
+
+def selected(folder: Path, **values: Any) -> Recipe:
+    """A recipe whose images are indexed, scored and selected."""
+    made = bench.recipe(folder, **values)
+    bench.index(made)
+    bench.score(made)
+    Selection(made).write()
+    return made
+
+
+def sheet(made: Recipe) -> dict[str, int]:
+    """What `curate caption-eval sheet` does, in this process."""
+    sample = draw(made)
+    for task in plan(made, sample).tasks:
+        following: Task | None = task
+        while following is not None:
+            following = following.run(Watch()).then
+    return write_sheet(made, sample)
+
+
+def read(made: Recipe, name: str) -> list[dict[str, Any]]:
+    """The rows of one of the evaluation's files."""
+    return bench.rows(Path(made.workspace) / "caption_eval" / f"{name}.parquet")
+
+
+def score_file(
+    path: Path, rows: Sequence[Sequence[Any]], head: Sequence[str] = ("item", "evaluator", *CRITERIA)
+) -> Path:
+    """A CSV file of scores."""
+    path.write_text("".join(",".join(map(str, row)) + "\n" for row in (head, *rows)), encoding="utf-8")
+    return path
+
+
+def opinions(
+    captions: list[dict[str, Any]], means: dict[str, Sequence[float]], evaluators: int, seed: int, spread: float = 0.4
+) -> list[list[Any]]:
+    """Scores as people would give them: of the caption's worth, and each evaluator's own opinion of it.
+
+    Args:
+        means: of each captioner's captions, for each criterion; well within 1..5, so that nothing is cut off.
+        spread: standard deviation from caption to caption, and from evaluator to evaluator.
+    """
+    random, rows = np.random.default_rng(seed), []
+    for row in captions:
+        worth = np.array(means[row["captioner"]]) + random.normal(0, spread, len(CRITERIA))
+        for evaluator in range(evaluators):
+            said = worth + random.normal(0, spread, len(CRITERIA))
+            # Rounded up or down by chance, a mean stays what it is.
+            whole = np.clip(np.floor(said + random.random(len(CRITERIA))), 1, 5).astype(int)
+            rows.append([row["item"], f"e{evaluator}", *whole])
+    return rows

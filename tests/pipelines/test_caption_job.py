@@ -1,0 +1,158 @@
+"""Stage `caption` as a job: real architectures in worker processes, a worker that is killed, a machine without models."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from curation.captions import stage
+from curation.errors import StageError
+from pipelines import stages
+from tests import bench, cogvlm, translators
+from tests.scripted import GOOD, Script
+
+ROOT = Path(__file__).parents[2]
+
+
+def curate(folder: Path, *arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
+    """The command line, in a process of its own."""
+    call = [sys.executable, "-c", "from curation.cli import main; main()", *arguments]
+    return subprocess.run(
+        call,
+        cwd=folder,
+        capture_output=True,
+        text=True,
+        timeout=600,
+        env=os.environ | {"PYTHONPATH": str(ROOT)} | environment,
+    )
+
+
+def corpus(folder: Path, shards: int = 2, images: int = 3) -> None:
+    for shard in range(shards):
+        names = [f"{shard}{n}" for n in range(images)]
+        members: dict[str, bytes] = {}
+        for name in names:
+            members[f"{name}.jpg"] = bench.encoded(bench.picture(int(name), (120, 90)))
+            members[f"{name}.txt"] = "一只狗坐在长椅上".encode()
+        bench.write_tar(folder / "raw" / f"{shard:05d}.tar", members)
+
+
+def captions(folder: Path) -> list[dict[str, Any]]:
+    return [row for path in sorted((folder / "work/captions/c").glob("*.parquet")) for row in bench.rows(path)]
+
+
+@pytest.fixture(scope="module")
+def tiny(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A workspace captioned by CogVLM and translated both ways by Marian, all with tiny random checkpoints."""
+    folder = tmp_path_factory.mktemp("tiny")
+    corpus(folder)
+    cogvlm.folder(folder / "models" / "cogvlm-chat", shards=2, inv_freq=True)
+    translators.opus(folder / "models" / "en-zh")
+    translators.opus(folder / "models" / "zh-en", source="zh", targets=())
+    given = {
+        "captioner": {"backend": "cogvlm", "checkpoint": "cogvlm-chat", "max_new_tokens": 12},
+        "translator": {"backend": "marian", "checkpoint": "en-zh"},
+        "original_translator": {"backend": "marian", "checkpoint": "zh-en"},
+        "attempts": 2,
+    }
+    bench.recipe(folder, models="./models", captions=given, workers=2)
+    return folder
+
+
+def test_cogvlm_and_marian_in_workers(tiny: Path) -> None:
+    done = curate(tiny, "run", "recipe.yaml")
+    assert done.returncode == 0, done.stderr + done.stdout
+    rows = captions(tiny)
+    assert len(rows) == 6 and all(row["caption_en"] for row in rows)
+    assert {(row["captioner"], row["translator"], row["prompt"]) for row in rows} == {("cogvlm", "marian", "pixart")}
+    assert all(row["attempts"] == 2 and row["flags"] for row in rows)  # random weights say nothing that passes
+    assert all(row["tokens_out"] > 0 for row in rows) and not any(row["translated"] and row["flags"] for row in rows)
+    assert "spent" in done.stdout + done.stderr
+
+
+def test_workers_and_interruptions_do_not_change_a_byte(tiny: Path) -> None:
+    before = [path.read_bytes() for path in sorted((tiny / "work/captions/c").glob("*.parquet"))]
+    for kept in [*(tiny / "work/captions/c").iterdir(), *(tiny / "work/captions/.answers/c").iterdir()]:
+        kept.unlink()
+    done = curate(tiny, "caption", "recipe.yaml", "--set", "workers=1")
+    assert done.returncode == 0, done.stderr
+    assert [path.read_bytes() for path in sorted((tiny / "work/captions/c").glob("*.parquet"))] == before
+
+
+def test_what_is_captioned_can_be_read_without_the_models(tiny: Path) -> None:
+    (tiny / "models").rename(tiny / "elsewhere")
+    try:
+        for verb in (
+            ["build-shards"],
+            ["status"],
+            ["query", "select count(*) n from images where caption_en is not null"],
+        ):
+            done = curate(tiny, verb[0], "recipe.yaml", *verb[1:])
+            assert done.returncode == 0, (verb, done.stderr)
+        done = curate(tiny, "caption", "recipe.yaml")
+        assert done.returncode == 2 and "captions.captioner.checkpoint" in done.stderr and done.stderr.count("\n") == 1
+    finally:
+        (tiny / "elsewhere").rename(tiny / "models")
+
+
+def test_a_checkpoint_that_does_not_fit_is_told_before_any_row(tiny: Path) -> None:
+    given = "captions.captioner={backend: cogvlm, checkpoint: en-zh}"
+    done = curate(tiny, "caption", "recipe.yaml", "--set", given)
+    assert done.returncode == 2 and "recipe.yaml: captions.captioner.checkpoint" in done.stderr, done.stderr
+    assert done.stderr.count("\n") == 1
+
+
+@pytest.fixture
+def script(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Script:
+    import curation.captions
+
+    script = Script(tmp_path / "script")
+    monkeypatch.setenv("CURATE_CAPTIONS", str(script.folder / "own"))
+    monkeypatch.setattr(curation.captions, "__path__", [*curation.captions.__path__, str(script.folder / "own")])
+    return script
+
+
+@pytest.mark.parametrize("engine", ["local", "ray"])
+def test_an_image_that_kills_its_worker_costs_itself(script: Script, tmp_path: Path, engine: str) -> None:
+    corpus(tmp_path, shards=1, images=6)
+    made = bench.recipe(tmp_path, captions={"captioner": script.backend, "translator": None}, engine=engine, workers=1)
+    script.say(crash="03")
+    for run in (stages.index, stages.score, stages.select):
+        run(made)
+    summary = stages.caption(made)
+    assert summary.errors == []
+    rows = captions(tmp_path)
+    assert [row["caption_en"] for row in rows] == [GOOD, GOOD, GOOD, None, GOOD, GOOD]
+    assert rows[3]["flags"] == ["crashed"]
+    asked = [name for name in script.members() if name != "03"]
+    assert len(asked) <= len(set(asked)) + 2  # one batch of two was in hand when it died
+
+
+def test_an_endpoint_that_is_gone_leaves_the_shard_for_later(script: Script, tmp_path: Path) -> None:
+    corpus(tmp_path)
+    made = bench.recipe(tmp_path, captions={"captioner": script.backend, "translator": None}, workers=1)
+    for run in (stages.index, stages.score, stages.select):
+        run(made)
+    script.say(gone="11")
+    summary = stages.caption(made)
+    assert summary.errors == ["c/00001: http://127.0.0.1:1: nobody answers"] and not summary.ok
+    script.asked()
+    script.say()
+    assert stages.caption(made).ok
+    assert set(script.members()) <= {"10", "11", "12"} and len(captions(tmp_path)) == 6
+    assert stage.plan(made).tasks == []
+
+
+def test_what_the_captioner_reads_must_be_scored(script: Script, tmp_path: Path) -> None:
+    corpus(tmp_path)
+    made = bench.recipe(tmp_path, captions={"captioner": script.backend, "translator": None}, signals={"photo": {}})
+    for run in (stages.index, stages.score, stages.select):
+        run(made)
+    more = bench.recipe(
+        tmp_path, captions={"captioner": script.backend, "translator": None}, signals={"photo": {}, "ocr": {}}
+    )
+    with pytest.raises(StageError, match="reads ocr, which is not scored"):
+        stages.caption(more)
