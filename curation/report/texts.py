@@ -50,6 +50,8 @@ class Captions:
     """Training texts as the recipe has them now, by source and language; rows without a text are `none`."""
     shared: int = 0
     """Of how many rows the shares are."""
+    both: Counter[str] = field(default_factory=Counter)
+    """Those of them that have an original and a synthetic text, by the one they are trained with."""
     some: list[Caption] = field(default_factory=list)
 
 
@@ -68,7 +70,7 @@ def captions(fates: Fates, gallery: Gallery) -> Captions:
                 _count(made, table.take(pa.array(captioned)))
     candidates &= fates.numbers == fates.kept
     made.of_kept = int(np.count_nonzero(candidates))
-    made.shares = _shares(fates, fates.sample(candidates, SHARED))
+    made.shares, made.both = _shares(fates, fates.sample(candidates, SHARED))
     made.shared = made.shares.total()
     made.some = [_caption(fates, gallery, index) for index in fates.sample(candidates, SHOWN)]
     return made
@@ -90,13 +92,13 @@ def _count(made: Captions, table: pa.Table) -> None:
             made.backends[f"{verb} by {entry['values']}"] += entry["counts"]
 
 
-def _shares(fates: Fates, chosen: list[int]) -> Counter[str]:
-    """The training texts of some rows, counted by source and language."""
+def _shares(fates: Fates, chosen: list[int]) -> tuple[Counter[str], Counter[str]]:
+    """The training texts of some rows by source and language; and, of rows that have both, by source."""
     rows_of: dict[int, list[int]] = {}
     for index in chosen:
         number, row = fates.place(index)
         rows_of.setdefault(number, []).append(row)
-    selection, shares = fates.selection, Counter[str]()
+    selection, shares, both = fates.selection, Counter[str](), Counter[str]()
     settings, workspace = selection.recipe.captions, selection.workspace
     for number, rows in rows_of.items():
         paths = [place(*selection.shards[number]) for place in (workspace.samples, workspace.captions)]
@@ -110,7 +112,9 @@ def _shares(fates: Fates, chosen: list[int]) -> Counter[str]:
             share, zh_share = settings.synthetic_share, settings.language.get("zh", 0.0)
             text = training_text(row_given["key"], row_given["caption"], *texts, share, zh_share)
             shares[f"{text.source}, {text.language}" if text.text else "none"] += 1
-    return shares
+            if said["caption_en"] and (row_given["caption"] or "").strip():
+                both[str(text.source)] += 1
+    return shares, both
 
 
 def _caption(fates: Fates, gallery: Gallery, index: int) -> Caption:

@@ -210,6 +210,7 @@ def test_failures_captions_votes_and_timings_are_there(page: Page) -> None:
     shares = {
         name: [int(n), share] for name, n, share in (r for r in page.rows if len(r) == 3 and "synthetic, " in r[0])
     }
+    assert "An image that has but one of the two is trained with that." in page.text
     assert sum(n for n, _ in shares.values()) > 0 and set(shares) <= {"synthetic, en", "synthetic, zh"}
     assert "(10,000 characters)" in page.text and "not translated" in page.text
     assert ["Level 5", "1", "50.0 %"] in page.rows
