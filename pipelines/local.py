@@ -109,14 +109,12 @@ class _LocalSlot(Slot["Future[Outcome]"]):
 
 @contextlib.contextmanager
 def _no_interrupt() -> Iterator[None]:
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
-    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    """Holds Ctrl-C back; it is not lost, and a process that is started within begins with it held back too."""
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
     try:
         yield
     finally:
-        signal.signal(signal.SIGINT, before)
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 def _begin(note: Path, log: Path | None) -> None:

@@ -296,15 +296,19 @@ def test_a_job_that_is_killed_goes_on_to_the_same_bytes(tmp_path: Path) -> None:
     assert {k for k in whole if again.get(k) != whole[k]} == set() and again.keys() == whole.keys()
 
 
-def test_ctrl_c_is_one_line_and_leaves_no_worker(tmp_path: Path) -> None:
+@pytest.mark.parametrize("delay", [0.0, 0.1, 2.0])  # while its workers are being started, and in the middle of a shard
+def test_ctrl_c_is_one_line_and_leaves_no_worker(tmp_path: Path, delay: float) -> None:
     bench.write_tar(
-        tmp_path / "raw" / "00000.tar", {f"{n}.jpg": bench.encoded(bench.picture(n, (900, 700))) for n in range(40)}
+        tmp_path / "raw" / "00000.tar", {f"{n}.jpg": bench.encoded(bench.picture(n, (900, 700))) for n in range(12)}
     )
     bench.recipe(tmp_path, signals={"ocr": {}})
     curate("index", "recipe.yaml", cwd=tmp_path)
     job = subprocess.Popen([*CURATE, "score", "recipe.yaml"], cwd=tmp_path, env=os.environ | {"PYTHONPATH": str(ROOT)},
                            stderr=subprocess.PIPE, text=True)  # fmt: skip
-    time.sleep(4)
+    until = time.monotonic() + 60
+    while not (tmp_path / "work" / ".running.json").exists() and time.monotonic() < until:
+        time.sleep(0.02)
+    time.sleep(delay)
     job.send_signal(signal.SIGINT)
     _, said = job.communicate(timeout=30)
     assert job.returncode == 130
