@@ -412,7 +412,7 @@ def _load(
         captions: whether it needs the captioner and the translators too.
     """
     global _recipe_file
-    from curation.captions.crew import Crew
+    from curation.captions.crew import crews
     from curation.cascade import Cascade
     from curation.doctor import opencv_problem
     from curation.recipe import load_recipe
@@ -428,7 +428,7 @@ def _load(
         workspace = Workspace(recipe.workspace)
         meta = meta_schema(workspace, [c.name for c in recipe.corpora])
         cascade = Cascade.of(recipe, meta, meta_known)
-        crew = Crew(recipe)
+        crew, *_ = crews(recipe)  # and a mistake in another is told before anything of the recipe is kept
         if computes:
             cascade.find_models()
         if captions:

@@ -41,7 +41,7 @@ def model(what: str, plugin: Plugin) -> Finding:
         plugin.check()
     except UserError as error:
         return Finding(what, "problem", str(error))
-    return Finding(what, "ok", _listed(plugin.digests()) or "needs no model")
+    return Finding(what, "ok", plugin.told or "needs no model")
 
 
 def backends(models: Models, chosen: dict[str, Plugin]) -> list[Finding]:
@@ -87,7 +87,7 @@ def _own_checkpoint(plugin: Plugin) -> tuple[str, str] | None:
         ):
             return None
     places = ", ".join(sorted({str(path.parent) for path in files.values()}))
-    return ("ok", f"named by the recipe; {places}: {_listed(plugin.digests())}") if files else None
+    return ("ok", f"named by the recipe; {places}: {plugin.told}") if files else None
 
 
 def _origin(origin: Origin, backend: type[Plugin], models: Models) -> tuple[str, str]:
@@ -97,10 +97,10 @@ def _origin(origin: Origin, backend: type[Plugin], models: Models) -> tuple[str,
     place = models.folder / origin.place if models.folder and origin.place else None
     if origin.place is None:
         try:
-            found = backend(backend.Params()).digests()
+            found = backend(backend.Params()).told
         except UserError as error:
             return "problem", f"{told}; {error}"
-        return "ok", f"{told}; {_listed(found)}"
+        return "ok", f"{told}; {found}"
     fetch = f"fetch it, on a machine with a connection: {fetch}"
     if place is None or not place.exists():
         return "absent", f"{told}; {fetch}"
@@ -109,8 +109,3 @@ def _origin(origin: Origin, backend: type[Plugin], models: Models) -> tuple[str,
     if not weights:
         return "absent", f"{told}; {place} holds no file of weights; {fetch}"
     return "ok", f"{told}; {place}: {', '.join(f'{f.name} {models.digest(f)[:12]}' for f in sorted(weights))}"
-
-
-def _listed(digests: dict[str, str]) -> str:
-    """Files with the beginning of their sha256."""
-    return ", ".join(f"{name} {sha[:12]}" for name, sha in digests.items())

@@ -167,6 +167,9 @@ def changes(name: str, old: Any, new: Any) -> list[str]:
     if isinstance(old, list) and isinstance(new, list) and len(old) == len(new):
         old, new = dict(enumerate(old)), dict(enumerate(new))
     if isinstance(old, dict) and isinstance(new, dict):
+        if old.get("name") != new.get("name"):  # another plug-in: the rest would be a list of everything
+            old, new = old.get("name"), new.get("name")
+            return changes(name, old, new)
         return [t for k in dict.fromkeys([*old, *new]) for t in changes(f"{name}.{k}", old.get(k), new.get(k))]
     if old == new:
         return []

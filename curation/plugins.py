@@ -6,6 +6,7 @@ from typing import Any
 from pydantic import BaseModel, ConfigDict
 
 from curation.checkpoints import ModelAbsent, Models, Origin
+from curation.errors import UserError
 
 
 class PluginParams(BaseModel):
@@ -82,6 +83,21 @@ class Plugin:
 
     def _file_digests(self) -> dict[str, str]:
         return {name: self.models.digest(path) for name, path in self.files().items()}
+
+    @property
+    def told(self) -> str:
+        """What it is made with, for people: its model files, with the beginning of their sha256."""
+        return ", ".join(f"{name} {sha[:12]}" for name, sha in self.digests().items())
+
+    @property
+    def licences(self) -> list[str]:
+        """Licences of those of its models that lie where the commands of `origins` put them."""
+        try:
+            files, folder = self.files().values(), self.models.folder
+        except UserError:
+            return []
+        there = {o for o in self.origins if o.place and folder for f in files if f.is_relative_to(folder / o.place)}
+        return [f"{o.name}: {o.licence}" for o in self.origins if o in there]
 
     def find(self) -> None:
         """Says at once what is missing that it needs: a model file, a key. Raises UserError."""

@@ -154,6 +154,9 @@ class Captions(Section):
     text_prompt: str = Field(TEXT_PROMPT, description="for the text-rich subset; {text} is what OCR has read")
     attempts: int = Field(3, ge=1, le=10, description="at a caption, while the checks find something wrong")
     checks: CaptionChecks = CaptionChecks()
+    tolerate: list[str] = Field(
+        ["boilerplate", "subjective"], description="flags with which a caption may still be a training text"
+    )
     translator: dict[str, Any] | None = {"backend": "describe_zh"}
     original_translator: dict[str, Any] | None = Field(None, description="of Chinese originals, into English")
     synthetic_share: float = Field(0.5, ge=0, le=1, description="share of synthetic captions among the training texts")

@@ -5,6 +5,7 @@ import time
 from dataclasses import dataclass
 from functools import cached_property
 
+from curation.backends import gpu_is_lost
 from curation.cascade import SCORED, SKIPPED, Cascade, Decider
 from curation.columns import Columns
 from curation.images import ImageError, reduction
@@ -12,7 +13,7 @@ from curation.ledger import stamps
 from curation.pictures import Pictures
 from curation.signals.base import Row, Scores, Signal, SignalError
 from curation.sources import Source
-from curation.tasks import Demand, Outcome, Watch
+from curation.tasks import Demand, Outcome, Watch, WorkerLost
 
 BATCH = 32
 BATCH_PIXELS = 24_000_000
@@ -186,6 +187,8 @@ def _results(signal: Signal, rows: list[Row]) -> list[Scores | SignalError]:
     try:
         return signal.score(rows)
     except Exception as error:  # a plug-in's own mistake must not cost the shard
+        if gpu_is_lost(error):
+            raise WorkerLost from error
         if len(rows) == 1:
             return [_as_failure(error)]
         return [result for row in rows for result in _results(signal, [row])]

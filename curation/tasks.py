@@ -14,6 +14,10 @@ from pathlib import Path
 from typing import Any, Protocol
 
 
+class WorkerLost(BaseException):
+    """This process can do no more work, as its GPU is in a state that only a new process leaves: it is to end."""
+
+
 @dataclass(slots=True)
 class Outcome:
     """What became of one task."""
@@ -36,8 +40,8 @@ class Outcome:
     """CPU seconds by what took them, such as a signal."""
     counts: dict[str, int] = field(default_factory=dict)
     """Rows by what they took them for."""
-    spent: dict[str, float] = field(default_factory=dict)
-    """What was paid for: tokens, and US dollars."""
+    sums: dict[str, dict[str, float]] = field(default_factory=dict)
+    """More that is added up over all shards and told in the end, by name: what was spent, what was flagged."""
     then: "Task | None" = None
     """The task that goes on with this shard on another kind of worker."""
 

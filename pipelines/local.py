@@ -1,6 +1,7 @@
 """`engine: local`: worker processes of this machine, one single-worker pool to a slot."""
 
 import contextlib
+import math
 import multiprocessing
 import os
 import signal
@@ -27,7 +28,7 @@ class LocalEngine(Engine["Future[Outcome]"]):
         workers: processes; None is one a core.
         image_timeout: see Engine.
         log: file that takes what the workers' libraries print.
-        memory: bytes that one worker may hold; None is its share of the machine's.
+        memory: bytes that one worker may hold; None is its share of the machine's, one among those at work at once.
     """
 
     def __init__(
@@ -39,24 +40,51 @@ class LocalEngine(Engine["Future[Outcome]"]):
     ) -> None:
         super().__init__(image_timeout)
         self.workers = workers or len(os.sched_getaffinity(0))
-        self.memory = memory or int(MEMORY_SHARE * machine_memory() / self.workers)
+        self.memory = memory
         self.log = log
         self._folder = tempfile.TemporaryDirectory(prefix="curate-")
         self._slots: list[_LocalSlot] = []
         self._gpus = visible_gpus()
+        self._together = 1
+        """GPUs that one worker is given; those of workers are the same or apart."""
 
     def prepare(self, demands: set[Demand], tasks: int) -> None:
-        """See Engine."""
-        while len(self._slots) < min(self.workers, tasks):
+        """See Engine. Workers that the tasks cannot use, or that have fewer GPUs than they want, are ended."""
+        together = max(1, *(math.ceil(demand.gpus) for demand in demands))
+        if together != self._together:  # a process keeps the GPUs that it began with
+            self._end(0)
+            self._together = together
+        at_once = min(self.workers, max(map(self._at_once, demands)))
+        self._end(at_once)  # they hold memory, a GPU's too
+        groups = self._groups
+        while len(self._slots) < min(at_once, tasks):
             number = len(self._slots)
-            gpu = self._gpus[number % len(self._gpus)] if self._gpus else None
-            self._slots.append(_LocalSlot(Path(self._folder.name) / str(number), self.log, self.memory, gpu))
+            gpus = groups[number % len(groups)] if groups else None
+            self._slots.append(_LocalSlot(Path(self._folder.name) / str(number), self.log, gpus))
+        for slot in self._slots:
+            slot.memory = self.memory or int(MEMORY_SHARE * machine_memory() / at_once)
 
     def slots(self, demand: Demand) -> "Sequence[Slot[Future[Outcome]]]":
-        """See Engine. A task that wants a GPU runs on as many slots only as there are GPUs for."""
-        if demand.gpus and self._gpus:
-            return self._slots[: max(1, int(len(self._gpus) / demand.gpus))]
-        return self._slots
+        """See Engine. A task that wants GPUs runs on as many slots only as there are GPUs for."""
+        return self._slots[: self._at_once(demand)]
+
+    @property
+    def _groups(self) -> list[str]:
+        """The GPUs of each worker as CUDA_VISIBLE_DEVICES has them; all in one if there are not enough for a worker."""
+        each = min(self._together, len(self._gpus))
+        return [",".join(self._gpus[i : i + each]) for i in range(0, len(self._gpus) - each + 1, each or 1) if each]
+
+    def _at_once(self, demand: Demand) -> int:
+        """Tasks of this demand that may run at the same time."""
+        if not demand.gpus or not self._gpus:
+            return self.workers
+        return len(self._groups) * max(1, int(self._together / demand.gpus))
+
+    def _end(self, first: int) -> None:
+        """Ends the workers from this one on."""
+        for slot in self._slots[first:]:
+            slot.kill()
+        del self._slots[first:]
 
     def wait(self, handles: "list[Future[Outcome]]", seconds: float) -> "Iterable[Future[Outcome]]":
         """See Engine."""
@@ -64,16 +92,16 @@ class LocalEngine(Engine["Future[Outcome]"]):
 
     def close(self) -> None:
         """See Engine."""
-        for slot in self._slots:
-            slot.kill()
-        self._slots.clear()
+        self._end(0)
         self._folder.cleanup()
 
 
 class _LocalSlot(Slot["Future[Outcome]"]):
-    def __init__(self, note: Path, log: Path | None, memory: int, gpu: str | None = None) -> None:
+    def __init__(self, note: Path, log: Path | None, gpus: str | None = None) -> None:
         super().__init__(note)
-        self.log, self.memory, self.gpu = log, memory, gpu
+        self.log, self.gpus = log, gpus
+        self.memory = 0
+        """Bytes that its worker may hold."""
         self.pool: ProcessPoolExecutor | None = None
 
     def start(self, attempt: Attempt) -> "Future[Outcome]":
@@ -83,7 +111,7 @@ class _LocalSlot(Slot["Future[Outcome]"]):
                 return self.pool.submit(work, *given)
             except BrokenProcessPool:  # it died while it had nothing to do
                 self._end_pool()
-        values = ONE_THREAD if self.gpu is None else ONE_THREAD | {"CUDA_VISIBLE_DEVICES": self.gpu}
+        values = ONE_THREAD if self.gpus is None else ONE_THREAD | {"CUDA_VISIBLE_DEVICES": self.gpus}
         with _environment(values), _no_interrupt():  # inherited: Ctrl-C is the parent's business from the start
             self.pool = ProcessPoolExecutor(1, multiprocessing.get_context("spawn"), _begin, (self.note, self.log))
             return self.pool.submit(work, *given)

@@ -178,7 +178,13 @@ def caption(recipe: Recipe, engine: AnyEngine | None = None, retry_failed: bool 
 
     workspace = Workspace(recipe.workspace)
     with workspace.lock("caption") as fence:
-        summary = _place(recipe, "caption", plan(recipe, retry_failed), "rows", fence, engine)
+        summary = _place(recipe, "caption", plan(recipe, retry_failed), "texts", fence, engine)
+        lines = Ledger(workspace, "caption").lines.values()
+        failed = sum(sum(line.get("failed", {}).values()) for line in lines)
+        captioned = sum(line.get("captioned", 0) for line in lines)
+        summary.too_many_failed = failed > recipe.max_failed_share * max(1, captioned)
+        if summary.failed:
+            summary.notes.append("rows that failed are tried again by `curate caption RECIPE --retry-failed`")
         _keep_recipe(recipe, workspace)
         return summary
 
@@ -276,7 +282,7 @@ def _run(recipe: Recipe, stage: str, todo: Plan, unit: str, fence: str, engine: 
     amount = sum(t.rows for t in todo.tasks) if by_rows else len(todo.tasks)
     seconds: Counter[str] = Counter()
     counts: Counter[str] = Counter()
-    spent: Counter[str] = Counter()
+    sums: dict[str, Counter[str]] = {}
     with contextlib.ExitStack() as stack:
         shown = stack.enter_context(progress.Progress(stage, amount, unit, workspace))
         for said in (*todo.notices, _left(todo)):
@@ -287,7 +293,8 @@ def _run(recipe: Recipe, stage: str, todo: Plan, unit: str, fence: str, engine: 
             summary.add(task, outcome)
             seconds.update(outcome.seconds)
             counts.update(outcome.counts)
-            spent.update(outcome.spent)
+            for name, amounts in outcome.sums.items():
+                sums.setdefault(name, Counter()).update(amounts)
             if outcome.line is not None:
                 ledger.add(task.corpus, task.shard, outcome.line)
             shown.advance((task.rows if by_rows else 1) if outcome.then is None else 0, outcome)
@@ -301,8 +308,9 @@ def _run(recipe: Recipe, stage: str, todo: Plan, unit: str, fence: str, engine: 
     if stage != "build-shards":
         ledger.tidy(f"{c.name}/{shard}" for c in recipe.corpora for shard in workspace.shards(c.name))
     summary.failed = dict(sorted(summary.failed.items()))
-    if spent:
-        summary.more["spent"] = {name: round(amount, 4) for name, amount in sorted(spent.items())}
+    for name, total in sums.items():
+        if total:
+            summary.more[name] = {what: round(amount, 4) for what, amount in sorted(total.items())}
     summary.seconds = round(time.monotonic() - shown.begun, 2)
     if todo.tasks:
         facts = {"rows": summary.rows, "shards": summary.shards, "done": summary.done, "failed": summary.failed}

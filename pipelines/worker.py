@@ -5,7 +5,7 @@ import threading
 import time
 from pathlib import Path
 
-from curation.tasks import Outcome, Task, Watch
+from curation.tasks import Outcome, Task, Watch, WorkerLost
 from curation.workspace import Fence
 
 ONE_THREAD = {name: "1" for name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")}
@@ -36,6 +36,8 @@ def work(
     with Fence(fence):
         try:
             return task.run(watch)
+        except WorkerLost:
+            os._exit(1)
         finally:
             _guard.follow(None, None)
 

@@ -31,6 +31,9 @@ LOGITS = 32
 """Bytes that a row needs for each token of the vocabulary: logits in float32, sorted with their places, cooled."""
 PATCHES = 4
 """Patches of the vision tower for one token of the language model."""
+RATIOS = (1, 4 / 3, 3 / 2, 2, 3)
+"""Width by height, and the reverse, of the pictures of which the one with the most tokens is looked for: processors
+that cut pictures into tiles need not give the square the most."""
 _THOUGHT = re.compile(r"<think>.*?</think>", re.DOTALL)
 _ANSWER = re.compile(r"</?answer>")
 
@@ -88,7 +91,7 @@ class ImageText(HfFolder):
         return found
 
     def check(self, side: int) -> None:
-        """Puts the model together without memory, of the names and shapes in the files, and processes a blank picture.
+        """Puts the model together without memory, of the names and shapes in the files, and processes blank pictures.
 
         Args:
             side: long side in pixels of pictures at most.
@@ -99,10 +102,11 @@ class ImageText(HfFolder):
         import torch
         from transformers import AutoModelForImageTextToText
 
+        self.check_index()
         tensors = {name: torch.empty(shape, device="meta") for name, shape in self.shapes().items()}
         kind = self.kind(AutoModelForImageTextToText, WANTED)
         self.built(kind, tensors, WANTED, device_map="meta", dtype=torch.bfloat16)
-        ids, vocabulary = self._blank(side)["input_ids"], self.config.get_text_config().vocab_size
+        ids, vocabulary = self._blanks(side)["input_ids"], self.config.get_text_config().vocab_size
         if int(ids.max()) >= vocabulary:
             raise UserError(
                 f"{self.key}: {self.folder}: expected tokens below config.json's vocab_size {vocabulary}, found "
@@ -122,10 +126,12 @@ class ImageText(HfFolder):
             spread: over all GPUs, and the CPU's memory if they are too small (`device_map="auto"`).
 
         Raises:
-            UserError: as `check`.
+            UserError: as `check` and `fit`.
         """
         import torch
         from transformers import AutoModelForImageTextToText, GenerationConfig
+
+        self.fit(spread)
 
         where = device()
         dtype = torch.bfloat16 if where == "cuda" else torch.float32
@@ -145,16 +151,16 @@ class ImageText(HfFolder):
         """Memory that a row needs at most: keys and values of all its tokens, the widest activations, logits.
 
         Args:
-            side: of its picture.
+            side: of its picture, the long one.
             new: tokens of its answer.
         """
         text, size = self.config.get_text_config(), self.model.dtype.itemsize
         vision = getattr(self.config, "vision_config", text)
-        seen = self._blank(side)["input_ids"].shape[1]
+        seen = self._blanks(side)["input_ids"].shape[1]  # of the longest, to which the others are padded
         heads = getattr(text, "num_key_value_heads", None) or text.num_attention_heads
         width = getattr(text, "head_dim", None) or text.hidden_size // text.num_attention_heads
         kept = 2 * text.num_hidden_layers * heads * width * (seen + new)
-        widest = max(_width(text), PATCHES * _width(vision))
+        widest = max(_width(text), PATCHES * (_width(vision) or _width(text)))
         return size * (kept + WIDE * seen * widest) + LOGITS * text.vocab_size
 
     def write(
@@ -209,10 +215,11 @@ class ImageText(HfFolder):
         added = [token.content for token in tokenizer.added_tokens_decoder.values() if token.special]
         return sorted({*added, *tokenizer.all_special_tokens}, key=len, reverse=True)
 
-    def _blank(self, side: int) -> Any:
-        """What the model would see of a black square."""
+    def _blanks(self, side: int) -> Any:
+        """What the model would see of black pictures of several ratios."""
+        sizes = {size for r in RATIOS for size in ((round(side / r), side), (side, round(side / r)))}
         with self.explained(self.folder, "a chat template and a processor that take a picture and a text"):
-            return self.inputs([np.zeros((side, side, 3), np.uint8)], ["Describe."])
+            return self.inputs([np.zeros((*size, 3), np.uint8) for size in sorted(sizes)], ["Describe."] * len(sizes))
 
     def _answer(self, ids: list[int], asked: int) -> Answer:
         ends = self.model.generation_config.eos_token_id
@@ -231,6 +238,10 @@ def without_thought(text: str) -> str:
 
 
 def _width(config: Any) -> int:
-    """The widest layer of a tower."""
-    hidden: int = getattr(config, "embed_dim", None) or config.hidden_size
-    return getattr(config, "intermediate_size", None) or 4 * hidden
+    """The widest layer of a tower; 0 where its configuration does not say: towers of timm's have no such names."""
+
+    def said(name: str) -> int:
+        value = getattr(config, name, None) or 0
+        return max(value) if isinstance(value, (list, tuple)) else value  # one number a stage
+
+    return said("intermediate_size") or 4 * (said("embed_dim") or said("hidden_size"))

@@ -1,6 +1,7 @@
 """Translation by an encoder-decoder checkpoint of Hugging Face transformers, from a local folder."""
 
 import warnings
+from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -20,6 +21,8 @@ CONVERT = (
     "python -c \"from transformers import AutoModelForSeq2SeqLM as M; M.from_pretrained('{0}').save_pretrained('{0}')\""
 )
 """The command that writes safetensors beside a pickle."""
+MOST = 1024
+"""Sources that a GPU is given at once, however short they are."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,6 +57,7 @@ class Checkpoint(HfFolder):
         super().__init__(key, folder)
         self.architecture, self._tokenizing = architecture, tokenizing
         self._model: Any = None
+        self._at_once: defaultdict[int, Halving] = defaultdict(lambda: Halving(MOST))
 
     @cached_property
     def files(self) -> dict[str, Path]:
@@ -105,6 +109,7 @@ class Checkpoint(HfFolder):
         """
         import torch
 
+        self.check_index()
         # one number stands for a tensor of any shape: it takes no memory
         tensors = {name: torch.zeros(()).expand(shape) for name, shape in self.shapes().items()}
         self._build(tensors, torch.float32)
@@ -113,6 +118,7 @@ class Checkpoint(HfFolder):
         """Loads the weights: in float32 on a CPU, in bfloat16 on a GPU. Raises UserError as `check`."""
         import torch
 
+        self.fit()
         where = device()
         dtype = torch.bfloat16 if where == "cuda" else torch.float32
         self._model = self._build(None, dtype).to(where).requires_grad_(False)
@@ -145,7 +151,8 @@ class Checkpoint(HfFolder):
         targets: dict[int, Answer] = {}
         alone = self._model.device.type == "cpu"
         for batch in by_length([len(source) for source in sources], 0 if alone else batch_tokens):
-            found = Halving(len(batch))(batch, lambda part: self._generate([sources[n] for n in part], beams, first))
+            at_once = self._at_once[len(sources[batch[0]]).bit_length()]  # rows that fit depend on their length
+            found = at_once(batch, lambda part: self._generate([sources[n] for n in part], beams, first))
             targets |= dict(zip(batch, found, strict=True))
         return [targets[n] for n in range(len(sources))]
 

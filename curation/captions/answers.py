@@ -46,8 +46,8 @@ class Answers:
         return found
 
     def put(self, answers: Mapping[str, Answer]) -> None:
-        """Keeps answers, all or none. Those that failed are not kept: they are asked for again."""
-        rows = [(name, _as_text(answer)) for name, answer in answers.items() if not answer.failed]
+        """Keeps answers, all or none. Those that failed or say nothing are not kept: they are asked for again."""
+        rows = [(n, _as_text(answer)) for n, answer in answers.items() if answer.text.strip() and not answer.failed]
         try:
             with self._connection as connection:  # one transaction
                 connection.executemany("INSERT OR REPLACE INTO answers VALUES (?, ?)", rows)

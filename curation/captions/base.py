@@ -84,21 +84,27 @@ class Captioner(_Backend):
     Attributes:
         side: long side in pixels that it wants to see at least; None reads no pixels.
         signals: signals whose columns it reads, if the recipe has them.
+        max_text: characters of OCR text that its prompt may carry.
     """
 
     side: int | None = None
     signals: tuple[str, ...] = ()
+    max_text: int = 400
 
     @property
     def key(self) -> str:
         """See Plugin."""
         return "captions.captioner"
 
+    def side_for(self, width: int, height: int) -> int:
+        """The long side in pixels that it wants to see of a picture of this size."""
+        return self.side or 0
+
     def prepare(self, pixels: np.ndarray) -> Any:
         """What it wants to see of a picture, made on a CPU thread ahead of `caption`.
 
         Args:
-            pixels: uint8, (H, W, 3), channels B, G, R, long side `side` or more (a smaller picture as it is).
+            pixels: uint8, (H, W, 3), channels B, G, R, long side `side_for` or more (a smaller picture as it is).
         """
         return pixels
 
@@ -181,7 +187,8 @@ def _params(cls: type[_Backend], given: Mapping[str, Any], section: str) -> Plug
     try:
         return cls.Params.model_validate(dict(given))
     except ValidationError as error:
-        raise UserError(f"{section}.{explain_validation(error, cls.Params)}") from None
+        dot = "." if error.errors()[0]["loc"] else ": "  # a rule about the section as a whole names no key
+        raise UserError(f"{section}{dot}{explain_validation(error, cls.Params)}") from None
 
 
 def _files() -> list[str]:

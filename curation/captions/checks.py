@@ -5,19 +5,20 @@ outside quotation marks: text that stands in a picture may be in any language an
 """
 
 import re
+from collections.abc import Sequence
 from functools import lru_cache
 from typing import Literal
 
-from curation.captions.loops import repeats
+from curation.captions.loops import repeats, says_again
 from curation.captions.matching import confirmed
 from curation.captions.numerals import lost_in_chinese, lost_in_english
-from curation.captions.wording import BOILERPLATE, REFUSALS, SUBJECTIVE, any_of
+from curation.captions.wording import BOILERPLATE, REFUSALS, SUBJECTIVE, TELLING, any_of, in_another_language
 
 _HAN = re.compile("[\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff\U00020000-\U000323af]+")
-_MARKS = re.compile(r"[\"“「『‘']")
 QUOTED = re.compile(
-    r'(?<!\d)"([^"]*)"|“([^“”]*)”|「([^「」]*)」|『([^『』]*)』|‘([^‘’]*)’(?!\w)'
-    r"|'(?<!\w')((?:[^'\n]|(?<=\w)'(?=\w))+)'(?!\w)"  # apostrophes inside; not dogs' and cats'
+    r"""["“「『‘'](?:"""  # a set of characters first: the search leaps from one to the next
+    r'(?<=")(?<!\d")([^"]*)"|(?<=“)([^“”]*)”|(?<=「)([^「」]*)」|(?<=『)([^『』]*)』|(?<=‘)([^‘’]*)’(?!\w)'
+    r"|(?<=')(?<!\w')((?:[^'\n]|(?<=\w)'(?=\w))+)'(?!\w))"  # apostrophes inside; not dogs' and cats'
 )
 _NOT_LATIN = re.compile(r"[^\W\d_A-Za-z\u00aa-\u024f\u1e00-\u1eff]")
 _LATIN_WORD = re.compile(r"[A-Za-z\u00c0-\u024f]+")
@@ -43,11 +44,12 @@ def check_caption(
     too_short: below either minimum: the model stopped before it said anything.
     too_long: above either maximum: beyond any text encoder's window, mostly rambling or a loop.
     truncated: it is not `complete`.
-    repetition: see `repeats`.
-    refusal: the model speaks of itself instead of the picture ("I'm sorry", "As an AI", "I cannot").
+    repetition: see `repeats` and `says_again`; of sentences, those that are the same with and without their quotes.
+    refusal: the model speaks of itself, or of a picture it did not get ("I cannot", "Please provide the image").
     boilerplate: it opens with a frame such as "The image shows", which says nothing of this picture.
     subjective: it tells an effect on the viewer, a judgement or a guess ("evokes", "likely"): see `SUBJECTIVE`.
-    not_english: more than `max_foreign_share` of the letters outside quotes are not Latin. Scripts only.
+    not_english: more than `max_foreign_share` of the letters outside quotes are not Latin, or the words there are
+        those of another language: see `in_another_language`.
     unconfirmed_quote: a quoted string is not in what OCR has read: the model has made it up. Not asked of a caption
         that is too long, as comparing takes time in proportion to the quotes times what was read.
 
@@ -73,15 +75,16 @@ def check_caption(
         flags.append("too_long")
     if not complete:
         flags.append("truncated")
-    if repeats(text, words):
+    if _loops(text, outside, words):
         flags.append("repetition")
-    if any_of(REFUSALS, words):
+    telling = not TELLING.isdisjoint(words)
+    if telling and any_of(REFUSALS, words):
         flags.append("refusal")
     if BOILERPLATE.match(outside):
         flags.append("boilerplate")
-    if any_of(SUBJECTIVE, words):
+    if telling and any_of(SUBJECTIVE, words):
         flags.append("subjective")
-    if _foreign(outside, max_foreign_share):
+    if _foreign(outside, max_foreign_share) or (telling and in_another_language(outside)):
         flags.append("not_english")
     if seen is not None and "too_long" not in flags and not confirmed(quotes, seen, min_quote_match):
         flags.append("unconfirmed_quote")
@@ -108,11 +111,11 @@ def check_translation(
         plus Latin words, since a character says about as much as a word.
     latin_left: a lower-case Latin word of three letters or more is left outside quotes. Names and
         abbreviations (Nike, LED), units (cm) and addresses (a.com) are usual in Chinese.
-    not_english: more than `max_foreign_share` of the letters outside quotes are not Latin.
+    not_english: as for a caption.
     han_left: a Chinese character is left outside quotes.
     length_ratio: Chinese characters per English character outside quotes out of range; 0.25 to 0.45 is usual,
         less means that something was left out of the Chinese, more that it was left out of the English.
-    repetition: see `repeats`.
+    repetition: as for a caption.
 
     Args:
         into: the translation's language; `not_chinese` and `latin_left` are asked of "zh", `not_english` and
@@ -135,13 +138,14 @@ def check_translation(
             flags.append("not_chinese")
         if latin and _LOWER_WORD.search(outside):
             flags.append("latin_left")
-        english, chinese, repeat = len(rest), len(outside), repeats(translation, outside)
+        english, chinese, repeat = len(rest), len(outside), _loops(translation, outside, outside)
     else:
-        if _foreign(outside, max_foreign_share):
+        words = _words(outside)
+        if _foreign(outside, max_foreign_share) or (not TELLING.isdisjoint(words) and in_another_language(outside)):
             flags.append("not_english")
         if not outside.isascii() and _HAN.search(outside):
             flags.append("han_left")
-        english, chinese, repeat = len(outside), len(rest), repeats(translation, _words(outside))
+        english, chinese, repeat = len(outside), len(rest), _loops(translation, outside, words)
     if not min_ratio * english <= chinese <= max_ratio * english:
         flags.append("length_ratio")
     if repeat:
@@ -166,8 +170,6 @@ def unquoted(text: str) -> str:
 
 @lru_cache(maxsize=4)  # each rule asks for the same text again, and a caption comes back with its translation
 def _split(text: str) -> tuple[str, tuple[str, ...]]:
-    if not _MARKS.search(text):
-        return text, ()
     strings: list[str] = []
 
     def take(match: re.Match[str]) -> str:
@@ -181,6 +183,11 @@ def _split(text: str) -> tuple[str, tuple[str, ...]]:
 def _words(text: str) -> list[str]:
     """In lower case and without punctuation, but for apostrophes and hyphens within."""
     return text.lower().translate(_PLAIN).split()
+
+
+def _loops(text: str, outside: str, units: Sequence[str]) -> bool:
+    """A sentence that differs in its quotes is another one, and one that stands in quotes is the picture's."""
+    return repeats(text, units) or (says_again(text) and says_again(outside))
 
 
 def _foreign(text: str, most: float) -> bool:

@@ -7,9 +7,21 @@ from typing import Any
 from curation.captions.base import Captioner, Translator, make_captioner, make_translator
 from curation.cascade import Cascade
 from curation.checkpoints import ModelAbsent, Models
+from curation.errors import UserError
 from curation.ledger import stamps
 from curation.recipe import Recipe, Select
 from curation.workspace import digest
+
+
+def crews(recipe: Recipe) -> "list[Crew]":
+    """That of the recipe's `captions`, and those of its `caption_eval`. Raises UserError as Crew, with the key."""
+    found = [Crew(recipe)]
+    for name, captions in recipe.caption_eval.captioners.items():
+        try:
+            found.append(Crew(recipe.model_copy(update={"captions": captions})))
+        except UserError as error:
+            raise UserError(f"caption_eval.captioners.{name}: {error}") from None
+    return found
 
 
 class Crew:
@@ -59,7 +71,9 @@ class Crew:
     def identity(self) -> dict[str, Any]:
         """What captions depend on beside the images: the backends, what they are asked, and what is checked."""
         backends = {key: backend.full_identity for key, backend in self.all.items()}
-        asked = self.settings.model_dump(mode="json", include={"prompts", "text_prompt", "attempts", "checks"})
+        asked = self.settings.model_dump(
+            mode="json", include={"prompts", "text_prompt", "attempts", "checks", "tolerate"}
+        )
         return {"backends": backends, "signals": self.signals} | (asked if self.captioner.generative else {})
 
     @cached_property

@@ -12,7 +12,7 @@ from urllib.parse import urlsplit
 
 import numpy as np
 import simplejpeg
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, field_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, field_validator, model_validator
 
 from curation.captions.base import Answer, Captioner, Language, PluginParams, Request, Translator
 from curation.checkpoints import Models
@@ -44,6 +44,8 @@ INTO: dict[Language, str] = {
 }
 """What the model is told, by the language that it translates into."""
 
+NO_KEY = "a key does not belong into a recipe; put it into an environment variable and name that by key_env"
+_SECRET = re.compile(r"key|secret|password|authorization|bearer|(^|_)token$", re.IGNORECASE)
 _QUOTES = {'"': '"', "'": "'", "“": "”", "‘": "’", "「": "」", "『": "』", "«": "»"}
 _THOUGHT = re.compile(r"<think>.*?</think>", re.DOTALL)
 
@@ -101,7 +103,22 @@ class EndpointParams(PluginParams):
     def _not_ours(cls, extra: dict[str, Any]) -> dict[str, Any]:
         if said := sorted(OURS & set(extra)):
             raise ValueError(f"`{said[0]}` cannot be set here")
+        if any(_SECRET.search(name) for name in extra):
+            raise ValueError(NO_KEY)
         return extra
+
+    @model_validator(mode="before")
+    @classmethod
+    def _no_key(cls, given: Any) -> Any:
+        """A key that stands in a recipe would be copied into files; what stands there is not repeated."""
+        if isinstance(given, dict) and any(_SECRET.search(str(name)) for name in given.keys() - {"key_env"}):
+            raise ValueError(NO_KEY)
+        return given
+
+    @property
+    def told(self) -> str:
+        """What answers, for people; not where, since it stands in the card too."""
+        return f"{self.model}, behind an endpoint"
 
     def client(self, section: str) -> "Client":
         """What asks the server."""
@@ -137,6 +154,7 @@ class Endpoint(Captioner):
 
     name = "endpoint"
     version = 1
+    signals = ("ocr",)
     Params = EndpointCaptionerParams
     params: EndpointCaptionerParams
     placement = PLACEMENT
@@ -149,6 +167,11 @@ class Endpoint(Captioner):
     def client(self) -> "Client":
         """What asks the server."""
         return self.params.client("captions.captioner")
+
+    @property
+    def told(self) -> str:
+        """See Plugin."""
+        return self.params.told
 
     def find(self) -> None:
         """See Plugin: no key."""
@@ -214,6 +237,11 @@ class EndpointTranslator(Translator):
     def identity(self) -> dict[str, Any]:
         """See Plugin: what the model is told is part of it."""
         return super().identity | {"prompt": self.prompt}
+
+    @property
+    def told(self) -> str:
+        """See Plugin."""
+        return self.params.told
 
     def find(self) -> None:
         """See Plugin: no key."""

@@ -74,14 +74,15 @@ class Halving:
     """Calls a model on as many rows at once as memory takes.
 
     A batch that does not fit is halved, and the next ones begin at the size that went; after `PATIENCE` calls without
-    trouble the double is tried again. A row that does not fit alone is given up, without consequence for the others.
+    trouble the double is tried again. A row that does not fit alone is given up, and the next begin at the largest size
+    that has gone since the last such row: if none has, memory is short and not the row long, and they go one by one.
 
     Args:
         limit: rows at once at most, ≥ 1.
     """
 
     def __init__(self, limit: int) -> None:
-        self.limit = self.size = max(1, limit)
+        self.limit = self.size = self._went = max(1, limit)
         self._calm = 0
 
     def __call__(self, items: Sequence[Item], call: Callable[[Sequence[Item]], list[Answer]]) -> list[Answer]:
@@ -96,18 +97,19 @@ class Halving:
             found = _fitting(part, call)
             if found is not None:
                 answers += found
+                self._went = max(self._went, len(part))
                 self._calm += 1
                 if self._calm >= PATIENCE:
                     self.size, self._calm = min(2 * self.size, self.limit), 0
             elif len(part) > 1:
                 self.size, self._calm = len(part) // 2, 0
-            else:  # it was this row and not their number
+            else:
                 answers.append(Answer(failed=OUT_OF_MEMORY))
-                self.size, self._calm = self.limit, 0
+                self.size, self._went, self._calm = self._went, 1, 0
         return answers
 
 
-def rows_that_fit(bytes_per_row: int, at_most: int, spare: float = 0.1) -> int:
+def rows_that_fit(bytes_per_row: int, at_most: int, spare: float = 0.1, model: "torch.nn.Module | None" = None) -> int:
     """Rows that the free memory of the GPU takes at once, 1..at_most; 1 on a CPU.
 
     On a CPU rows run one at a time, so that the bytes of a text never depend on what it is batched with.
@@ -115,14 +117,23 @@ def rows_that_fit(bytes_per_row: int, at_most: int, spare: float = 0.1) -> int:
     Args:
         bytes_per_row: that a row needs until its last token: cache, activations, logits.
         spare: share of the free memory that is left alone, 0..1.
+        model: one that lies on several GPUs, of which the fullest counts; None asks the current GPU.
     """
     import torch
 
     if not torch.cuda.is_available():
         return 1
-    free, _ = torch.cuda.mem_get_info()
-    free += torch.cuda.memory_reserved() - torch.cuda.memory_allocated()  # what torch holds without using it
+    devices = {p.device for p in model.parameters() if p.device.type == "cuda"} if model is not None else set()
+    free = min(_free(device) for device in devices or {torch.device("cuda", torch.cuda.current_device())})
     return max(1, min(at_most, int(free * (1 - spare)) // max(1, bytes_per_row)))
+
+
+def _free(device: "torch.device") -> int:
+    """Bytes that are free on a GPU, with those that torch holds without using them."""
+    import torch
+
+    free, _ = torch.cuda.mem_get_info(device)
+    return free + torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device)
 
 
 def _fitting(part: Sequence[Item], call: Callable[[Sequence[Item]], list[Answer]]) -> list[Answer] | None:

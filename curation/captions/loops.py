@@ -1,6 +1,7 @@
 """Texts that run in circles: what a decoder writes that does not find its end."""
 
 from array import array
+from collections import Counter
 from collections.abc import Sequence
 from operator import eq
 
@@ -8,6 +9,11 @@ TAIL, TAIL_RUN = 128, 70
 """A run of 70 characters that occurs twice within the last 128 is a loop (CogVLM under greedy decoding)."""
 LOOP_TIMES, LOOP_UNITS = 4, 12
 """Up to 12 words said 4 times in a row are a loop; one word needs 5 times, "very, very" is but emphasis."""
+SAID_TIMES, SAID_WORDS, SAID_CHARACTERS = 3, 5, 8
+"""A sentence of 5 words or 8 Chinese characters said 3 times is a loop; "There is a dog." may be true of three."""
+
+_ENDS = "!?;\n。！？；"
+_AROUND = " \t\r\"'“”‘’「」『』()*#-–—•"
 
 
 def repeats(text: str, units: Sequence[str]) -> bool:
@@ -23,6 +29,22 @@ def repeats(text: str, units: Sequence[str]) -> bool:
     if _tail_repeats(text[-TAIL:]):
         return True
     return _may_loop(_signature(units)) and _loops(units)
+
+
+def says_again(text: str) -> bool:
+    """Whether a sentence comes SAID_TIMES or more, anywhere in a text; one of few words may."""
+    for end in _ENDS:
+        text = text.replace(end, ".")
+    sentences = text.split(".")
+    if len(set(sentences)) == len(sentences):
+        return False
+    times = Counter(sentence.strip(_AROUND) for sentence in sentences)
+    return any(count >= SAID_TIMES and _is_long(sentence) for sentence, count in times.items())
+
+
+def _is_long(sentence: str) -> bool:
+    chinese = sum("\u3400" <= character <= "\u9fff" for character in sentence)
+    return chinese >= SAID_CHARACTERS or len(sentence.split()) >= SAID_WORDS
 
 
 def _tail_repeats(tail: str) -> bool:

@@ -1,6 +1,7 @@
 """The one text that a row is trained with: original or synthetic, Chinese or English, decided by its key."""
 
 import re
+from collections.abc import Collection, Sequence
 from typing import Literal, NamedTuple
 
 from curation.captions.checks import count_han
@@ -25,6 +26,14 @@ class TrainingText(NamedTuple):
     text: str | None
     source: Source | None
     language: Language | None
+
+
+def trainable(flags: Sequence[str] | None, tolerated: Collection[str]) -> bool:
+    """Whether a caption may be trained with, and its translation: all of its flags are tolerated.
+
+    Flags of the translation, and of an original's, do not speak against the caption.
+    """
+    return all(flag in tolerated or flag.startswith(("zh_", "original_")) for flag in flags or ())
 
 
 def training_text(

@@ -6,14 +6,24 @@ from collections.abc import Iterable
 _NUMBER = re.compile(r"[0-9０-９]+(?:[.,．][0-9０-９]+)*")
 _PLAIN = str.maketrans("０１２３４５６７８９．", "0123456789.", ",")
 _HAN_DIGITS = "零一二三四五六七八九"
+_ALIKE = str.maketrans("〇两", "零二")
 
 _COUNTED = re.compile(
-    r"(?<![一二两三四五六七八九十百千万亿第])([一二两三四五六七八九]?十[一二三四五六七八九]?|[二两三四五六七八九])"
+    # A numeral first, so that the search leaps from one to the next, and only then what stands before it.
+    r"([一二两三四五六七八九十](?<![一二两三四五六七八九十百千万亿第].)"
+    r"(?:(?<!十)十[一二三四五六七八九]?|(?<=十)[一二三四五六七八九]|(?<!一)))"
     "[个只名位条头匹辆架座栋棵朵件块把台支本张艘扇根颗粒片双对]"
 )
 """A numeral from two on before a measure word: a count. Elsewhere it is mostly part of a word (三明治, 十字路口)."""
-_UNSCALED = re.compile(r"(?<![0-9０-９.,．])[0-9０-９]++(?:[.,．][0-9０-９]++)*+(?![十百千万亿])")
+_UNSCALED = re.compile(r"[0-9０-９](?<![0-9０-９.,．].)[0-9０-９]*+(?:[.,．][0-9０-９]++)*+(?! ?[十百千万亿])")
 """A number as it stands: not 3万."""
+
+_AMOUNT = re.compile("[0-9一二两三四五六七八九十][0-9.零〇一二两三四五六七八九十百千万亿]{0,20}")
+_TOKEN = re.compile(r"[0-9]+(?:\.[0-9]+)?|[^0-9.]")
+_SCALES = {"十": 10, "百": 100, "千": 1000, "万": 10**4, "亿": 10**8}
+_SCALED = re.compile(r"([0-9][0-9.,]*) (hundred|thousand|million|billion)\b", re.IGNORECASE)
+_ENGLISH_SCALES = {"hundred": 100, "thousand": 1000, "million": 10**6, "billion": 10**9}
+_DECADE = re.compile(r"(?<![0-9])([0-9]{2})([0-9])0(?=['’]?s\b)")
 
 _ONES = (
     "zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten", "eleven", "twelve",
@@ -31,23 +41,32 @@ _OTHER_WORDS = {1: "a an single", 2: "pair both couple twin twins double", 10: "
 def lost_in_chinese(english: str, chinese: str) -> bool:
     """Whether a number that stands in digits in the English text is nowhere in the Chinese one.
 
-    A whole number below 100 may be there in Chinese numerals; 1,500 may be 1500.
+    A number may be there in Chinese numerals, whole or in part (一百, 1.5万); 1,500 may be 1500; the 1990s may be
+    20世纪90年代.
     """
     wanted = _numbers(english)
     missing = wanted and wanted - _numbers(chinese)
-    return not all(any(form in chinese for form in _in_chinese(number)) for number in missing)
+    missing = {number for number in missing if not any(form in chinese for form in _in_chinese(number))}
+    return bool(missing) and not all(map(_kept_otherwise(english, chinese).__contains__, missing))
 
 
 def lost_in_english(chinese: str, english: str) -> bool:
     """Whether a number of the Chinese text is nowhere in the English one.
 
     Asked for are numbers in digits and, from two on, counts in numerals (三只猫), both below 100 also in words; not
-    numbers with 万 and the like (3万 is 30,000 or 30 thousand).
+    numbers with 万 and the like (3万 is 30,000 or 30 thousand). 20世纪90年代 may be the 1990s.
     """
     wanted = {str(_value(numeral)) for numeral in _COUNTED.findall(chinese)} | _numbers(chinese, _UNSCALED)
     missing = wanted and wanted - _numbers(english)
+    if missing:
+        missing -= {number for decade in _DECADE.findall(english) for number in _century_and_tens(*decade)}
     lowered = english.lower() if missing else ""
-    return not all(any(re.search(rf"\b{word}\b", lowered) for word in _in_english(number)) for number in missing)
+    return not all(any(_stands_in(lowered, word) for word in _in_english(number)) for number in missing)
+
+
+def _stands_in(text: str, word: str) -> bool:
+    """As a word of its own; nearly every other word is sooner told as a string."""
+    return word in text and re.search(rf"\b{word}\b", text) is not None
 
 
 def _numbers(text: str, pattern: re.Pattern[str] = _NUMBER) -> set[str]:
@@ -55,6 +74,50 @@ def _numbers(text: str, pattern: re.Pattern[str] = _NUMBER) -> set[str]:
     if text.isascii() and not any(map(text.__contains__, "0123456789")):
         return set()  # sooner than a pattern sees it
     return {number.translate(_PLAIN) for number in pattern.findall(text)}
+
+
+def _kept_otherwise(english: str, chinese: str) -> set[str]:
+    """The numbers of the English text that the Chinese one has as an amount of the same value, or as a decade."""
+    plain = re.sub(" (?=[十百千万亿])", "", chinese.translate(_PLAIN))
+    amounts = set(map(_amount, _AMOUNT.findall(plain)))
+    scales = {number.translate(_PLAIN): _ENGLISH_SCALES[scale.lower()] for number, scale in _SCALED.findall(english)}
+    kept = {
+        number
+        for number in _numbers(english)
+        if len(number) <= 20 and number.count(".") <= 1
+        and not amounts.isdisjoint((float(number), round(float(number) * scales.get(number, 1), 6)))
+    }  # fmt: skip
+    for century, tens in _DECADE.findall(english):
+        numerals = ["|".join((number, *_in_chinese(number))) for number in _century_and_tens(century, tens)]
+        before = f"(?:(?<![0-9])(?:{numerals[0]})|上个?)世纪"
+        decade = f"{before}(?:初|$|[^0-9])" if tens == "0" else f"(?:{before}|(?<!世纪))(?<![0-9])(?:{numerals[1]})年代"
+        if re.search(decade, plain):
+            kept.add(f"{century}{tens}0")
+    return kept
+
+
+def _century_and_tens(century: str, tens: str) -> tuple[str, str]:
+    """Of a decade: the 1990s are the 90s of the 20th century."""
+    return str(int(century) + 1), f"{tens}0"
+
+
+def _amount(numeral: str) -> float:
+    """Of a number in digits, Chinese numerals or both: 1.5万 → 15000; 三百五十 → 350; 一九九〇 → 1990."""
+    total = section = number = 0.0
+    for token in _TOKEN.findall(numeral):
+        scale = _SCALES.get(token)
+        if scale is None:
+            number = float(token) if token.isascii() else 10 * number + _HAN_DIGITS.index(token.translate(_ALIKE))
+            continue
+        if scale < 10**4:
+            section += (number or 1) * scale
+        elif scale == 10**4:
+            total += (section + number) * scale
+            section = 0
+        else:
+            total, section = (total + section + number) * scale, 0
+        number = 0
+    return round(total + section + number, 6)
 
 
 def _small(number: str) -> int | None:

@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, TypeVar
 
+from curation.backends import gpu_is_lost
 from curation.captions.answers import Answers
 from curation.captions.base import Answer, Request, Translator
 from curation.captions.checks import check_caption, check_translation
@@ -21,7 +22,7 @@ from curation.pictures import Pictures
 from curation.recipe import Captions
 from curation.select import TEXT_IN_THE_WILD
 from curation.signals.base import SignalError
-from curation.tasks import Watch
+from curation.tasks import Watch, WorkerLost
 from curation.workspace import digest
 
 NO_TRANSLATOR, UNTRANSLATED = "no_translator", "untranslated"
@@ -125,7 +126,13 @@ class Passes:
         """The name of the row's prompt, and what the captioner is asked, the image left out."""
         given = self.rows[row]
         text = given.get("text") if given.get("source") == TEXT_IN_THE_WILD else None
-        name, prompt = prompt_for(given["key"], self.settings.prompts, text, self.settings.text_prompt)
+        name, prompt = prompt_for(
+            given["key"],
+            self.settings.prompts,
+            text,
+            self.settings.text_prompt,
+            self.crew.captioner.max_text,
+        )
         return name, Request(given["key"], None, given, prompt, attempt)
 
     def _kept_captions(self, requests: dict[int, Request]) -> dict[int, Answer]:
@@ -152,8 +159,14 @@ class Passes:
         checks = self.settings.checks.model_dump()
         seen = self.rows[row].get("text") if self.rows[row].get("ocr_state") == "scored" else None
         flags = [answer.failed] if answer.failed else check_caption(text, answer.complete, seen, **checks)
-        if texts.attempts == 1 or (text and (texts.caption_en is None or len(flags) < len(texts.flags))):
+        better = text and (texts.caption_en is None or self._badness(flags) < self._badness(texts.flags))
+        if texts.attempts == 1 or better:
             texts.caption_en, texts.flags = text or None, flags
+
+    def _badness(self, flags: Sequence[str]) -> tuple[int, int]:
+        """Flags with which a caption cannot be trained with, and the others."""
+        tolerated = sum(flag in self.settings.tolerate for flag in flags)
+        return len(flags) - tolerated, tolerated
 
     def _image(self, row: int, attempt: int) -> Any:
         """What the captioner wants to see of the row's picture; a SignalError where there is nothing to see."""
@@ -162,12 +175,16 @@ class Passes:
         if self.pictures is None:
             return None
         try:
-            return self.pictures.made(row, self.crew.captioner.side or 0)
+            return self.pictures.made(row, self._side(row))
         except StageError:
             raise
         except Exception as error:  # a plug-in's own mistake must not cost the shard
             self._note(error)
             return SignalError("error")
+
+    def _side(self, row: int) -> int:
+        given = self.rows[row]
+        return self.crew.captioner.side_for(given["width"] or 1, given["height"] or 1)
 
     def _batches(self, rows: list[int], step: int) -> Iterator[list[int]]:
         """Batches of rows, noted as in hand; the pictures of the next one are decoded meanwhile."""
@@ -180,7 +197,8 @@ class Passes:
             self.watch.note(os.getpid(), batch[0], ahead[-1] + 1, 0 if step else len(batch))
             self.watch.step(step)
             if pictures and ahead is not batch:
-                pictures.ahead(ahead, captioner.side or 0)
+                for row in (*batch, *ahead):
+                    pictures.ahead([row], self._side(row))
             yield batch
             if pictures:
                 pictures.drop(batch)
@@ -225,7 +243,7 @@ class Passes:
         yield from ((row, kept[name]) for row, name in names.items() if name in kept)
         left = [row for row, name in names.items() if name not in kept]
         for batch in self.watch.batches(left, [0] * len(left), translator.batch_size, 1):
-            self.watch.note(os.getpid(), batch[0], batch[-1] + 1, 0)
+            self.watch.note(os.getpid(), batch[0], batch[-1] + 1, len(batch) if translator.into == "zh" else 0)
             self.watch.step(step)
             condemned = {row: Answer(failed=why) for row in batch if (why := self.watch.verdict(row, step))}
             asked = [row for row in batch if row not in condemned]
@@ -247,6 +265,8 @@ class Passes:
         except (StageError, UserError):
             raise
         except Exception as error:  # a plug-in's own mistake must not cost the shard
+            if gpu_is_lost(error):
+                raise WorkerLost from error
             if len(items) == 1:
                 self._note(error)
                 return [Answer(failed="error")]

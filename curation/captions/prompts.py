@@ -26,7 +26,11 @@ MAX_TEXT = 400
 
 
 def prompt_for(
-    key: str, prompts: Sequence[str], text: str | None = None, text_prompt: str = TEXT_PROMPT
+    key: str,
+    prompts: Sequence[str],
+    text: str | None = None,
+    text_prompt: str = TEXT_PROMPT,
+    limit: int = MAX_TEXT,
 ) -> tuple[str, str]:
     """The name of the prompt for an image, and the prompt.
 
@@ -35,8 +39,9 @@ def prompt_for(
     Args:
         prompts: names from PUBLISHED, or prompts in full, which are named `prompt_1`, `prompt_2` … by their place.
         text: what OCR has read in an image of the text-rich subset; None for another image.
+        limit: characters of it that the prompt may carry.
     """
-    if text and (quoted := quoted_lines(text)):
+    if text and (quoted := quoted_lines(text, limit)):
         return "text", text_prompt.replace("{text}", quoted)
     at = key_hash(key, "prompt") % len(prompts)
     given = prompts[at]
@@ -46,11 +51,12 @@ def prompt_for(
 def quoted_lines(text: str, limit: int = MAX_TEXT) -> str:
     """The lines of a text, each in quotation marks, as many whole ones as fit into `limit` characters.
 
-    Of a first line that is longer, its beginning."""
-    lines = [" ".join(line.replace('"', "'").split()) for line in text.splitlines()]
-    taken: list[str] = []
-    for line in filter(None, lines):
-        if taken and sum(map(len, taken)) + len(line) > limit:
+    Of a first line that is longer, its beginning.
+    """
+    said = ""
+    for line in filter(None, (" ".join(line.replace('"', "'").split()) for line in text.splitlines())):
+        longer = f'{said}, "{line}"' if said else f'"{line[: limit - 3]}"'
+        if len(longer) >= limit:
             break
-        taken.append(line[:limit])
-    return ", ".join(f'"{line}"' for line in taken) + "." if taken else ""
+        said = longer
+    return f"{said}." if said else ""

@@ -5,7 +5,7 @@ A caption once made stays: a later selection that keeps more rows captions only 
 
 import contextlib
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -14,7 +14,7 @@ import pyarrow as pa
 
 from curation.captions.answers import Answers
 from curation.captions.crew import Crew
-from curation.captions.passes import Passes, Texts
+from curation.captions.passes import NO_TRANSLATOR, UNTRANSLATED, Passes, Texts
 from curation.cascade import SKIPPED, samples_notes
 from curation.checkpoints import Models
 from curation.corpus import open_source
@@ -66,6 +66,7 @@ class CaptionTask:
     source_corpus: Corpus
     shard: str
     rows: int
+    """Texts to be written: a caption of each row, and its translation where a model makes that."""
     demands: tuple[Demand, ...] = (Demand(models=True),)
     retry_failed: bool = False
 
@@ -85,7 +86,7 @@ class CaptionTask:
         table = pa.table({f.name: pa.array([row.get(f.name) for row in rows], f.type) for f in SCHEMA}, schema=SCHEMA)
         made_from = fingerprint(self.recipe, workspace, self.corpus, self.shard)
         write_table(workspace.captions(self.corpus, self.shard), table, made_from)
-        outcome.line = _line(self.recipe, workspace, self.corpus, self.shard, _failures(rows))
+        outcome.line = _line(self.recipe, workspace, self.corpus, self.shard, rows)
         return outcome
 
 
@@ -147,9 +148,11 @@ def caption_rows(
             pictures.close()
         source.close()
     outcome = Outcome(rows=len(todo), notes=[f"{corpus.name}/{name}: {said}" for said in passes.notes])
-    outcome.spent = passes.spent
-    outcome.failed.update(f"caption {said.flags[0]}" for said in texts.values() if said.caption_en is None)
-    return outcome, {row: _columns(crew, said) for row, said in texts.items()}
+    columns = {row: _columns(crew, said) for row, said in texts.items()}
+    outcome.failed = _failures(columns.values())
+    flags = Counter(flag for said in texts.values() for flag in said.flags)
+    outcome.sums = {"spent": passes.spent, "flagged": dict(flags)}
+    return outcome, columns
 
 
 def threads_of(demand: Demand) -> int:
@@ -169,6 +172,7 @@ def plan(recipe: Recipe, retry_failed: bool = False) -> Plan:
     workspace = Workspace(recipe.workspace)
     crew = crew_of(recipe)
     demands = (demand_of(recipe, crew),)
+    texts = 1 + bool(crew.translator and crew.translator.generative)  # what a row's progress is counted in
     ledger, found = Ledger(workspace, "caption", writable=True), Plan()
     now = ledger.define_mark(mark(recipe))
     for corpus in recipe.corpora:
@@ -179,11 +183,11 @@ def plan(recipe: Recipe, retry_failed: bool = False) -> Plan:
                 reason = "to be tried again"
             if reason is None:
                 continue
-            todo, failed = _todo(workspace, recipe, crew, corpus.name, shard, retry_failed)
+            todo, before = _todo(workspace, recipe, crew, corpus.name, shard, retry_failed)
             if todo:
-                found.add(CaptionTask(recipe, corpus, shard, len(todo), demands, retry_failed), reason)
+                found.add(CaptionTask(recipe, corpus, shard, len(todo) * texts, demands, retry_failed), reason)
             else:
-                ledger.add(corpus.name, shard, _line(recipe, workspace, corpus.name, shard, failed))
+                ledger.add(corpus.name, shard, _line(recipe, workspace, corpus.name, shard, before))
     if not found.total:
         raise UserError(f"{workspace.root}: nothing is indexed yet; run `curate index RECIPE`")
     if found.tasks:
@@ -194,10 +198,11 @@ def plan(recipe: Recipe, retry_failed: bool = False) -> Plan:
 
 
 def demand_of(recipe: Recipe, crew: Crew) -> Demand:
-    """What a worker is given. On one machine a captioner that wants a GPU is given one, with the cores to feed it."""
+    """What a worker is given. On one machine a backend that wants a GPU is given one, with the cores to feed it."""
     given = recipe.ray.resources.get("caption", Resources())
-    patience = PATIENCE if crew.captioner.generative else 1.0
-    if recipe.engine == "local" and crew.captioner.on_gpu and not given.gpus:
+    backends = crew.all.values()
+    patience = PATIENCE if any(b.generative for b in backends) else 1.0
+    if recipe.engine == "local" and any(b.on_gpu for b in backends) and not given.gpus:
         return Demand(FEEDERS, 1.0, given.memory, models=True, patience=patience)
     return Demand(given.cpus, given.gpus, given.memory, models=True, patience=patience)
 
@@ -214,10 +219,13 @@ def caption_files(recipe: Recipe, workspace: Workspace, corpus: str, shard: str)
     return [str(path) for path in (*own, *sidecars)]
 
 
-def _line(recipe: Recipe, workspace: Workspace, corpus: str, shard: str, failed: Counter[str]) -> dict[str, Any]:
-    """What the ledger keeps of a shard."""
+def _line(
+    recipe: Recipe, workspace: Workspace, corpus: str, shard: str, rows: Sequence[Mapping[str, Any]]
+) -> dict[str, Any]:
+    """What the ledger keeps of a shard, whose captions are these."""
+    failed, captioned = _failures(rows), sum(bool(row.get("attempts")) for row in rows)
     files = stamps(caption_files(recipe, workspace, corpus, shard))
-    return {"files": files, "mark": mark(recipe), "failed": dict(sorted(failed.items()))}
+    return {"files": files, "mark": mark(recipe), "captioned": captioned, "failed": dict(sorted(failed.items()))}
 
 
 def fingerprint(recipe: Recipe, workspace: Workspace, corpus: str, shard: str) -> str:
@@ -243,8 +251,8 @@ def kept_rows(recipe: Recipe, workspace: Workspace, corpus: str, shard: str, sam
 
 def _todo(
     workspace: Workspace, recipe: Recipe, crew: Crew, corpus: str, shard: str, retry_failed: bool
-) -> tuple[list[int], Counter[str]]:
-    """The rows to be captioned, and the failures among those that were.
+) -> tuple[list[int], list[dict[str, Any]]]:
+    """The rows to be captioned, and the captions made before.
 
     Raises:
         StageError: a signal that is read is not scored for them.
@@ -255,19 +263,27 @@ def _todo(
     todo = _wanting(kept, before, retry_failed)
     for name in crew.signals if todo else ():
         _check_scored(workspace, name, corpus, shard, todo)
-    return todo, _failures(before)
+    return todo, before
 
 
-def _failures(rows: Sequence[dict[str, Any]]) -> Counter[str]:
-    """Rows that were captioned without a result, by reason."""
-    return Counter(f"caption {row['flags'][0]}" for row in rows if row.get("attempts") and not row["caption_en"])
+def _failures(rows: Iterable[Mapping[str, Any]]) -> Counter[str]:
+    """Rows that were captioned without a result, or whose translation failed, by reason."""
+    return Counter(reason for row in rows if row.get("attempts") and (reason := _failure(row)))
+
+
+def _failure(row: Mapping[str, Any]) -> str | None:
+    """Why a row has no caption, or no translation though there might be one another time."""
+    if not row["caption_en"]:
+        return f"caption {row['flags'][0]}"
+    lost = [f.removeprefix("zh_") for f in row["flags"] if f.startswith("zh_") and not row["caption_zh"]]
+    return next((f"translation {word}" for word in lost if word not in (NO_TRANSLATOR, UNTRANSLATED)), None)
 
 
 def _wanting(kept: list[str | None], before: list[dict[str, Any]], retry_failed: bool) -> list[int]:
     return [
         row
         for row, (source, made) in enumerate(zip(kept, before, strict=True))
-        if source and (made.get("captioned_as") != source or (retry_failed and made["caption_en"] is None))
+        if source and (made.get("captioned_as") != source or (retry_failed and _failure(made)))
     ]
 
 

@@ -50,6 +50,7 @@ class Transformers(Captioner):
     name = "transformers"
     version = 1
     on_gpu = True
+    signals = ("ocr",)
     Params = TransformersParams
     params: TransformersParams
     placement = frozenset({"batch_size", "device_map"})

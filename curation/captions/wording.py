@@ -1,4 +1,5 @@
-"""How an English caption is worded: frames around it, the model speaking of itself, and what is not to be seen.
+"""How an English caption is worded: frames around it, the model speaking of itself, what is not to be seen, and whether
+it is English at all.
 
 The rules are about the wording alone. Those that ask whether a phrase is there at all are given the caption in lower
 case, with plain apostrophes and without what stands in quotation marks: text in a picture may say anything.
@@ -16,16 +17,37 @@ def _rules(patterns: Mapping[str, str]) -> Rules:
     return {word: re.compile(rf"\b(?:{pattern})\b") for words, pattern in patterns.items() for word in words.split()}
 
 
+_NOUN = "(?:image|picture|photo|photograph|attachment|file)s?"
+_GIVEN = "(?:attached|provided|uploaded|included|shared|loaded|displayed|given)"
+_VIEW = "(?:view|process|analy[sz]e|interpret|describe)"
+
 REFUSALS = _rules({
     "sorry": "i'm sorry|i am sorry",
     "apologize apologise": "i apologi[sz]e",
     "ai": "as an ai",
-    "language": "a language model",
+    "language": "(?:as|i am|i'm|i am just|i'm just|i am only|i'm only) an? (?:[a-z-]+ )?language model",
+    "i": (
+        "i (?:don't|do not|didn't|did not) (?:[a-z]+ly )?(?:see|have|find|view|receive) "
+        f"(?:(?:any|an|the|a|your) (?:[a-z]+ )?{_NOUN}|(?:the |any )?(?:access|ability))"
+    ),
+    "please": (
+        "please (?:re-?)?(?:provide|upload|share|attach|send|supply|check)(?: me| us)?(?: with)? "
+        f"(?:the|an?|your|another|more|any) (?:[a-z-]+ ){{0,2}}{_NOUN}"
+    ),
+    "image images picture pictures photo photos photograph photographs attachment attachments file files": (
+        f"no {_NOUN} (?:(?:is|was|were|are|has been|have been|seems to be|appears to be) )?{_GIVEN}"
+        f"|(?:the|your|this) {_NOUN} (?:is not|was not|isn't|wasn't|has not been|hasn't been) {_GIVEN}"
+        f"|(?:the|your|this) {_NOUN} (?:could not|couldn't|cannot|can't|can not|did not|didn't|failed to)(?: be)? "
+        "(?:load|display|open|process|view|access)(?:ed)?"
+    ),
     "cannot can't not": "i (?:cannot|can't|can not)",
-    "unable able": "i(?:'m| am) (?:unable|not able)",
+    "unable able": (
+        f"i(?:'m| am) (?:unable|not able)|unable to {_VIEW}"
+        f"|unable to (?:see|access|load|open|display|identify) (?:the|this|your|any|an?) (?:[a-z]+ )?{_NOUN}"
+    ),
     "assist": "(?:cannot|can't|can not|unable to) assist",
 })  # fmt: skip
-"""The model speaks of itself instead of the picture."""
+"""The model speaks of itself, or of a picture it did not get, instead of what is in it."""
 
 _MOOD = "(?:atmosphere|ambian?ce|ambience|mood(?! (?:board|ring|light))|vibes?|aura)"
 _IMPRESSION = (
@@ -94,30 +116,79 @@ SUBJECTIVE = _rules({
 """A caption that leaves what is to be seen for impressions of it: the criterion Subjectivity of the Kolors report's
 Table 2. These are the turns in which models do so most; plain adjectives describe, and are none of them."""
 
-_PICTURE = "(?:(?:provided|given|attached|above|following) )?(?:image|picture|photo|photograph)"
+_OTHERS = (
+    "der das und ist ein eine einen einem einer eines mit auf dem sich sind nicht im zu von vor neben einige"  # German
+    " le la les un une est dans et sur avec qui du aux ses sont il elle devant pour"  # French
+    " el los las una con del que por su y hay está sobre unos unas al junto lado"  # Spanish
+    " di che della dello dei delle gli nel nella sono alla uno sul sulla è accanto"  # Italian
+    " um uma com da em ao dos das na nos nas são não ele ela perto"  # Portuguese
+    " de het een op en zijn met naast aan voor staat naar wordt"  # Dutch
+    " och är ett som på med av det till står bredvid og er den foran ved"  # Swedish, Danish, Norwegian
+    " jest się przy przed oraz są który se je za před vedle"  # Polish, Czech
+    " bir ve bu ile için üzerinde olan var yanında arka içinde"  # Turkish
+    " yang dan dengan ini itu dari untuk sebuah seorang pada adalah ke atas depan sedang"  # Indonesian, Malay
+    " một và của trên với các có đang trong người là bên"  # Vietnamese
+    " și pe cu este unei unui lângă egy az és egyik"  # Romanian, Hungarian
+)
+OTHER_WORDS = frozenset(_OTHERS.split())
+"""Function words of other languages in Latin script, but for those that are English words too (die, van, hat, on)."""
+TELLING = REFUSALS.keys() | SUBJECTIVE.keys() | OTHER_WORDS
+"""A text without any of these words is not in another language, not subjective and no refusal: most captions."""
+
+_ENGLISH = (
+    "a an the of and or is are was were in on at to with by for from into as it its his her their he she they them "
+    "this that these those there which who while one two has have behind beside between near next above under over"
+)
+_ENGLISH_WORDS = frozenset(_ENGLISH.split())
+_LETTERS = re.compile(r"[^\W\d_]+")
+MIN_WORDS, MIN_OTHER_WORDS = 8, 4
+
+
+def in_another_language(text: str) -> bool:
+    """Whether a text of MIN_WORDS or more has MIN_OTHER_WORDS of other languages, and fewer English ones.
+
+    Function words alone are asked: about every third word of a sentence is one, in English as elsewhere, but a list
+    ("red apple, green pear") may have none. Those of other languages count in lower case, or as the first word: a
+    name (La Paz) has them in capitals.
+    """
+    words = _LETTERS.findall(text[:1].lower() + text[1:])
+    others = [word for word in words if word in OTHER_WORDS]
+    if len(words) < MIN_WORDS or len(others) < MIN_OTHER_WORDS or len(set(others)) < 2:
+        return False
+    return len(others) > sum(word.lower() in _ENGLISH_WORDS for word in words)
+
+
+_PICTURE = (
+    "(?:(?:provided|given|attached|above|following|uploaded|shared) )?(?:image|picture|photo|photograph)"
+    "(?: (?:here|provided|above|attached"
+    "|(?:that )?you(?:['\u2019]ve| have)? (?:provided|shared|uploaded|attached|sent)))?"
+)
 _SHOWS = (
     "(?:shows|depicts|displays|features|captures|presents|portrays|illustrates|contains|showcases|represents|is of"
     "|is showing|is depicting|consists of|appears to (?:show|depict)|seems to (?:show|depict))"
 )
 _OF = "(?:of|showing|depicting|featuring)"
 _A_THING = "(?=(?:an?|the|one|two|three|four|five|six|several|some|many) )"
-_IN_IT = rf"in (?:the|this) {_PICTURE}"
+_IN_IT = rf"in (?:the|this) (?:{_PICTURE}|scene)"
 
 BOILERPLATE = re.compile(
-    rf"(?:(?:this|it|here) is |it's |here's )?(?:an?|the|this) {_PICTURE}(?: here)? "
+    rf"(?:(?:this|it|here) is |it's |here's )?(?:an?|the|this) {_PICTURE} "
     rf"(?:{_SHOWS}|{_OF}|(?:is|appears to be|seems to be) (?:an?|the))\b|{_PICTURE} {_OF}\b"
+    rf"|(?:the|this) scene (?:{_SHOWS}|(?:is|appears to be|seems to be) (?:an?|the))\b"
+    rf"|(?:the|this) {_PICTURE}, [^.!?]{{1,100}}, {_SHOWS}\b"
     rf"|{_IN_IT}(?:,| (?:there|we|you|one|i)\b)|(?:here )?(?:we|you|one) (?:can )?(?:also )?see\b"
     r"|(?:here is|here's|here are|sure|certainly|of course)\b",
     re.IGNORECASE,
 )
 """A caption that opens with a frame such as "The image shows", which says nothing of this picture. One that says what
-kind of picture it is ("This black-and-white photo shows") does say something."""
+kind of picture it is ("This black-and-white photo shows", "The painting depicts") does say something. An aside within
+the frame ("This photo, taken at night, shows") does too, but belongs to what is shown."""
 
 _FRAME = re.compile(
     rf"(?:this is|here is|here's|it is|it's) (?:an?|the) {_PICTURE} (?:{_OF}|(?:that|which) {_SHOWS}) "
     # "A photo of a dog hangs on a wall" is no frame.
     rf"|(?:an? )?{_PICTURE} {_OF} (?![^.!?]{{0,200}} (?:is|are|was|hangs?|sits?|stands?|lies|appears?) )"
-    rf"|(?:the|this) {_PICTURE}(?: here)? (?:{_SHOWS} |(?:is|appears to be|seems to be) {_A_THING})"
+    rf"|(?:the|this) (?:{_PICTURE}|scene) (?:{_SHOWS} |(?:is|appears to be|seems to be) {_A_THING})"
     rf"|(?:{_IN_IT},? )?(?:here )?(?:we|you|one|i) (?:can )?(?:also )?see "
     rf"|(?:this is|here is|here's|here are) {_A_THING}",
     re.IGNORECASE,

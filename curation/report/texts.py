@@ -8,7 +8,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from curation.captions.mix import training_text
+from curation.captions.mix import trainable, training_text
 from curation.report.fates import Fates
 from curation.report.pictures import Gallery, Picture
 
@@ -28,6 +28,7 @@ class Caption:
     chinese: str | None
     translated: bool
     flags: list[str]
+    original_en: str | None = None
 
 
 @dataclass
@@ -42,6 +43,8 @@ class Captions:
     translated: int = 0
     flags: Counter[str] = field(default_factory=Counter)
     backends: Counter[str] = field(default_factory=Counter)
+    flagged: int = 0
+    """Rows with a flag."""
     asked_again: int = 0
     """Rows that took more than one attempt."""
     spent: Counter[str] = field(default_factory=Counter)
@@ -80,6 +83,7 @@ def _count(made: Captions, table: pa.Table) -> None:
     made.made += table.num_rows
     made.english += table.num_rows - table["caption_en"].null_count
     made.translated += pc.sum(table["translated"]).as_py() or 0
+    made.flagged += pc.sum(pc.greater(pc.list_value_length(table["flags"]), 0)).as_py() or 0
     made.asked_again += pc.sum(pc.greater(table["attempts"], 1)).as_py() or 0
     for name in ("tokens_in", "tokens_out", "cost"):
         made.spent[name] += pc.sum(table[name]).as_py() or 0
@@ -102,17 +106,25 @@ def _shares(fates: Fates, chosen: list[int]) -> tuple[Counter[str], Counter[str]
     settings, workspace = selection.recipe.captions, selection.workspace
     for number, rows in rows_of.items():
         paths = [place(*selection.shards[number]) for place in (workspace.samples, workspace.captions)]
-        columns = (["key", "caption"], ["caption_en", "caption_zh", "translated"])
+        columns = (["key", "caption"], ["caption_en", "caption_zh", "translated", "flags"])
         given, made = (
             pq.read_table(path, columns=names).take(pa.array(sorted(rows))).to_pylist()
             for path, names in zip(paths, columns, strict=True)
         )
         for row_given, said in zip(given, made, strict=True):
-            texts = (said["caption_en"], said["caption_zh"], said["translated"])
-            share, zh_share = settings.synthetic_share, settings.language.get("zh", 0.0)
-            text = training_text(row_given["key"], row_given["caption"], *texts, share, zh_share)
+            good = trainable(said["flags"], settings.tolerate)
+            english, chinese = (said["caption_en"], said["caption_zh"]) if good else (None, None)
+            text = training_text(
+                row_given["key"],
+                row_given["caption"],
+                english,
+                chinese,
+                said["translated"],
+                settings.synthetic_share,
+                settings.language.get("zh", 0.0),
+            )
             shares[f"{text.source}, {text.language}" if text.text else "none"] += 1
-            if said["caption_en"] and (row_given["caption"] or "").strip():
+            if english and (row_given["caption"] or "").strip():
                 both[str(text.source)] += 1
     return shares, both
 
@@ -120,8 +132,13 @@ def _shares(fates: Fates, chosen: list[int]) -> tuple[Counter[str], Counter[str]
 def _caption(fates: Fates, gallery: Gallery, index: int) -> Caption:
     shard, row = fates.place(index)
     path = fates.selection.workspace.captions(*fates.selection.shards[shard])
-    columns = ["caption_en", "caption_zh", "translated", "flags"]
+    columns = ["caption_en", "caption_zh", "translated", "flags", "original_en"]
     said = pq.read_table(path, columns=columns).slice(row, 1).to_pylist()[0]
     return Caption(
-        gallery.picture(index), said["caption_en"], said["caption_zh"], bool(said["translated"]), said["flags"] or []
+        gallery.picture(index),
+        said["caption_en"],
+        said["caption_zh"],
+        bool(said["translated"]),
+        said["flags"] or [],
+        said["original_en"],
     )

@@ -12,7 +12,7 @@ from typing import Any
 
 import pyarrow as pa
 
-from curation.captions.mix import training_text
+from curation.captions.mix import trainable, training_text
 from curation.captions.stage import fingerprint as caption_fingerprint
 from curation.captions.stage import kept_rows
 from curation.cascade import Cascade, Decider, meta_schema, samples_notes
@@ -137,7 +137,7 @@ def made_of(recipe: Recipe, workspace: Workspace) -> dict[str, Any]:
         for place in (workspace.selection, workspace.captions)
     ]
     parts = recipe.model_dump(mode="json", include={"shards", "card", "annotation"})
-    parts["captions"] = recipe.captions.model_dump(mode="json", include={"synthetic_share", "language"})
+    parts["captions"] = recipe.captions.model_dump(mode="json", include={"synthetic_share", "language", "tolerate"})
     return parts | {"selection and captions": stamps(map(str, folders)), "levels": stamps([str(workspace.levels)])}
 
 
@@ -180,11 +180,12 @@ def _rows(recipe: Recipe, workspace: Workspace) -> tuple[list[dict[str, Any]], C
             path = raw_path(corpus, workspace, shard)
             for sample in _kept_samples(recipe, workspace, cascade, corpus.name, shard):
                 level = levels.get(sample["key"], {})
+                good = trainable(sample["flags"], recipe.captions.tolerate)
                 text = training_text(
                     sample["key"],
                     sample["caption"],
-                    sample["caption_en"],
-                    sample["caption_zh"],
+                    sample["caption_en"] if good else None,
+                    sample["caption_zh"] if good else None,
                     sample["translated"],
                     recipe.captions.synthetic_share,
                     recipe.captions.language.get("zh", 0.0),
@@ -224,6 +225,7 @@ def _row(
         "caption_zh": sample["caption_zh"],
         "translated": sample["translated"],
         "original_en": sample["original_en"],
+        "flags": sample["flags"],
         "bucket": bucket,
         "source": sample["source"],
         "level": level.get("level"),

@@ -101,15 +101,29 @@ def _captions(recipe: Recipe, stats: dict[str, Any]) -> str:
         f"## Texts\n\nSynthetic captions by `{recipe.captions.captioner.get('backend')}` (English), translated by "
         f"`{translator.get('backend') if translator else 'nobody'}`; asked for: {recipe.captions.synthetic_share:.0%} "
         "synthetic. The choice is made by a hash of the key. A text that could not be translated truly is never "
-        "used as Chinese.\n\n" + _table(("training text", "images", "share"), shares) + _licences(recipe)
+        "used as Chinese.\n\n" + _table(("training text", "images", "share"), shares) + _flags(stats) + _models(recipe)
     )
 
 
-def _licences(recipe: Recipe) -> str:
-    """Under which licences the models stand that wrote and translated the captions."""
-    crew = Crew(recipe).all.values()
-    lines = [f"- `{b.name}` runs {o.name}: {o.licence}" for b in crew for o in b.origins]
-    return "\n\nModels, as their authors publish them:\n\n" + "\n".join(dict.fromkeys(lines)) if lines else ""
+def _flags(stats: dict[str, Any]) -> str:
+    """What the checks found in the captions of these images."""
+    rows = list(stats["flags"].items())
+    return (
+        "\n\nFound by the checks; whether such a caption may be trained with is the recipe's choice.\n\n"
+        + _table(("flag", "images"), rows)
+        if rows
+        else ""
+    )
+
+
+def _models(recipe: Recipe) -> str:
+    """Which models wrote and translated the captions, and under which licences they stand."""
+    lines = []
+    for role, backend in Crew(recipe).all.items():
+        if told := backend.told:
+            licences = "; ".join(backend.licences) or "licence: as its publisher says"
+            lines.append(f"- {role.replace('_', ' ')} `{backend.name}`: {told}. {licences}")
+    return "\n\nModels:\n\n" + "\n".join(lines) if lines else ""
 
 
 def _votes(workspace: Workspace) -> str:

@@ -11,7 +11,7 @@ def product_stats(phase: str, tables: list[pa.Table]) -> dict[str, Any]:
     """Counts over the Parquet tables of a product's shards.
 
     Returns:
-        images, shards, images_per_shard [least, most], bytes, captions by source and by language, buckets, levels,
+        images, shards, images_per_shard [least, most], bytes, captions by source, flag and language, buckets, levels,
         sources, licenses; and quartiles of width, height and caption length (characters).
     """
     sizes = [t.num_rows for t in tables]
@@ -25,6 +25,7 @@ def product_stats(phase: str, tables: list[pa.Table]) -> dict[str, Any]:
         "images_per_shard": [min(sizes, default=0), max(sizes, default=0)],
         "bytes": sum(sum(t["length"].to_pylist()) for t in tables),
         "captions": _sorted(counts["caption_source"]),
+        "flags": _sorted(Counter(flag for t in tables for flags in t["flags"].to_pylist() for flag in flags or ())),
         "languages": _sorted(counts["caption_language"]),
         "buckets": _sorted(counts["bucket"]),
         "levels": _sorted(counts["level"]),

@@ -37,6 +37,7 @@ TYPES = {
     **dict.fromkeys(("offset", "length"), pa.int64()),
     "level": pa.int8(),
     "translated": pa.bool_(),
+    "flags": pa.list_(pa.string()),
 }
 """The product's columns beside the signals: the same types in every shard, even where all values are null."""
 OPEN_SOURCES = 16
@@ -79,6 +80,7 @@ class RowPlan:
     caption_zh: str | None
     translated: bool | None
     original_en: str | None
+    flags: list[str] | None
     bucket: str
     source: str
     level: int | None
@@ -184,6 +186,7 @@ def _json(record: dict[str, Any]) -> dict[str, Any]:
         "caption_en",
         "caption_zh",
         "original_en",
+        "flags",
         "caption_source",
         "caption_language",
         "width",

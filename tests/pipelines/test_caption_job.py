@@ -156,3 +156,73 @@ def test_what_the_captioner_reads_must_be_scored(script: Script, tmp_path: Path)
     )
     with pytest.raises(StageError, match="reads ocr, which is not scored"):
         stages.caption(more)
+
+
+REFUSAL = "I'm sorry, but I can't help with describing this image."
+
+
+def scripted(script: Script, folder: Path, **more: Any) -> Any:
+    """A recipe whose captioner and translator follow the script; its stages before `caption` have run."""
+    given = {"captioner": script.backend, "translator": script.backend, "attempts": 1} | more
+    made = bench.recipe(folder, captions=given, workers=1)
+    for run in (stages.index, stages.score, stages.select):
+        run(made)
+    return made
+
+
+def test_what_stays_bad_is_flagged_and_no_training_text(script: Script, tmp_path: Path) -> None:
+    corpus(tmp_path, shards=1, images=5)
+    script.say(captions={"*": GOOD, "01": REFUSAL, "02": "A stunning brown dog sits on a wooden bench."})
+    made = scripted(script, tmp_path, synthetic_share=1.0)
+    summary = stages.caption(made)
+    assert summary.ok and summary.more["flagged"] == {"refusal": 1, "subjective": 1}
+    assert stages.build_shards(made).ok
+    rows = {row["key"][-2:]: row for row in bench.rows(tmp_path / "work/shards/concept/000000.parquet")}
+    assert rows["01"]["caption_source"] == "original" and rows["01"]["text"] == "一只狗坐在长椅上"
+    assert rows["01"]["flags"] == ["refusal"] and rows["01"]["caption_en"] == REFUSAL
+    assert {rows[name]["caption_source"] for name in ("00", "02", "03", "04")} == {"synthetic"}
+    card = (tmp_path / "work/shards/concept/README.md").read_text()
+    assert "| refusal | 1 |" in card and "| subjective | 1 |" in card
+    assert stages.caption(made.model_copy(update={"captions": made.captions.model_copy(update={"tolerate": []})})).ok
+
+
+def test_translations_that_failed_are_told_and_tried_again(script: Script, tmp_path: Path) -> None:
+    corpus(tmp_path, shards=1, images=4)
+    script.say(translations={"*": {"failed": "http_500"}})
+    made = scripted(script, tmp_path)
+    summary = stages.caption(made)
+    assert summary.failed == {"translation http_500": 4} and summary.too_many_failed and not summary.ok
+    assert any("--retry-failed" in note for note in summary.notes)
+    script.asked()
+    script.say()
+    assert stages.caption(made).done == 0  # without being asked to, nothing is tried again
+    summary = stages.caption(made, retry_failed=True)
+    assert summary.ok and all(row["translated"] and row["flags"] == [] for row in captions(tmp_path))
+    assert {kind for kind, _ in script.asked()} == {"translations"}  # the captions themselves were kept
+
+
+def test_an_empty_answer_is_asked_for_again(script: Script, tmp_path: Path) -> None:
+    corpus(tmp_path, shards=1, images=3)
+    script.say(captions={"*": GOOD, "01": ""})
+    made = scripted(script, tmp_path)
+    assert stages.caption(made).failed == {"caption empty": 1}
+    script.asked()
+    script.say()
+    assert stages.caption(made, retry_failed=True).failed == {} and script.members() == ["01"]
+
+
+def test_a_key_that_stands_in_a_recipe_is_refused_before_anything_is_kept(tmp_path: Path) -> None:
+    corpus(tmp_path, shards=1, images=1)
+    bench.recipe(tmp_path)
+    endpoint = "{backend: endpoint, url: 'http://127.0.0.1:9/v1', model: m, api_key: sk-1234567890}"
+    for key in ("captions.captioner", "caption_eval.captioners.other.captioner", "captions.translator"):
+        done = curate(tmp_path, "index", "recipe.yaml", "--set", f"{key}={endpoint}")
+        assert done.returncode == 2 and done.stderr.count("\n") == 1
+        assert "environment variable" in done.stderr and "sk-1234567890" not in done.stderr + done.stdout
+    assert not (tmp_path / "work" / "recipe.yaml").exists()
+
+
+def test_the_card_says_what_wrote_the_captions(tiny: Path) -> None:
+    card = (tiny / "work/shards/concept/README.md").read_text()
+    assert "captioner `cogvlm`" in card and "CogVLM Model License" in card and "code Apache-2.0" in card
+    assert "translator `marian`" in card and "CC-BY" not in card  # a checkpoint of one's own has its own licence

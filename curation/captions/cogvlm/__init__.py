@@ -1,5 +1,6 @@
 """CogVLM-1.1-chat (arXiv:2311.03079), the captioner of the paper, as a model of this project's own."""
 
+import math
 from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import replace
@@ -8,7 +9,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 import numpy as np
-from PIL import Image
 from pydantic import Field
 
 from curation.backends import device
@@ -26,6 +26,8 @@ if TYPE_CHECKING:
 KEY = "captions.captioner"
 PROMPT = PUBLISHED["pixart"]
 """Asked where a request asks nothing of its own."""
+LONGEST = 4
+"""Long side over short side up to which a picture is decoded large enough for its short one."""
 AT_MOST = 64
 """Images that a GPU is given at once, if its memory takes them: more would gain little."""
 LONG_PROMPT = "long_prompt"
@@ -51,6 +53,10 @@ class CogVLM(Captioner):
 
     name = "cogvlm"
     version = 1
+    on_gpu = True
+    signals = ("ocr",)
+    max_text = 160
+    """A Chinese character is up to three tokens of the 820 that the picture leaves of 2048, and a caption needs 256."""
     Params = CogVLMParams
     params: CogVLMParams
     placement = frozenset({"batch_size", "device_map"})
@@ -81,9 +87,18 @@ class CogVLM(Captioner):
         return Checkpoint(self._files)
 
     @property
+    def licences(self) -> list[str]:
+        """See Plugin: there is one such model, wherever it lies."""
+        return [f"{origin.name}: {origin.licence}" for origin in self.origins]
+
+    @property
     def side(self) -> int:  # type: ignore[override]
-        """Twice the model's square, so that of a picture up to twice as long as wide no side is scaled up."""
-        return 2 * self._files.image_size
+        """Of the square that the model sees."""
+        return self._files.image_size
+
+    def side_for(self, width: int, height: int) -> int:
+        """Such that the short side is not scaled up; of a picture longer than 4 to 1 it may be."""
+        return math.ceil(self.side * min(LONGEST, max(width, height) / min(width, height)))
 
     def files(self) -> dict[str, Path]:
         """See Plugin."""
@@ -116,9 +131,7 @@ class CogVLM(Captioner):
 
     def prepare(self, pixels: np.ndarray) -> np.ndarray:
         """The square that the model sees: uint8 (S, S, 3), channels R, G, B; the picture is squashed to it."""
-        side = self._files.image_size
-        picture = Image.fromarray(np.ascontiguousarray(pixels[:, :, ::-1]))
-        return np.asarray(picture.resize((side, side), Image.Resampling.BICUBIC))
+        return squashed(pixels, self.side)
 
     def caption(self, requests: Sequence[Request]) -> list[Answer]:
         """See Captioner. Rows whose prompts leave different room are apart, so that none depends on another's."""
@@ -134,3 +147,21 @@ class CogVLM(Captioner):
                 answers = self._at_once([rows[i] for i in indices], partial(self._writer.write, room=room))
             found |= zip(indices, answers, strict=True)
         return [found[index] for index in range(len(rows))]
+
+
+def squashed(pixels: np.ndarray, side: int) -> np.ndarray:
+    """A picture as CogVLM sees it: a square, whatever its shape, by bicubic interpolation with antialiasing.
+
+    torch does it in a fifth of Pillow's time, and differs by 0.1 of 255 on average.
+
+    Args:
+        pixels: uint8 (H, W, 3), channels B, G, R.
+
+    Returns:
+        uint8 (side, side, 3), channels R, G, B.
+    """
+    import torch
+
+    planes = torch.from_numpy(np.ascontiguousarray(pixels)).permute(2, 0, 1)[None]
+    square = torch.nn.functional.interpolate(planes, size=(side, side), mode="bicubic", antialias=True)
+    return np.ascontiguousarray(square[0].flip(0).permute(1, 2, 0).numpy())

@@ -11,7 +11,7 @@ from curation.errors import WorkspaceError
 
 
 def test_what_is_kept_comes_back_whole(tmp_path: Path) -> None:
-    said = {"a": Answer('"Fünf" 五 🙂\n', False, "", 7, 3, 0.25), "b": Answer("")}
+    said = {"a": Answer('"Fünf" 五 🙂\n', False, "", 7, 3, 0.25), "b": Answer("b")}
     answers = Answers(tmp_path / "below" / "x.sqlite")
     answers.put(said)
     assert answers.get(["a", "b", "c"]) == said
@@ -28,8 +28,8 @@ def test_more_names_than_sqlite_takes_at_once(tmp_path: Path) -> None:
 
 def test_a_failure_is_not_kept(tmp_path: Path) -> None:
     answers = Answers(tmp_path / "x.sqlite")
-    answers.put({"a": Answer(failed="timeout"), "b": Answer("b")})
-    assert answers.get(["a", "b"]) == {"b": Answer("b")}
+    answers.put({"a": Answer(failed="timeout"), "b": Answer("b"), "c": Answer(" \n")})
+    assert answers.get(["a", "b", "c"]) == {"b": Answer("b")}
 
 
 def test_what_was_put_is_there_though_the_file_was_never_closed(tmp_path: Path) -> None:

@@ -40,6 +40,13 @@ def test_a_good_caption_and_its_translation_have_no_flags():
         ("A cat sits on a mat. " + "It is a very nice cat. " * 6, ["repetition"]),
         ("A cat, very, very, very, very nice.", []),
         ("A red red red red red car.", ["repetition"]),
+        (
+            "A tall man with a grey beard and a long black coat stands beside the open door of a small shop on a quiet "
+            "street. " * 6,
+            ["repetition"],
+        ),
+        ("".join(f'The next button in the row reads "{name}". ' for name in ("Open", "Save", "Exit")), []),
+        ('A typed page reads "All work is no play here. All work is no play here. All work is no play here."', []),
         ("A dog and a cat and a dog and a cat and a dog.", []),
         ("a dog and a cat, a dog and a cat, a dog and a cat, a dog and a cat, by a lake", ["repetition"]),
         ("I'm sorry, but there is nothing here to see.", ["refusal"]),
@@ -50,6 +57,8 @@ def test_a_good_caption_and_its_translation_have_no_flags():
         ("A wall that a child cannot climb.", []),
         ("A man on a ski cannot be seen well.", []),
         ("The text is too small. Unable to assist.", ["refusal"]),
+        ("A sign about the history of a language model.", []),
+        ("A card with the text 'Please provide the image'.", []),
         ("The image shows a cat on a mat.", ["boilerplate"]),
         ("This black and white photograph captures a cat.", []),  # it says what kind of picture
         ("The image is dark and blurry.", []),
@@ -67,6 +76,9 @@ def test_a_good_caption_and_its_translation_have_no_flags():
         ('A sign reads "欢迎光临本店请进" in red.', []),
         ("A sign reads '欢迎光临本店请进' in red.", []),
         ("رجل يركب حصانا على الشاطئ", ["not_english"]),
+        ("Ein Mann in einer roten Jacke reitet auf einem braunen Pferd am Strand.", ["not_english"]),
+        ('Un homme est assis dans un café avec un journal "The Times".', ["not_english"]),
+        ("Red apple, green pear, two plates, white table, grey wall, lamp", []),
         ("Two cats 🐱🐱 on a mat 🙂.", []),
         ("😀😀😀 😀😀😀 😀😀😀", []),
     ],
@@ -108,6 +120,12 @@ def test_bounds_are_arguments():
         (GOOD, "一名男子。“Private Beach, 1920”", ["length_ratio"]),
         ("A cat.", "一只非常可爱的小猫坐在垫子上。", ["length_ratio"]),
         ("A cat on a mat, and nothing else is there to be seen.", "一只猫" * 6, ["repetition"]),
+        (f"{GOOD} {GOOD}", f"{GOOD_ZH}一名男子沿着海滩前行。" + "一名男子沿着海滩前行。" * 2, ["repetition"]),
+        (
+            "A shop of the 1990s, 100 years old, sold for $10,000.",
+            "一家20世纪90年代的商店，有一百年历史，以1万美元售出。",
+            [],
+        ),
     ],
 )
 def test_check_translation(english, chinese, flags):
@@ -134,6 +152,11 @@ def test_check_translation(english, chinese, flags):
         ("垫子上有一只猫。", "垫子上有一只猫。", ["not_english", "han_left"]),
         ("一名男子骑马沿着海滩前行，身后有两只狗跑过浅水，天空飘着薄云。", "Two dogs.", ["length_ratio"]),
         ("一只猫。", "A very lovely little cat that sits on a mat beside a table.", ["length_ratio"]),
+        (
+            "一只猫在垫子上，旁边是一张桌子和一把椅子。",
+            "Eine Katze auf einer Matte neben dem Tisch und einem Stuhl.",
+            ["not_english"],
+        ),
         (
             "一只猫坐在垫子上，旁边是一张桌子。",
             "A cat, a cat and a cat and a cat and a cat and a table.",

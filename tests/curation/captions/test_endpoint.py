@@ -145,7 +145,9 @@ def test_a_translation_depends_on_what_the_model_is_told() -> None:
         ({"url": f"http://{KEY}@host/v1"}, r"url: holds a user or password.*key_env"),
         ({"url": f"http://host/v1?key={KEY}"}, r"url: expected nothing behind \? or #.*key_env"),
         ({"key_env": KEY}, r"key_env: expected the name of an environment variable"),
-        ({"api_key": KEY}, r"api_key: unknown key"),
+        ({"api_key": KEY}, r"a key does not belong into a recipe.*key_env"),
+        ({"authorization": KEY}, r"a key does not belong into a recipe.*key_env"),
+        ({"extra": {"api_key": KEY}}, r"extra: a key does not belong into a recipe.*key_env"),
         ({"model": ""}, r"model: "),
         ({"extra": {"stream": True}}, r"extra: `stream` cannot be set here"),
         ({"price": {"input": -1}}, r"price.input: "),
@@ -154,7 +156,7 @@ def test_a_translation_depends_on_what_the_model_is_told() -> None:
 )
 def test_wrong_parameters_are_said_by_key_and_never_with_a_secret(given: dict[str, Any], wanted: str) -> None:
     for make, section in ((captioner, "captioner"), (translator, "translator")):
-        with pytest.raises(UserError, match=rf"^captions\.{section}\.{wanted}") as raised:
+        with pytest.raises(UserError, match=rf"^captions\.{section}[.:] ?{wanted}") as raised:
             make(**given)
         assert KEY not in "".join(traceback.format_exception(raised.value)) and "\n" not in str(raised.value)
 

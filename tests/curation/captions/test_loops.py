@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from curation.captions.loops import LOOP_TIMES, LOOP_UNITS, TAIL, TAIL_RUN, repeats
+from curation.captions.loops import LOOP_TIMES, LOOP_UNITS, TAIL, TAIL_RUN, repeats, says_again
 
 
 def brute_force(tail):
@@ -60,3 +60,44 @@ def test_every_period_is_found_and_not_a_shorter_run(period, script):
 
 def test_characters_that_share_their_lower_byte_are_told_apart():
     assert not repeats("", "一\u4f00\u5000\u5100\u5200\u5300\u5400" * 2)
+
+
+SENTENCE = "A tall man with a grey beard and a long black coat stands beside the open door of a small shop"
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        f"{SENTENCE}. " * 3,
+        (f"{SENTENCE}. " * 6).strip(),
+        f"A street. {SENTENCE}. A dog. {SENTENCE}! A cat. {SENTENCE}",
+        f"- {SENTENCE}\n- {SENTENCE}\n- {SENTENCE}",
+        "A man opens a door. " * 3,
+        "一名老人站在门边。" * 3,
+        "街上有一只狗。一名老人站在门边。天空很蓝。一名老人站在门边！一名老人站在门边",
+    ],
+)
+def test_a_sentence_said_three_times_is_a_loop(text):
+    assert says_again(text)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "",
+        "...",
+        f"{SENTENCE}. " * 2,
+        "It is very small. " * 3,  # four words
+        "天空非常的蓝。" * 3,  # six characters
+        f"{SENTENCE}. {SENTENCE} at noon. {SENTENCE} at night.",
+        "Row 1.5 of 2.5. Row 3.5 of 4.5.",
+    ],
+)
+def test_what_is_said_less_often_or_is_short_is_no_loop(text):
+    assert not says_again(text)
+
+
+@given(st.lists(st.sampled_from("abcdef"), max_size=12))
+def test_sentences_are_counted(letters):
+    text = " ".join(f"The sign has the letter {letter}." for letter in letters)
+    assert says_again(text) == any(letters.count(letter) >= 3 for letter in letters)

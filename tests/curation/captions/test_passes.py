@@ -7,12 +7,18 @@ from typing import Any
 import pytest
 
 import curation.captions
+from curation.captions import stage
+from curation.captions.answers import Answers
+from curation.captions.base import load_captioner, load_translator
+from curation.captions.crew import Crew
+from curation.captions.passes import Passes
 from curation.captions.prompts import PUBLISHED
 from curation.captions.stage import plan
 from curation.errors import StageError
+from curation.pictures import Pictures
 from curation.recipe import Recipe
 from curation.select import Selection
-from curation.tasks import Demand, Watch
+from curation.tasks import Demand, Watch, WorkerLost
 from tests import bench
 from tests.scripted import GOOD, GOOD_ZH, LOOP, Script
 
@@ -132,7 +138,7 @@ def test_a_mistake_of_the_backend_costs_one_row(script: Script) -> None:
     assert [r["flags"] for r in rows] == [[], [], ["error"], [], []]
     assert outcome.notes == ["c/00000: ValueError: a mistake of the backend"]
     assert outcome.failed == {"caption error": 1}
-    assert outcome.spent == {"tokens_in": 80, "tokens_out": 40, "dollars": pytest.approx(0.008)}
+    assert outcome.sums["spent"] == {"tokens_in": 80, "tokens_out": 40, "dollars": pytest.approx(0.008)}
 
 
 def test_an_image_that_does_not_decode_costs_itself(script: Script) -> None:
@@ -211,7 +217,7 @@ def test_the_same_bytes_for_any_batch_size(script: Script) -> None:
     assert path.read_bytes() == before
 
 
-def test_pictures_made_ready_ahead_of_a_gpu_change_nothing(script: Script) -> None:
+def test_pictures_made_ready_ahead_of_a_gpu_change_nothing(script: Script, monkeypatch: pytest.MonkeyPatch) -> None:
     made = selected(script)
     raw = script.folder.parent / "raw" / "00000.tar"
     data = bytearray(raw.read_bytes())
@@ -223,7 +229,14 @@ def test_pictures_made_ready_ahead_of_a_gpu_change_nothing(script: Script) -> No
     before = path.read_bytes()
     for kept in (path, Path(made.workspace) / "captions/.answers/c/00000.sqlite"):
         kept.unlink()
-    replace(plan(made).tasks[0], demands=(Demand(cpus=3, gpus=1),)).run(Watch())
+    ahead: list[int] = []
+    real = Pictures.ahead
+    monkeypatch.setattr(Pictures, "ahead", lambda self, rows, side: (ahead.extend(rows), real(self, rows, side))[1])
+    task = replace(plan(made).tasks[0], demands=(Demand(cpus=3, gpus=1),))
+    stage._kept.clear()  # as in a worker that begins
+    stage._loaded.clear()
+    task.run(Watch())
+    assert set(ahead) == set(range(5))
     assert path.read_bytes() == before
     assert [row["flags"] for row in bench.rows(path)] == [[], [], [], ["not_an_image"], []]
 
@@ -246,3 +259,74 @@ def test_originals_of_any_kind_are_kept_and_harm_nothing(script: Script) -> None
     assert "original_repetition" in rows[2]["flags"]
     kept = [row["caption"] for row in bench.rows(Path(made.workspace) / "samples/c/00000.parquet")]
     assert kept[1] == originals[1] and kept[2] == originals[2] and kept[4] == originals[4]
+
+
+def test_text_rich_images_are_asked_with_their_text_and_quotes_are_held_against_it(script: Script) -> None:
+    made = selected(script)
+    rows: list[dict[str, Any]] = [
+        {"key": f"c/00000/{name}", "sha256": name, "width": 64, "height": 64, "caption": None, "ocr_state": "scored",
+         "text": 'OPEN\nsince "1920"', "source": "text_in_the_wild" if name == "a" else "web"}
+        for name in NAMES
+    ]  # fmt: skip
+    script.say(captions={"*": 'A sign that says "OPEN" over a door.', "b": 'A sign that says "Bakery" over a door.'})
+    passes = Passes(made.captions, Crew(made), rows, None, Answers(script.folder / "x.sqlite"), Watch())
+    texts = passes.run([0, 1, 2])
+    asked = [what for kind, what in script.asked() if kind == "captions"]
+    assert texts[0].prompt == "text" and '"OPEN", "since \'1920\'".' in asked[0][2]
+    assert texts[1].prompt == "pixart" and texts[1].flags == ["unconfirmed_quote", *texts[1].flags[1:]]
+    assert "unconfirmed_quote" not in texts[0].flags + texts[2].flags
+    assert [what[0] for what in asked] == ["a", "b", "c", "b", "b"]
+
+
+@pytest.mark.parametrize("name", ["cogvlm", "transformers", "endpoint"])
+def test_what_writes_captions_is_shown_what_ocr_has_read(name: str) -> None:
+    assert load_captioner(name).signals == ("ocr",)
+
+
+@pytest.mark.parametrize(("captioner", "translator", "gpus", "patient"), [
+    ("cogvlm", None, 1, True),
+    ("transformers", None, 1, True),
+    ("describe", "marian", 1, True),
+    ("describe", "nllb", 1, True),
+    ("endpoint", None, 0, True),
+    ("describe", "endpoint", 0, True),
+    ("describe", "describe_zh", 0, False),
+])  # fmt: skip
+def test_who_is_given_a_gpu_and_time(
+    tmp_path: Path, captioner: str, translator: str | None, gpus: int, patient: bool
+) -> None:
+    (tmp_path / "models" / "x").mkdir(parents=True)
+    more = {"endpoint": {"url": "http://127.0.0.1:9/v1", "model": "m"}, "describe": {}, "describe_zh": {}}
+    section = lambda name: {"backend": name} | more.get(name, {"checkpoint": "x"})  # noqa: E731
+    given = {"captioner": section(captioner), "translator": section(translator) if translator else None}
+    made = bench.recipe(tmp_path, models="./models", captions=given)
+    crew = Crew.__new__(Crew)  # its files are not looked for: there are none
+    crew.captioner = load_captioner(captioner)(load_captioner(captioner).Params.model_validate(given["captioner"]))
+    kind = load_translator(translator) if translator else None
+    crew.translator = kind(kind.Params.model_validate(given["translator"])) if kind else None
+    crew.original_translator = None
+    demand = stage.demand_of(made, crew)
+    assert demand.gpus == gpus and (demand.patience > 1) == patient
+
+
+def test_a_caption_that_can_be_trained_with_goes_before_one_that_cannot(script: Script) -> None:
+    subjective = "A stunning, breathtaking brown dog sits on a wooden bench."
+    script.say(captions={"*": [LOOP, subjective, LOOP]})
+    rows = caption(selected(script))
+    assert {(r["caption_en"], r["attempts"]) for r in rows} == {(subjective, 3)}
+    assert {tuple(r["flags"]) for r in rows} == {("subjective",)}
+
+
+def test_a_gpu_that_is_lost_ends_the_worker_and_fails_no_row(script: Script, monkeypatch: pytest.MonkeyPatch) -> None:
+    import torch
+
+    made = selected(script)
+    crew = stage.crew_of(made)
+
+    def broken(requests: Any) -> Any:
+        raise torch.AcceleratorError("CUDA error: an illegal memory access was encountered")
+
+    monkeypatch.setattr(crew.captioner, "caption", broken)
+    with pytest.raises(WorkerLost):
+        plan(made).tasks[0].run(Watch())
+    assert not (Path(made.workspace) / "captions/c/00000.parquet").exists()

@@ -3,11 +3,21 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from curation.captions.checks import check_caption, unquoted
-from curation.captions.wording import REFUSALS, SUBJECTIVE, any_of, trimmed
+from curation.captions.wording import (
+    OTHER_WORDS,
+    REFUSALS,
+    SUBJECTIVE,
+    any_of,
+    in_another_language,
+    trimmed,
+)
 
 DOG = "A dog on a bench."
 FRAMES = [
     "The image shows ", "The picture depicts ", "This photo features ", "The photograph captures ", "This image is of ",
+    "The image you provided shows ", "The photo that you've shared shows ", "The image you’ve uploaded is ",
+    "The image provided shows ", "The picture above depicts ", "In the image you provided, ", "The scene shows ",
+    "This scene depicts ", "The scene is ", "In this scene, ",
     "The provided image shows ", "The image here displays ", "the image appears to show ",
     "This is a photo of ", "This is an image showing ", "It is a picture of ", "This is the photo of ",
     "This is a picture that shows ", "A photo of ", "An image showing ", "Photo of ", "This is ", "Here is ", "Here's ",
@@ -61,6 +71,11 @@ def test_what_is_left(text, left):
         "The image shows how a dog jumps.",
         "The picture is of.",
         "This black and white photograph captures a cat.",
+        "The painting shows a cat.",  # as with black and white: what kind of picture it is
+        "The screenshot depicts a desktop with icons.",
+        "This photo, taken at night, shows a cat.",
+        "The scene of the crime is taped off.",
+        "A scene of a film.",
         "A photo of a dog hangs on the wall.",
         "A man holds a photo of a dog.",
         "In the picture frame on the wall, a child smiles.",
@@ -87,6 +102,113 @@ def test_trimming_twice_is_trimming_once(text):
     once = trimmed(text)
     assert trimmed(once) == once
     assert once[1:] in " ".join(text.split())
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "This photo, taken at night, shows a cat.",
+        "The image you shared shows that it rains.",
+        "The scene captures how it rains.",
+    ],
+)
+def test_a_frame_that_cannot_be_taken_away_is_found(text):
+    assert check_caption(trimmed(text)) == ["boilerplate"]
+
+
+@pytest.mark.parametrize(
+    "text", ["The painting shows a cat.", "This screenshot shows a desktop.", "The scene of a play on a stage."]
+)
+def test_what_kind_of_picture_it_is_is_no_frame(text):
+    assert check_caption(text) == []
+
+
+REFUSING = [
+    "Please provide the image you would like me to caption.",
+    "Please upload a clear image and try again.",
+    "There is no image attached to this message.",
+    "There was no photo provided to look at.",
+    "No image has been uploaded.",
+    "The image is not attached here.",
+    "Unfortunately, the image could not be loaded.",
+    "It seems that your picture didn't load.",
+    "I don't see any image.",
+    "I do not currently have the ability to look.",
+    "I can not say what it is.",
+    "Unable to view the content.",
+    "We are unable to access the image.",
+    "As a language model, pictures are beyond me.",
+    "I am just a large language model without eyes.",
+]
+NOT_REFUSING = [
+    "A sign about the history of a language model.",
+    "A slide on how to train a language model.",
+    "A poster asks visitors to please keep off the grass.",
+    "There is no car in the street, and no picture on the wall.",
+    "A ball that the dog is unable to see lies behind the wall.",
+    "An open file cabinet with the image of a saint on it.",
+    "A picture frame that has not been hung yet.",
+]
+
+
+@pytest.mark.parametrize("text", REFUSING)
+def test_who_speaks_of_itself_or_of_no_picture_refuses(text):
+    assert check_caption(text) == ["refusal"]
+
+
+@pytest.mark.parametrize("text", NOT_REFUSING)
+def test_what_tells_of_such_things_is_no_refusal(text):
+    assert check_caption(text) == []
+
+
+OTHER_LANGUAGES = [
+    "Ein Mann in einer roten Jacke reitet auf einem braunen Pferd am Strand entlang.",
+    "Die Katze und der Hund liegen auf dem Sofa neben einer Lampe, und im Hintergrund ist ein Fenster zu sehen.",
+    "Un homme en veste rouge monte un cheval sur la plage au coucher du soleil.",
+    "L'image d'une femme avec un chapeau est posée sur la table dans le salon.",
+    "Un hombre con una chaqueta roja monta un caballo marrón por la playa al atardecer.",
+    "Una mujer a la izquierda mira a un perro que corre en el parque.",
+    "Una donna in piedi con un cappello rosso accanto a un cane nella piazza della città.",
+    "Um homem com uma jaqueta vermelha monta um cavalo na praia ao pôr do sol.",
+    "Een man in een rode jas is op een paard in het bos, met een hond.",
+    "En man i en röd jacka rider på en häst och en hund står bredvid ett träd.",
+    "En mand med en rød jakke rider på en hest ved et hus og en å.",
+    "Mężczyzna w czerwonej kurtce jedzie na koniu przy plaży, pies jest na piasku przed nim.",
+    "Kırmızı ceketli bir adam sahilde bir at ile yürüyor ve arka planda bir köpek var.",
+    "Seorang pria dengan jaket merah menunggang kuda di pantai dan dua anjing berlari di air.",
+    "Một người đàn ông mặc áo đỏ cưỡi ngựa trên bãi biển với hai con chó ở bên.",
+]
+ENGLISH = [
+    "Red apple, green pear, two plates, white table, grey wall, lamp, chair, window",
+    "Crème de la crème bakery, red awning, glass door, two chairs, small round table",
+    "A poster of the Tour de France and a plate of pasta alla norma on a table in Los Angeles.",
+    "A man at the Café de la Paix in Paris reads Le Monde, and a woman drinks café au lait.",
+    "A street in Rio de Janeiro with a view of the Copacabana Palace and the Avenida das Flores.",
+    "The die is cast: a red die and a hat lie in a van on the men's side of a den.",
+    "Hotel La Casa de las Flores in Los Angeles, Calle del Sol",
+    "Restaurant El Toro",
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("text", OTHER_LANGUAGES)
+def test_other_languages_in_latin_script_are_not_english(text):
+    assert "not_english" in check_caption(text)
+    assert in_another_language(f"{text} {text}")
+
+
+@pytest.mark.parametrize("text", ENGLISH)
+def test_lists_and_foreign_names_in_english_are_english(text):
+    assert check_caption(text) == []
+
+
+@pytest.mark.parametrize("text", OTHER_LANGUAGES)
+def test_a_foreign_sentence_in_quotes_is_the_pictures(text):
+    assert check_caption(f"A page reads “{text}” in large red letters on white paper.") == []
+
+
+def test_no_word_of_another_language_is_common_in_english():
+    english = " ".join(ENGLISH[5:6] + DESCRIBING + NOT_REFUSING + SUBJECTIVE_ONES).lower().split()
+    assert OTHER_WORDS.isdisjoint(english)
 
 
 SUBJECTIVE_ONES = [
@@ -172,6 +294,8 @@ def test_a_word_under_which_a_pattern_is_kept_lets_it_be_found(rules):
     everything = [
         *SUBJECTIVE_ONES,
         *DESCRIBING,
+        *REFUSING,
+        *NOT_REFUSING,
         "I'm sorry, as an AI I cannot assist.",
         "I am not able to. I apologise.",
     ]

@@ -93,7 +93,7 @@ def write_captions(made: Recipe, shard: str) -> None:
     keys = [row["key"] for row in bench.rows(workspace.samples("c", shard))]
     rows = [
         {"key": key, "caption_en": HOSTILE if n % 2 else "x" * 10_000, "caption_zh": f"猫{RIGHT_TO_LEFT}",
-         "translated": n % 2 == 0, "flags": ["<i>odd</i>"], "captioner": ALERT, "translator": "t", "attempts": 1,
+         "translated": n % 2 == 0, "flags": ["<i>odd</i>" if n % 2 else "subjective"], "captioner": ALERT, "translator": "t", "attempts": 1,
          "prompt": ALERT, "tokens_in": 1000, "tokens_out": 50, "cost": 0.25}
         for n, key in enumerate(keys)
     ]  # fmt: skip
