@@ -13,7 +13,16 @@ import pyarrow as pa
 from curation.caption_eval.files import PART, EvalFiles
 from curation.caption_eval.sample import Part, Sample
 from curation.captions.crew import Crew
-from curation.captions.stage import Shard, caption_rows, crew_of, demand_of, fingerprint, load_shard, threads_of
+from curation.captions.stage import (
+    PATIENCE,
+    Shard,
+    caption_rows,
+    crew_of,
+    demand_of,
+    fingerprint,
+    load_shard,
+    threads_of,
+)
 from curation.cascade import SKIPPED
 from curation.errors import StageError, UserError
 from curation.ledger import Plan
@@ -109,10 +118,10 @@ def plan(recipe: Recipe, sample: Sample) -> Plan:
             crew = crew_of(own)
             stale = [n for n, part in enumerate(sample.parts) if not _up_to_date(own, workspace, name, part)]
             if stale:
-                crew.check()
+                crew.check(here=own.engine == "local")
                 found.notices += [said for said in crew.notices if said not in found.notices]
             for number in stale:
-                wanting.setdefault(number, []).append((name, demand_of(own, crew)))
+                wanting.setdefault(number, []).append((name, _patient(demand_of(own, crew))))
     for number, todo in sorted(wanting.items()):
         names, demands = zip(*todo, strict=True)
         found.add(EvalTask(recipe, sample.parts[number], names, demands), f"no caption yet by {', '.join(names)}")
@@ -150,3 +159,8 @@ def _named(recipe: Recipe, name: str) -> Iterator[None]:
         if recipe.caption_eval.captioners and said.startswith("captions."):
             said = f"caption_eval.captioners.{name}.{said.removeprefix('captions.')}"
         raise UserError(said) from None
+
+
+def _patient(demand: Demand) -> Demand:
+    """With the time that a slow captioner needs: what asks for the same otherwise then shares its workers in turn."""
+    return replace(demand, patience=PATIENCE)

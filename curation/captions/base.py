@@ -77,6 +77,9 @@ class _Backend(Plugin, ABC):
     on_gpu: bool = False
     notice: str = ""
 
+    def fit(self) -> None:
+        """Raises UserError if its model is larger than the memory of this machine, or of its GPUs."""
+
 
 class Captioner(_Backend):
     """Writes one English caption for each image.

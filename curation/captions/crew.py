@@ -107,10 +107,16 @@ class Crew:
         for backend in self.all.values():
             backend.find()
 
-    def check(self) -> None:
-        """Raises UserError if a backend could not do its work."""
+    def check(self, here: bool = False) -> None:
+        """Raises UserError if a backend could not do its work.
+
+        Args:
+            here: whether it is this machine that does it; how much memory others have, each says when it loads.
+        """
         for backend in self.all.values():
             backend.check()
+            if here:
+                backend.fit()
 
     @property
     def made_with(self) -> dict[str, dict[str, Any]]:

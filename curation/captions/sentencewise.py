@@ -59,6 +59,10 @@ class Sentencewise(Translator):
         self.checkpoint.check()
         _ = self.prefix, self.first
 
+    def fit(self) -> None:
+        """Raises UserError if the weights are larger than this machine's memory, or its GPU's."""
+        self.checkpoint.fit()
+
     def load(self) -> None:
         """See Plugin."""
         self.checkpoint.load()

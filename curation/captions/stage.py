@@ -191,7 +191,7 @@ def plan(recipe: Recipe, retry_failed: bool = False) -> Plan:
     if not found.total:
         raise UserError(f"{workspace.root}: nothing is indexed yet; run `curate index RECIPE`")
     if found.tasks:
-        crew.check()
+        crew.check(here=recipe.engine == "local")
         found.notices = crew.notices
     Models.of(recipe).note(crew.made_with)
     return found

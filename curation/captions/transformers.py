@@ -83,6 +83,10 @@ class Transformers(Captioner):
         super().check()
         self._checkpoint.check(self.params.side)
 
+    def fit(self) -> None:
+        """See Captioner."""
+        self._checkpoint.fit(self.params.device_map == "auto")
+
     def load(self) -> None:
         """See Plugin."""
         self._checkpoint.load(self.params.device_map == "auto")
@@ -94,7 +98,7 @@ class Transformers(Captioner):
         if device() == "cpu":
             return Halving(1)
         row = self._checkpoint.row_bytes(self.params.side, self.params.max_new_tokens)
-        return Halving(self.params.batch_size or rows_that_fit(row, AT_MOST))
+        return Halving(self.params.batch_size or rows_that_fit(row, AT_MOST, model=self._checkpoint.model))
 
     def prepare(self, pixels: np.ndarray) -> np.ndarray:
         """The picture within bounds: uint8 (H, W, 3), channels R, G, B, long side `side` or less."""

@@ -109,6 +109,10 @@ class CogVLM(Captioner):
         super().check()
         self._checkpoint.check()
 
+    def fit(self) -> None:
+        """See Captioner."""
+        self._files.fit(self.params.device_map == "auto")
+
     def load(self) -> None:
         """See Plugin."""
         _ = self._writer
@@ -127,7 +131,9 @@ class CogVLM(Captioner):
         """On a CPU one image at a time: a batch gains nothing there, and its size would change the last bits."""
         if self._writer.model.device.type == "cpu":
             return Halving(1)
-        return Halving(self.params.batch_size or rows_that_fit(self._writer.row_bytes, AT_MOST))
+        return Halving(
+            self.params.batch_size or rows_that_fit(self._writer.row_bytes, AT_MOST, model=self._writer.model)
+        )
 
     def prepare(self, pixels: np.ndarray) -> np.ndarray:
         """The square that the model sees: uint8 (S, S, 3), channels R, G, B; the picture is squashed to it."""

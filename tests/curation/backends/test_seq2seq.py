@@ -4,11 +4,13 @@ import json
 import os
 import re
 import socket
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import torch
+from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 
 from curation.backends.seq2seq import Checkpoint, by_length
@@ -100,6 +102,52 @@ def test_batches_are_of_one_length_and_within_the_budget() -> None:
     assert by_length(lengths, 64) == [[1], [5, 4], [3, 2, 0, 6]]
     assert sorted(n for batch in by_length(lengths, 20) for n in batch) == list(range(7))
     assert by_length([], 64) == []
+
+
+def test_the_size_that_went_is_remembered_for_sources_of_that_length(tmp_path: Path) -> None:
+    class Scarce(Checkpoint):
+        """On a device that takes 64 tokens at once."""
+
+        calls: list[tuple[int, int]] = []
+
+        def _generate(self, sources: Sequence[Sequence[int]], beams: int, first: int | None) -> list[Answer]:
+            self.calls.append((len(sources), len(sources[0])))
+            if len(sources) * len(sources[0]) > 64:
+                raise torch.OutOfMemoryError("CUDA out of memory")
+            return [Answer(str(source[0])) for source in sources]
+
+    found = Scarce(KEY, tmp_path, MARIAN)
+    found._model = SimpleNamespace(device=torch.device("meta"))
+    sources = [[n] * 16 for n in range(16)]
+    for _ in range(2):
+        assert [answer.text for answer in found.generate(sources, 1, None, 256)] == [str(n) for n in range(16)]
+    assert found.calls == [(16, 16), (8, 16), *[(4, 16)] * 8]
+    found.calls.clear()
+    found.generate([[n] * 4 for n in range(16)], 1, None, 256)
+    assert found.calls == [(16, 4)]  # of short ones more fit
+
+
+def test_weights_that_are_larger_than_the_memory_are_not_loaded(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    found = checkpoint(opus(tmp_path / "tiny"))
+    pages = os.sysconf
+    monkeypatch.setattr(os, "sysconf", lambda name: 2 if name == "SC_PHYS_PAGES" else pages(name))
+    with pytest.raises(UserError, match=rf"^{KEY}: {found.folder}: the weights take 0.\d GB of memory in float32; "):
+        found.load()
+
+
+def test_an_index_that_transformers_does_not_read_is_refused(tmp_path: Path) -> None:
+    folder = opus(tmp_path / "tiny")
+    (folder / "model.safetensors").rename(folder / "a.safetensors")
+    with safe_open(folder / "a.safetensors", "pt") as file:
+        names = list(file.keys())
+    index = folder / "model.safetensors.index.json"
+    index.write_text(json.dumps({"weight_map": dict.fromkeys(names, "a.safetensors")}))
+    with pytest.raises(UserError, match=rf'^{KEY}: {index}: expected "metadata" beside the weight_map, .*add "metad'):
+        checkpoint(folder).check()
+    index.write_text(json.dumps({"metadata": {}, "weight_map": dict.fromkeys(names, "a.safetensors")}))
+    assert generated(loaded(folder), TEXTS[:1])
 
 
 def test_a_target_without_an_end_is_given_up_and_said_to_be_cut(tmp_path: Path) -> None:

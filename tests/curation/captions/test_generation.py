@@ -1,4 +1,5 @@
 import math
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -126,6 +127,26 @@ def test_a_row_that_does_not_fit_alone_is_given_up_and_its_neighbours_are_not(at
     assert len(whole(range(100, 116), memory)) == 16 and memory.calls[before:] == [16]
 
 
+def test_where_nothing_fits_larger_batches_are_not_tried_for_each_row():
+    whole, memory = Halving(64), Memory(0)
+    assert whole(range(64), memory) == [Answer(failed=OUT_OF_MEMORY)] * 64
+    assert len(memory.calls) < 80
+    memory.calls.clear()
+    whole(range(8), memory)
+    assert memory.calls == [1] * 8
+
+
+def test_after_a_row_that_does_not_fit_alone_the_next_begin_at_the_largest_size_that_went():
+    whole, memory = Halving(64), Memory(64)
+    whole(range(64), memory)  # then another process takes most of the memory
+    memory.rows, memory.never = 8, {100, 200}
+    whole(range(64, 128), memory)
+    assert 4 < whole.size <= 8
+    memory.calls.clear()
+    whole(range(164, 228), memory)
+    assert max(memory.calls) <= 8 and len(memory.calls) < 20
+
+
 def test_after_long_calm_the_double_is_tried_again():
     whole, memory = Halving(8), Memory(3)
     whole(range(8), memory)
@@ -151,6 +172,23 @@ def test_other_errors_and_no_rows():
 @pytest.mark.skipif(torch.cuda.is_available(), reason="asks what a machine without a GPU does")
 def test_on_a_cpu_rows_run_one_at_a_time():
     assert rows_that_fit(1, 64) == 1
+
+
+def test_of_a_model_on_several_gpus_the_fullest_counts(monkeypatch):
+    free = [800, 300, 900]
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "current_device", lambda: 0)
+    monkeypatch.setattr(torch.cuda, "mem_get_info", lambda gpu: (free[gpu.index], 1000))
+    monkeypatch.setattr(torch.cuda, "memory_reserved", lambda gpu: 50)
+    monkeypatch.setattr(torch.cuda, "memory_allocated", lambda gpu: 30)
+
+    def spread(*places):
+        return SimpleNamespace(parameters=lambda: [SimpleNamespace(device=torch.device(place)) for place in places])
+
+    assert rows_that_fit(10, 100, spare=0) == 82
+    assert rows_that_fit(10, 100, spare=0, model=spread("cuda:0", "cuda:2", "cuda:2")) == 82
+    assert rows_that_fit(10, 100, spare=0, model=spread("cuda:0", "cuda:1", "meta")) == 32  # meta: what is offloaded
+    assert rows_that_fit(10, 100, spare=0, model=spread("meta")) == 82
 
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")

@@ -1,4 +1,5 @@
 import json
+import os
 import socket
 from dataclasses import replace
 
@@ -7,6 +8,7 @@ import pytest
 import torch
 from PIL import Image
 from safetensors.torch import load_file, save_file
+from transformers import PreTrainedConfig
 
 from curation.backends.hf_image_text import ImageText, without_thought
 from curation.captions.base import Request, make_captioner
@@ -386,6 +388,53 @@ def test_a_row_needs_its_cache_and_more(models):
     a_token = 2 * 2 * 1 * 16 * 4  # keys and values, 2 layers, 1 head of 16 numbers, float32
     assert rows[1] - rows[0] == a_token
     assert a_token * (64 + 24) < rows[0] < 10**8  # the picture alone has 64 tokens
+
+
+@pytest.mark.parametrize("shape", [(1, 1), (3, 4), (4, 3), (1, 2), (2, 3)])
+def test_no_shape_of_picture_has_more_tokens_than_a_row_is_reckoned_with(tmp_path, shape):
+    """A processor that cuts into at most 12 tiles gives 9 to a square, and 12 to a picture of 4 to 3."""
+    folder = vlm.internvl(tmp_path / "tiny")
+    file = folder / "processor_config.json"
+    made = json.loads(file.read_text())
+    made["image_processor"] |= {"max_patches": 12}
+    file.write_text(json.dumps(made))
+    found = ImageText(KEY, folder)
+    picture = np.zeros((*(224 * n // max(shape) for n in shape), 3), np.uint8)
+    assert found.inputs([picture], ["Describe."])["input_ids"].shape[1] <= found._blanks(224)["input_ids"].shape[1]
+
+
+@pytest.mark.parametrize("vision", [{}, {"embed_dim": [16, 48]}, {"hidden_size": 48}, {"intermediate_size": 192}])
+def test_a_vision_tower_may_say_its_width_as_it_likes_or_not_at_all(models, vision):
+    made = captioner(models)
+    made.load()
+    found = made._checkpoint
+    least = found.row_bytes(112, 1)
+    found.config.vision_config = PreTrainedConfig(**vision)
+    assert not hasattr(found.config.vision_config, "hidden_size") or "hidden_size" in vision
+    assert (found.row_bytes(112, 1) > least) == bool(vision)
+
+
+@pytest.mark.parametrize("name", FAMILIES)
+def test_weights_that_are_larger_than_the_memory_are_not_loaded(models, monkeypatch, name):
+    found = ImageText(KEY, models / name)
+    size = sum(np.prod(shape) for shape in found.shapes().values())  # by 4 bytes in float32
+    page, real = os.sysconf("SC_PAGE_SIZE"), os.sysconf
+    monkeypatch.setattr(os, "sysconf", lambda name: 4 * size // page - 1 if name == "SC_PHYS_PAGES" else real(name))
+    with pytest.raises(UserError, match=rf"^{KEY}: {models / name}: the weights take 0.0 GB of memory in float32; this "
+                                        "machine, which has no GPU, has 0.0 GB$"):  # fmt: skip
+        found.load()
+    monkeypatch.setattr(os, "sysconf", lambda name: 4 * size // page + 1 if name == "SC_PHYS_PAGES" else real(name))
+    found.load()
+
+
+def test_an_index_that_transformers_does_not_read_is_refused(tmp_path):
+    folder = vlm.qwen2_vl(tmp_path / "tiny")
+    names = load_file(folder / "model.safetensors")
+    (folder / "model.safetensors").rename(folder / "a.safetensors")
+    index = folder / "model.safetensors.index.json"
+    index.write_text(json.dumps({"weight_map": dict.fromkeys(names, "a.safetensors")}))
+    with pytest.raises(UserError, match=rf'^{KEY}: {index}: expected "metadata" beside the weight_map, '):
+        captioner(tmp_path, "tiny").check()
 
 
 def test_rows_for_which_memory_does_not_last_go_in_halves_or_are_failed(models, monkeypatch):
