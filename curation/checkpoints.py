@@ -148,7 +148,7 @@ def read_tensors(key: str, path: Path) -> "dict[str, torch.Tensor]":
             warnings.simplefilter("ignore")  # that an unusual pickle may not be read
             found = torch.load(path, map_location="cpu", weights_only=True)
     except SafetensorError as error:
-        raise UserError(f"{key}: {path} is no safetensors file: {in_one_line(error)}") from None
+        raise UserError(f"{key}: {path} is no safetensors file: {in_one_line(error)}; fetch it again") from None
     except pickle.UnpicklingError as error:
         raise UserError(f"{key}: {path} {refusal(error) or in_one_line(error)}") from None
     except (RuntimeError, EOFError, OSError, ValueError, KeyError) as error:

@@ -235,6 +235,8 @@ class Client:
         if status in WRONG or status < 400:
             what = WRONG.get(status, "sends elsewhere; give the URL at which it answers")
             hint = self._key_hint() if status in (401, 403) else f'the model is "{self.model}": {self._safe(said)}'
+            if status in (404, 405) and not self.url.endswith("/v1"):
+                hint += "; most URLs end with /v1"
             return StageError(f"{self.section}: {self.url} {what} (HTTP {status}); {hint}")
         return _Failure(f"http_{status}", self._safe(said), status in TRANSIENT or status >= 500, wait)
 

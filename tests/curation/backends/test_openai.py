@@ -218,6 +218,14 @@ def test_what_every_request_would_meet_ends_the_work(status: int, wanted: str, m
         assert len(server.asks) <= 8, "the others were not asked"
 
 
+def test_a_url_that_lacks_its_usual_end_is_told_so() -> None:
+    with serving(lambda a: refused(404)) as server:
+        for url, hinted in ((server.url, False), (server.url.removesuffix("/v1"), True)):
+            with pytest.raises(StageError) as raised:
+                ask(url, ["one"])
+            assert ("most URLs end with /v1" in str(raised.value)) == hinted
+
+
 def test_nobody_there_is_said_for_all() -> None:
     with serving(echo) as server:
         url = server.url
