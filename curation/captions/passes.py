@@ -157,7 +157,8 @@ class Passes:
         texts.attempts += 1
         text = trimmed(answer.text)
         checks = self.settings.checks.model_dump()
-        seen = self.rows[row].get("text") if self.rows[row].get("ocr_state") == "scored" else None
+        looked = self.rows[row].get("ocr_state") == "scored"
+        seen = (self.rows[row].get("text") or "") if looked else None
         flags = [answer.failed] if answer.failed else check_caption(text, answer.complete, seen, **checks)
         better = text and (texts.caption_en is None or self._badness(flags) < self._badness(texts.flags))
         if texts.attempts == 1 or better:

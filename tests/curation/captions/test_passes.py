@@ -268,14 +268,17 @@ def test_text_rich_images_are_asked_with_their_text_and_quotes_are_held_against_
          "text": 'OPEN\nsince "1920"', "source": "text_in_the_wild" if name == "a" else "web"}
         for name in NAMES
     ]  # fmt: skip
-    script.say(captions={"*": 'A sign that says "OPEN" over a door.', "b": 'A sign that says "Bakery" over a door.'})
+    rows[3]["text"], rows[4]["ocr_state"] = None, "skipped"  # read, and nothing found; not read
+    bakery = 'A sign that says "Bakery" over a door.'
+    script.say(captions={"*": 'A sign that says "OPEN" over a door.', "b": bakery, "d": bakery, "e": bakery})
     passes = Passes(made.captions, Crew(made), rows, None, Answers(script.folder / "x.sqlite"), Watch())
-    texts = passes.run([0, 1, 2])
+    texts = passes.run([0, 1, 2, 3, 4])
     asked = [what for kind, what in script.asked() if kind == "captions"]
     assert texts[0].prompt == "text" and '"OPEN", "since \'1920\'".' in asked[0][2]
     assert texts[1].prompt == "pixart" and texts[1].flags == ["unconfirmed_quote", *texts[1].flags[1:]]
-    assert "unconfirmed_quote" not in texts[0].flags + texts[2].flags
-    assert [what[0] for what in asked] == ["a", "b", "c", "b", "b"]
+    assert "unconfirmed_quote" not in texts[0].flags + texts[2].flags + texts[4].flags
+    assert "unconfirmed_quote" in texts[3].flags
+    assert [what[0] for what in asked] == ["a", "b", "c", "d", "e", "b", "d", "b", "d"]
 
 
 @pytest.mark.parametrize("name", ["cogvlm", "transformers", "endpoint"])
