@@ -6,11 +6,24 @@ import signal
 import sys
 import time
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from curation.errors import StageError, UserError
+from curation.terminal import (
+    INTERRUPTED,
+    Json,
+    RecipeFile,
+    Set,
+    finish,
+    load,
+    print_table,
+    say,
+    stop,
+    usage_error,
+    with_recipe,
+)
 
 if TYPE_CHECKING:
     from curation.recipe import Recipe
@@ -30,19 +43,6 @@ app.add_typer(annotate, name="annotate")
 caption_eval = typer.Typer(no_args_is_help=True, help="Captioners compared by people.", rich_markup_mode=None)
 app.add_typer(caption_eval, name="caption-eval")
 
-INTERRUPTED = 130
-RecipeFile = Annotated[Path, typer.Argument(metavar="RECIPE", help="The recipe, a YAML file.")]
-Set = Annotated[
-    list[str] | None,
-    typer.Option(
-        "--set",
-        metavar="KEY=VALUE",
-        help="Override one value of the recipe, "
-        'such as select.where.sharp="sharpness >= 20". May be given several times.',
-    ),
-]
-Json = Annotated[bool, typer.Option("--json", help="Print one JSON object on stdout.")]
-
 
 def main() -> None:
     """Entry point: a user's mistake is one line and a status, never a traceback."""
@@ -51,15 +51,15 @@ def main() -> None:
     try:
         status = app(standalone_mode=False)
     except UserError as error:
-        _stop(_with_recipe(str(error)), 2)
+        stop(with_recipe(str(error)), 2)
     except StageError as error:
-        _stop(str(error), 1)
+        stop(str(error), 1)
     except (KeyboardInterrupt, typer.Abort):
         status = INTERRUPTED
     except Exception as error:
-        _usage_error(error)
+        usage_error(error)
     if status == INTERRUPTED:  # typer gives this number back for Ctrl-C
-        _stop("stopped; run the same command again to go on where it was", INTERRUPTED)
+        stop("stopped; run the same command again to go on where it was", INTERRUPTED)
     sys.exit(status if isinstance(status, int) else 0)
 
 
@@ -75,9 +75,9 @@ def demo(
     from curation.start import write_demo
 
     recipe_file = write_demo(folder)
-    recipe = _load(recipe_file, None, computes=True)
+    recipe = load(recipe_file, None, computes=True)
     summaries = _run_all(recipe, as_json, votes=recipe_file.parent / "votes.csv")
-    _finish(summaries, as_json)
+    finish(summaries, as_json)
     if not as_json:
         typer.echo(
             f"\nThe product: {recipe.workspace}/shards, its card: {recipe.workspace}/shards/concept/README.md\n"
@@ -124,7 +124,7 @@ def doctor(
     """
     from curation.doctor import examine
 
-    found = examine(_load(recipe_file, overrides, check=False) if recipe_file else None)
+    found = examine(load(recipe_file, overrides, check=False) if recipe_file else None)
     if as_json:
         typer.echo(json.dumps({"findings": [vars(f) for f in found]}, ensure_ascii=False))
     else:
@@ -142,7 +142,7 @@ def index(recipe_file: RecipeFile, overrides: Set = None, as_json: Json = False)
     """
     from pipelines import stages
 
-    _finish([stages.index(_load(recipe_file, overrides, meta_known=False, computes=True))], as_json)
+    finish([stages.index(load(recipe_file, overrides, meta_known=False, computes=True))], as_json)
 
 
 @app.command()
@@ -158,8 +158,8 @@ def score(
     """
     from pipelines import stages
 
-    recipe = _load(recipe_file, overrides, computes=True)
-    _finish([stages.score(recipe, retry_failed=retry_failed)], as_json)
+    recipe = load(recipe_file, overrides, computes=True)
+    finish([stages.score(recipe, retry_failed=retry_failed)], as_json)
 
 
 @app.command()
@@ -175,7 +175,7 @@ def select(
     """
     from pipelines import stages
 
-    _finish([stages.select(_load(recipe_file, overrides), dry_run=dry_run)], as_json)
+    finish([stages.select(load(recipe_file, overrides), dry_run=dry_run)], as_json)
 
 
 @app.command()
@@ -191,8 +191,8 @@ def caption(
     """
     from pipelines import stages
 
-    recipe = _load(recipe_file, overrides, computes=True, captions=True)
-    _finish([stages.caption(recipe, retry_failed=retry_failed)], as_json)
+    recipe = load(recipe_file, overrides, computes=True, captions=True)
+    finish([stages.caption(recipe, retry_failed=retry_failed)], as_json)
 
 
 @annotate.command("import")
@@ -208,7 +208,7 @@ def annotate_import(
     """
     from pipelines import stages
 
-    _finish([stages.import_votes(_load(recipe_file, overrides), votes)], as_json)
+    finish([stages.import_votes(load(recipe_file, overrides), votes)], as_json)
 
 
 @caption_eval.command("sheet")
@@ -219,7 +219,7 @@ def caption_eval_sheet(recipe_file: RecipeFile, overrides: Set = None, as_json: 
     """
     from pipelines import stages
 
-    _finish([stages.caption_eval_sheet(_load(recipe_file, overrides, computes=True, captions=True))], as_json)
+    finish([stages.caption_eval_sheet(load(recipe_file, overrides, computes=True, captions=True))], as_json)
 
 
 @caption_eval.command("import")
@@ -240,7 +240,7 @@ def caption_eval_import(
     """
     from pipelines import stages
 
-    _finish([stages.import_scores(_load(recipe_file, overrides), scores)], as_json)
+    finish([stages.import_scores(load(recipe_file, overrides), scores)], as_json)
 
 
 @caption_eval.command("table")
@@ -257,7 +257,7 @@ def caption_eval_table(
     from curation.caption_eval.layout import lines, markdown
     from curation.caption_eval.table import table
 
-    result = table(_load(recipe_file, overrides))
+    result = table(load(recipe_file, overrides))
     if as_json:
         typer.echo(json.dumps(result.as_dict(), ensure_ascii=False))
     else:
@@ -272,7 +272,7 @@ def build_shards(recipe_file: RecipeFile, overrides: Set = None, as_json: Json =
     """
     from pipelines import stages
 
-    _finish([stages.build_shards(_load(recipe_file, overrides))], as_json)
+    finish([stages.build_shards(load(recipe_file, overrides))], as_json)
 
 
 @app.command()
@@ -281,8 +281,8 @@ def run(recipe_file: RecipeFile, overrides: Set = None, as_json: Json = False) -
 
     Example: curate run my-set.yaml
     """
-    recipe = _load(recipe_file, overrides, meta_known=False, computes=True, captions=True)
-    _finish(_run_all(recipe, as_json), as_json)
+    recipe = load(recipe_file, overrides, meta_known=False, computes=True, captions=True)
+    finish(_run_all(recipe, as_json), as_json)
 
 
 @app.command()
@@ -300,7 +300,7 @@ def status(
     from curation.status import status as find
 
     while True:
-        found = find(_load(recipe_file, overrides, meta_known=False))
+        found = find(load(recipe_file, overrides, meta_known=False))
         if as_json:
             typer.echo(json.dumps(found, ensure_ascii=False))
         else:
@@ -320,7 +320,7 @@ def report(recipe_file: RecipeFile, overrides: Set = None, as_json: Json = False
     """
     from curation.report import write_report
 
-    path = write_report(_load(recipe_file, overrides))
+    path = write_report(load(recipe_file, overrides))
     typer.echo(json.dumps({"report": str(path)}) if as_json else f"{path} is written; open it in a browser")
 
 
@@ -336,7 +336,7 @@ def tune(
     """
     from curation.tune import serve
 
-    serve(recipe_file, _load(recipe_file, overrides), port)
+    serve(recipe_file, load(recipe_file, overrides), port)
 
 
 @app.command()
@@ -353,7 +353,7 @@ def query(
     """
     from curation.query import run_query
 
-    columns, rows, more = run_query(_load(recipe_file, overrides), sql, limit)
+    columns, rows, more = run_query(load(recipe_file, overrides), sql, limit)
     rows = [tuple(None if isinstance(v, float) and not math.isfinite(v) else v for v in row) for row in rows]
     if as_json:
         typer.echo(
@@ -364,7 +364,7 @@ def query(
             )
         )
         return
-    _print_table(columns, rows)
+    print_table(columns, rows)
     if more:
         typer.echo(f"… more than {limit} rows; see --limit", err=True)
 
@@ -382,7 +382,7 @@ def explain(
     """
     from curation.explain import explain as story
 
-    told = story(_load(recipe_file, overrides), key)
+    told = story(load(recipe_file, overrides), key)
     if as_json:
         typer.echo(json.dumps(told, ensure_ascii=False, default=str))
         return
@@ -390,60 +390,6 @@ def explain(
         typer.echo(f"{section}")
         for name, value in facts.items():
             typer.echo(f"  {name:24} {f'{value:g}' if isinstance(value, float) else value}")
-
-
-_recipe_file: Path | None = None
-"""The recipe that the verb reads, for errors."""
-
-
-def _load(
-    path: Path,
-    overrides: list[str] | None,
-    check: bool = True,
-    meta_known: bool = True,
-    computes: bool = False,
-    captions: bool = False,
-) -> "Recipe":
-    """Reads the recipe, and checks early what a stage would stumble over late.
-
-    Args:
-        meta_known: False for a verb that may run before the index has, see `Cascade.of`.
-        computes: whether the verb needs the recipe's models; what is computed can be read without them.
-        captions: whether it needs the captioner and the translators too.
-    """
-    global _recipe_file
-    from curation.captions.crew import crews
-    from curation.cascade import Cascade
-    from curation.doctor import opencv_problem
-    from curation.recipe import load_recipe
-
-    recipe = load_recipe(path, overrides)
-    _recipe_file = path
-    if check:
-        if problem := opencv_problem():
-            raise UserError(f"opencv: {problem}")
-        from curation.cascade import meta_schema
-        from curation.workspace import Workspace
-
-        workspace = Workspace(recipe.workspace)
-        meta = meta_schema(workspace, [c.name for c in recipe.corpora])
-        cascade = Cascade.of(recipe, meta, meta_known)
-        crew, *_ = crews(recipe)  # and a mistake in another is told before anything of the recipe is kept
-        if computes:
-            cascade.find_models()
-        if captions:
-            crew.find()
-    return recipe
-
-
-def _with_recipe(error: str) -> str:
-    """An error, with the recipe's file before one that begins with a key of the recipe."""
-    if _recipe_file is None:
-        return error
-    from curation.recipe import Recipe
-
-    section = error.partition(":")[0].partition(".")[0]
-    return f"{_recipe_file}: {error}" if section in Recipe.model_fields else error
 
 
 def _run_all(recipe: "Recipe", quiet: bool, votes: Path | None = None) -> "list[Summary]":
@@ -454,54 +400,9 @@ def _run_all(recipe: "Recipe", quiet: bool, votes: Path | None = None) -> "list[
         for name, stage in stages.STAGES.items():
             if name == "build-shards" and votes is not None:
                 summaries.append(stages.import_votes(recipe, votes))
-                _say(summaries[-1], quiet)
+                say(summaries[-1], quiet)
             summaries.append(stage(recipe, engine))
-            _say(summaries[-1], quiet)
+            say(summaries[-1], quiet)
             if summaries[-1].errors:
                 break
     return summaries
-
-
-def _finish(summaries: "list[Summary]", as_json: bool) -> None:
-    """Prints the summaries that are not yet printed and sets the exit status."""
-    if as_json:
-        said = [s.as_dict() for s in summaries]
-        typer.echo(json.dumps(said[0] if len(said) == 1 else {"stages": said}, ensure_ascii=False))
-    for summary in summaries:
-        _say(summary, as_json)
-    if not all(s.ok for s in summaries):
-        raise typer.Exit(1)
-
-
-def _say(summary: "Summary", quiet: bool) -> None:
-    if quiet or summary.said:
-        return
-    summary.said = True
-    for line in summary.lines():
-        typer.echo(line)
-
-
-def _print_table(columns: list[str], rows: list[tuple[Any, ...]]) -> None:
-    from rich.console import Console
-    from rich.markup import escape
-    from rich.table import Table
-    from rich.text import Text
-
-    table = Table(*map(escape, columns))
-    for row in rows:  # as plain text: a caption may hold what looks like markup
-        table.add_row(*(Text("" if v is None else f"{v:g}" if isinstance(v, float) else str(v)) for v in row))
-    Console(soft_wrap=not sys.stdout.isatty()).print(table)
-
-
-def _stop(message: str, status: int) -> None:
-    print(f"curate: {message}", file=sys.stderr)
-    sys.exit(status)
-
-
-def _usage_error(error: Exception) -> None:
-    """Wrong arguments are typer's own message and status 2; anything else is a mistake of ours and is shown whole."""
-    show = getattr(error, "show", None)
-    if show is None:
-        raise error
-    show()
-    sys.exit(getattr(error, "exit_code", 2))
