@@ -5,7 +5,7 @@ from typing import Any
 import duckdb
 import pyarrow as pa
 
-from curation.captions.stage import SCHEMA as CAPTIONS
+from curation.captions.shard import SCHEMA as CAPTIONS
 from curation.cascade import Cascade, meta_schema, sidecar_fields
 from curation.errors import UserError, nearest
 from curation.index import SCHEMA as SAMPLES

@@ -30,7 +30,7 @@ from curation.captions.answers import Answers
 from curation.captions.base import Answer
 from curation.captions.endpoint import Endpoint, bare
 from curation.captions.passes import Passes
-from curation.captions.stage import crew_of, load_shard
+from curation.captions.shard import crew_of, load_shard
 from curation.corpus import open_source
 from curation.errors import StageError, UserError
 from curation.images import ImageError, decode

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pyarrow as pa
 
-from curation.captions.stage import SCHEMA
+from curation.captions.shard import SCHEMA
 from curation.workspace import Workspace
 
 CRITERIA = ("completeness", "correlation", "hallucination", "subjectivity")

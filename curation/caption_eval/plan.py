@@ -13,16 +13,8 @@ import pyarrow as pa
 from curation.caption_eval.files import PART, EvalFiles
 from curation.caption_eval.sample import Part, Sample
 from curation.captions.crew import Crew
-from curation.captions.stage import (
-    PATIENCE,
-    Shard,
-    caption_rows,
-    crew_of,
-    demand_of,
-    fingerprint,
-    load_shard,
-    threads_of,
-)
+from curation.captions.shard import Shard, caption_rows, crew_of, fingerprint, load_shard, threads_of
+from curation.captions.stage import PATIENCE, demand_of
 from curation.cascade import SKIPPED
 from curation.errors import StageError, UserError
 from curation.ledger import Plan

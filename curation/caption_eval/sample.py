@@ -4,7 +4,7 @@ import heapq
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from curation.captions.stage import kept_rows
+from curation.captions.shard import kept_rows
 from curation.errors import UserError
 from curation.keys import key_hash
 from curation.recipe import Corpus, Recipe

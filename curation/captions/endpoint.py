@@ -14,9 +14,10 @@ import numpy as np
 import simplejpeg
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, field_validator, model_validator
 
-from curation.captions.base import Answer, Captioner, Language, PluginParams, Request, Translator
+from curation.captions.base import Answer, Captioner, Language, Request, Translator
 from curation.checkpoints import Models
 from curation.images import fit
+from curation.plugins import Plugin, PluginParams
 
 if TYPE_CHECKING:
     from curation.backends.openai import Client, Reply
@@ -140,33 +141,16 @@ class EndpointParams(PluginParams):
         return Answer(text, reply.complete, reply.failed, reply.tokens_in, reply.tokens_out, cost)
 
 
-class EndpointCaptionerParams(EndpointParams):
-    """Parameters of the captioner."""
+class _AtEndpoint(Plugin):
+    """What both have in common: the server."""
 
-    side: int = Field(1024, ge=64, le=8192, description="long side in pixels of the picture that is sent, at most")
-    quality: int = Field(90, ge=1, le=100, description="of its JPEG")
-    temperature: float = Field(0.6, ge=0, le=2, description="from the second attempt on; the first one is greedy")
-    top_p: float = Field(0.95, gt=0, le=1, description="the same")
-
-
-class Endpoint(Captioner):
-    """Captions by a vision-language model behind an endpoint."""
-
-    name = "endpoint"
-    version = 1
-    signals = ("ocr",)
-    Params = EndpointCaptionerParams
-    params: EndpointCaptionerParams
     placement = PLACEMENT
-
-    def __init__(self, params: EndpointCaptionerParams, models: Models | None = None) -> None:
-        super().__init__(params, models)
-        self.side, self.batch_size = params.side, IN_FLIGHT_TIMES * params.concurrency
+    params: EndpointParams
 
     @cached_property
     def client(self) -> "Client":
         """What asks the server."""
-        return self.params.client("captions.captioner")
+        return self.params.client(self.key)
 
     @property
     def told(self) -> str:
@@ -180,6 +164,29 @@ class Endpoint(Captioner):
     def check(self) -> None:
         """See Plugin: no key, no server, or no such model there."""
         self.client.check(self.params.listed)
+
+
+class EndpointCaptionerParams(EndpointParams):
+    """Parameters of the captioner."""
+
+    side: int = Field(1024, ge=64, le=8192, description="long side in pixels of the picture that is sent, at most")
+    quality: int = Field(90, ge=1, le=100, description="of its JPEG")
+    temperature: float = Field(0.6, ge=0, le=2, description="from the second attempt on; the first one is greedy")
+    top_p: float = Field(0.95, gt=0, le=1, description="the same")
+
+
+class Endpoint(_AtEndpoint, Captioner):
+    """Captions by a vision-language model behind an endpoint."""
+
+    name = "endpoint"
+    version = 1
+    signals = ("ocr",)
+    Params = EndpointCaptionerParams
+    params: EndpointCaptionerParams
+
+    def __init__(self, params: EndpointCaptionerParams, models: Models | None = None) -> None:
+        super().__init__(params, models)
+        self.side, self.batch_size = params.side, IN_FLIGHT_TIMES * params.concurrency
 
     def prepare(self, pixels: np.ndarray) -> bytes:
         """The picture as the JPEG that is sent, its long side `side` at most."""
@@ -210,14 +217,13 @@ class EndpointTranslatorParams(EndpointParams):
     prompt: str | None = Field(None, description="what the model is told, in place of ours")
 
 
-class EndpointTranslator(Translator):
+class EndpointTranslator(_AtEndpoint, Translator):
     """Translations by a language model behind an endpoint, a whole caption at a time, greedy."""
 
     name = "endpoint"
     version = 1
     Params = EndpointTranslatorParams
     params: EndpointTranslatorParams
-    placement = PLACEMENT
 
     def __init__(self, params: EndpointTranslatorParams, models: Models | None = None, into: Language = "zh") -> None:
         super().__init__(params, models, into)
@@ -228,28 +234,10 @@ class EndpointTranslator(Translator):
         """What the model is told."""
         return INTO[self.into] if self.params.prompt is None else self.params.prompt
 
-    @cached_property
-    def client(self) -> "Client":
-        """What asks the server."""
-        return self.params.client(f"captions.{'translator' if self.into == 'zh' else 'original_translator'}")
-
     @property
     def identity(self) -> dict[str, Any]:
         """See Plugin: what the model is told is part of it."""
         return super().identity | {"prompt": self.prompt}
-
-    @property
-    def told(self) -> str:
-        """See Plugin."""
-        return self.params.told
-
-    def find(self) -> None:
-        """See Plugin: no key."""
-        self.client.key()
-
-    def check(self) -> None:
-        """See Plugin: no key, no server, or no such model there."""
-        self.client.check(self.params.listed)
 
     def payload(self, text: str) -> dict[str, Any]:
         """The body of a request, less the model."""

@@ -13,8 +13,8 @@ from typing import Any
 import pyarrow as pa
 
 from curation.captions.mix import trainable, training_text
-from curation.captions.stage import fingerprint as caption_fingerprint
-from curation.captions.stage import kept_rows
+from curation.captions.shard import fingerprint as caption_fingerprint
+from curation.captions.shard import kept_rows
 from curation.cascade import Cascade, Decider, meta_schema, samples_notes
 from curation.errors import StageError, UserError
 from curation.keys import key_hash

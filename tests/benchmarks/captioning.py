@@ -12,7 +12,8 @@ import cv2
 
 import curation.captions
 from curation.captions.cogvlm import squashed
-from curation.captions.stage import crew_of, plan
+from curation.captions.shard import crew_of
+from curation.captions.stage import plan
 from curation.images import decode, probe
 from curation.recipe import Recipe
 from curation.select import Selection

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 import curation.captions
-from curation.captions import stage
+from curation.captions import shard, stage
 from curation.captions.answers import Answers
 from curation.captions.base import load_captioner, load_translator
 from curation.captions.crew import Crew
@@ -233,8 +233,8 @@ def test_pictures_made_ready_ahead_of_a_gpu_change_nothing(script: Script, monke
     real = Pictures.ahead
     monkeypatch.setattr(Pictures, "ahead", lambda self, rows, side: (ahead.extend(rows), real(self, rows, side))[1])
     task = replace(plan(made).tasks[0], demands=(Demand(cpus=3, gpus=1),))
-    stage._kept.clear()  # as in a worker that begins
-    stage._loaded.clear()
+    shard._kept.clear()  # as in a worker that begins
+    shard._loaded.clear()
     task.run(Watch())
     assert set(ahead) == set(range(5))
     assert path.read_bytes() == before
@@ -324,7 +324,7 @@ def test_a_gpu_that_is_lost_ends_the_worker_and_fails_no_row(script: Script, mon
     import torch
 
     made = selected(script)
-    crew = stage.crew_of(made)
+    crew = shard.crew_of(made)
 
     def broken(requests: Any) -> Any:
         raise torch.AcceleratorError("CUDA error: an illegal memory access was encountered")

@@ -14,7 +14,7 @@ import pyarrow as pa
 import pytest
 from PIL import Image
 
-from curation.captions.stage import SCHEMA as CAPTIONS
+from curation.captions.shard import SCHEMA as CAPTIONS
 from curation.errors import StageError, UserError
 from curation.recipe import Recipe
 from curation.report import write_report
