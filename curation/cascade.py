@@ -351,14 +351,21 @@ class Decider:
     def __init__(self) -> None:
         self._connection = connect(threads=1)
 
-    def numbers(self, table: pa.Table, sql: str) -> list[int]:
-        """One number for each row. Raises UserError where a predicate fails on a value (a cast, a division)."""
+    def numbers(self, table: pa.Table, sql: str, key: str = "a predicate of the recipe") -> list[int]:
+        """One number for each row.
+
+        Args:
+            key: the recipe's key of the expression; a predicate of `select.where` tells its own.
+
+        Raises:
+            UserError: a predicate fails on a value (a cast, a division).
+        """
         self._connection.register("rows", table)
         try:
             return list(self._connection.execute(f"SELECT {sql} AS n FROM rows").fetchnumpy()["n"].tolist())
         except duckdb.Error as error:
             found = failing(sql, lambda part: self._connection.execute(f"SELECT max({part}) FROM rows"))
-            raise run_error(error, found or "a predicate of the recipe") from None
+            raise run_error(error, found or key) from None
         finally:
             self._connection.unregister("rows")
 

@@ -289,7 +289,7 @@ def _fit_for_quality(recipe: Recipe, workspace: Workspace, rows: list[dict[str, 
     passing: set[str] = set()
     for corpus, shard in sorted({(row["corpus"], row["raw_shard"]) for row in rows}):
         wide = read_table(refresh(workspace, recipe, cascade, corpus, shard))
-        marks = decider.numbers(wide, f"(({where}) IS TRUE)::INT")
+        marks = decider.numbers(wide, f"(({where}) IS TRUE)::INT", "shards.quality.where")
         passing.update(key for key, mark in zip(wide["key"].to_pylist(), marks, strict=True) if mark)
     return [fit and row["key"] in passing for fit, row in zip(best, rows, strict=True)]
 

@@ -280,3 +280,9 @@ def test_the_training_text_is_not_the_text_on_the_picture(corpus: Path) -> None:
     for row in bench.rows(folder / "000000.parquet"):
         assert row["text"] == found[f"000000{row['index']:04d}.txt"].decode() != ""
         assert "text" not in json.loads(found[f"000000{row['index']:04d}.json"])["signals"]
+
+
+def test_a_quality_rule_that_fails_on_a_value_is_named(corpus: Path) -> None:
+    made = prepared(corpus, {"c/00000/0": [5, 5, 5]}, shards={"quality": {"where": "cast(key as integer) > 3"}})
+    with pytest.raises(UserError, match="^shards.quality.where: .*Could not convert string"):
+        plan(made)
