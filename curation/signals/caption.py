@@ -81,6 +81,10 @@ class Caption(PerImage):
         "caption_lang_confidence": pa.float32(),
     }
 
+    def load(self) -> None:
+        """See Signal."""
+        _identifier()
+
     def score_one(self, row: Row) -> Scores:
         """See Signal."""
         text = (row.sample["caption"] or "").strip()
