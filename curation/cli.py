@@ -47,7 +47,7 @@ app.add_typer(caption_eval, name="caption-eval")
 def main() -> None:
     """Entry point: a user's mistake is one line and a status, never a traceback."""
     status = None
-    signal.signal(signal.SIGTERM, lambda *_: signal.raise_signal(signal.SIGINT))  # the same way out as Ctrl-C
+    signal.signal(signal.SIGTERM, _interrupted)  # the same way out as Ctrl-C
     try:
         status = app(standalone_mode=False)
     except UserError as error:
@@ -61,6 +61,10 @@ def main() -> None:
     if status == INTERRUPTED:  # typer gives this number back for Ctrl-C
         stop("stopped; run the same command again to go on where it was", INTERRUPTED)
     sys.exit(status if isinstance(status, int) else 0)
+
+
+def _interrupted(*_: object) -> None:
+    raise KeyboardInterrupt  # not SIGINT: a shell has its background jobs ignore that
 
 
 @app.command()

@@ -296,20 +296,28 @@ def test_a_job_that_is_killed_goes_on_to_the_same_bytes(tmp_path: Path) -> None:
     assert {k for k in whole if again.get(k) != whole[k]} == set() and again.keys() == whole.keys()
 
 
-@pytest.mark.parametrize("delay", [0.0, 0.1, 2.0])  # while its workers are being started, and in the middle of a shard
-def test_ctrl_c_is_one_line_and_leaves_no_worker(tmp_path: Path, delay: float) -> None:
+@pytest.mark.parametrize(("delay", "sent", "ctrl_c"), [
+    (0.0, signal.SIGINT, signal.SIG_DFL),  # while its workers are being started
+    (0.1, signal.SIGINT, signal.SIG_DFL),
+    (2.0, signal.SIGINT, signal.SIG_DFL),  # in the middle of a shard
+    (2.0, signal.SIGTERM, signal.SIG_IGN),  # a background job of a shell, which ignores Ctrl-C
+])  # fmt: skip
+def test_ctrl_c_is_one_line_and_leaves_no_worker(
+    tmp_path: Path, delay: float, sent: signal.Signals, ctrl_c: signal.Handlers
+) -> None:
     bench.write_tar(
         tmp_path / "raw" / "00000.tar", {f"{n}.jpg": bench.encoded(bench.picture(n, (900, 700))) for n in range(12)}
     )
     bench.recipe(tmp_path, signals={"ocr": {}})
     curate("index", "recipe.yaml", cwd=tmp_path)
     job = subprocess.Popen([*CURATE, "score", "recipe.yaml"], cwd=tmp_path, env=os.environ | {"PYTHONPATH": str(ROOT)},
-                           stderr=subprocess.PIPE, text=True)  # fmt: skip
+                           stderr=subprocess.PIPE, text=True,
+                           preexec_fn=lambda: signal.signal(signal.SIGINT, ctrl_c))  # fmt: skip
     until = time.monotonic() + 60
     while not (tmp_path / "work" / ".running.json").exists() and time.monotonic() < until:
         time.sleep(0.02)
     time.sleep(delay)
-    job.send_signal(signal.SIGINT)
+    job.send_signal(sent)
     _, said = job.communicate(timeout=30)
     assert job.returncode == 130
     assert said.splitlines()[-1] == "curate: stopped; run the same command again to go on where it was"
