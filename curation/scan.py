@@ -28,11 +28,6 @@ class Leg:
     demand: Demand
 
 
-def threads_of(leg: Leg) -> int:
-    """Threads that decode ahead of a GPU: as many as the cores that go with it. A core alone is a worker's own."""
-    return max(1, int(leg.demand.cpus)) if leg.demand.gpus else 1
-
-
 class Machinery:
     """The cascade, and which of its signals have loaded their models."""
 
@@ -67,7 +62,7 @@ class Scan:
         self.counts = dict.fromkeys(leg.signals, 0)
         self.steps = {name: number for number, name in enumerate(self.cascade.signals)}
         self.decider = Decider()
-        self.threads = threads_of(leg)
+        self.threads = leg.demand.threads
         self.clock = time.perf_counter if leg.demand.gpus else time.process_time  # a GPU's work is nobody's CPU time
         self.pictures = Pictures(source, columns.samples, self.threads)
         inputs = {i for s in self.cascade.signals.values() for i in s.inputs}

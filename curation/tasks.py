@@ -59,6 +59,11 @@ class Demand:
     patience: float = 1.0
     """How many times `image_timeout` its micro-batch may take."""
 
+    @property
+    def threads(self) -> int:
+        """Threads that make pictures ready beside a GPU: one for each core that goes with it. A core alone has one."""
+        return max(1, int(self.cpus)) if self.gpus else 1
+
 
 class Task(Protocol):
     """One shard's work. Picklable; holds names and parameters, never data."""

@@ -33,6 +33,27 @@ def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo[None]):  
     return report
 
 
+@pytest.fixture(scope="module")
+def one_thread() -> Iterator[None]:
+    """As a worker has it: torch runs on one thread."""
+    import torch
+
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)
+
+
+@pytest.fixture(scope="module")
+def on_a_cpu() -> Iterator[None]:
+    """No GPU is seen: numbers do not depend on the batch, so that answers can be compared to the letter."""
+    import torch
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(torch.cuda, "is_available", lambda: False)
+        yield
+
+
 @functools.cache
 def encoded(seed: int = 0, format: str = "JPEG", size: tuple[int, int] = (64, 48), mode: str = "RGB") -> bytes:
     """A coloured cloud, different for each seed, as the bytes of an image file."""

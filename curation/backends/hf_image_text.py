@@ -17,6 +17,7 @@ from curation.backends import device
 from curation.backends.hf_folder import LOCAL, HfFolder
 from curation.captions.base import Answer
 from curation.captions.generation import SeededSampling
+from curation.captions.wording import after_thought
 from curation.errors import UserError
 
 PROCESSORS = ("processor_config.json", "preprocessor_config.json")
@@ -34,7 +35,6 @@ PATCHES = 4
 RATIOS = (1, 4 / 3, 3 / 2, 2, 3)
 """Width by height, and the reverse, of the pictures of which the one with the most tokens is looked for: processors
 that cut pictures into tiles need not give the square the most."""
-_THOUGHT = re.compile(r"<think>.*?</think>", re.DOTALL)
 _ANSWER = re.compile(r"</?answer>")
 
 
@@ -231,10 +231,8 @@ class ImageText(HfFolder):
 
 
 def without_thought(text: str) -> str:
-    """The text without what a model thought before it answered, between `<think>` and `</think>`."""
-    text = _THOUGHT.sub("", text)
-    text = text.rpartition("</think>")[2]  # some chat templates open the thought themselves
-    return _ANSWER.sub("", text.partition("<think>")[0]).strip()  # a thought without end was cut short
+    """The text without what a model thought before it answered, and without the tags that some put around an answer."""
+    return _ANSWER.sub("", after_thought(text)).strip()
 
 
 def _width(config: Any) -> int:

@@ -13,7 +13,7 @@ import pyarrow as pa
 from curation.caption_eval.files import PART, EvalFiles
 from curation.caption_eval.sample import Part, Sample
 from curation.captions.crew import Crew
-from curation.captions.shard import Shard, caption_rows, crew_of, fingerprint, load_shard, threads_of
+from curation.captions.shard import Shard, caption_rows, crew_of, fingerprint, load_shard
 from curation.captions.stage import PATIENCE, demand_of
 from curation.cascade import SKIPPED
 from curation.errors import StageError, UserError
@@ -72,7 +72,7 @@ class EvalTask:
         todo = [row for row in self.part.rows if row not in made]
         outcome, texts = Outcome(), dict(made)
         if todo:
-            outcome, new = caption_rows(recipe, shard, todo, watch, threads_of(self.demands[0]))
+            outcome, new = caption_rows(recipe, shard, todo, watch, self.demands[0].threads)
             texts |= {row: columns | {"key": shard.rows[row]["key"]} for row, columns in new.items()}
         rows = [{column: texts[row].get(column) for column in PART.names} for row in self.part.rows]
         path = EvalFiles(workspace).part(name, self.corpus, self.shard)

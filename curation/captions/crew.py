@@ -25,7 +25,7 @@ def crews(recipe: Recipe) -> "list[Crew]":
 
 
 class Crew:
-    """Cheap to make; the models are loaded by `load`.
+    """The backends of a recipe. Cheap to make; the models are loaded by `load`.
 
     Args:
         recipe: its sections `captions`, `signals` and `models` are read.
@@ -48,6 +48,7 @@ class Crew:
         self.signals = {n: cascade.identity_of(n) for n in self.captioner.signals if n in cascade.signals}
         """Identities of the signals that are read."""
         self._stamps = self._files()
+        self._digests: dict[Captioner | Translator, str] = {}
 
     def _files(self) -> list[Any]:
         """Paths of the model files, each with size and time; those that are not there left out."""
@@ -76,21 +77,12 @@ class Crew:
         )
         return {"backends": backends, "signals": self.signals} | (asked if self.captioner.generative else {})
 
-    @cached_property
-    def captioner_digest(self) -> str:
-        """Stands for the captioner in the names of kept answers."""
-        return self.digest_of(self.captioner)
-
     def digest_of(self, backend: Captioner | Translator) -> str:
         """Stands for a backend in the names of kept answers."""
         into = backend.into if isinstance(backend, Translator) else None
         if backend not in self._digests:
             self._digests[backend] = digest([backend.full_identity, into])
         return self._digests[backend]
-
-    @cached_property
-    def _digests(self) -> dict[Captioner | Translator, str]:
-        return {}
 
     @property
     def outdated(self) -> bool:

@@ -15,6 +15,7 @@ import simplejpeg
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, field_validator, model_validator
 
 from curation.captions.base import Answer, Captioner, Language, Request, Translator
+from curation.captions.wording import after_thought
 from curation.checkpoints import Models
 from curation.images import fit
 from curation.plugins import Plugin, PluginParams
@@ -48,7 +49,6 @@ INTO: dict[Language, str] = {
 NO_KEY = "a key does not belong into a recipe; put it into an environment variable and name that by key_env"
 _SECRET = re.compile(r"key|secret|password|authorization|bearer|(^|_)token$", re.IGNORECASE)
 _QUOTES = {'"': '"', "'": "'", "“": "”", "‘": "’", "「": "」", "『": "』", "«": "»"}
-_THOUGHT = re.compile(r"<think>.*?</think>", re.DOTALL)
 
 
 def _base(url: str) -> str:
@@ -256,9 +256,7 @@ def bare(text: str, asked: str = "") -> str:
     Args:
         asked: the text that was to be translated; if it is all in quotation marks, so is its translation.
     """
-    text = _THOUGHT.sub("", text)
-    text = text.rpartition("</think>")[2]  # templates that open the thought themselves leave its end alone
-    text = text.partition("<think>")[0].strip()  # one that was never ended was cut short
+    text = after_thought(text)
     return text if _quoted(asked.strip()) else text[1:-1].strip() if _quoted(text) else text
 
 

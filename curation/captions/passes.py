@@ -145,7 +145,7 @@ class Passes:
     def caption_name(self, request: Request) -> str:
         """What is asked, in short: the image stands for what `prepare` makes of it."""
         seed = request.seed if request.attempt else None
-        return digest([self.crew.captioner_digest, request.row["sha256"], request.prompt, seed])
+        return digest([self.crew.digest_of(self.crew.captioner), request.row["sha256"], request.prompt, seed])
 
     def _keep(self, answers: dict[str, Answer]) -> None:
         if answers and self.crew.captioner.generative:

@@ -4,7 +4,6 @@ import contextlib
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
-from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
@@ -18,7 +17,7 @@ from curation.errors import StageError
 from curation.pictures import Pictures
 from curation.recipe import Corpus, Recipe
 from curation.score import raw_path
-from curation.tasks import Demand, Outcome, Watch
+from curation.tasks import Outcome, Watch
 from curation.wide import check_aligned
 from curation.workspace import Workspace, digest, footer, read_table
 
@@ -62,13 +61,10 @@ class Shard:
 
 def load_shard(recipe: Recipe, corpus: Corpus, name: str) -> Shard:
     """Reads a shard's samples, signals, selection and captions. Raises StageError as `kept_rows`."""
-    workspace, crew = Workspace(recipe.workspace), crew_of(recipe)
-    samples = read_table(workspace.samples(corpus.name, name))
-    kept = kept_rows(recipe, workspace, corpus.name, name, samples)
-    made_from = fingerprint(recipe, workspace, corpus.name, name)
-    before = made_before(workspace.captions(corpus.name, name), made_from, samples)
+    workspace = Workspace(recipe.workspace)
+    samples, kept, before = known_rows(recipe, workspace, corpus.name, name)
     rows = samples.to_pylist()
-    for signal in crew.signals:
+    for signal in crew_of(recipe).signals:
         sidecar = workspace.signal(signal, corpus.name, name)
         if sidecar.exists():
             for row, scores in zip(rows, read_table(sidecar).to_pylist(), strict=True):
@@ -112,11 +108,6 @@ def caption_rows(
     return outcome, columns
 
 
-def threads_of(demand: Demand) -> int:
-    """Threads that make pictures ready beside a GPU: as many as the cores that go with it."""
-    return max(1, int(demand.cpus)) if demand.gpus else 1
-
-
 def fingerprint(recipe: Recipe, workspace: Workspace, corpus: str, shard: str) -> str:
     """What a caption depends on: backends, their parameters and models, the signals they read, and the rows."""
     return digest([digest(crew_of(recipe).identity), samples_notes(workspace, corpus, shard)["rows_digest"]])
@@ -138,14 +129,22 @@ def kept_rows(recipe: Recipe, workspace: Workspace, corpus: str, shard: str, sam
     return selection["source"].to_pylist()
 
 
-def made_before(path: Path, made_from: str, samples: pa.Table) -> list[dict[str, Any]]:
-    """The captions that the shard has already; where the file is damaged, none, and it is made again."""
-    if (footer(path) or {}).get("fingerprint") == made_from:
+def known_rows(
+    recipe: Recipe, workspace: Workspace, corpus: str, shard: str
+) -> tuple[pa.Table, list[str | None], list[dict[str, Any]]]:
+    """A shard's samples, which of them are kept (see `kept_rows`), and the captions that it has already.
+
+    Captions of other backends are none; so are those in a damaged file, which is made again.
+    """
+    samples = read_table(workspace.samples(corpus, shard))
+    kept = kept_rows(recipe, workspace, corpus, shard, samples)
+    path = workspace.captions(corpus, shard)
+    if (footer(path) or {}).get("fingerprint") == fingerprint(recipe, workspace, corpus, shard):
         with contextlib.suppress(StageError):
             table = read_table(path)
             check_aligned(samples, table, path)
-            return table.to_pylist()
-    return [{} for _ in range(samples.num_rows)]
+            return samples, kept, table.to_pylist()
+    return samples, kept, [{} for _ in range(samples.num_rows)]
 
 
 def failures(rows: Iterable[Mapping[str, Any]]) -> Counter[str]:

@@ -17,10 +17,8 @@ from curation.captions.shard import (
     failure,
     failures,
     fingerprint,
-    kept_rows,
+    known_rows,
     load_shard,
-    made_before,
-    threads_of,
 )
 from curation.cascade import SKIPPED
 from curation.checkpoints import Models
@@ -59,7 +57,7 @@ class CaptionTask:
         workspace = Workspace(self.recipe.workspace)
         shard = load_shard(self.recipe, self.source_corpus, self.shard)
         rows, todo = shard.rows, _wanting(shard.kept, shard.rows, self.retry_failed)
-        outcome, texts = caption_rows(self.recipe, shard, todo, watch, threads_of(self.demands[0]))
+        outcome, texts = caption_rows(self.recipe, shard, todo, watch, self.demands[0].threads)
         for row, columns in texts.items():
             rows[row].update(columns | {"captioned_as": shard.kept[row]})
         table = pa.table({f.name: pa.array([row.get(f.name) for row in rows], f.type) for f in SCHEMA}, schema=SCHEMA)
@@ -145,9 +143,7 @@ def _todo(
     Raises:
         StageError: a signal that is read is not scored for them.
     """
-    samples = read_table(workspace.samples(corpus, shard))
-    kept = kept_rows(recipe, workspace, corpus, shard, samples)
-    before = made_before(workspace.captions(corpus, shard), fingerprint(recipe, workspace, corpus, shard), samples)
+    _samples, kept, before = known_rows(recipe, workspace, corpus, shard)
     todo = _wanting(kept, before, retry_failed)
     for name in crew.signals if todo else ():
         _check_scored(workspace, name, corpus, shard, todo)

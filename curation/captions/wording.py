@@ -12,6 +12,9 @@ Rules = Mapping[str, re.Pattern[str]]
 """Patterns by a word that stands in whatever they match, so that a text without the word is not searched."""
 
 
+_THOUGHT = re.compile(r"<think>.*?</think>", re.DOTALL)
+
+
 def _rules(patterns: Mapping[str, str]) -> Rules:
     """From patterns by the words of which one stands in whatever they match."""
     return {word: re.compile(rf"\b(?:{pattern})\b") for words, pattern in patterns.items() for word in words.split()}
@@ -214,6 +217,13 @@ _LABEL = re.compile(
 _TITLE = re.compile(r"(?:#{1,6} [^\n]*|\*\*[^*\n]*\*\*[ \t]*)\n")
 _SAYS_SOMETHING = re.compile(r"[\W_]*\w")
 _CASED_WORD = re.compile(r"\w?[^\W_]*[A-Z]")
+
+
+def after_thought(text: str) -> str:
+    """An answer without what a model thought before it, between `<think>` and `</think>`."""
+    text = _THOUGHT.sub("", text)
+    text = text.rpartition("</think>")[2]  # chat templates that open the thought themselves leave its end alone
+    return text.partition("<think>")[0].strip()  # one that was never ended was cut short
 
 
 def trimmed(text: str) -> str:

@@ -11,7 +11,7 @@ from curation import images
 from curation.corpus import open_source
 from curation.images import Picture
 from curation.pictures import Pictures
-from curation.scan import BATCH, Leg, threads_of
+from curation.scan import BATCH
 from curation.score import plan
 from curation.signals.base import SignalError
 from curation.tasks import Demand, Watch
@@ -52,9 +52,9 @@ def test_a_picture_is_read_once_and_decoded_once(folder: Path, threads: int, mon
 
 
 def test_threads_go_with_a_gpu_alone() -> None:
-    assert threads_of(Leg(("embedding",), Demand(cpus=8, gpus=1))) == 8
-    assert threads_of(Leg(("embedding",), Demand(cpus=0.5, gpus=0.5))) == 1
-    assert threads_of(Leg(("ocr",), Demand(cpus=8))) == 1
+    assert Demand(cpus=8, gpus=1).threads == 8
+    assert Demand(cpus=0.5, gpus=0.5).threads == 1
+    assert Demand(cpus=8).threads == 1
 
 
 def test_decoding_ahead_changes_no_score_and_notes_both_batches(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -27,12 +27,7 @@ GPU = torch.cuda.is_available()
 QUESTIONS = ("", "What?", "What is written on the sign?", "Describe this image. The following text stands in it.")
 
 
-@pytest.fixture(scope="module", autouse=True)
-def on_a_cpu():
-    """Where numbers do not depend on the batch, so that captions can be compared to the letter."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(torch.cuda, "is_available", lambda: False)
-        yield
+pytestmark = pytest.mark.usefixtures("on_a_cpu")
 
 
 @pytest.fixture(scope="module")

@@ -26,12 +26,7 @@ FAMILIES = {"qwen2_vl": vlm.qwen2_vl, "internvl": vlm.internvl}
 GPU = torch.cuda.is_available()
 
 
-@pytest.fixture(scope="module", autouse=True)
-def on_a_cpu():
-    """Where numbers do not depend on the batch, so that answers can be compared to the letter."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(torch.cuda, "is_available", lambda: False)
-        yield
+pytestmark = pytest.mark.usefixtures("on_a_cpu")
 
 
 @pytest.fixture(scope="module")

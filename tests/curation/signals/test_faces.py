@@ -14,7 +14,6 @@ import cv2
 import numpy as np
 import pyarrow as pa
 import pytest
-import torch
 from PIL import Image
 
 from curation import signals
@@ -48,12 +47,7 @@ LOOK_ALIKES = (
 """Kinds of pictures of the corpus whose faces were not counted. Some are drawn, and found with good reason."""
 
 
-@pytest.fixture(scope="module", autouse=True)
-def one_thread() -> Iterator[None]:
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
+pytestmark = pytest.mark.usefixtures("one_thread")
 
 
 def stored(folder: Path) -> Iterator[tuple[str, bytes]]:
