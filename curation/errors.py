@@ -28,3 +28,11 @@ def nearest(name: str, known: Iterable[str]) -> str:
     if close:
         return f'; did you mean "{close[0]}"?'
     return f"; known: {', '.join(known)}" if 0 < len(known) <= 60 else ""
+
+
+class SignalError(Exception):
+    """One row could not be scored. `reason` is one word for counting."""
+
+    def __init__(self, reason: str, detail: str = "") -> None:
+        super().__init__(f"{reason}: {detail}" if detail else reason)
+        self.reason = reason

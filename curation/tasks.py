@@ -186,3 +186,23 @@ class Watch:
                 batch, total = [], 0
         if batch:
             yield batch
+
+
+@dataclass
+class Plan:
+    """What a stage has to do."""
+
+    tasks: list[Any] = field(default_factory=list)
+    total: int = 0
+    """Shards there are; those without a task are up to date."""
+    reasons: Counter[str] = field(default_factory=Counter)
+    """Why shards are to be done, by reason."""
+    estimate: str | None = None
+    """How long it will take, in words; None where nobody can say."""
+    notices: list[str] = field(default_factory=list)
+    """What the user should know before the work begins."""
+
+    def add(self, task: Any, reason: str) -> None:
+        """One more shard to do."""
+        self.tasks.append(task)
+        self.reasons[reason] += 1

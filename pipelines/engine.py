@@ -46,7 +46,7 @@ class Attempt:
 
     task: Task
     fence: str | None = None
-    """The run that may write; see `curation.workspace.Fence`."""
+    """The run that may write; see `curation.workspace.files.Fence`."""
     kills: Counter[tuple[int, int]] = field(default_factory=Counter)
     """Deaths of workers by the row in hand and the step."""
     condemned: dict[tuple[int, int], str] = field(default_factory=dict)
@@ -175,7 +175,7 @@ class Engine(ABC, Generic[Handle]):
 
         Args:
             tick: called about twice a second with the rows done so far of the tasks that are under way.
-            fence: the run on whose behalf workers write; see `curation.workspace.Fence`.
+            fence: the run on whose behalf workers write; see `curation.workspace.files.Fence`.
         """
         if not tasks:
             return

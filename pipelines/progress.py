@@ -14,7 +14,8 @@ from typing import Any
 
 from curation.errors import StageError
 from curation.tasks import Outcome
-from curation.workspace import Workspace, write_text
+from curation.workspace import Workspace
+from curation.workspace.files import write_text
 
 
 class Progress:

@@ -26,16 +26,16 @@ from typing import Any
 import ray
 from ray.data.llm import build_processor, vLLMEngineProcessorConfig
 
-from curation.captions.answers import Answers
-from curation.captions.base import Answer
-from curation.captions.endpoint import Endpoint, bare
+from curation.captions.answer_cache import Answers
+from curation.captions.backends.endpoint import Endpoint, bare
 from curation.captions.passes import Passes
-from curation.captions.shard import crew_of, load_shard
-from curation.corpus import open_source
+from curation.captions.rows import crew_of, load_shard
+from curation.corpora.listing import open_source
+from curation.corpora.samples import raw_path
 from curation.errors import StageError, UserError
 from curation.images import ImageError, decode
+from curation.models.text.generation import Answer
 from curation.recipe import Recipe, load_recipe
-from curation.score import raw_path
 from curation.tasks import Watch
 from curation.workspace import Workspace
 

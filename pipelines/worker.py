@@ -6,7 +6,7 @@ import time
 from pathlib import Path
 
 from curation.tasks import Outcome, Task, Watch, WorkerLost
-from curation.workspace import Fence
+from curation.workspace.files import Fence
 
 ONE_THREAD = {name: "1" for name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")}
 """A worker is one core's; more threads would only disturb the others, and change the order of sums."""
@@ -28,7 +28,7 @@ def work(
         note: the file in which to note what is in hand.
         memory: bytes that this process may hold; above them it ends itself, and the note says so.
         suspects, condemned: see Watch.
-        fence: see `curation.workspace.Fence`.
+        fence: see `curation.workspace.files.Fence`.
     """
     watch = Watch(note, suspects, condemned)
     watch.note(os.getpid())

@@ -10,12 +10,12 @@ import pyarrow.parquet as pq
 import yaml
 from PIL import Image
 
-from curation.index import plan as plan_index
-from curation.ledger import Ledger, Plan
+from curation.corpora.index import plan as plan_index
 from curation.recipe import Recipe, load_recipe
-from curation.score import plan as plan_score
-from curation.tasks import Watch
+from curation.scoring.stage import plan as plan_score
+from curation.tasks import Plan, Watch
 from curation.workspace import Workspace
+from curation.workspace.ledger import Ledger
 
 
 def picture(seed: int, size: tuple[int, int] = (320, 240), blocks: int = 8) -> Image.Image:

@@ -37,8 +37,8 @@ SENTENCES = (
 
 def model(seed: int = 0, **config: Any) -> Any:
     """A tiny model in float32, all of its parameters random."""
-    from curation.captions.cogvlm.config import CogVLMConfig
-    from curation.captions.cogvlm.model import CogVLMForCausalLM
+    from curation.models.cogvlm.config import CogVLMConfig
+    from curation.models.cogvlm.model import CogVLMForCausalLM
 
     made = CogVLMForCausalLM(CogVLMConfig.from_dict(CONFIG | config)).eval().requires_grad_(False)
     drawn = torch.Generator().manual_seed(seed)

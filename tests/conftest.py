@@ -21,7 +21,7 @@ import pyarrow.parquet as pq
 import pytest
 from PIL import Image
 
-from curation.start import sample_folder
+from curation.cli.first_recipe import sample_folder
 
 
 @pytest.hookimpl(wrapper=True)

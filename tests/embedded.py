@@ -6,10 +6,13 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from curation.cascade import Cascade, meta_schema, samples_notes, sidecar_fields
-from curation.index import SCHEMA
+from curation.corpora.samples import meta_schema, samples_notes
 from curation.recipe import Recipe
-from curation.workspace import Workspace, write_table
+from curation.scoring.cascade import Cascade
+from curation.signals.base import sidecar_fields
+from curation.workspace import Workspace
+from curation.workspace.files import write_table
+from curation.workspace.schemas import SAMPLES
 from tests import bench, checkpoints
 
 SIGNAL = {"embedding": {"checkpoint": "tiny"}}
@@ -31,7 +34,7 @@ def write_samples(made: Recipe, shard: str, count: int, **columns: Any) -> None:
         "sha256": [f"{int(shard) * 10**9 + n:016x}" * 4 for n in range(count)],
         "status": ["ok"] * count, "length": np.full(count, 1000),
     }  # fmt: skip
-    table = pa.table([pa.array(values.get(f.name, [None] * count)).cast(f.type) for f in SCHEMA], schema=SCHEMA)
+    table = pa.table([pa.array(values.get(f.name, [None] * count)).cast(f.type) for f in SAMPLES], schema=SAMPLES)
     for name, column in columns.items():
         table = table.append_column(name, pa.array(column))
     path = Workspace(made.workspace).samples("c", shard)

@@ -6,12 +6,12 @@ from typing import Any
 
 import numpy as np
 
-from curation.caption_eval.files import CRITERIA
-from curation.caption_eval.plan import plan
-from curation.caption_eval.sample import draw
-from curation.caption_eval.sheet import write_sheet
+from curation.annotation.caption_eval.files import CRITERIA
+from curation.annotation.caption_eval.plan import plan
+from curation.annotation.caption_eval.sample import draw
+from curation.annotation.caption_eval.sheet import write_sheet
 from curation.recipe import Recipe
-from curation.select import Selection
+from curation.selection.stage import Selection
 from curation.tasks import Task, Watch
 from tests import bench
 

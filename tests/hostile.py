@@ -21,11 +21,11 @@ from hypothesis import HealthCheck, Phase, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from curation.corpus import list_sources, open_source
+from curation.corpora.listing import list_sources, open_source
+from curation.corpora.samples import known_shard
 from curation.errors import StageError, UserError
-from curation.index import known_shard
-from curation.ledger import Ledger
 from curation.workspace import Workspace
+from curation.workspace.ledger import Ledger
 from tests import bench
 
 REASONS = {"empty", "not_an_image", "truncated", "corrupt", "too_large", "unreadable", "duplicate_member", "bad_name"}

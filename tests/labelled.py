@@ -10,8 +10,8 @@ from pathlib import Path
 import numpy as np
 import pyarrow.parquet as pq
 
+from curation.cli.first_recipe import sample_folder
 from curation.images import FORMATS, ImageError, probe
-from curation.start import sample_folder
 
 CORPUS = Path(__file__).resolve().parents[2] / "shared" / "corpus"
 """A larger corpus than the one that is bundled; not everywhere."""

@@ -6,11 +6,11 @@ from typing import Any
 import pytest
 
 from curation import signals
-from curation.cascade import Cascade
-from curation.checkpoints import Models
 from curation.errors import UserError
 from curation.images import Picture
+from curation.models.checkpoints import Models
 from curation.recipe import Recipe
+from curation.scoring.cascade import Cascade
 from curation.signals.base import Row
 from tests import bench
 

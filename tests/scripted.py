@@ -16,7 +16,7 @@ from pathlib import Path
 
 from curation.captions.base import Answer, Captioner, Translator
 from curation.errors import StageError
-from curation.plugins import PluginParams
+from curation.models.plugin import PluginParams
 
 
 class ScriptedParams(PluginParams):

@@ -15,13 +15,14 @@ from typing import Any, Literal
 import numpy as np
 from pydantic import ValidationError
 
-from curation.checkpoints import Models
 from curation.errors import UserError, nearest
 from curation.keys import key_hash
-from curation.plugins import Plugin, PluginParams
-from curation.recipe import explain_validation
+from curation.models.checkpoints import Models
+from curation.models.plugin import Plugin, PluginParams
+from curation.models.text.generation import Answer
+from curation.recipe.load import explain_validation
 
-PACKAGE = __name__.rpartition(".")[0]
+PACKAGE = "curation.captions.backends"
 
 Language = Literal["en", "zh"]
 
@@ -43,22 +44,6 @@ class Request:
     def seed(self) -> int:
         """For sampling: 63 bits that depend on the key and the attempt alone, so that no batch changes a caption."""
         return key_hash(self.key, f"attempt {self.attempt}") >> 1
-
-
-@dataclass(frozen=True, slots=True)
-class Answer:
-    """What a backend gave for one request or text."""
-
-    text: str = ""
-    """"" where there is none to give."""
-    complete: bool = True
-    """False if it ended at the limit of tokens, in the middle of what it had to say."""
-    failed: str = ""
-    """Why there is no text, one word for counting: `timeout`, `http_400`; "" if nothing went wrong."""
-    tokens_in: int = 0
-    tokens_out: int = 0
-    cost: float = 0.0
-    """US dollars, by the prices in the recipe; 0 where nothing is paid by the token."""
 
 
 class _Backend(Plugin, ABC):
@@ -195,7 +180,8 @@ def _params(cls: type[_Backend], given: Mapping[str, Any], section: str) -> Plug
 
 
 def _files() -> list[str]:
-    return [module.name for module in pkgutil.iter_modules(importlib.import_module(PACKAGE).__path__)]
+    files = pkgutil.iter_modules(importlib.import_module(PACKAGE).__path__)
+    return [module.name for module in files if module.name[0] != "_"]
 
 
 def _defined_in(name: str) -> Iterator[type[_Backend]]:

@@ -5,12 +5,13 @@ from functools import cached_property
 from typing import Any
 
 from curation.captions.base import Captioner, Translator, make_captioner, make_translator
-from curation.cascade import Cascade
-from curation.checkpoints import ModelAbsent, Models
 from curation.errors import UserError
-from curation.ledger import stamps
-from curation.recipe import Recipe, Select
-from curation.workspace import digest
+from curation.models.checkpoints import ModelAbsent, Models
+from curation.recipe import Recipe
+from curation.recipe.sections import Select
+from curation.scoring.cascade import Cascade
+from curation.workspace.digests import digest
+from curation.workspace.files import stamps
 
 
 def crews(recipe: Recipe) -> "list[Crew]":

@@ -9,21 +9,21 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, TypeVar
 
-from curation.backends import gpu_is_lost
-from curation.captions.answers import Answers
-from curation.captions.base import Answer, Request, Translator
-from curation.captions.checks import check_caption, check_translation
+from curation.captions.answer_cache import Answers
+from curation.captions.base import Request, Translator
+from curation.captions.checks.check import check_caption, check_translation
+from curation.captions.checks.wording import trimmed
 from curation.captions.crew import Crew
-from curation.captions.mix import language_of
-from curation.captions.prompts import prompt_for
-from curation.captions.wording import trimmed
-from curation.errors import StageError, UserError, in_one_line
-from curation.pictures import Pictures
-from curation.recipe import Captions
-from curation.select import TEXT_IN_THE_WILD
-from curation.signals.base import SignalError
+from curation.captions.training_text import language_of
+from curation.corpora.prefetch import Pictures
+from curation.errors import SignalError, StageError, UserError, in_one_line
+from curation.models.device import gpu_is_lost
+from curation.models.text.generation import Answer
+from curation.recipe.prompts import prompt_for
+from curation.recipe.sections import Captions
 from curation.tasks import Watch, WorkerLost
-from curation.workspace import digest
+from curation.workspace.digests import digest
+from curation.workspace.schemas import TEXT_IN_THE_WILD
 
 NO_TRANSLATOR, UNTRANSLATED = "no_translator", "untranslated"
 """Flags of a text that nothing translates, and of one that its translator could not translate truly."""

@@ -10,8 +10,9 @@ import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
-from curation.captions.base import Answer, Language
-from curation.captions.checks import QUOTED
+from curation.captions.base import Language
+from curation.captions.checks.check import QUOTED
+from curation.models.text.generation import Answer
 
 _ITEM = r"(?:[-*•·–]|[(（]?\d{1,3}[.)）]|[\d一二三四五六七八九十]{1,3}、)"
 _HEAD = re.compile(rf"\s*(?:{_ITEM}[^\S\n]*(?<!\d\.)(?=\S))?")

@@ -10,23 +10,16 @@ from typing import Any
 import pyarrow as pa
 
 from curation.captions.crew import Crew
-from curation.captions.shard import (
-    SCHEMA,
-    caption_rows,
-    crew_of,
-    failure,
-    failures,
-    fingerprint,
-    known_rows,
-    load_shard,
-)
-from curation.cascade import SKIPPED
-from curation.checkpoints import Models
+from curation.captions.rows import caption_rows, crew_of, failure, failures, fingerprint, known_rows, load_shard
 from curation.errors import StageError, UserError
-from curation.ledger import Ledger, Plan, stamps
-from curation.recipe import Corpus, Recipe, Resources
-from curation.tasks import Demand, Outcome, Watch
-from curation.workspace import Workspace, read_table, write_table
+from curation.models.checkpoints import Models
+from curation.recipe import Recipe
+from curation.recipe.sections import Corpus, Resources
+from curation.tasks import Demand, Outcome, Plan, Watch
+from curation.workspace import Workspace
+from curation.workspace.files import read_table, stamps, write_table
+from curation.workspace.ledger import Ledger
+from curation.workspace.schemas import CAPTIONS, SKIPPED
 
 PATIENCE = 20.0
 """A batch of a generative captioner may take this many times `image_timeout`: it holds many images, and an endpoint
@@ -60,7 +53,9 @@ class CaptionTask:
         outcome, texts = caption_rows(self.recipe, shard, todo, watch, self.demands[0].threads)
         for row, columns in texts.items():
             rows[row].update(columns | {"captioned_as": shard.kept[row]})
-        table = pa.table({f.name: pa.array([row.get(f.name) for row in rows], f.type) for f in SCHEMA}, schema=SCHEMA)
+        table = pa.table(
+            {f.name: pa.array([row.get(f.name) for row in rows], f.type) for f in CAPTIONS}, schema=CAPTIONS
+        )
         made_from = fingerprint(self.recipe, workspace, self.corpus, self.shard)
         write_table(workspace.captions(self.corpus, self.shard), table, made_from)
         outcome.line = _line(self.recipe, workspace, self.corpus, self.shard, rows)

@@ -3,11 +3,12 @@
 import json
 from typing import Any
 
+from curation.annotation.votes import read_levels
 from curation.captions.crew import Crew
-from curation.cascade import Cascade
 from curation.recipe import Recipe
-from curation.votes import read_levels
-from curation.workspace import Workspace, write_text
+from curation.scoring.cascade import Cascade
+from curation.workspace import Workspace
+from curation.workspace.files import write_text
 
 _SIZES = (
     (1_000, "n<1K"),

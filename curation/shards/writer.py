@@ -14,16 +14,17 @@ from typing import Any
 import pyarrow as pa
 from PIL import Image
 
-from curation.cascade import Cascade
-from curation.corpus import open_source
+from curation.corpora.listing import open_source
+from curation.corpora.readers import Source
 from curation.errors import StageError
 from curation.images import ImageError, decode
 from curation.recipe import Recipe
-from curation.shards.strip import StripError, strip_metadata
+from curation.scoring.cascade import Cascade
+from curation.shards.strip_metadata import StripError, strip_metadata
 from curation.signals.base import Signal
-from curation.sources import Source
 from curation.tasks import Watch
-from curation.workspace import file_digest, footer, read_table, replacing, write_table
+from curation.workspace.digests import file_digest
+from curation.workspace.files import footer, read_table, replacing, write_table
 
 PRODUCT_VERSION = 3
 ENDINGS = {"jpeg": "jpg", "png": "png", "webp": "webp"}

@@ -12,9 +12,9 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from curation.checkpoints import Models
 from curation.errors import UserError, nearest
-from curation.recipe import explain_validation
+from curation.models.checkpoints import Models
+from curation.recipe.load import explain_validation
 from curation.signals.base import Signal
 
 __path__ += [folder for folder in os.environ.get("CURATE_SIGNALS", "").split(os.pathsep) if folder]
@@ -22,8 +22,8 @@ __path__ += [folder for folder in os.environ.get("CURATE_SIGNALS", "").split(os.
 
 @cache
 def names() -> tuple[str, ...]:
-    """Names of all signals there are: the files of this folder, without importing them."""
-    return tuple(sorted(m.name for m in pkgutil.iter_modules(__path__) if m.name != "base"))
+    """Names of all signals there are: the files of this folder, but for shared ones (`_…`), without importing them."""
+    return tuple(sorted(m.name for m in pkgutil.iter_modules(__path__) if m.name != "base" and m.name[0] != "_"))
 
 
 @cache

@@ -8,10 +8,10 @@ from typing import Any, Literal
 import pyarrow as pa
 from pydantic import Field
 
-from curation.backends.heads import Head, read_head, read_laion_v1, read_laion_v2
-from curation.checkpoints import Origin
 from curation.errors import UserError
-from curation.plugins import PluginParams
+from curation.models.checkpoints import Origin
+from curation.models.plugin import PluginParams
+from curation.models.vision.embedding_heads import Head, read_head, read_laion_v1, read_laion_v2
 from curation.signals.base import PerImage, Row, Scores
 
 

@@ -2,7 +2,7 @@
 
 A new signal is one file in this folder that defines a subclass of `Signal` whose `name` is the file's name; another
 way to compute the same columns, a backend, is one more such class in the file.
-The pass around it (`curation/score.py`) reads, decodes, batches, counts, rounds and stores.
+The pass around it (`curation/scoring/stage.py`) reads, decodes, batches, counts, rounds and stores.
 """
 
 from collections.abc import Mapping, Sequence
@@ -11,20 +11,12 @@ from typing import Any
 
 import pyarrow as pa
 
-from curation.errors import UserError
+from curation.errors import SignalError, UserError
 from curation.images import Picture
-from curation.plugins import Plugin
+from curation.models.plugin import Plugin
 
 Scores = dict[str, Any]
 """The values of one row, by column; a column left out is null."""
-
-
-class SignalError(Exception):
-    """One row could not be scored. `reason` is one word for counting."""
-
-    def __init__(self, reason: str, detail: str = "") -> None:
-        super().__init__(f"{reason}: {detail}" if detail else reason)
-        self.reason = reason
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,3 +75,12 @@ class PerImage(Signal):
     def score_one(self, row: Row) -> Scores:
         """Scores one row. Raises SignalError, or ImageError from the picture (which the pass turns into one)."""
         raise UserError(f"signals.{self.name}: defines no score_one")
+
+
+def sidecar_fields(signal: Signal) -> list[pa.Field]:
+    """Columns of a signal's sidecar beside the key."""
+    return [
+        pa.field(f"{signal.name}_state", pa.string()),
+        pa.field(f"{signal.name}_error", pa.string()),
+        *(pa.field(n, t) for n, t in signal.columns.items()),
+    ]

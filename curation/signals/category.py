@@ -9,10 +9,10 @@ import numpy as np
 import pyarrow as pa
 from pydantic import Field
 
-from curation.backends.labels import HfClassifier, LabelParams
-from curation.backends.zero_shot import Prompts, ZeroShot
-from curation.checkpoints import Origin
-from curation.plugins import PluginParams
+from curation.models.checkpoints import Origin
+from curation.models.plugin import PluginParams
+from curation.signals._by_labels import HfClassifier, LabelParams
+from curation.signals._by_prompts import Prompts, ZeroShot
 from curation.signals.base import Row, Scores
 
 COLUMNS = {"category": pa.string(), "category_confidence": pa.float32()}

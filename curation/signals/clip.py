@@ -5,8 +5,9 @@ from collections.abc import Sequence
 import numpy as np
 import pyarrow as pa
 
-from curation.backends.texts import ReadsTexts
-from curation.signals.base import Row, Scores, SignalError
+from curation.errors import SignalError
+from curation.signals._by_prompts import ReadsTexts
+from curation.signals.base import Row, Scores
 
 READ = 4000
 """Characters of a caption that are read: many times what any of these models has room for (64 to 77 tokens)."""

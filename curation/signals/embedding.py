@@ -7,10 +7,11 @@ from pathlib import Path
 import pyarrow as pa
 from pydantic import Field
 
-from curation.backends.clip import Checkpoint, Clip
-from curation.checkpoints import ModelAbsent, Models, Origin
-from curation.plugins import PluginParams
-from curation.signals.base import Row, Scores, Signal, SignalError
+from curation.errors import SignalError
+from curation.models.checkpoints import ModelAbsent, Models, Origin
+from curation.models.plugin import PluginParams
+from curation.models.vision.clip import Checkpoint, Clip
+from curation.signals.base import Row, Scores, Signal
 
 
 class OpenClipParams(PluginParams):

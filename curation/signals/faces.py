@@ -9,11 +9,14 @@ import numpy as np
 import pyarrow as pa
 from pydantic import Field
 
-from curation.backends import device, mtcnn, yunet
-from curation.checkpoints import Models, Origin
+from curation.errors import SignalError
 from curation.images import fit
-from curation.plugins import PluginParams
-from curation.signals.base import Row, Scores, Signal, SignalError
+from curation.models.checkpoints import Models, Origin
+from curation.models.device import device
+from curation.models.faces import mtcnn, yunet
+from curation.models.faces.mtcnn_weights import check_weights, weight_files
+from curation.models.plugin import PluginParams
+from curation.signals.base import Row, Scores, Signal
 
 
 class FacesParams(PluginParams):
@@ -89,11 +92,11 @@ class Faces(_Faces):
 
     def files(self) -> dict[str, Path]:
         """See Signal."""
-        return mtcnn.weight_files()
+        return weight_files()
 
     def check(self) -> None:
         """See Signal."""
-        mtcnn.check_weights()
+        check_weights()
 
     def load(self) -> None:
         """See Signal."""

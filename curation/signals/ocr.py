@@ -1,5 +1,7 @@
 """Text in the picture: what it says, how surely it was read, where it stands, and whether the caption repeats it."""
 
+import re
+import unicodedata
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from functools import cached_property
@@ -11,13 +13,13 @@ import numpy as np
 import pyarrow as pa
 from pydantic import Field
 
-from curation.backends import rapid
-from curation.backends.lines import read_lines
-from curation.backends.paddle import Engine, PaddleOcr
-from curation.checkpoints import Origin
 from curation.images import Picture
-from curation.plugins import PluginParams
-from curation.reading import Line, agreement, in_reading_order
+from curation.models.checkpoints import Origin
+from curation.models.ocr import rapidocr
+from curation.models.ocr.paddleocr import Engine, PaddleOcr
+from curation.models.ocr.read_lines import read_lines
+from curation.models.ocr.text_lines import Line, in_reading_order
+from curation.models.plugin import PluginParams
 from curation.signals.base import PerImage, Row, Scores
 
 SIDE = 736
@@ -119,15 +121,15 @@ class Ocr(_Reader):
 
     def files(self) -> dict[str, Path]:
         """See Signal."""
-        return {file.name: file for file in rapid.model_files()}
+        return {file.name: file for file in rapidocr.model_files()}
 
     def load(self) -> None:
         """See Signal."""
-        rapid.engine()
+        rapidocr.engine()
 
     def read(self, pixels: np.ndarray) -> list[Line]:
         """See _Reader."""
-        return rapid.read(pixels, self.params.max_side, self.params.gate_side, self.params.gate_threshold)
+        return rapidocr.read(pixels, self.params.max_side, self.params.gate_side, self.params.gate_threshold)
 
 
 class Paddle(_Reader):
@@ -208,3 +210,46 @@ def _seen(picture: Picture, pixels: np.ndarray) -> np.ndarray:
         return pixels
     black = cv2.multiply(raw[..., :3], cv2.cvtColor(raw[..., 3], cv2.COLOR_GRAY2BGR), scale=1 / 255)
     return cv2.resize(black, (pixels.shape[1], pixels.shape[0]), interpolation=cv2.INTER_AREA)
+
+
+LONG_WORD = 4
+"""Letters from which a word counts as repeated even where the caption runs it together with others."""
+
+
+def agreement(text: str, caption: str | None) -> float | None:
+    """Share of the text's letters and digits that stand in words which the caption repeats, 0..1.
+
+    Both are brought to NFKC and case-folded; punctuation and white space count for nothing. A word in letters is
+    repeated if it is one of the caption's words, or has at least LONG_WORD letters and occurs in the caption with all
+    spaces taken out. Chinese, written without spaces, is compared by pairs of characters: a character is repeated
+    if a pair that it belongs to is; one that stands alone, if the caption has it.
+
+    Returns:
+        None if there is no text or no caption, or one of them has no letter or digit.
+    """
+    found, said = _words(text), _words(caption or "")
+    if not found or not said:
+        return None
+    known, together = set(said), "".join(said)
+    repeated = sum(_repeated(word, known, together) for word in found)
+    return repeated / sum(map(len, found))
+
+
+_HAN_KANA = "\\u3040-\\u30ff\\u3400-\\u9fff\\U00020000-\\U000323af"
+_WORD = re.compile(rf"[{_HAN_KANA}]+|[^\W_{_HAN_KANA}]+")
+_UNSPACED = re.compile(rf"[{_HAN_KANA}]")
+
+
+def _words(text: str) -> list[str]:
+    """Runs of Chinese or Japanese characters, and words of other scripts."""
+    return _WORD.findall(unicodedata.normalize("NFKC", text).casefold())
+
+
+def _repeated(word: str, known: set[str], together: str) -> int:
+    """How many letters of the word are repeated."""
+    if not _UNSPACED.match(word):
+        return len(word) if word in known or (len(word) >= LONG_WORD and word in together) else 0
+    if len(word) == 1:
+        return int(word in together)
+    pairs = [word[i : i + 2] in together for i in range(len(word) - 1)]
+    return sum(before or after for before, after in zip([False, *pairs], [*pairs, False], strict=True))

@@ -8,10 +8,10 @@ from collections.abc import Sequence
 import pyarrow as pa
 from pydantic import Field
 
-from curation.backends.labels import ColumnParams, HfColumns
-from curation.backends.zero_shot import Prompts, ZeroShot
-from curation.checkpoints import Origin
-from curation.plugins import PluginParams
+from curation.models.checkpoints import Origin
+from curation.models.plugin import PluginParams
+from curation.signals._by_labels import ColumnParams, HfColumns
+from curation.signals._by_prompts import Prompts, ZeroShot
 from curation.signals.base import Row, Scores
 
 

@@ -4,11 +4,11 @@ import numpy as np
 import pyarrow as pa
 from pydantic import Field
 
-from curation.backends import overlay
-from curation.backends.labels import ColumnParams, HfColumns
-from curation.backends.overlay import TextLine
-from curation.checkpoints import Origin
-from curation.plugins import PluginParams
+from curation.models.checkpoints import Origin
+from curation.models.plugin import PluginParams
+from curation.models.vision import overlay_marks
+from curation.models.vision.overlay_marks import TextLine
+from curation.signals._by_labels import ColumnParams, HfColumns
 from curation.signals.base import PerImage, Row, Scores
 from curation.signals.photo import bars, gray_512
 
@@ -63,7 +63,7 @@ class Classical(PerImage):
             TextLine(text, np.array(box[:8], np.float32).reshape(4, 2))
             for text, box in zip((row.signals["text"] or "").split("\n"), boxes, strict=False)
         ]
-        mark = overlay.find(lines, gray, bars(gray), self.params.names)
+        mark = overlay_marks.find(lines, gray, bars(gray), self.params.names)
         return {
             "watermark": mark.share,
             "watermark_kind": mark.kind,

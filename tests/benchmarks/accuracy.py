@@ -20,10 +20,10 @@ from typing import Any
 import numpy as np
 import yaml
 
+from curation.cli.first_recipe import sample_folder
 from curation.errors import StageError, UserError
-from curation.query import run_query
 from curation.recipe import load_recipe
-from curation.start import sample_folder
+from curation.views.query import run_query
 from pipelines import stages
 from tests.benchmarks.accuracy_copies import NEAR, blurred, copied
 from tests.benchmarks.measure import HEAD, Measure, share

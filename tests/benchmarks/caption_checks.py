@@ -14,9 +14,9 @@ import time
 from collections.abc import Callable
 from typing import NamedTuple
 
-from curation.captions.checks import check_caption, check_translation
-from curation.captions.mix import training_text
-from curation.captions.wording import trimmed
+from curation.captions.checks.check import check_caption, check_translation
+from curation.captions.checks.wording import trimmed
+from curation.captions.training_text import training_text
 from tests.benchmarks.report import Figure, show
 
 REACH = 20_000

@@ -10,13 +10,13 @@ from pathlib import Path
 
 import cv2
 
-import curation.captions
-from curation.captions.cogvlm import squashed
-from curation.captions.shard import crew_of
+import curation.captions.backends
+from curation.captions.backends.cogvlm import squashed
+from curation.captions.rows import crew_of
 from curation.captions.stage import plan
 from curation.images import decode, probe
 from curation.recipe import Recipe
-from curation.select import Selection
+from curation.selection.stage import Selection
 from curation.tasks import Watch
 from tests import bench
 from tests.benchmarks.corpora import jpegs, write_webdataset
@@ -30,7 +30,7 @@ INSTANT = """
 import math
 
 from curation.captions.base import Answer, Captioner, Translator
-from curation.captions.cogvlm import squashed
+from curation.captions.backends.cogvlm import squashed
 
 ENGLISH = (
     "A brown dog sits on a wooden bench in front of a red brick wall, looking to the left. Its collar is blue and has a "
@@ -77,7 +77,7 @@ def main() -> None:
         folder = Path(temporary)
         (folder / "own").mkdir()
         (folder / "own" / "instant.py").write_text(INSTANT)
-        curation.captions.__path__.append(str(folder / "own"))
+        curation.captions.backends.__path__.append(str(folder / "own"))
         large = jpegs(IMAGES)
         measure(folder / "2mp", "2 MP", large)
         measure(folder / "1mp", "1 MP", [smaller(data) for data in large], reach=200)

@@ -9,11 +9,11 @@ import tempfile
 from collections import Counter
 from pathlib import Path
 
-from curation.cascade import Cascade
+from curation.cli.first_recipe import sample_folder, write_recipe
 from curation.recipe import Recipe, load_recipe
-from curation.score import plan
-from curation.select import Selection
-from curation.start import sample_folder, write_recipe
+from curation.scoring.cascade import Cascade
+from curation.scoring.stage import plan
+from curation.selection.stage import Selection
 from curation.tasks import Watch
 from tests import bench
 from tests.benchmarks.report import Figure, show

@@ -10,11 +10,11 @@ from typing import Any
 
 import torch
 
-from curation.backends import device
-from curation.captions.cogvlm.cache import RoomyCache
-from curation.captions.cogvlm.config import CogVLMConfig
-from curation.captions.cogvlm.model import CogVLMForCausalLM
-from curation.captions.cogvlm.vision import normalised
+from curation.models.cogvlm.cache import RoomyCache
+from curation.models.cogvlm.config import CogVLMConfig
+from curation.models.cogvlm.model import CogVLMForCausalLM
+from curation.models.cogvlm.vision import normalised
+from curation.models.device import device
 from tests.benchmarks.report import Figure, peak_mb, show
 
 REDUCED: dict[str, Any] = {

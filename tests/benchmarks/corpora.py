@@ -11,8 +11,8 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from curation.cli.first_recipe import sample_folder
 from curation.images import ImageError, decode
-from curation.start import sample_folder
 
 SIZE = (1632, 1224)
 BYTES = 450_000

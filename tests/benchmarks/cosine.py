@@ -12,9 +12,9 @@ import time
 
 import numpy as np
 
-from curation import cells
-from curation.cosine import Cosine
-from curation.vectors import Vectors
+from curation.scoring.vectors import Vectors
+from curation.selection.dedup import inverted_lists
+from curation.selection.dedup.cosine import Cosine
 from tests.benchmarks.report import Figure, peak_mb, show
 
 WIDTH = 768
@@ -76,10 +76,10 @@ def measure(kind: str, rows: int) -> dict[str, float]:
             result = by.star(points, at)
             found = {"cpu": time.process_time() - before, "floor": product_of_all_pairs(rows)}
         else:
-            result = cells.star(by, points, at, cells.Cells(by, points, at))
+            result = inverted_lists.star(by, points, at, inverted_lists.Cells(by, points, at))
             found = {"cpu": time.process_time() - before}
-            cells.CHECKED = 20_000
-            _, copies, missed = cells.missed(by, points, at, result)
+            inverted_lists.CHECKED = 20_000
+            _, copies, missed = inverted_lists.missed(by, points, at, result)
             found |= {"recall": copies / max(1, copies + missed)}
     return found | {
         "copies": int((result >= 0).sum()),

@@ -15,7 +15,7 @@ import duckdb
 import numpy as np
 import pyarrow as pa
 
-from curation import dedup
+from curation.selection.dedup import search
 
 KINDS = ("uniform", "skewed", "alike")
 COLUMNS = ("n", "case", "r", "wall s", "CPU s", "peak MB", "pairs", "duplicates", "target")
@@ -67,14 +67,14 @@ def measure(case, n, radius, threads):
     hashes = make(case if case in KINDS else "uniform", n)
     valid = np.ones(n, np.bool_)
     pairs: int | None = 0
-    walk = dedup._walk
+    walk = search._walk
 
     def counted(found, count):
         nonlocal pairs
         pairs += len(found)
         return walk(found, count)
 
-    dedup._walk = counted
+    search._walk = counted
     wall, cpu, result = time.perf_counter(), time.process_time(), None
     if case == "floor: read once":
         pairs = None
@@ -84,12 +84,12 @@ def measure(case, n, radius, threads):
     elif case.startswith("listed"):
         pairs = None
         listed = hashes[: int(case.split()[1])] ^ np.uint64(5)
-        result = dedup.near_listed(hashes, valid, listed, radius, threads=threads)
+        result = search.near_listed(hashes, valid, listed, radius, threads=threads)
     elif case == "exact":
         pairs = None
-        result = dedup.exact(hashes, hashes)
+        result = search.exact(hashes, hashes)
     else:
-        result = dedup.near(hashes, valid, radius, threads=threads)
+        result = search.near(hashes, valid, radius, threads=threads)
     return {
         "wall": time.perf_counter() - wall,
         "cpu": time.process_time() - cpu,

@@ -14,12 +14,12 @@ import torch
 from safetensors.torch import save_file
 
 from curation import signals
-from curation.backends import device
-from curation.backends.clip import GPU_BATCH, Checkpoint, Clip
-from curation.checkpoints import Models
 from curation.images import Picture
+from curation.models.checkpoints import Models
+from curation.models.device import device
+from curation.models.vision.clip import GPU_BATCH, Checkpoint, Clip
 from curation.recipe import Recipe
-from curation.score import plan
+from curation.scoring.stage import plan
 from curation.signals.base import Row
 from curation.signals.embedding import OpenClip
 from curation.tasks import Watch

@@ -18,9 +18,9 @@ import cv2
 import numpy as np
 import torch
 
-from curation.backends import mtcnn
+from curation.cli.first_recipe import sample_folder
 from curation.images import decode, fit
-from curation.start import sample_folder
+from curation.models.faces import mtcnn
 from tests.benchmarks.corpora import BYTES
 from tests.benchmarks.corpora import jpeg as with_grain
 from tests.benchmarks.report import HEAD, Figure, show

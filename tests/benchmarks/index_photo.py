@@ -12,9 +12,9 @@ import cv2
 import numpy as np
 import pyarrow.parquet as pq
 
-from curation.index import plan as plan_index
+from curation.corpora.index import plan as plan_index
 from curation.recipe import load_recipe
-from curation.score import plan as plan_score
+from curation.scoring.stage import plan as plan_score
 from curation.tasks import Task, Watch
 from tests.benchmarks.corpora import jpegs, write_webdataset
 from tests.benchmarks.report import Figure, in_fresh_process, peak_mb, show

@@ -14,12 +14,14 @@ import numpy as np
 import pyarrow as pa
 import torch
 
-from curation import clusters, kmeans
-from curation.cascade import Cascade, samples_notes
-from curation.clusters import Clusters
-from curation.kmeans import Vectors
+from curation.corpora.samples import samples_notes
 from curation.recipe import Recipe, load_recipe
-from curation.workspace import Workspace, write_table
+from curation.scoring.cascade import Cascade
+from curation.selection.balance import clusters, kmeans
+from curation.selection.balance.clusters import Clusters
+from curation.selection.balance.kmeans import Vectors
+from curation.workspace import Workspace
+from curation.workspace.files import write_table
 from tests import checkpoints
 from tests.benchmarks.report import Figure, in_fresh_process, peak_mb, show
 from tests.benchmarks.select import _samples

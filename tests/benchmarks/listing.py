@@ -9,12 +9,14 @@ from pathlib import Path
 
 import yaml
 
-from curation.cascade import Cascade, meta_schema
-from curation.ledger import Ledger, stamps
+from curation.corpora.samples import meta_schema
 from curation.recipe import Recipe, load_recipe
-from curation.score import mark, plan, score_files
-from curation.status import status
+from curation.scoring.cascade import Cascade
+from curation.scoring.stage import mark, plan, score_files
+from curation.views.status import status
 from curation.workspace import Workspace
+from curation.workspace.files import stamps
+from curation.workspace.ledger import Ledger
 from tests.benchmarks.report import Figure, in_fresh_process, peak_mb, show
 
 SIX = "six"

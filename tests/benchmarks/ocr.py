@@ -21,12 +21,12 @@ import cv2
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
-from curation.backends import rapid
-from curation.backends.lines import _on_ground
+from curation.cli.first_recipe import sample_folder
 from curation.images import ImageError, Picture
+from curation.models.ocr import rapidocr
+from curation.models.ocr.read_lines import _on_ground
 from curation.signals.base import Row
 from curation.signals.ocr import SIDE, Ocr, RapidParams
-from curation.start import sample_folder
 from tests.benchmarks.corpora import SIZE, jpegs
 from tests.benchmarks.report import HEAD, Figure, peak_mb, show
 from tests.curation.signals.test_ocr import similarity, transcriptions
@@ -91,11 +91,11 @@ def without_text(signal: Ocr, repeat: int) -> None:
             max(1, repeat // 3),
             lambda i=i: read(signal, data[i]),
             lambda i=i: decoded(data[i]),
-            lambda i=i: rapid.glance(pixels[i], side),
+            lambda i=i: rapidocr.glance(pixels[i], side),
         )
         for i in range(len(data))
     ]
-    suspected = [rapid.glance(of_one, side).max() > threshold for of_one in pixels]
+    suspected = [rapidocr.glance(of_one, side).max() > threshold for of_one in pixels]
     floor = statistics.median(decode + glance for _, decode, glance in spent)
     whole = [ms for ms, *_ in spent]
     later = [ms for ms, more in zip(whole, suspected, strict=True) if more]
@@ -118,12 +118,12 @@ def poster(signal: Ocr, plain: Callable[[np.ndarray], str], repeat: int) -> None
     """A drawn poster of five lines, at 2 megapixels."""
     data = drawn_poster()
     pixels = Picture(data).bgr(SIDE)
-    copy = rapid._copy(pixels, *rapid._cells(pixels, SIDE / max(pixels.shape)))
+    copy = rapidocr._copy(pixels, *rapidocr._cells(pixels, SIDE / max(pixels.shape)))
     whole, decoding, forward, beside = in_turn(
         repeat,
         lambda: read(signal, data),
         lambda: Picture(data).bgr(SIDE),
-        lambda: rapid._run(rapid.engine()[0], copy),
+        lambda: rapidocr._run(rapidocr.engine()[0], copy),
         lambda: plain(pixels),
     )
     show(
@@ -164,7 +164,7 @@ def recall(folder: Path, configurations: list[tuple[int, float]]) -> None:
             pixels = Picture(data).bgr(SIDE)
         except ImageError:
             continue
-        lines = rapid.read(pixels, SIDE, 0, 0)
+        lines = rapidocr.read(pixels, SIDE, 0, 0)
         text = [one.text for one in lines if one.confidence >= SURELY and len("".join(one.text.split())) >= LETTERS]
         nothing = not any(one.confidence >= COUNTED for one in lines)
         with_text += bool(text)
@@ -188,14 +188,14 @@ def recall(folder: Path, configurations: list[tuple[int, float]]) -> None:
 
 def has_text(pixels: np.ndarray) -> bool:
     """Whether a pass without a gate reads anything that counts."""
-    return any(one.confidence >= COUNTED for one in rapid.read(pixels, SIDE, 0, 0))
+    return any(one.confidence >= COUNTED for one in rapidocr.read(pixels, SIDE, 0, 0))
 
 
 def suspects(pixels: np.ndarray, side: int, threshold: float) -> bool:
     """The gate's decision alone."""
     _, canvas = _on_ground(pixels, SIDE)
-    rows, columns = rapid._cells(canvas, SIDE / max(canvas.shape))
-    return rows * columns > 0 and rapid._suspects(canvas, rapid._copy(canvas, rows, columns), side, threshold)
+    rows, columns = rapidocr._cells(canvas, SIDE / max(canvas.shape))
+    return rows * columns > 0 and rapidocr._suspects(canvas, rapidocr._copy(canvas, rows, columns), side, threshold)
 
 
 def read(signal: Ocr, data: bytes) -> str:

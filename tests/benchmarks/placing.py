@@ -15,11 +15,10 @@ from contextlib import redirect_stderr
 from dataclasses import dataclass
 from pathlib import Path
 
-from curation.ledger import Plan
 from curation.recipe import Recipe, load_recipe
-from curation.tasks import Demand, Outcome, Watch
+from curation.tasks import Demand, Outcome, Plan, Watch
 from curation.workspace import Workspace
-from pipelines import stages
+from pipelines.placing import AnyEngine, _run, placing
 from tests.benchmarks.report import Figure, in_fresh_process, show
 
 RECIPE = """
@@ -78,7 +77,7 @@ def measure(engine: str, most: int) -> None:
         (folder / "recipe.yaml").write_text(RECIPE.format(engine=engine))
         recipe = load_recipe(folder / "recipe.yaml")
         Workspace(recipe.workspace).root.mkdir()
-        with stages.placing(recipe) as used, open(os.devnull, "w") as away:
+        with placing(recipe) as used, open(os.devnull, "w") as away:
             place(recipe, used, 20)  # workers have started
             floor = bare(engine)
             for shards in (n for n in (100, 1_000, 10_000, 100_000) if n <= most):
@@ -91,10 +90,10 @@ def measure(engine: str, most: int) -> None:
                 print(f"{'':4}{wall:.1f} s in all", file=sys.stderr)
 
 
-def place(recipe: Recipe, engine: stages.AnyEngine, shards: int) -> None:
+def place(recipe: Recipe, engine: AnyEngine, shards: int) -> None:
     todo = Plan([Empty(recipe, f"{n:06d}") for n in range(shards)], shards)
     with Workspace(recipe.workspace).lock("score") as fence:
-        summary = stages._run(recipe, "score", todo, "shards", fence, engine)
+        summary = _run(recipe, "score", todo, "shards", fence, engine)
     assert summary.done == shards and summary.ok, summary.errors[:3]
 
 

@@ -12,13 +12,14 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from curation.cascade import Cascade
-from curation.predicates import quoted
 from curation.recipe import Recipe, load_recipe
-from curation.report import write_report
-from curation.select import Selection
-from curation.wide import refresh
-from curation.workspace import Workspace, footer, write_table
+from curation.scoring.cascade import Cascade
+from curation.scoring.wide_table import refresh
+from curation.selection.stage import Selection
+from curation.views.report import write_report
+from curation.workspace import Workspace
+from curation.workspace.files import footer, write_table
+from curation.workspace.sql import quoted
 from tests import bench
 from tests.benchmarks import select
 from tests.benchmarks.report import Figure, in_fresh_process, peak_mb, show

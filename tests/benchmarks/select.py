@@ -8,12 +8,15 @@ from pathlib import Path
 import numpy as np
 import pyarrow as pa
 
-from curation.cascade import Cascade, samples_notes, sidecar_fields
-from curation.index import SCHEMA
+from curation.corpora.samples import samples_notes
 from curation.recipe import Recipe, load_recipe
-from curation.select import Selection
-from curation.wide import refresh
-from curation.workspace import Workspace, write_table
+from curation.scoring.cascade import Cascade
+from curation.scoring.wide_table import refresh
+from curation.selection.stage import Selection
+from curation.signals.base import sidecar_fields
+from curation.workspace import Workspace
+from curation.workspace.files import write_table
+from curation.workspace.schemas import SAMPLES
 from tests.benchmarks.report import Figure, in_fresh_process, peak_mb, show
 
 RECIPE = """
@@ -101,7 +104,7 @@ def _samples(shard: str, count: int, rng: np.random.Generator) -> pa.Table:
         "sha256": [rng.bytes(32).hex() for _ in range(count)],
         "status": ["ok"] * count, "length": rng.integers(10_000, 900_000, count),
     }  # fmt: skip
-    return pa.table([pa.array(values.get(f.name, [None] * count)).cast(f.type) for f in SCHEMA], schema=SCHEMA)
+    return pa.table([pa.array(values.get(f.name, [None] * count)).cast(f.type) for f in SAMPLES], schema=SAMPLES)
 
 
 def _scores(field: pa.Field, count: int, rng: np.random.Generator) -> pa.Array:

@@ -9,11 +9,11 @@ from pathlib import Path
 
 from starlette.testclient import TestClient
 
-from curation.predicates import quoted
 from curation.recipe import load_recipe
-from curation.tune.app import make_app
-from curation.tune.table import ALL
-from curation.tune.tuner import Tuner
+from curation.views.tune.app import make_app
+from curation.views.tune.table import ALL
+from curation.views.tune.tuner import Tuner
+from curation.workspace.sql import quoted
 from tests.benchmarks.report import Figure, in_fresh_process, peak_mb, show
 from tests.benchmarks.select import RECIPE, make
 

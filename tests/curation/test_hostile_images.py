@@ -18,9 +18,9 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from curation.images import ImageError, Picture, decode, probe
-from curation.plugins import PluginParams
-from curation.select import Selection
-from curation.shards.strip import StripError, strip_metadata
+from curation.models.plugin import PluginParams
+from curation.selection.stage import Selection
+from curation.shards.strip_metadata import StripError, strip_metadata
 from curation.signals.base import Row, Scores
 from curation.signals.photo import Photo
 from curation.workspace import Workspace
@@ -97,9 +97,6 @@ def stripped(data: bytes) -> str:
 @fuzzed
 def test_a_damaged_picture_that_is_published_has_the_pixels_that_were_scored(sandbox: Sandbox, data: bytes) -> None:
     assert sandbox(stripped, data) in REASONS | {"rewritten", "refused", "same"}
-
-
-# --- bombs
 
 
 def chunk(kind: bytes, data: bytes) -> bytes:
@@ -179,9 +176,6 @@ def test_the_largest_picture_that_is_read_fits_into_a_workers_memory() -> None:
         assert ended == "decoded" and grown < 800
     assert box.pool
     box.pool.shutdown()
-
-
-# --- odd pictures with sane scores
 
 
 def photo(data: bytes) -> Scores:

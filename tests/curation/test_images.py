@@ -12,16 +12,7 @@ import pytest
 import simplejpeg
 from PIL import Image, ImageFile, ImageOps
 
-from curation.images import (
-    MAX_PIXELS,
-    MAX_PIXELS_BASELINE_JPEG,
-    ImageError,
-    Picture,
-    decode,
-    fit,
-    probe,
-    reduction,
-)
+from curation.images import MAX_PIXELS, MAX_PIXELS_BASELINE_JPEG, ImageError, Picture, decode, fit, probe, reduction
 
 KINDS = ["JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF", "AVIF"]
 BAD = Path(__file__).resolve().parents[3] / "shared" / "badimages"

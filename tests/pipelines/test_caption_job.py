@@ -107,11 +107,13 @@ def test_a_checkpoint_that_does_not_fit_is_told_before_any_row(tiny: Path) -> No
 
 @pytest.fixture
 def script(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Script:
-    import curation.captions
+    import curation.captions.backends
 
     script = Script(tmp_path / "script")
     monkeypatch.setenv("CURATE_CAPTIONS", str(script.folder / "own"))
-    monkeypatch.setattr(curation.captions, "__path__", [*curation.captions.__path__, str(script.folder / "own")])
+    monkeypatch.setattr(
+        curation.captions.backends, "__path__", [*curation.captions.backends.__path__, str(script.folder / "own")]
+    )
     return script
 
 

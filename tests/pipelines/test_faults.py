@@ -20,10 +20,10 @@ import pytest
 import yaml
 
 from curation.recipe import load_recipe
-from curation.score import plan
+from curation.scoring.stage import plan
 from curation.tasks import Watch
 from curation.workspace import Workspace
-from pipelines import stages
+from pipelines.placing import placing
 from tests import bench
 
 ROOT = Path(__file__).parents[2]
@@ -33,7 +33,7 @@ SLOW = '''
 import time
 from typing import ClassVar
 import pyarrow as pa
-from curation.plugins import PluginParams
+from curation.models.plugin import PluginParams
 from curation.signals.base import PerImage, Row, Scores
 
 class SlowParams(PluginParams):
@@ -285,7 +285,7 @@ def test_a_worker_whose_run_has_ended_writes_nothing(ground: Path) -> None:
     assert curate(ground, "orphan", "index").wait(120) == 0
     recipe = load_recipe(ground / "orphan.yaml", ["signals={photo: {}}", "select={}"])
     tasks = plan(recipe).tasks[:1]
-    with stages.placing(recipe) as engine:
+    with placing(recipe) as engine:
         with Workspace(recipe.workspace).lock("score") as mine:
             pass  # it ended, as if it had been killed
         with Workspace(recipe.workspace).lock("score"):

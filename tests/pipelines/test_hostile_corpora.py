@@ -23,6 +23,7 @@ from curation.images import decode
 from curation.recipe import Recipe
 from curation.workspace import Workspace
 from pipelines import stages
+from pipelines.summary import Summary
 from tests import bench
 
 BAD = Path(__file__).resolve().parents[3] / "shared" / "badimages"
@@ -69,7 +70,7 @@ class Job:
     recipe: Recipe
     files: dict[str, tuple[bytes, str]]
     """By file name: its bytes, and whether it must be decoded, rejected, or either."""
-    summaries: dict[str, stages.Summary]
+    summaries: dict[str, Summary]
 
     def rows(self, corpus: str) -> dict[str, dict[str, Any]]:
         """Everything that is known of each file: samples, signals and fate, by file name."""
@@ -261,9 +262,6 @@ def test_a_second_run_has_nothing_to_do(job: Job) -> None:
     for name in ("index", "score", "caption", "build-shards"):
         assert stages.STAGES[name](job.recipe).done == 0, name
     assert bench.tree(Path(job.recipe.workspace)) == before
-
-
-# --- broken containers beside good ones
 
 
 def test_broken_containers_cost_themselves_and_are_named(engine: str, tmp_path: Path) -> None:

@@ -72,7 +72,7 @@ def test_a_stage_is_a_job_and_wants_the_token(head: Head, tmp_path: Path) -> Non
     refused = head.submit("true", RAY_AUTH_TOKEN_PATH="/dev/null", RAY_AUTH_TOKEN=secrets.token_hex(32))
     assert refused.returncode != 0 and "auth" in (refused.stdout + refused.stderr).lower()
     recipe = str(tmp_path / "recipe.yaml")
-    done = head.submit(sys.executable, "-m", "pipelines.run", recipe, "--json")
+    done = head.submit(sys.executable, "-m", "pipelines", "run", recipe, "--json")
     assert done.returncode == 0, done.stdout + done.stderr
     said = next(line for line in done.stdout.splitlines() if line.startswith("{"))
     assert [stage["ok"] for stage in json.loads(said)["stages"]] == [True] * 5
@@ -82,7 +82,7 @@ def test_a_stage_is_a_job_and_wants_the_token(head: Head, tmp_path: Path) -> Non
     for stage in stages.STAGES.values():
         assert stage(local, None).ok
     assert bench.tree(tmp_path / "work") == bench.tree(tmp_path / "local")
-    broken = head.submit(sys.executable, "-m", "pipelines.index", str(tmp_path / "none.yaml"))
+    broken = head.submit(sys.executable, "-m", "pipelines", "index", str(tmp_path / "none.yaml"))
     assert broken.returncode != 0 and "none.yaml: no such recipe" in broken.stdout + broken.stderr
 
 

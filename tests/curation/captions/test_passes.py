@@ -6,18 +6,18 @@ from typing import Any
 
 import pytest
 
-import curation.captions
-from curation.captions import shard, stage
-from curation.captions.answers import Answers
+import curation.captions.backends
+from curation.captions import rows, stage
+from curation.captions.answer_cache import Answers
 from curation.captions.base import load_captioner, load_translator
 from curation.captions.crew import Crew
 from curation.captions.passes import Passes
-from curation.captions.prompts import PUBLISHED
 from curation.captions.stage import plan
+from curation.corpora.prefetch import Pictures
 from curation.errors import StageError
-from curation.pictures import Pictures
 from curation.recipe import Recipe
-from curation.select import Selection
+from curation.recipe.prompts import PUBLISHED
+from curation.selection.stage import Selection
 from curation.tasks import Demand, Watch, WorkerLost
 from tests import bench
 from tests.scripted import GOOD, GOOD_ZH, LOOP, Script
@@ -27,7 +27,9 @@ NAMES = ["a", "b", "c", "d", "e"]
 
 @pytest.fixture
 def script(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Script:
-    monkeypatch.setattr(curation.captions, "__path__", [*curation.captions.__path__, str(tmp_path / "script" / "own")])
+    monkeypatch.setattr(
+        curation.captions.backends, "__path__", [*curation.captions.backends.__path__, str(tmp_path / "script" / "own")]
+    )
     bench.write_tar(
         tmp_path / "raw" / "00000.tar", {f"{n}.jpg": bench.encoded(bench.picture(i)) for i, n in enumerate(NAMES)}
     )
@@ -233,8 +235,8 @@ def test_pictures_made_ready_ahead_of_a_gpu_change_nothing(script: Script, monke
     real = Pictures.ahead
     monkeypatch.setattr(Pictures, "ahead", lambda self, rows, side: (ahead.extend(rows), real(self, rows, side))[1])
     task = replace(plan(made).tasks[0], demands=(Demand(cpus=3, gpus=1),))
-    shard._kept.clear()  # as in a worker that begins
-    shard._loaded.clear()
+    rows._kept.clear()  # as in a worker that begins
+    rows._loaded.clear()
     task.run(Watch())
     assert set(ahead) == set(range(5))
     assert path.read_bytes() == before
@@ -324,7 +326,7 @@ def test_a_gpu_that_is_lost_ends_the_worker_and_fails_no_row(script: Script, mon
     import torch
 
     made = selected(script)
-    crew = shard.crew_of(made)
+    crew = rows.crew_of(made)
 
     def broken(requests: Any) -> Any:
         raise torch.AcceleratorError("CUDA error: an illegal memory access was encountered")

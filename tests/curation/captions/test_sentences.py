@@ -6,9 +6,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from curation.captions.base import Answer, Language
-from curation.captions.checks import check_translation, quoted
+from curation.captions.base import Language
+from curation.captions.checks.check import check_translation, quoted
 from curation.captions.sentences import Plan, Sentence, clauses, foreign, marked, mask, restore, split
+from curation.models.text.generation import Answer
 
 
 def shown(text: str) -> list[str]:

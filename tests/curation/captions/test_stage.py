@@ -7,7 +7,7 @@ import pytest
 from curation.captions.stage import plan
 from curation.errors import StageError, UserError
 from curation.recipe import Recipe
-from curation.select import Selection
+from curation.selection.stage import Selection
 from curation.tasks import Watch
 from tests import bench
 

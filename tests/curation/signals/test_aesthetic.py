@@ -10,7 +10,7 @@ from PIL import Image
 from curation import signals
 from curation.errors import UserError
 from curation.images import Picture, decode
-from curation.plugins import PluginParams
+from curation.models.plugin import PluginParams
 from curation.signals.aesthetic import PhotoStats, photo_stats
 from curation.signals.base import Row
 from curation.signals.photo import Photo

@@ -7,10 +7,10 @@ import numpy as np
 import pytest
 
 from curation import signals
-from curation.backends.hf_classifier import Classifier
-from curation.backends.zero_shot import class_vectors
-from curation.checkpoints import Models
 from curation.errors import UserError
+from curation.models.checkpoints import Models
+from curation.models.vision.hf_classifier import Classifier
+from curation.signals._by_prompts import class_vectors
 from curation.signals.base import Row, Scores, Signal
 from tests import checkpoints, classifiers
 from tests.modelled import corpus, refusal, rows, scored

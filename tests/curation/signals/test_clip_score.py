@@ -12,10 +12,10 @@ from PIL import Image
 from safetensors.torch import load_file, save_file
 
 from curation import signals
-from curation.cascade import Cascade
-from curation.checkpoints import Models
 from curation.errors import UserError
-from curation.score import plan
+from curation.models.checkpoints import Models
+from curation.scoring.cascade import Cascade
+from curation.scoring.stage import plan
 from curation.signals.base import Row, Scores
 from curation.signals.clip import ClipScore
 from tests import bench, checkpoints

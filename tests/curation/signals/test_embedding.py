@@ -11,14 +11,14 @@ import torch
 from safetensors.torch import save_file
 
 from curation import signals
-from curation.backends.clip import Checkpoint, Clip
-from curation.checkpoints import Models
 from curation.errors import UserError
 from curation.images import Picture
-from curation.query import run_query
+from curation.models.checkpoints import Models
+from curation.models.vision.clip import Checkpoint, Clip
 from curation.recipe import Recipe
-from curation.score import plan
-from curation.select import Selection
+from curation.scoring.stage import plan
+from curation.selection.stage import Selection
+from curation.views.query import run_query
 from tests import bench, checkpoints
 
 SIGNALS: dict[str, Any] = {

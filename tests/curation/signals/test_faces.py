@@ -17,14 +17,14 @@ import pytest
 from PIL import Image
 
 from curation import signals
-from curation.backends import mtcnn
-from curation.checkpoints import Models
+from curation.cli.first_recipe import sample_folder
 from curation.errors import UserError
 from curation.images import Picture, decode, fit
+from curation.models.checkpoints import Models
+from curation.models.faces.mtcnn_weights import WEIGHTS
 from curation.signals.base import Row, Scores
 from curation.signals.faces import _Faces, union_area
-from curation.start import sample_folder
-from tests.curation.backends.test_yunet import picture, write_yunet
+from tests.curation.models.faces.test_yunet import picture, write_yunet
 
 CORPUS = Path(__file__).parents[3].parent / "shared" / "corpus"
 """Pictures counted by eye, not free ones: they lie beside the repository, where there is such a folder."""
@@ -240,7 +240,7 @@ def test_params_out_of_bounds_are_refused(params: dict[str, object], key: str) -
 
 def test_mtcnn_is_the_default_and_its_models_are_the_weights() -> None:
     assert signals.make("faces", {}).backend == "mtcnn"
-    assert signals.make("faces", {}).digests() == mtcnn.WEIGHTS
+    assert signals.make("faces", {}).digests() == WEIGHTS
 
 
 def test_the_side_is_that_of_the_parameters() -> None:

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from safetensors.torch import load_file, save_file
 
-from curation.score import plan
+from curation.scoring.stage import plan
 from tests import checkpoints, classifiers
 from tests.modelled import COUNT, corpus, recipe, scored, sidecar
 

@@ -14,9 +14,9 @@ import pytest
 from PIL import Image, ImageDraw, ImageFont
 from pydantic import ValidationError
 
-from curation.backends import rapid
 from curation.errors import UserError
 from curation.images import Picture
+from curation.models.ocr import rapidocr
 from curation.signals.base import Row, Scores
 from curation.signals.ocr import Ocr, RapidParams
 
@@ -219,7 +219,7 @@ def test_tiny_pictures_have_no_text(shape: tuple[int, int]) -> None:
 
 
 def test_the_recogniser_runs_only_where_text_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(rapid, "recognise", lambda lines: pytest.fail("recognised"))
+    monkeypatch.setattr(rapidocr, "recognise", lambda lines: pytest.fail("recognised"))
     assert score(png(np.full((480, 640, 3), 90, np.uint8)))["text_lines"] == 0
 
 
@@ -240,19 +240,19 @@ def test_the_same_values_every_time_and_in_any_batch() -> None:
 
 def test_models_are_named_by_content() -> None:
     digests = Ocr(RapidParams()).digests()
-    assert set(digests) == {rapid.DETECTOR, rapid.RECOGNISER}
+    assert set(digests) == {rapidocr.DETECTOR, rapidocr.RECOGNISER}
     assert all(len(d) == 64 for d in digests.values())
 
 
 def test_a_missing_model_is_one_line(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     (tmp_path / "models").mkdir()
-    (tmp_path / "models" / rapid.DETECTOR).touch()
+    (tmp_path / "models" / rapidocr.DETECTOR).touch()
     spec = SimpleNamespace(origin=str(tmp_path / "__init__.py"))
-    monkeypatch.setattr(rapid.importlib.util, "find_spec", lambda name: spec)
-    with pytest.raises(UserError, match=rapid.RECOGNISER) as raised:
+    monkeypatch.setattr(rapidocr.importlib.util, "find_spec", lambda name: spec)
+    with pytest.raises(UserError, match=rapidocr.RECOGNISER) as raised:
         Ocr(RapidParams()).digests()
     assert "\n" not in str(raised.value)
-    monkeypatch.setattr(rapid.importlib.util, "find_spec", lambda name: None)
+    monkeypatch.setattr(rapidocr.importlib.util, "find_spec", lambda name: None)
     with pytest.raises(UserError, match="rapidocr is not installed"):
         Ocr(RapidParams()).digests()
 

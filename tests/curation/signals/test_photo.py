@@ -10,20 +10,11 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from curation.cli.first_recipe import sample_folder
 from curation.images import Picture, decode, fit
-from curation.plugins import PluginParams
+from curation.models.plugin import PluginParams
 from curation.signals.base import Row
-from curation.signals.photo import (
-    Photo,
-    border_share,
-    colourfulness,
-    exposure,
-    gray_512,
-    phash,
-    seam_score,
-    sharpness,
-)
-from curation.start import sample_folder
+from curation.signals.photo import Photo, border_share, colourfulness, exposure, gray_512, phash, seam_score, sharpness
 from tests.labelled import CORPUS, auc, files, read_labels, sharp_photos
 
 NAMES = ["000000001", "000000004", "000000006", "000000007", "000000012", "000010006", "000010007"]
@@ -62,9 +53,6 @@ def test_scores_are_the_same_each_time_and_in_any_company(sample_photos: dict[st
     rows[0].picture.bgr(64)  # another signal has looked at it before
     together = Photo(PluginParams()).score(rows)
     assert together == [score(sample_photos[name]) for name in NAMES]
-
-
-# --- sharpness
 
 
 def sharpness_by_definition(gray: np.ndarray) -> float:
@@ -142,9 +130,6 @@ def test_sharpness_tells_sharp_photos_from_blurred_copies(side: int | None, leas
     assert len(photos) >= 30 and found >= least
 
 
-# --- exposure, colour
-
-
 @pytest.mark.parametrize(
     ("value", "low", "high"), [(0, 1, 0), (2, 1, 0), (3, 0, 0), (128, 0, 0), (252, 0, 0), (253, 0, 1), (255, 0, 1)]
 )
@@ -188,9 +173,6 @@ def test_colourfulness_of_gray_and_of_more_colour(photo: np.ndarray) -> None:
     gray = cv2.cvtColor(cv2.cvtColor(photo, cv2.COLOR_BGR2GRAY), cv2.COLOR_GRAY2BGR)
     half = cv2.addWeighted(photo, 0.5, gray, 0.5, 0)
     assert colourfulness(gray) == 0 < colourfulness(half) < colourfulness(photo)
-
-
-# --- borders
 
 
 def plain_bar(photo: np.ndarray, top: int, bottom: int, left: int, right: int, colour: int) -> np.ndarray:
@@ -298,9 +280,6 @@ def test_a_plain_picture_has_no_border_no_seam_and_no_hash(value: int) -> None:
     assert (scores["border_share"], scores["seam_score"], scores["phash"]) == (0, 0, None)
 
 
-# --- seams
-
-
 @pytest.mark.parametrize("axis", [0, 1])
 def test_two_pasted_pictures_have_a_seam(sample_photos: dict[str, bytes], axis: int) -> None:
     found = []
@@ -317,9 +296,6 @@ def test_a_straight_step_from_edge_to_edge_is_a_whole_seam() -> None:
     assert seam_score(gray) == seam_score(gray.T.copy()) == 1
     gray[:64, 100:] = 60  # the step ends a quarter below the edge
     assert seam_score(gray) == pytest.approx(0.75, abs=0.01)
-
-
-# --- hash
 
 
 def phash_by_definition(gray: np.ndarray) -> tuple[int, int]:
@@ -381,9 +357,6 @@ def test_a_picture_of_nothing_but_fine_grain_has_no_hash() -> None:
     gray = 128 + (noise(512, 512).astype(int) - 128) // 6
     assert gray.std() > 10
     assert phash(gray.astype(np.uint8)) is None
-
-
-# --- odd shapes
 
 
 @pytest.mark.parametrize(

@@ -8,11 +8,11 @@ import pyarrow as pa
 import pytest
 
 from curation import signals
-from curation.backends.hf_classifier import Classifier
-from curation.checkpoints import Models
 from curation.errors import UserError
 from curation.images import Picture, decode
-from curation.score import plan
+from curation.models.checkpoints import Models
+from curation.models.vision.hf_classifier import Classifier
+from curation.scoring.stage import plan
 from curation.signals.base import Row, Signal
 from curation.signals.safety import SafetyByClassifier, SafetyByPrompts
 from tests import bench, checkpoints, classifiers

@@ -11,9 +11,9 @@ import pytest
 from PIL import Image
 
 from curation import signals
-from curation.backends.overlay import OTHERS, WEIGHTS, TextLine, find, repetition
 from curation.errors import UserError
 from curation.images import Picture, decode
+from curation.models.vision.overlay_marks import OTHERS, WEIGHTS, TextLine, find, repetition
 from curation.signals.base import Row
 from curation.signals.photo import bars, gray_512
 from tests import bench
@@ -63,9 +63,6 @@ def watermark(data: bytes, ocr: signals.Signal) -> dict:
     picture = Picture(data)
     text = ocr.score([Row(picture, {"caption": None}, {})])[0]
     return text | signals.make("watermark", {}).score([Row(picture, {}, text)])[0]
-
-
-# --- what text says
 
 
 @pytest.mark.parametrize(
@@ -146,9 +143,6 @@ def test_evidence_adds_up_as_independent_chances(grain: np.ndarray) -> None:
     assert found.share == pytest.approx(1 - (1 - WEIGHTS["named"]) * (1 - WEIGHTS["corner"]))
 
 
-# --- what is repeated
-
-
 @pytest.mark.parametrize(("opacity", "least", "recall"), [(0.2, 0.93, 0.7), (0.4, 0.98, 0.9)])
 def test_a_tiled_mark_is_seen_without_reading_it(
     photos: dict[str, Image.Image], opacity: float, least: float, recall: float
@@ -182,9 +176,6 @@ def test_small_and_plain_pictures_have_no_repetition(shape: tuple[int, int], kin
     if kind == "noise":
         gray = np.random.default_rng(1).integers(0, 256, shape, dtype=np.uint8)
     assert 0 <= max(0.0, repetition(gray)) < 8
-
-
-# --- the whole signal
 
 
 @pytest.mark.parametrize(

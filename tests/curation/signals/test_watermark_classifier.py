@@ -6,11 +6,11 @@ from typing import Any
 import pytest
 
 from curation import signals
-from curation.backends.hf_classifier import Classifier
-from curation.cascade import Cascade
-from curation.checkpoints import Models
 from curation.errors import UserError
 from curation.images import Picture
+from curation.models.checkpoints import Models
+from curation.models.vision.hf_classifier import Classifier
+from curation.scoring.cascade import Cascade
 from curation.signals.base import Row
 from curation.signals.watermark import WatermarkByClassifier
 from tests import bench, classifiers

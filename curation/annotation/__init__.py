@@ -1,0 +1,1 @@
+"""Human judgement: votes on images, their levels, and captioners compared by people."""

@@ -1,0 +1,83 @@
+"""The table of `curation.annotation.caption_eval.table` for a terminal and for a report."""
+
+from collections.abc import Callable
+
+from curation.annotation.caption_eval import published
+from curation.annotation.caption_eval.files import CRITERIA
+from curation.annotation.caption_eval.table import COLUMNS, CONFIDENCE, Figure, Result
+
+NOTHING = "—"
+HEAD = ["", *(name.capitalize() for name in COLUMNS)]
+
+
+def lines(result: Result) -> list[str]:
+    """For a terminal: each mean with half the width of its confidence interval."""
+    cells = [HEAD, *_own(result, _plus_minus), _agreement(result)]
+    others = _published()
+    widths = [max(len(row[n]) for row in (*cells, *others)) for n in range(len(HEAD))]
+
+    def aligned(row: list[str]) -> str:
+        padded = (cell.rjust(width) for cell, width in zip(row[1:], widths[1:], strict=True))
+        return "  ".join(["", row[0].ljust(widths[0]), *padded]).rstrip()
+
+    said = [f"caption-eval: {_basis(result)}", *map(aligned, cells), _published_basis(), *map(aligned, others)]
+    said.append(f"± is half the width of the {CONFIDENCE:.0%} confidence interval (bootstrap over images)")
+    return said + [f"note: {note}" for note in result.notes]
+
+
+def markdown(result: Result) -> str:
+    """For a report: each mean with its confidence interval."""
+    rows = [_agreement(result), [f"*{_published_basis()}*", *[""] * len(COLUMNS)], *_published()]
+    body = [HEAD, ["---", *["---:"] * len(COLUMNS)], *_own(result, _bounds), *rows]
+    table = "\n".join(f"| {' | '.join(row)} |" for row in body)
+    said = f"{_basis(result)}. In brackets: {CONFIDENCE:.0%} confidence intervals (bootstrap over images)."
+    notes = "".join(f"\n- {note}" for note in result.notes)
+    return f"{table}\n\n{said[:1].upper()}{said[1:]}\n{notes}".rstrip() + "\n"
+
+
+def _own(result: Result, shown: Callable[[Figure, int], str]) -> list[list[str]]:
+    return [
+        [row.captioner, *(NOTHING if f is None else shown(f, _digits(name)) for name, f in row.figures.items())]
+        for row in result.rows
+    ]
+
+
+def _agreement(result: Result) -> list[str]:
+    alphas = {name: f"{alpha:.2f}" for name, alpha in result.agreement.items() if alpha is not None}
+    cells = [alphas.get(name, NOTHING) if name in CRITERIA else "" for name in COLUMNS]
+    return ["Krippendorff's α (ordinal)", *cells]
+
+
+def _published() -> list[list[str]]:
+    rows = []
+    for row in published.ROWS:
+        values = [(name, getattr(row, name)) for name in COLUMNS]
+        cells = [NOTHING if value is None else f"{value:.{_digits(name)}f}" for name, value in values]
+        rows.append([row.captioner, *cells])
+    return rows
+
+
+def _basis(result: Result) -> str:
+    counts = {"images": result.images, "captioners": len(result.rows), "evaluators": result.evaluators}
+    return ", ".join(f"{count:,} {name if count != 1 else name[:-1]}" for name, count in counts.items())
+
+
+def _published_basis() -> str:
+    others = f"{published.IMAGES} other images, {published.EVALUATORS} other evaluators"
+    return f"{published.TITLE}: {others}; {NOTHING} where the figure is not known here"
+
+
+def _digits(column: str) -> int:
+    return 1 if column == "length" else 2
+
+
+def _plus_minus(figure: Figure, digits: int) -> str:
+    if figure.low is None or figure.high is None:
+        return f"{figure.mean:.{digits}f}"
+    return f"{figure.mean:.{digits}f} ± {(figure.high - figure.low) / 2:.{digits}f}"
+
+
+def _bounds(figure: Figure, digits: int) -> str:
+    if figure.low is None or figure.high is None:
+        return f"{figure.mean:.{digits}f}"
+    return f"{figure.mean:.{digits}f} [{figure.low:.{digits}f}, {figure.high:.{digits}f}]"

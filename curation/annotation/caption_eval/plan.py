@@ -1,0 +1,160 @@
+"""Captioning the sample with every captioner: one task for each shard and captioner.
+
+The captioners take a shard one after the other (`Outcome.then`), so that its store of answers has one writer, and all
+shards go through the first captioner before any goes on to the second, so that a worker changes its model seldom.
+"""
+
+import contextlib
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+
+import pyarrow as pa
+
+from curation.annotation.caption_eval.files import PART, EvalFiles
+from curation.annotation.caption_eval.sample import Part, Sample
+from curation.captions.crew import Crew
+from curation.captions.rows import Shard, caption_rows, crew_of, fingerprint, load_shard
+from curation.captions.stage import PATIENCE, demand_of
+from curation.errors import StageError, UserError
+from curation.recipe import Recipe
+from curation.recipe.sections import Captions
+from curation.tasks import Demand, Outcome, Plan, Watch
+from curation.workspace import Workspace
+from curation.workspace.digests import digest
+from curation.workspace.files import footer, read_table, write_table
+from curation.workspace.schemas import SKIPPED
+
+
+def captioners(recipe: Recipe) -> dict[str, Captions]:
+    """The captioners that are compared, by name; the recipe's own captions where it names none."""
+    return recipe.caption_eval.captioners or {str(recipe.captions.captioner.get("backend")): recipe.captions}
+
+
+def recipe_of(recipe: Recipe, captioner: str) -> Recipe:
+    """The recipe, with one of its captioners in place of its `captions`."""
+    return recipe.model_copy(update={"captions": captioners(recipe)[captioner]})
+
+
+@dataclass(frozen=True, slots=True)
+class EvalTask:
+    """Captions the images of the sample that lie in one shard, with the first of some captioners."""
+
+    recipe: Recipe
+    part: Part
+    captioners: tuple[str, ...]
+    demands: tuple[Demand, ...]
+    """One for each captioner."""
+
+    @property
+    def corpus(self) -> str:
+        """The corpus's name."""
+        return self.part.corpus.name
+
+    @property
+    def shard(self) -> str:
+        """The shard's name."""
+        return self.part.shard
+
+    @property
+    def rows(self) -> int:
+        """Images of the sample."""
+        return len(self.part.rows)
+
+    def run(self, watch: Watch) -> Outcome:
+        """Writes the captions, and names the task for the next captioner.
+
+        Raises:
+            StageError: the selection has changed since, or a signal that the captioner reads is not scored.
+        """
+        name, recipe = self.captioners[0], recipe_of(self.recipe, self.captioners[0])
+        workspace = Workspace(recipe.workspace)
+        shard = load_shard(recipe, self.part.corpus, self.shard)
+        self._check(shard, crew_of(recipe))
+        made = {row: shard.rows[row] for row in self.part.rows if _captioned(shard, row)}
+        todo = [row for row in self.part.rows if row not in made]
+        outcome, texts = Outcome(), dict(made)
+        if todo:
+            outcome, new = caption_rows(recipe, shard, todo, watch, self.demands[0].threads)
+            texts |= {row: columns | {"key": shard.rows[row]["key"]} for row, columns in new.items()}
+        rows = [{column: texts[row].get(column) for column in PART.names} for row in self.part.rows]
+        path = EvalFiles(workspace).part(name, self.corpus, self.shard)
+        write_table(path, pa.Table.from_pylist(rows, schema=PART), _made_from(recipe, workspace, self.part))
+        outcome.rows = self.rows
+        if self.captioners[1:]:
+            outcome.then = replace(self, captioners=self.captioners[1:], demands=self.demands[1:])
+        return outcome
+
+    def _check(self, shard: Shard, crew: Crew) -> None:
+        where = f"{self.corpus}/{self.shard}"
+        found = [(shard.rows[row]["key"], shard.kept[row]) for row in self.part.rows if row < len(shard.rows)]
+        if found != list(zip(self.part.keys, self.part.sources, strict=True)):
+            raise StageError(
+                f"{where}: the selection has changed meanwhile; run `curate caption-eval sheet RECIPE` again"
+            )
+        for signal in crew.signals:
+            if any(shard.rows[row].get(f"{signal}_state", SKIPPED) == SKIPPED for row in self.part.rows):
+                raise StageError(
+                    f"{where}: the captioner reads {signal}, which is not scored; run `curate score RECIPE`"
+                )
+
+
+def plan(recipe: Recipe, sample: Sample) -> Plan:
+    """The shards of which some image still lacks a caption by some captioner.
+
+    Raises:
+        UserError: a captioner is unknown, has wrong parameters, or could not do its work; the line names it.
+    """
+    workspace, found = Workspace(recipe.workspace), Plan(total=len(sample.parts), notices=sample.notices)
+    wanting: dict[int, list[tuple[str, Demand]]] = {}
+    for name in captioners(recipe):
+        with _named(recipe, name):
+            own = recipe_of(recipe, name)
+            crew = crew_of(own)
+            stale = [n for n, part in enumerate(sample.parts) if not _up_to_date(own, workspace, name, part)]
+            if stale:
+                crew.check(here=own.engine == "local")
+                found.notices += [said for said in crew.notices if said not in found.notices]
+            for number in stale:
+                wanting.setdefault(number, []).append((name, _patient(demand_of(own, crew))))
+    for number, todo in sorted(wanting.items()):
+        names, demands = zip(*todo, strict=True)
+        found.add(EvalTask(recipe, sample.parts[number], names, demands), f"no caption yet by {', '.join(names)}")
+    return found
+
+
+def _captioned(shard: Shard, row: int) -> bool:
+    """Whether the stage `caption` has captioned the row already, with the same captioner."""
+    columns = shard.rows[row]
+    return bool(columns.get("caption_en")) and columns.get("captioned_as") == shard.kept[row]
+
+
+def _up_to_date(recipe: Recipe, workspace: Workspace, name: str, part: Part) -> bool:
+    """Whether the part is there; one with an image that got no caption is tried again."""
+    path = EvalFiles(workspace).part(name, part.corpus.name, part.shard)
+    if (footer(path) or {}).get("fingerprint") != _made_from(recipe, workspace, part):
+        return False
+    with contextlib.suppress(StageError):  # damaged: it is made again
+        return read_table(path, columns=["caption_en"])["caption_en"].null_count == 0
+    return False
+
+
+def _made_from(recipe: Recipe, workspace: Workspace, part: Part) -> str:
+    own = fingerprint(recipe, workspace, part.corpus.name, part.shard)
+    return digest([own, part.keys, part.sources])
+
+
+@contextlib.contextmanager
+def _named(recipe: Recipe, name: str) -> Iterator[None]:
+    """Within it, an error that speaks of `captions` speaks of the captioner's own section."""
+    try:
+        yield
+    except UserError as error:
+        said = str(error)
+        if recipe.caption_eval.captioners and said.startswith("captions."):
+            said = f"caption_eval.captioners.{name}.{said.removeprefix('captions.')}"
+        raise UserError(said) from None
+
+
+def _patient(demand: Demand) -> Demand:
+    """With the time that a slow captioner needs: what asks for the same otherwise then shares its workers in turn."""
+    return replace(demand, patience=PATIENCE)

@@ -1,0 +1,98 @@
+"""The images whose captions are compared: a sample of the kept ones that does not depend on how the work is dealt."""
+
+import heapq
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from curation.errors import UserError
+from curation.keys import key_hash
+from curation.recipe import Recipe
+from curation.recipe.sections import Corpus
+from curation.selection.kept import kept_rows
+from curation.workspace import Workspace
+from curation.workspace.files import read_table
+
+SALT = "caption-eval"
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """The images of the sample that lie in one raw shard."""
+
+    corpus: Corpus
+    shard: str
+    rows: tuple[int, ...]
+    """Numbers of their rows, ascending."""
+    keys: tuple[str, ...]
+    sources: tuple[str, ...]
+    """What each was kept as; an image of the text-rich subset is captioned otherwise."""
+
+
+@dataclass(frozen=True, slots=True)
+class Sample:
+    """The images of an evaluation."""
+
+    keys: list[str]
+    """In the order of their hashes."""
+    parts: list[Part]
+    asked: int
+    kept: int
+    """Images that the selection keeps."""
+
+    @property
+    def notices(self) -> list[str]:
+        """What the user should know of it."""
+        if self.asked <= self.kept:
+            return []
+        return [f"caption_eval.sample asks for {self.asked:,} images, {self.kept:,} are kept: all of them are taken"]
+
+
+def draw(recipe: Recipe) -> Sample:
+    """The kept images with the lowest hashes, as many as the recipe asks for, or all where there are fewer.
+
+    Raises:
+        UserError: nothing is indexed, or no image is kept.
+        StageError: a shard has no selection, or one by other rules.
+    """
+    workspace = Workspace(recipe.workspace)
+    found = heapq.nsmallest(recipe.caption_eval.sample, counted := _Counted(_kept(recipe, workspace)))
+    if not found:
+        if not any(workspace.shards(corpus.name) for corpus in recipe.corpora):
+            raise UserError(f"{workspace.root}: nothing is indexed yet; run `curate index RECIPE`")
+        raise UserError(
+            f"{workspace.root}: the selection keeps no image; loosen `select` and run `curate select RECIPE`"
+        )
+    by_shard: dict[tuple[int, str], list[tuple[int, str, str]]] = {}
+    for _hash, key, corpus, shard, row, source in found:
+        by_shard.setdefault((corpus, shard), []).append((row, key, source))
+    parts = []
+    for (corpus, shard), rows in sorted(by_shard.items()):
+        numbers, keys, sources = zip(*sorted(rows), strict=True)
+        parts.append(Part(recipe.corpora[corpus], shard, numbers, keys, sources))
+    return Sample([key for _hash, key, *_ in found], parts, recipe.caption_eval.sample, counted.count)
+
+
+Kept = tuple[int, str, int, str, int, str]
+"""Hash, key, number of the corpus, shard, row, source."""
+
+
+def _kept(recipe: Recipe, workspace: Workspace) -> Iterator[Kept]:
+    for number, corpus in enumerate(recipe.corpora):
+        for shard in workspace.shards(corpus.name):
+            samples = read_table(workspace.samples(corpus.name, shard), columns=["key"])
+            sources = kept_rows(recipe, workspace, corpus.name, shard, samples)
+            for row, (key, source) in enumerate(zip(samples["key"].to_pylist(), sources, strict=True)):
+                if source is not None:
+                    yield key_hash(key, SALT), key, number, shard, row, source
+
+
+class _Counted:
+    """Counts what is taken from an iterator."""
+
+    def __init__(self, items: Iterator[Kept]) -> None:
+        self.items, self.count = items, 0
+
+    def __iter__(self) -> Iterator[Kept]:
+        for item in self.items:
+            self.count += 1
+            yield item

@@ -1,0 +1,84 @@
+"""The sheet for evaluators, which does not tell whose caption is whose, and the file that does.
+
+For whoever shows the sheet (columns: `SHEET` in `files.py`): show image after image by `image`, the captions of one
+image beside each other by `position`, and ask for the four criteria of each. `key` finds the picture.
+An evaluator's answers go into a file with the columns item, evaluator and the four criteria, for `curate caption-eval
+import`; a copy of the sheet with its last columns filled in is such a file.
+"""
+
+from typing import Any
+
+import pyarrow as pa
+
+from curation.annotation.caption_eval.files import CAPTIONS, CRITERIA, SHEET, EvalFiles
+from curation.annotation.caption_eval.plan import captioners
+from curation.annotation.caption_eval.sample import Sample
+from curation.captions.checks.check import count_han
+from curation.errors import UserError
+from curation.keys import key_hash
+from curation.recipe import Recipe
+from curation.workspace import Workspace
+from curation.workspace.digests import digest
+from curation.workspace.files import read_table, write_table
+
+ORDER = "caption-order"
+
+
+def check_untouched(recipe: Recipe) -> None:
+    """Raises UserError if somebody has filled in the sheet where it lies: a new one would wipe that out."""
+    path = EvalFiles(Workspace(recipe.workspace)).sheet
+    if path.exists():
+        table = read_table(path)
+        if any(name in table.column_names and table[name].null_count < table.num_rows for name in CRITERIA):
+            raise UserError(f"{path} has been filled in; move it away, and import it with `curate caption-eval import`")
+
+
+def write_sheet(recipe: Recipe, sample: Sample) -> dict[str, int]:
+    """Puts all captions of the sample together: `captions.parquet`, and `sheet.parquet` without names.
+
+    Returns:
+        images, captioners, captions, and without_caption: captions that could not be made.
+
+    Raises:
+        UserError: no captioner has given a caption.
+        FileNotFoundError: some shard was not captioned.
+    """
+    files, names = EvalFiles(Workspace(recipe.workspace)), list(captioners(recipe))
+    made = {name: _captions(files, name, sample) for name in names}
+    rows = [
+        _row(number, key, name, made[name][key]) for number, key in enumerate(sample.keys, start=1) for name in names
+    ]
+    items = [row for row in rows if row["item"]]
+    if not items:
+        said = f"{', '.join(names)} captioned none of {len(sample.keys):,} images"
+        raise UserError(f"{files.root}: {said}; the reasons are the flags in {files.root / '.parts'}")
+    write_table(files.captions, pa.Table.from_pylist(rows, schema=CAPTIONS))
+    write_table(files.sheet, pa.Table.from_pylist(_blind(items), schema=SHEET))
+    counts = {"images": len(sample.keys), "captioners": len(names), "captions": len(items)}
+    return counts | {"without_caption": len(rows) - len(items)}
+
+
+def _captions(files: EvalFiles, captioner: str, sample: Sample) -> dict[str, dict[str, Any]]:
+    """One captioner's captions by key."""
+    paths = [files.part(captioner, part.corpus.name, part.shard) for part in sample.parts]
+    return {row["key"]: row for path in paths for row in read_table(path).to_pylist()}
+
+
+def _row(image: int, key: str, captioner: str, made: dict[str, Any]) -> dict[str, Any]:
+    chinese = made["caption_zh"]
+    item = digest([key, captioner, made["caption_en"], chinese])[:16] if made["caption_en"] else None
+    own = {"item": item, "image": image, "key": key, "captioner": captioner, "backend": made["captioner"]}
+    length = count_han(chinese) if chinese else None
+    return {name: made.get(name) for name in CAPTIONS.names} | own | {"length": length}
+
+
+def _blind(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """The captions of each image in an order of its own, without their captioners' names."""
+    ordered = sorted(rows, key=lambda row: (row["image"], key_hash(f"{row['captioner']}/{row['key']}", ORDER)))
+    positions: dict[int, int] = {}
+    sheet = []
+    for row in ordered:
+        positions[row["image"]] = positions.get(row["image"], 0) + 1
+        shown = {name: row[name] for name in ("item", "image", "key", "caption_zh", "caption_en")}
+        sheet.append(shown | {"position": positions[row["image"]]})
+    return sheet

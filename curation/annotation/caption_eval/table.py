@@ -1,0 +1,214 @@
+"""The result of an evaluation: means, confidence intervals and agreement, as the paper's Table 2 is laid out.
+
+Captioners are compared over the same images: those of which every captioner has a caption and each of these a score;
+how many are left out, and for which reason, is said. Every image counts once, however many have scored it.
+"""
+
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from curation.annotation.caption_eval import published
+from curation.annotation.caption_eval.agreement import krippendorff_alpha
+from curation.annotation.caption_eval.files import CRITERIA, EvalFiles
+from curation.annotation.caption_eval.plan import captioners
+from curation.annotation.caption_eval.scores import Score, latest, read_scores, sheet_items
+from curation.errors import UserError
+from curation.recipe import Recipe
+from curation.workspace import Workspace
+from curation.workspace.files import read_table
+
+COLUMNS = ("length", *CRITERIA, "avg")
+"""`length` is the mean number of Chinese characters of the Chinese captions; `avg` is the mean of the four criteria."""
+RESAMPLES, SEED, CHUNK = 10_000, 0, 1_000
+CONFIDENCE = 0.95
+
+Reals = NDArray[np.float64]
+
+
+@dataclass(frozen=True, slots=True)
+class Figure:
+    """A mean over images with its confidence interval (None for fewer than two images)."""
+
+    mean: float
+    low: float | None
+    high: float | None
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """One captioner's row; None where there is nothing to take the mean of."""
+
+    captioner: str
+    figures: dict[str, Figure | None]
+    """By COLUMNS."""
+
+
+@dataclass(frozen=True, slots=True)
+class Result:
+    """The table, and what it rests on."""
+
+    rows: list[Row]
+    agreement: dict[str, float | None]
+    """Krippendorff's alpha (ordinal) of each criterion; None where it is not defined."""
+    images: int
+    """Images compared."""
+    evaluators: int
+    scores: int
+    """Scores of these images by these evaluators."""
+    notes: list[str]
+    """What is left out and why."""
+
+    def as_dict(self) -> dict[str, Any]:
+        """For JSON."""
+        beside = {"table": published.TITLE, "images": published.IMAGES, "evaluators": published.EVALUATORS}
+        rows = [
+            {"captioner": row.captioner} | {n: f and asdict(f) for n, f in row.figures.items()} for row in self.rows
+        ]
+        return asdict(self) | {
+            "rows": rows,
+            "confidence": CONFIDENCE,
+            "published": beside | {"rows": [asdict(row) for row in published.ROWS]},
+        }
+
+
+def table(recipe: Recipe) -> Result:
+    """The result so far.
+
+    Raises:
+        UserError: there is no sheet, no score yet, or no image that all captioners can be compared on.
+    """
+    files = EvalFiles(Workspace(recipe.workspace))
+    known = sheet_items(files)
+    rows = _captions(files)
+    on_record = list(latest(read_scores(files)).values())
+    scores = [score for score in on_record if score["item"] in known]
+    if not scores:
+        raise UserError(f"{files.root}: there are no scores yet; run `curate caption-eval import RECIPE scores.csv`")
+    names = list(dict.fromkeys(row["captioner"] for row in rows))
+    images: dict[int, list[dict[str, Any]]] = {}
+    for row in rows:
+        images.setdefault(row["image"], []).append(row)
+    scored = {score["item"] for score in scores}
+    complete = {image: own for image, own in images.items() if all(row["item"] for row in own)}
+    compared = [own for own in complete.values() if all(row["item"] in scored for row in own)]
+    notes = _notes(recipe, names, images, len(complete), len(compared), len(on_record) - len(scores))
+    if not compared:
+        raise UserError(f"{files.root}: no image has scores for all of {', '.join(names)} yet; {'; '.join(notes)}")
+    counting = {row["item"] for own in compared for row in own}
+    scores = [score for score in scores if score["item"] in counting]
+    counts = _counts(scores)
+    return Result(
+        _rows(names, _values(compared, counts)),
+        {
+            name: _rounded(krippendorff_alpha(np.stack([c[n] for c in counts.values()])))
+            for n, name in enumerate(CRITERIA)
+        },
+        len(compared),
+        len({score["evaluator"] for score in scores}),
+        len(scores),
+        notes,
+    )
+
+
+def intervals(values: Reals, resamples: int = RESAMPLES) -> tuple[Reals, Reals]:
+    """Percentile bootstrap of column means, over images.
+
+    Args:
+        values: (images, columns); NaN where an image has no value.
+        resamples: how many times as many images are drawn with replacement.
+
+    Returns:
+        low, high: (columns,) the bounds of the confidence interval; the same for the same values.
+    """
+    random = np.random.default_rng(SEED)
+    there, filled = np.isfinite(values).astype(np.float64), np.nan_to_num(values)
+    chances = np.full(len(values), 1 / len(values))
+    means = []
+    for start in range(0, resamples, CHUNK):
+        times = random.multinomial(len(values), chances, size=min(CHUNK, resamples - start)).astype(np.float64)
+        with np.errstate(invalid="ignore"):  # a resample without any value of a column
+            means.append((times @ filled) / (times @ there))
+    tail = 50 * (1 - CONFIDENCE)
+    low, high = np.nanpercentile(np.concatenate(means), [tail, 100 - tail], axis=0)
+    return low, high
+
+
+def _captions(files: EvalFiles) -> list[dict[str, Any]]:
+    try:
+        return read_table(files.captions).to_pylist()
+    except FileNotFoundError:
+        raise UserError(f"{files.captions}: is missing; run `curate caption-eval sheet RECIPE`") from None
+
+
+def _counts(scores: list[Score]) -> dict[str, NDArray[np.int64]]:
+    """(criteria, 5) for each item: how many evaluators have given each score."""
+    counts: dict[str, NDArray[np.int64]] = {}
+    for score in scores:
+        own = counts.setdefault(score["item"], np.zeros((len(CRITERIA), 5), np.int64))
+        for number, name in enumerate(CRITERIA):
+            own[number, score[name] - 1] += 1
+    return counts
+
+
+def _values(compared: list[list[dict[str, Any]]], counts: dict[str, NDArray[np.int64]]) -> Reals:
+    """(images, captioners, COLUMNS)."""
+    values = np.empty((len(compared), len(compared[0]), len(COLUMNS)))
+    for image, own in enumerate(compared):
+        for captioner, row in enumerate(own):
+            given = counts[row["item"]]
+            means = given @ np.arange(1, 6) / given.sum(axis=1)
+            length = np.nan if row["length"] is None else row["length"]
+            values[image, captioner] = [length, *means, means.mean()]
+    return values
+
+
+def _rows(names: list[str], values: Reals) -> list[Row]:
+    images = len(values)
+    empty: NDArray[np.bool_] = ~np.any(np.isfinite(values), axis=0)
+    flat = np.where(empty[None], 0.0, values).reshape(images, -1)
+    means = np.nanmean(flat, axis=0).reshape(empty.shape)
+    low, high = (bound.reshape(empty.shape) for bound in intervals(flat))
+    rows = []
+    for n, name in enumerate(names):
+        figures: dict[str, Figure | None] = {}
+        for c, column in enumerate(COLUMNS):
+            bounds = (_rounded(low[n, c]), _rounded(high[n, c])) if images > 1 else (None, None)
+            figures[column] = None if empty[n, c] else Figure(round(float(means[n, c]), 4), *bounds)
+        rows.append(Row(name, figures))
+    return rows
+
+
+def _rounded(value: float | None) -> float | None:
+    return None if value is None else round(float(value), 4)
+
+
+def _notes(
+    recipe: Recipe,
+    names: list[str],
+    images: dict[int, list[dict[str, Any]]],
+    complete: int,
+    compared: int,
+    outdated: int,
+) -> list[str]:
+    notes = []
+    if complete < len(images):
+        lacking = {name: sum(row["item"] is None for own in images.values() for row in own if row["captioner"] == name)
+                   for name in names}  # fmt: skip
+        each = ", ".join(f"{name} {count:,}" for name, count in lacking.items() if count)
+        notes.append(f"{len(images) - complete:,} of {len(images):,} images are left out: no caption by {each}")
+    if compared < complete:
+        notes.append(
+            f"{complete - compared:,} of {len(images):,} images are left out: not scored for all captioners yet"
+        )
+    if outdated:
+        notes.append(f"{outdated:,} scores on record are of captions that the sheet no longer has")
+    if names != list(captioners(recipe)):
+        now = ", ".join(captioners(recipe))
+        notes.append(f"the recipe now names {now}; run `curate caption-eval sheet RECIPE` to compare these")
+    lengths = [row["length"] for own in images.values() for row in own if row["item"]]
+    if None in lengths:
+        notes.append(f"{lengths.count(None):,} captions have no Chinese; Length is the mean of the others")
+    return notes

@@ -1,0 +1,179 @@
+"""Human votes: five levels, three votes an image, and what they come to.
+
+Level 5 is an excellent image and goes into the quality phase; Level 1 must not be used (Kolors, section 2.2).
+"""
+
+from collections import Counter
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.csv as pacsv
+import pyarrow.parquet as pq
+
+from curation.errors import UserError, nearest
+from curation.keys import split_key
+from curation.recipe import Recipe
+from curation.workspace import Workspace
+from curation.workspace.files import read_table, write_table
+from curation.workspace.schemas import LEVELS, VOTES
+
+UNSAFE_LEVEL = 1
+
+
+def decide(levels: Sequence[int], asked: int = 3) -> tuple[int | None, str, str | None]:
+    """What the votes on one image come to: level, status, and what decided it.
+
+    Any Level 1 is a safety review, whatever the others say. Fewer votes than asked are incomplete. A level that
+    more than half of the votes name is the image's; where there is none, it is a tie and stays one.
+    """
+    if UNSAFE_LEVEL in levels:
+        return None, "safety_review", None
+    if len(levels) < asked:
+        return None, "incomplete", None
+    level, count = Counter(levels).most_common(1)[0]
+    if 2 * count > len(levels):
+        return level, "decided", "majority"
+    return None, "tie", None
+
+
+def agreement(levels: Sequence[int]) -> float | None:
+    """Share of the pairs of votes that name the same level; None for fewer than two votes."""
+    pairs = len(levels) * (len(levels) - 1)
+    return sum(n * (n - 1) for n in Counter(levels).values()) / pairs if pairs else None
+
+
+def import_votes(recipe: Recipe, file: Path) -> dict[str, int]:
+    """Adds the votes of a CSV or Parquet file and decides the levels anew.
+
+    A vote by the same annotator on the same image in the same round replaces the earlier one, which stays on record
+    with its lower revision; a vote that is there already is not added again.
+
+    Args:
+        file: columns key, annotator, level; perhaps at (ISO 8601) and round (1 is the first).
+
+    Returns:
+        votes (newly added), and the number of images by status.
+
+    Raises:
+        UserError: a row is wrong; names the file and the row, and nothing is imported.
+    """
+    workspace = Workspace(recipe.workspace)
+    known = _indexed_keys(recipe, workspace)
+    stored = read_table(workspace.votes).to_pylist() if workspace.votes.exists() else []
+    latest = {(v["key"], v["annotator"], v["round"]): v for v in stored}
+    added = 0
+    for vote in _read(file, known):
+        slot = (vote["key"], vote["annotator"], vote["round"])
+        before = latest.get(slot)
+        if before and (before["level"], before["at"]) == (vote["level"], vote["at"]):
+            continue
+        latest[slot] = vote | {"revision": before["revision"] + 1 if before else 1}
+        stored.append(latest[slot])
+        added += 1
+    write_table(workspace.votes, pa.Table.from_pylist(stored, schema=VOTES))
+    levels = decide_levels(recipe)
+    statuses = Counter(row["status"] for row in levels)
+    return {"votes": added, "images": len(levels)} | {
+        s: statuses[s] for s in ("decided", "tie", "safety_review", "incomplete")
+    }
+
+
+def decide_levels(recipe: Recipe) -> list[dict[str, Any]]:
+    """Decides every image's level from the votes, and writes them if they have changed."""
+    workspace = Workspace(recipe.workspace)
+    if not workspace.votes.exists():
+        return []
+    latest = {(v["key"], v["annotator"], v["round"]): v for v in read_table(workspace.votes).to_pylist()}
+    levels = [_level(key, votes, recipe.annotation.votes) for key, votes in sorted(_by_key(latest).items())]
+    table = pa.Table.from_pylist(levels, schema=LEVELS)
+    if not workspace.levels.exists() or not read_table(workspace.levels).equals(table):
+        write_table(workspace.levels, table)
+    return levels
+
+
+def read_levels(workspace: Workspace) -> dict[str, dict[str, Any]]:
+    """The rows of `levels.parquet` by key; empty if nobody has voted."""
+    if not workspace.levels.exists():
+        return {}
+    return {row["key"]: row for row in read_table(workspace.levels).to_pylist()}
+
+
+def _by_key(latest: dict[tuple[str, str, int], dict[str, Any]]) -> dict[str, list[dict[str, Any]]]:
+    votes: dict[str, list[dict[str, Any]]] = {}
+    for (key, _, _), vote in latest.items():
+        votes.setdefault(key, []).append(vote)
+    return votes
+
+
+def _level(key: str, votes: list[dict[str, Any]], asked: int) -> dict[str, Any]:
+    levels = [vote["level"] for vote in votes]
+    level, status, by = decide(levels, asked)
+    return {
+        "key": key,
+        "level": level,
+        "status": status,
+        "decided_by": by,
+        "votes": len(levels),
+        "agreement": agreement(levels),
+    }
+
+
+def _read(file: Path, known: set[str]) -> list[dict[str, Any]]:
+    try:
+        table = (
+            pq.read_table(file)
+            if file.suffix == ".parquet"
+            else pacsv.read_csv(
+                file,
+                convert_options=pacsv.ConvertOptions(
+                    column_types={"key": pa.string(), "annotator": pa.string(), "level": pa.string(), "at": pa.string()}
+                ),
+            )
+        )
+    except FileNotFoundError:
+        raise UserError(f"{file}: no such file") from None
+    except (OSError, pa.ArrowException) as error:
+        raise UserError(f"{file}: cannot be read: {' '.join(str(error).split())[:200]}") from None
+    for column in ("key", "annotator", "level"):
+        if column not in table.column_names:
+            raise UserError(f'{file}: the column "{column}" is missing{nearest(column, table.column_names)}')
+    return [_vote(file, number, row, known) for number, row in enumerate(table.to_pylist(), start=1)]
+
+
+def _vote(file: Path, number: int, row: dict[str, Any], known: set[str]) -> dict[str, Any]:
+    where = f"{file}: vote {number}"
+    key, annotator = str(row["key"] or ""), str(row["annotator"] or "").strip()
+    if key not in known:
+        try:
+            split_key(key)
+        except ValueError as error:
+            raise UserError(f"{where}: {error}") from None
+        raise UserError(f'{where}: there is no image "{key}" in this workspace')
+    if not annotator:
+        raise UserError(f"{where}: the annotator is empty")
+    try:
+        level, turn = int(row["level"]), int(row.get("round") or 1)
+        at = row.get("at")
+        when = at if isinstance(at, datetime) else datetime.fromisoformat(at) if at else None
+    except (TypeError, ValueError) as error:
+        raise UserError(f"{where}: {error}") from None
+    if level != float(row["level"]) or not 1 <= turn < 1000:
+        raise UserError(f"{where}: level and round are whole numbers; given: {row['level']}, {row.get('round')}")
+    if not 1 <= level <= 5:
+        raise UserError(f"{where}: the level is {level}; levels are 1 to 5")
+    if when is not None:
+        when = when.replace(tzinfo=UTC) if when.tzinfo is None else when.astimezone(UTC)
+    return {"key": key, "annotator": annotator, "level": level, "round": turn, "at": when, "revision": 1}
+
+
+def _indexed_keys(recipe: Recipe, workspace: Workspace) -> set[str]:
+    keys: set[str] = set()
+    for corpus in recipe.corpora:
+        for shard in workspace.shards(corpus.name):
+            keys.update(read_table(workspace.samples(corpus.name, shard), columns=["key"])["key"].to_pylist())
+    if not keys:
+        raise UserError(f"{workspace.root}: nothing is indexed yet; run `curate index RECIPE`")
+    return keys

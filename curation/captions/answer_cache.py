@@ -1,0 +1,102 @@
+"""Answers of generative backends, kept beside the captions: one SQLite file a shard, written by its worker alone.
+
+An answer was dear, in GPU time or in money, so it is kept the moment it is there: a worker that is killed repeats one
+batch at most, and a rerun with other checks, with another translator or after a loss of files asks only what is new.
+"""
+
+import json
+import sqlite3
+from collections.abc import Mapping, Sequence
+from contextlib import closing
+from dataclasses import asdict
+from pathlib import Path
+
+from curation.errors import WorkspaceError
+from curation.models.text.generation import Answer
+
+WAIT = 60.0
+"""Seconds to wait for another process that still has the file: one that is about to be stopped."""
+_AT_ONCE = 500
+"""Names asked for in one statement; SQLite takes no endless lists."""
+
+
+class Answers:
+    """The answers of one shard, each under the digest of what was asked.
+
+    A file that is damaged is made anew: it is a cache.
+
+    Args:
+        path: the file; it is made when it is first asked.
+
+    Raises:
+        WorkspaceError: by any method, if the file cannot be read or written.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self._kept: sqlite3.Connection | None = None
+
+    def get(self, names: Sequence[str]) -> dict[str, Answer]:
+        """Those answers that are there, by name."""
+        found: dict[str, Answer] = {}
+        for start in range(0, len(names), _AT_ONCE):
+            some = names[start : start + _AT_ONCE]
+            sql = f"SELECT name, answer FROM answers WHERE name IN ({','.join('?' * len(some))})"
+            found |= {name: Answer(**json.loads(said)) for name, said in self._run(sql, some)}
+        return found
+
+    def put(self, answers: Mapping[str, Answer]) -> None:
+        """Keeps answers, all or none. Those that failed or say nothing are not kept: they are asked for again."""
+        rows = [(n, _as_text(answer)) for n, answer in answers.items() if answer.text.strip() and not answer.failed]
+        try:
+            with self._connection as connection:  # one transaction
+                connection.executemany("INSERT OR REPLACE INTO answers VALUES (?, ?)", rows)
+        except sqlite3.Error as error:
+            raise WorkspaceError(f"cannot write {self.path}: {error}") from None
+
+    def close(self) -> None:
+        """Closes the file."""
+        if self._kept is not None:
+            self._kept.close()
+            self._kept = None
+
+    def _run(self, sql: str, values: Sequence[str]) -> list[tuple[str, str]]:
+        try:
+            return self._connection.execute(sql, values).fetchall()
+        except sqlite3.Error as error:
+            raise WorkspaceError(f"cannot read {self.path}: {error}") from None
+
+    @property
+    def _connection(self) -> sqlite3.Connection:
+        if self._kept is None:
+            try:
+                self.path.parent.mkdir(parents=True, exist_ok=True)
+                if not _whole(self.path):
+                    self.path.unlink()
+                self._kept = sqlite3.connect(self.path, timeout=WAIT)
+                self._kept.execute("CREATE TABLE IF NOT EXISTS answers (name TEXT PRIMARY KEY, answer TEXT NOT NULL)")
+            except (sqlite3.Error, OSError) as error:
+                raise WorkspaceError(f"cannot open {self.path}: {error}") from None
+        return self._kept
+
+
+def _as_text(answer: Answer) -> str:
+    return json.dumps(asdict(answer), ensure_ascii=False)
+
+
+def _whole(path: Path) -> bool:
+    """False for a file that is no sound table of answers."""
+    if not path.exists():
+        return True
+    try:
+        with closing(sqlite3.connect(path, timeout=WAIT)) as connection:
+            sound = connection.execute("PRAGMA quick_check").fetchone() == ("ok",)
+            for _name, said in connection.execute("SELECT name, answer FROM answers LIMIT 1"):
+                Answer(**json.loads(said))
+        return sound
+    except sqlite3.OperationalError as error:
+        if "locked" in str(error):  # in use, and not damaged
+            raise
+        return "no such table" in str(error)  # its maker was killed before the table was there
+    except (sqlite3.DatabaseError, ValueError, TypeError):
+        return False

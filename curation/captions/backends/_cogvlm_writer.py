@@ -1,0 +1,92 @@
+"""What CogVLM is given and what is made of its answer: prompts and pictures in, one text a row out."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import torch
+
+from curation.captions.base import Request
+from curation.models.cogvlm.cache import RoomyCache
+from curation.models.cogvlm.model import CogVLMForCausalLM
+from curation.models.cogvlm.vision import normalised
+from curation.models.text.generation import Answer, SeededSampling
+
+QUESTION = "Question: {} Answer:"
+"""As the 1.1 chat model was trained."""
+WIDE = 10
+"""Tensors of the widest layer's width that a row needs while the prompt is read, on the safe side."""
+
+
+class Writer:
+    """A model that writes captions.
+
+    Args:
+        model: with its weights.
+        tokenizer: that belongs to it.
+        max_new_tokens: at which a caption is cut.
+        temperature: for sampling.
+        top_p: for sampling.
+    """
+
+    def __init__(
+        self, model: CogVLMForCausalLM, tokenizer: Any, max_new_tokens: int, temperature: float, top_p: float
+    ) -> None:
+        self.model, self.tokenizer, self.config = model, tokenizer, model.config
+        self.max_new_tokens, self.temperature, self.top_p = max_new_tokens, temperature, top_p
+
+    def prompt_ids(self, prompt: str) -> list[int]:
+        """BOS, placeholders of the image, and the question."""
+        text = self.tokenizer.encode(QUESTION.format(prompt), add_special_tokens=False, split_special_tokens=True)
+        return [self.config.bos_token_id, *[self.config.pad_token_id] * self.config.image_tokens, *text]
+
+    def room(self, ids: Sequence[int]) -> int:
+        """Tokens that a caption may have; below 1 for a prompt that leaves none."""
+        return min(self.max_new_tokens, self.config.max_position_embeddings - len(ids))
+
+    @property
+    def row_bytes(self) -> int:
+        """Memory that a row needs at most: keys and values of all its tokens, and the widest activations."""
+        config, size = self.config, self.model.dtype.itemsize
+        tokens = config.image_tokens + 64 + self.max_new_tokens  # with a prompt of some sentences
+        kept = 2 * config.num_hidden_layers * config.hidden_size * min(tokens, config.max_position_embeddings)
+        widest = max(config.intermediate_size, config.vision_config.intermediate_size)
+        return size * (kept + WIDE * config.image_tokens * widest)
+
+    def write(self, requests: Sequence[Request], room: int) -> list[Answer]:
+        """One caption for each request, in order: greedy at its first attempt, then sampled.
+
+        Args:
+            requests: each with a picture, uint8 (S, S, 3), channels R, G, B, and a prompt that leaves `room`.
+            room: tokens that a caption may have.
+
+        Raises:
+            torch.OutOfMemoryError: they are too many.
+        """
+        prompts = [self.prompt_ids(request.prompt) for request in requests]
+        length = max(map(len, prompts))
+        padded = [[self.config.pad_token_id] * (length - len(ids)) + ids for ids in prompts]
+        mask = [[0] * (length - len(ids)) + [1] * len(ids) for ids in prompts]
+        where = self.model.device
+        pictures = torch.from_numpy(np.stack([request.image for request in requests])).to(where)
+        seeds = [request.seed if request.attempt else None for request in requests]
+        sampling = [SeededSampling(seeds, self.temperature, self.top_p)] if any(s is not None for s in seeds) else []
+        with torch.inference_mode():
+            found = self.model.generate(
+                torch.tensor(padded, device=where),
+                attention_mask=torch.tensor(mask, device=where),
+                pixel_values=normalised(pictures, self.model.dtype),
+                past_key_values=RoomyCache(self.config.num_hidden_layers, length + room),
+                max_new_tokens=room,
+                do_sample=False,
+                logits_processor=sampling,
+            )
+        written = found[:, length:].tolist()
+        return [self._answer(ids, len(asked)) for ids, asked in zip(written, prompts, strict=True)]
+
+    def _answer(self, ids: list[int], asked: int) -> Answer:
+        end = self.config.eos_token_id
+        complete = end in ids
+        kept = ids[: ids.index(end)] if complete else ids
+        text = self.tokenizer.decode(kept, skip_special_tokens=True).strip()
+        return Answer(text, complete, tokens_in=asked, tokens_out=len(kept) + complete)

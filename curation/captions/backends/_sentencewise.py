@@ -1,0 +1,101 @@
+"""What translators by an encoder-decoder on this machine have in common: sentence by sentence, quotes kept."""
+
+from abc import abstractmethod
+from collections.abc import Iterable, Sequence
+from functools import cached_property
+from pathlib import Path
+
+from pydantic import Field
+
+from curation.captions.base import Language, Translator
+from curation.captions.sentences import BETWEEN, Plan, clauses
+from curation.models.device import device
+from curation.models.plugin import PluginParams
+from curation.models.text.generation import Answer
+from curation.models.text.seq2seq import Checkpoint
+
+CODES: dict[Language, tuple[str, ...]] = {"en": ("en", "eng", "eng_Latn"), "zh": ("zh", "zho", "cmn", "zho_Hans")}
+"""How checkpoints name the two languages."""
+
+
+class Seq2SeqParams(PluginParams):
+    """A checkpoint, and how it is run."""
+
+    checkpoint: str = Field(description="folder of the checkpoint")
+    beams: int = Field(4, ge=1, le=16, description="hypotheses that are followed at once; 1 is greedy")
+    batch_tokens: int = Field(8192, ge=1, description="tokens that a GPU is given at once")
+
+
+class Sentencewise(Translator):
+    """Base of them. A subclass says which files it reads, and how its model is told the languages."""
+
+    Params: type[Seq2SeqParams] = Seq2SeqParams
+    params: Seq2SeqParams
+    placement = frozenset({"batch_tokens"})
+    on_gpu = True
+    batch_size = 1
+
+    @cached_property
+    @abstractmethod
+    def checkpoint(self) -> Checkpoint:
+        """The checkpoint that the recipe names. Raises UserError if there is none."""
+
+    @cached_property
+    def prefix(self) -> str:
+        """A token that is put before each source; "" for none. Raises UserError if the checkpoint lacks it."""
+        return ""
+
+    @cached_property
+    def first(self) -> int | None:
+        """The token that each target begins with; None for none. Raises UserError if the checkpoint lacks it."""
+        return None
+
+    def files(self) -> dict[str, Path]:
+        """See Plugin."""
+        return self.checkpoint.files
+
+    def check(self) -> None:
+        """See Plugin."""
+        super().check()
+        self.checkpoint.check()
+        _ = self.prefix, self.first
+
+    def fit(self) -> None:
+        """Raises UserError if the weights are larger than this machine's memory, or its GPU's."""
+        self.checkpoint.fit()
+
+    def load(self) -> None:
+        """See Plugin."""
+        self.checkpoint.load()
+        # On a CPU each sentence goes alone: a larger call would gain nothing, and keep back what is done.
+        self.batch_size = 64 if device() == "cuda" else 1
+
+    def encode(self, text: str) -> list[int]:
+        """Token ids of a sentence as the model wants it."""
+        return self.checkpoint.encode(text, self.prefix)
+
+    def translate(self, texts: Sequence[str]) -> list[Answer]:
+        """See Translator. A text in the scripts of other languages fails as `not_english` or `not_chinese`."""
+        plans = [Plan(text, self.into) for text in texts]
+        said = self._said(part for plan in plans for part in plan.wholes())
+        said |= self._said(part for plan in plans for part in plan.fragments(said))
+        return [plan.answer(said) for plan in plans]
+
+    def _said(self, texts: Iterable[str]) -> dict[str, Answer]:
+        """The translation of each text; one that is too long for the model is translated clause by clause."""
+        cut = {text: clauses(text, lambda part: len(self.encode(part)) <= self.checkpoint.limit) for text in texts}
+        parts = list(dict.fromkeys(part for found in cut.values() for part in found or ()))
+        sources = [self.encode(part.strip()) for part in parts]
+        answers = self.checkpoint.generate(sources, self.params.beams, self.first, self.params.batch_tokens)
+        of = dict(zip(parts, answers, strict=True))
+        return {text: self._joined([of[part] for part in found or ()]) for text, found in cut.items()}
+
+    def _joined(self, answers: Sequence[Answer]) -> Answer:
+        """Those of a sentence's clauses as one; of a sentence that is too long even so there is none."""
+        return Answer(
+            BETWEEN[self.into].join(answer.text for answer in answers),
+            bool(answers) and all(answer.complete for answer in answers),
+            next((answer.failed for answer in answers if answer.failed), ""),
+            sum(answer.tokens_in for answer in answers),
+            sum(answer.tokens_out for answer in answers),
+        )

@@ -1,0 +1,83 @@
+"""Translation by OPUS-MT, whose models are small Marian networks, one for each direction.
+
+Tiedemann and Thottingal, "OPUS-MT: Building open translation services for the World", 2020.
+"""
+
+from functools import cached_property
+
+from pydantic import Field
+
+from curation.captions.backends._sentencewise import CODES, Sentencewise, Seq2SeqParams
+from curation.captions.base import Language
+from curation.errors import UserError, nearest
+from curation.models.checkpoints import Origin
+from curation.models.text.seq2seq import Architecture, Checkpoint
+
+ARCHITECTURE = Architecture(
+    "marian",
+    "MarianMTModel",
+    "MarianTokenizer",
+    ("source.spm", "target.spm", "vocab.json"),
+    decoding={"use_source_tokenizer": False},
+)
+TARGETS: dict[Language, str] = {"zh": "cmn_Hans", "en": "eng"}
+"""The language that is asked for of a checkpoint that writes several."""
+_FILES = "config.json generation_config.json tokenizer_config.json vocab.json source.spm target.spm model.safetensors"
+
+
+class MarianParams(Seq2SeqParams):
+    """A checkpoint such as opus-mt-en-zh, and how it is run."""
+
+    target: str | None = Field(None, description="language to write, of those that the checkpoint knows")
+
+
+class Marian(Sentencewise):
+    """By a checkpoint of OPUS-MT: opus-mt-en-zh into Chinese, opus-mt-zh-en into English.
+
+    opus-mt-en-zh writes many kinds of Chinese; each source begins with the token of the one that is wanted.
+    """
+
+    name = "marian"
+    version = 1
+    Params = MarianParams
+    params: MarianParams
+    origins = (
+        Origin(
+            "Helsinki-NLP/opus-mt-en-zh (English to Chinese; refs/pr/6 holds its weights as safetensors)",
+            "Apache-2.0",
+            f"hf download Helsinki-NLP/opus-mt-en-zh {_FILES} --revision refs/pr/6 --local-dir MODELS/opus-mt-en-zh",
+        ),
+        Origin(
+            "Helsinki-NLP/opus-mt-zh-en (Chinese to English; refs/pr/6 holds its weights as safetensors)",
+            "CC-BY-4.0",
+            f"hf download Helsinki-NLP/opus-mt-zh-en {_FILES} --revision refs/pr/6 --local-dir MODELS/opus-mt-zh-en",
+        ),
+    )
+
+    @cached_property
+    def checkpoint(self) -> Checkpoint:
+        """See Sentencewise. Raises UserError also if it translates in the other direction."""
+        key = f"{self.key}.checkpoint"
+        found = Checkpoint(key, self.models.find(key, self.params.checkpoint), ARCHITECTURE)
+        given = found.json("tokenizer_config.json")
+        source: Language = "en" if self.into == "zh" else "zh"
+        if given.get("source_lang") in CODES[self.into] and given.get("target_lang") in CODES[source]:
+            raise UserError(
+                f"{key}: {found.folder}/tokenizer_config.json: expected a checkpoint from {source} into {self.into}, "
+                f"found one from {given['source_lang']} into {given['target_lang']}"
+            )
+        return found
+
+    @cached_property
+    def prefix(self) -> str:
+        """The token of the language that is wanted; "" if the checkpoint writes one only. Raises UserError."""
+        tokens = self.checkpoint.tokenizer.supported_language_codes
+        there = sorted(token.removeprefix(">>").removesuffix("<<") for token in tokens)
+        wanted = self.params.target or (TARGETS[self.into] if there else "")
+        if wanted and wanted not in there:
+            listed = nearest(wanted, there) or f"; for instance {', '.join(there[:20])}"
+            raise UserError(
+                f"{self.key}.target: {self.checkpoint.folder}/vocab.json has no token >>{wanted}<<"
+                + (listed if there else ", nor one of any other language; leave `target` out")
+            )
+        return f">>{wanted}<<" if wanted else ""

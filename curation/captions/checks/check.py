@@ -1,0 +1,195 @@
+"""What can be wrong with a caption or its translation, told from texts alone: pure functions giving flags.
+
+A flag says what was found; whether to retry, keep or drop is decided elsewhere. Rules about the wording look
+outside quotation marks: text that stands in a picture may be in any language and say anything.
+"""
+
+import re
+from collections.abc import Sequence
+from functools import lru_cache
+from typing import Literal
+
+from curation.captions.checks.numerals import lost_in_chinese, lost_in_english
+from curation.captions.checks.quotes import confirmed
+from curation.captions.checks.repetition import repeats, says_again
+from curation.captions.checks.wording import BOILERPLATE, REFUSALS, SUBJECTIVE, TELLING, any_of, in_another_language
+
+_HAN = re.compile("[\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff\U00020000-\U000323af]+")
+QUOTED = re.compile(
+    r"""["“「『‘'](?:"""  # a set of characters first: the search leaps from one to the next
+    r'(?<=")(?<!\d")([^"]*)"|(?<=“)([^“”]*)”|(?<=「)([^「」]*)」|(?<=『)([^『』]*)』|(?<=‘)([^‘’]*)’(?!\w)'
+    r"|(?<=')(?<!\w')((?:[^'\n]|(?<=\w)'(?=\w))+)'(?!\w))"  # apostrophes inside; not dogs' and cats'
+)
+_NOT_LATIN = re.compile(r"[^\W\d_A-Za-z\u00aa-\u024f\u1e00-\u1eff]")
+_LATIN_WORD = re.compile(r"[A-Za-z\u00c0-\u024f]+")
+_LOWER_WORD = re.compile(r"(?<![A-Za-z.@/])[a-z]{3,}(?![A-Za-z.@/])")
+_PLAIN = str.maketrans({**dict.fromkeys(',.;:!?()[]—–…*"“”', " "), "’": "'"})
+
+
+def check_caption(
+    text: str | None,
+    complete: bool = True,
+    seen: str | None = None,
+    *,
+    min_characters: int = 10,
+    min_words: int = 3,
+    max_characters: int = 2500,
+    max_words: int = 400,
+    max_foreign_share: float = 0.1,
+    min_quote_match: float = 0.8,
+) -> list[str]:
+    """Flags of an English caption, in this order.
+
+    empty: nothing is there; no other rule is asked.
+    too_short: below either minimum: the model stopped before it said anything.
+    too_long: above either maximum: beyond any text encoder's window, mostly rambling or a loop.
+    truncated: it is not `complete`.
+    repetition: see `repeats` and `says_again`; of sentences, those that are the same with and without their quotes.
+    refusal: the model speaks of itself, or of a picture it did not get ("I cannot", "Please provide the image").
+    boilerplate: it opens with a frame such as "The image shows", which says nothing of this picture.
+    subjective: it tells an effect on the viewer, a judgement or a guess ("evokes", "likely"): see `SUBJECTIVE`.
+    not_english: more than `max_foreign_share` of the letters outside quotes are not Latin, or the words there are
+        those of another language: see `in_another_language`.
+    unconfirmed_quote: a quoted string is not in what OCR has read: the model has made it up. Not asked of a caption
+        that is too long, as comparing takes time in proportion to the quotes times what was read.
+
+    Args:
+        complete: False if the model had not ended when it reached its limit of tokens.
+        seen: the text that OCR has read in the picture, "" if it found none; None if it did not look, and then no
+            quote is asked about.
+        min_characters, max_characters: of the text with its quotes.
+        min_words, max_words: of the same.
+        max_foreign_share: 0..1.
+        min_quote_match: likeness of a quote to what was read that is enough, 0..1; see `confirmed`.
+    """
+    text = text.strip() if text else ""
+    if not text:
+        return ["empty"]
+    outside, quotes = _split(text)
+    words = _words(outside)
+    said = len(words) + sum(len(quote.split()) for quote in quotes)
+    flags = []
+    if len(text) < min_characters or said < min_words:
+        flags.append("too_short")
+    if len(text) > max_characters or said > max_words:
+        flags.append("too_long")
+    if not complete:
+        flags.append("truncated")
+    if _loops(text, outside, words):
+        flags.append("repetition")
+    telling = not TELLING.isdisjoint(words)
+    if telling and any_of(REFUSALS, words):
+        flags.append("refusal")
+    if BOILERPLATE.match(outside):
+        flags.append("boilerplate")
+    if telling and any_of(SUBJECTIVE, words):
+        flags.append("subjective")
+    if _foreign(outside, max_foreign_share) or (telling and in_another_language(outside)):
+        flags.append("not_english")
+    if seen is not None and "too_long" not in flags and not confirmed(quotes, seen, min_quote_match):
+        flags.append("unconfirmed_quote")
+    return flags
+
+
+def check_translation(
+    source: str,
+    translation: str | None,
+    *,
+    into: Literal["zh", "en"] = "zh",
+    min_ratio: float = 0.1,
+    max_ratio: float = 1.0,
+    min_chinese_share: float = 0.6,
+    max_foreign_share: float = 0.1,
+) -> list[str]:
+    """Flags of a translation, English into Chinese or Chinese into English, in this order.
+
+    empty: nothing is there; no other rule is asked.
+    digits_lost: a number is not in the translation: translators drop or change counts and years. See
+        `lost_in_chinese` and `lost_in_english`.
+    quotes_lost: a quoted string is not there letter by letter: text in a picture is shown, not translated.
+    not_chinese: under `min_chinese_share` of what is outside quotes is Chinese: characters against characters
+        plus Latin words, since a character says about as much as a word.
+    latin_left: a lower-case Latin word of three letters or more is left outside quotes. Names and
+        abbreviations (Nike, LED), units (cm) and addresses (a.com) are usual in Chinese.
+    not_english: as for a caption.
+    han_left: a Chinese character is left outside quotes.
+    length_ratio: Chinese characters per English character outside quotes out of range; 0.25 to 0.45 is usual,
+        less means that something was left out of the Chinese, more that it was left out of the English.
+    repetition: as for a caption.
+
+    Args:
+        into: the translation's language; `not_chinese` and `latin_left` are asked of "zh", `not_english` and
+            `han_left` of "en".
+        min_ratio, max_ratio: the range of `length_ratio`.
+        min_chinese_share, max_foreign_share: 0..1.
+    """
+    translation = translation.strip() if translation else ""
+    if not translation:
+        return ["empty"]
+    (rest, quotes), (outside, _) = _split(source), _split(translation)
+    flags = []
+    if lost_in_chinese(rest, translation) if into == "zh" else lost_in_english(rest, translation):
+        flags.append("digits_lost")
+    if not all(map(translation.__contains__, quotes)):
+        flags.append("quotes_lost")
+    if into == "zh":
+        han, latin = count_han(outside), len(_LATIN_WORD.findall(outside))
+        if not han or han < min_chinese_share * (han + latin):
+            flags.append("not_chinese")
+        if latin and _LOWER_WORD.search(outside):
+            flags.append("latin_left")
+        english, chinese, repeat = len(rest), len(outside), _loops(translation, outside, outside)
+    else:
+        words = _words(outside)
+        if _foreign(outside, max_foreign_share) or (not TELLING.isdisjoint(words) and in_another_language(outside)):
+            flags.append("not_english")
+        if not outside.isascii() and _HAN.search(outside):
+            flags.append("han_left")
+        english, chinese, repeat = len(outside), len(rest), _loops(translation, outside, words)
+    if not min_ratio * english <= chinese <= max_ratio * english:
+        flags.append("length_ratio")
+    if repeat:
+        flags.append("repetition")
+    return flags
+
+
+def count_han(text: str) -> int:
+    """Number of Chinese characters."""
+    return sum(map(len, _HAN.findall(text)))
+
+
+def quoted(text: str) -> tuple[str, ...]:
+    """The strings in quotation marks, of any of the usual kinds, without the empty ones."""
+    return _split(text)[1]
+
+
+def unquoted(text: str) -> str:
+    """The text without its quoted strings."""
+    return _split(text)[0]
+
+
+@lru_cache(maxsize=4)  # each rule asks for the same text again, and a caption comes back with its translation
+def _split(text: str) -> tuple[str, tuple[str, ...]]:
+    strings: list[str] = []
+
+    def take(match: re.Match[str]) -> str:
+        strings.append(match[match.lastindex or 0].strip())
+        return " "
+
+    outside = QUOTED.sub(take, text)
+    return outside, tuple(filter(None, strings))
+
+
+def _words(text: str) -> list[str]:
+    """In lower case and without punctuation, but for apostrophes and hyphens within."""
+    return text.lower().translate(_PLAIN).split()
+
+
+def _loops(text: str, outside: str, units: Sequence[str]) -> bool:
+    """A sentence that differs in its quotes is another one, and one that stands in quotes is the picture's."""
+    return repeats(text, units) or (says_again(text) and says_again(outside))
+
+
+def _foreign(text: str, most: float) -> bool:
+    """Whether more than this share of the letters are not Latin."""
+    return not text.isascii() and len(_NOT_LATIN.findall(text)) > most * sum(map(str.isalpha, text))

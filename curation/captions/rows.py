@@ -1,0 +1,150 @@
+"""One raw shard as captioners see it: its rows and what is known of them, and some of them captioned."""
+
+import contextlib
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import pyarrow as pa
+
+from curation.captions.answer_cache import Answers
+from curation.captions.crew import Crew
+from curation.captions.passes import NO_TRANSLATOR, UNTRANSLATED, Passes, Texts
+from curation.corpora.listing import open_source
+from curation.corpora.prefetch import Pictures
+from curation.corpora.samples import check_aligned, raw_path, samples_notes
+from curation.errors import StageError
+from curation.recipe import Recipe
+from curation.recipe.sections import Corpus
+from curation.selection.kept import kept_rows
+from curation.tasks import Outcome, Watch
+from curation.workspace import Workspace
+from curation.workspace.digests import digest
+from curation.workspace.files import footer, read_table
+
+
+@dataclass(frozen=True, slots=True)
+class Shard:
+    """A shard as captioners see it."""
+
+    corpus: Corpus
+    name: str
+    samples: pa.Table
+    rows: list[dict[str, Any]]
+    """Samples columns, `source`, the columns of the signals that are read, and of captions made before."""
+    kept: list[str | None]
+    """See `kept_rows`."""
+
+
+def load_shard(recipe: Recipe, corpus: Corpus, name: str) -> Shard:
+    """Reads a shard's samples, signals, selection and captions. Raises StageError as `kept_rows`."""
+    workspace = Workspace(recipe.workspace)
+    samples, kept, before = known_rows(recipe, workspace, corpus.name, name)
+    rows = samples.to_pylist()
+    for signal in crew_of(recipe).signals:
+        sidecar = workspace.signal(signal, corpus.name, name)
+        if sidecar.exists():
+            for row, scores in zip(rows, read_table(sidecar).to_pylist(), strict=True):
+                row.update({k: v for k, v in scores.items() if k != "key"})
+    for row, made, source in zip(rows, before, kept, strict=True):
+        row.update({k: v for k, v in made.items() if k != "key"} | {"source": source})
+    return Shard(corpus, name, samples, rows, kept)
+
+
+def caption_rows(
+    recipe: Recipe, shard: Shard, todo: Sequence[int], watch: Watch, threads: int = 1
+) -> tuple[Outcome, dict[int, dict[str, Any]]]:
+    """Captions some rows of a shard by the recipe's section `captions`.
+
+    Args:
+        todo: the rows' numbers, ascending.
+        threads: CPU threads that make pictures ready beside a GPU.
+
+    Returns:
+        What became of them, and the columns of SCHEMA of each but for `key` and `captioned_as`.
+    """
+    workspace, crew = Workspace(recipe.workspace), crew_of(recipe, threads)
+    corpus, name = shard.corpus, shard.name
+    source = open_source(corpus, name, raw_path(corpus, workspace, name))
+    looks = crew.captioner.side is not None
+    pictures = Pictures(source, shard.samples, threads, crew.captioner.prepare) if looks else None
+    answers = Answers(workspace.answers(corpus.name, name))
+    passes = Passes(recipe.captions, crew, shard.rows, pictures, answers, watch)
+    try:
+        texts = passes.run(todo)
+    finally:
+        answers.close()
+        if pictures:
+            pictures.close()
+        source.close()
+    outcome = Outcome(rows=len(todo), notes=[f"{corpus.name}/{name}: {said}" for said in passes.notes])
+    columns = {row: _columns(crew, said) for row, said in texts.items()}
+    outcome.failed = failures(columns.values())
+    flags = Counter(flag for said in texts.values() for flag in said.flags)
+    outcome.sums = {"spent": passes.spent, "flagged": dict(flags)}
+    return outcome, columns
+
+
+def fingerprint(recipe: Recipe, workspace: Workspace, corpus: str, shard: str) -> str:
+    """What a caption depends on: backends, their parameters and models, the signals they read, and the rows."""
+    return digest([digest(crew_of(recipe).identity), samples_notes(workspace, corpus, shard)["rows_digest"]])
+
+
+def known_rows(
+    recipe: Recipe, workspace: Workspace, corpus: str, shard: str
+) -> tuple[pa.Table, list[str | None], list[dict[str, Any]]]:
+    """A shard's samples, which of them are kept (see `kept_rows`), and the captions that it has already.
+
+    Captions of other backends are none; so are those in a damaged file, which is made again.
+    """
+    samples = read_table(workspace.samples(corpus, shard))
+    kept = kept_rows(recipe, workspace, corpus, shard, samples)
+    path = workspace.captions(corpus, shard)
+    if (footer(path) or {}).get("fingerprint") == fingerprint(recipe, workspace, corpus, shard):
+        with contextlib.suppress(StageError):
+            table = read_table(path)
+            check_aligned(samples, table, path)
+            return samples, kept, table.to_pylist()
+    return samples, kept, [{} for _ in range(samples.num_rows)]
+
+
+def failures(rows: Iterable[Mapping[str, Any]]) -> Counter[str]:
+    """Rows that were captioned without a result, or whose translation failed, by reason."""
+    return Counter(reason for row in rows if row.get("attempts") and (reason := failure(row)))
+
+
+def failure(row: Mapping[str, Any]) -> str | None:
+    """Why a row has no caption, or no translation though there might be one another time."""
+    if not row["caption_en"]:
+        return f"caption {row['flags'][0]}"
+    lost = [f.removeprefix("zh_") for f in row["flags"] if f.startswith("zh_") and not row["caption_zh"]]
+    return next((f"translation {word}" for word in lost if word not in (NO_TRANSLATOR, UNTRANSLATED)), None)
+
+
+def _columns(crew: Crew, texts: Texts) -> dict[str, Any]:
+    """The columns of one row."""
+    asked = texts.prompt if crew.captioner.generative else None
+    names = {"captioner": crew.captioner.name, "translator": crew.translator.name if crew.translator else None}
+    return asdict(texts) | names | {"prompt": asked}
+
+
+_kept: dict[str, Crew] = {}
+_loaded: set[str] = set()
+
+
+def crew_of(recipe: Recipe, threads: int | None = None) -> Crew:
+    """The recipe's captioner and translators, kept for the next shard of the same process.
+
+    Args:
+        threads: CPU threads that may be busy beside a GPU; None does not load the models.
+    """
+    key = recipe.model_dump_json(include={"captions", "signals", "models", "workspace"})
+    if key not in _kept or _kept[key].outdated:
+        _kept.clear()
+        _loaded.clear()
+        _kept[key] = Crew(recipe)
+    if threads is not None and key not in _loaded:
+        _kept[key].load(threads)
+        _loaded.add(key)
+    return _kept[key]

@@ -1,0 +1,5 @@
+"""The command `curate`."""
+
+from curation.cli.main import main
+
+__all__ = ["main"]

@@ -1,0 +1,35 @@
+"""The entry point of `curate`: a user's mistake is one line and a status, never a traceback."""
+
+import signal
+import sys
+
+import typer
+
+from curation.cli import stages as _stages  # noqa: F401  registers its verbs
+from curation.cli import views as _views  # noqa: F401
+from curation.cli.app import app
+from curation.cli.terminal import INTERRUPTED, stop, usage_error, with_recipe
+from curation.errors import StageError, UserError
+
+
+def main() -> None:
+    """Entry point: a user's mistake is one line and a status, never a traceback."""
+    status = None
+    signal.signal(signal.SIGTERM, _interrupted)  # the same way out as Ctrl-C
+    try:
+        status = app(standalone_mode=False, prog_name="curate")
+    except UserError as error:
+        stop(with_recipe(str(error)), 2)
+    except StageError as error:
+        stop(str(error), 1)
+    except (KeyboardInterrupt, typer.Abort):
+        status = INTERRUPTED
+    except Exception as error:
+        usage_error(error)
+    if status == INTERRUPTED:  # typer gives this number back for Ctrl-C
+        stop("stopped; run the same command again to go on where it was", INTERRUPTED)
+    sys.exit(status if isinstance(status, int) else 0)
+
+
+def _interrupted(*_: object) -> None:
+    raise KeyboardInterrupt  # not SIGINT: a shell has its background jobs ignore that

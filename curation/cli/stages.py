@@ -1,0 +1,183 @@
+"""`curate`: one verb for each stage. Thin; everything heavy is imported by the verb that needs it."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from curation.cli.app import annotate, app, caption_eval
+from curation.cli.terminal import Json, RecipeFile, Set, finish, load, say
+
+if TYPE_CHECKING:
+    from curation.recipe import Recipe
+    from pipelines.summary import Summary
+
+
+@app.command()
+def demo(
+    folder: Annotated[Path, typer.Argument(help="Where the demo's workspace goes.")] = Path("demo"),
+    as_json: Json = False,
+) -> None:
+    """Runs the whole job on the sample that comes with curate.
+
+    Example: curate demo
+    """
+    from curation.cli.first_recipe import write_demo
+
+    recipe_file = write_demo(folder)
+    recipe = load(recipe_file, None, computes=True)
+    summaries = _run_all(recipe, as_json, votes=recipe_file.parent / "votes.csv")
+    finish(summaries, as_json)
+    if not as_json:
+        typer.echo(
+            f"\nThe product: {recipe.workspace}/shards, its card: {recipe.workspace}/shards/concept/README.md\n"
+            f'Next: curate query {recipe_file} "select fate, count(*) from images group by fate"\n'
+            "      curate init my-set --images FOLDER"
+        )
+
+
+@app.command()
+def index(recipe_file: RecipeFile, overrides: Set = None, as_json: Json = False) -> None:
+    """Lists every image of the corpora: place, size, format, hash, caption, status.
+
+    Example: curate index my-set.yaml
+    """
+    from pipelines import stages
+
+    finish([stages.index(load(recipe_file, overrides, meta_known=False, computes=True))], as_json)
+
+
+@app.command()
+def score(
+    recipe_file: RecipeFile,
+    overrides: Set = None,
+    as_json: Json = False,
+    retry_failed: Annotated[bool, typer.Option("--retry-failed", help="Try rows that failed before again.")] = False,
+) -> None:
+    """Computes the signals, each for the images that earlier predicates let through.
+
+    Example: curate score my-set.yaml
+    """
+    from pipelines import stages
+
+    recipe = load(recipe_file, overrides, computes=True)
+    finish([stages.score(recipe, retry_failed=retry_failed)], as_json)
+
+
+@app.command()
+def select(
+    recipe_file: RecipeFile,
+    overrides: Set = None,
+    as_json: Json = False,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Print the funnel; write nothing.")] = False,
+) -> None:
+    """Decides the fate of every image by the recipe's predicates and by duplicates.
+
+    Example: curate select my-set.yaml --dry-run --set select.where.sharp="sharpness >= 20"
+    """
+    from pipelines import stages
+
+    finish([stages.select(load(recipe_file, overrides), dry_run=dry_run)], as_json)
+
+
+@app.command()
+def caption(
+    recipe_file: RecipeFile,
+    overrides: Set = None,
+    as_json: Json = False,
+    retry_failed: Annotated[bool, typer.Option("--retry-failed", help="Try rows without a caption again.")] = False,
+) -> None:
+    """Writes an English caption and its Chinese translation for every kept image.
+
+    Example: curate caption my-set.yaml
+    """
+    from pipelines import stages
+
+    recipe = load(recipe_file, overrides, computes=True, captions=True)
+    finish([stages.caption(recipe, retry_failed=retry_failed)], as_json)
+
+
+@annotate.command("import")
+def annotate_import(
+    recipe_file: RecipeFile,
+    votes: Annotated[Path, typer.Argument(help="CSV or Parquet: key, annotator, level (1..5), perhaps at and round.")],
+    overrides: Set = None,
+    as_json: Json = False,
+) -> None:
+    """Takes in votes and decides each image's level by majority.
+
+    Example: curate annotate import my-set.yaml votes.csv
+    """
+    from pipelines import stages
+
+    finish([stages.import_votes(load(recipe_file, overrides), votes)], as_json)
+
+
+@caption_eval.command("sheet")
+def caption_eval_sheet(recipe_file: RecipeFile, overrides: Set = None, as_json: Json = False) -> None:
+    """Captions a sample of kept images with every captioner of `caption_eval`, and writes the sheet for evaluators.
+
+    Example: curate caption-eval sheet my-set.yaml
+    """
+    from pipelines import stages
+
+    finish([stages.caption_eval_sheet(load(recipe_file, overrides, computes=True, captions=True))], as_json)
+
+
+@caption_eval.command("import")
+def caption_eval_import(
+    recipe_file: RecipeFile,
+    scores: Annotated[
+        Path,
+        typer.Argument(
+            help="CSV or Parquet: item, evaluator, completeness, correlation, hallucination, subjectivity (1..5)."
+        ),
+    ],
+    overrides: Set = None,
+    as_json: Json = False,
+) -> None:
+    """Takes in evaluators' scores; several files add up.
+
+    Example: curate caption-eval import my-set.yaml scores.csv
+    """
+    from pipelines import stages
+
+    finish([stages.import_scores(load(recipe_file, overrides), scores)], as_json)
+
+
+@app.command("build-shards")
+def build_shards(recipe_file: RecipeFile, overrides: Set = None, as_json: Json = False) -> None:
+    """Builds the product: shards of the concept and the quality phase, statistics and dataset cards.
+
+    Example: curate build-shards my-set.yaml
+    """
+    from pipelines import stages
+
+    finish([stages.build_shards(load(recipe_file, overrides))], as_json)
+
+
+@app.command()
+def run(recipe_file: RecipeFile, overrides: Set = None, as_json: Json = False) -> None:
+    """Runs all automatic stages, each from where it was: index, score, select, caption, build-shards.
+
+    Example: curate run my-set.yaml
+    """
+    recipe = load(recipe_file, overrides, meta_known=False, computes=True, captions=True)
+    finish(_run_all(recipe, as_json), as_json)
+
+
+def _run_all(recipe: "Recipe", quiet: bool, votes: Path | None = None) -> "list[Summary]":
+    from pipelines import stages
+    from pipelines.placing import placing
+
+    summaries = []
+    with placing(recipe) as engine:
+        for name, stage in stages.STAGES.items():
+            if name == "build-shards" and votes is not None:
+                summaries.append(stages.import_votes(recipe, votes))
+                say(summaries[-1], quiet)
+            summaries.append(stage(recipe, engine))
+            say(summaries[-1], quiet)
+            if summaries[-1].errors:
+                break
+    return summaries

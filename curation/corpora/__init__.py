@@ -1,0 +1,1 @@
+"""Raw corpora: how they are listed, read and indexed."""

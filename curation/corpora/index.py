@@ -1,0 +1,252 @@
+"""Stage `index`: what there is. One row an image: where its bytes lie, what its header says, what came with it."""
+
+import hashlib
+import json
+import os
+import re
+from collections import Counter
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from curation.corpora.listing import list_sources, open_source
+from curation.corpora.readers import RawSample, Source
+from curation.corpora.samples import known_shard, ledger_line
+from curation.errors import StageError
+from curation.images import ImageError, probe
+from curation.keys import make_key, well_formed
+from curation.recipe import Recipe
+from curation.recipe.sections import Corpus, Resources
+from curation.tasks import Demand, Outcome, Plan, Watch
+from curation.workspace import Workspace
+from curation.workspace.digests import digest, table_digest
+from curation.workspace.files import footer, read_table, write_table
+from curation.workspace.ledger import Ledger
+from curation.workspace.schemas import SAMPLES
+
+VERSION = 1
+
+
+_DOMAIN = re.compile(r"^[a-z][a-z0-9+.-]*://(?:[^/@]*@)?(?:www\.)?([^/:?#]+)", re.IGNORECASE)
+
+
+@dataclass(frozen=True, slots=True)
+class IndexTask:
+    """Indexes one raw shard."""
+
+    workspace: str
+    source_corpus: Corpus
+    shard: str
+    path: str
+    members: list[str] | None
+    rows: int = 0
+    demands: tuple[Demand, ...] = (Demand(),)
+
+    @property
+    def corpus(self) -> str:
+        """The corpus's name."""
+        return self.source_corpus.name
+
+    def run(self, watch: Watch) -> Outcome:
+        """Reads the shard once and writes its samples file. Every image gets a row, whatever is wrong with it."""
+        source = open_source(self.source_corpus, self.shard, self.path, self.members)
+        stamp = digest([VERSION, source.stamp()])
+        table, outcome = _table(source, watch)
+        workspace = Workspace(self.workspace)
+        out = workspace.samples(self.corpus, self.shard)
+        write_table(
+            out,
+            table,
+            str(VERSION),
+            source=source.relative_path,
+            rows_digest=table_digest(table, ["key", "offset", "length", "sha256"]),
+            caption_digest=table_digest(table, ["caption"]),
+        )
+        counts = Counter(table["status"].to_pylist())
+        notes = {
+            "source": stamp,
+            "rows": table.num_rows,
+            "failed": counts["failed"],
+            "gone": counts["gone"],
+            "without_image": source.without_image,
+            "damage": source.damage,
+            "reasons": dict(sorted(outcome.failed.items())),
+        }
+        outcome.line = ledger_line(out, notes)
+        return outcome
+
+
+@dataclass(frozen=True, slots=True)
+class GoneTask:
+    """Marks the rows of a raw shard that is no longer there as gone. Should it come back, it is indexed anew."""
+
+    workspace: str
+    corpus: str
+    shard: str
+    rows: int = 0
+    demands: tuple[Demand, ...] = (Demand(),)
+
+    def run(self, watch: Watch) -> Outcome:
+        """Rewrites the samples file."""
+        path = Workspace(self.workspace).samples(self.corpus, self.shard)
+        table, notes = read_table(path), footer(path) or {}
+        for column, value in (("status", "gone"), ("error", "gone: the shard is no longer there")):
+            at = table.schema.get_field_index(column)
+            table = table.set_column(at, column, pa.array([value] * table.num_rows, pa.string()))
+        write_table(path, table, **notes)
+        stamp = {"source": None, "rows": table.num_rows, "failed": 0, "gone": table.num_rows, "without_image": 0}
+        said = f"{self.corpus}/{self.shard} is gone; its rows are marked so"
+        return Outcome(rows=table.num_rows, notes=[said], line=ledger_line(path, stamp))
+
+
+def plan(recipe: Recipe) -> Plan:
+    """The shards that are new, changed or gone. Raises UserError."""
+    workspace = Workspace(recipe.workspace)
+    ledger = Ledger(workspace, "index", writable=True)
+    found, totals = Plan(), {}
+    given = recipe.ray.resources.get("index", Resources())
+    demands = (Demand(given.cpus, given.gpus, given.memory),)
+    for corpus in recipe.corpora:
+        listing = _read_listing(workspace.folder_listing(corpus.name))
+        sources = list_sources(corpus, listing, recipe.workspace)
+        if corpus.format == "folder":
+            _write_listing(workspace.folder_listing(corpus.name), sources, listing)
+        found.total += len(sources)
+        totals[corpus.name] = len(sources)
+        for shard in sorted(set(workspace.shards(corpus.name)) - {s.shard for s in sources}):
+            if (known_shard(workspace, ledger, corpus.name, shard) or {}).get("source", "") is not None:
+                found.add(GoneTask(recipe.workspace, corpus.name, shard, demands=demands), "gone")
+        for source in sources:
+            line = known_shard(workspace, ledger, corpus.name, source.shard)
+            if line is None or line.get("source") != digest([VERSION, source.stamp()]):
+                path, members = source.path, source.members
+                task = IndexTask(recipe.workspace, corpus, source.shard, path, members, demands=demands)
+                said = "the raw shard has changed" if line and line.get("source") else "the ledger does not know it"
+                found.add(task, "new" if line is None else said)
+    ledger.note("shards", totals)
+    return found
+
+
+def _read_listing(path: Path) -> dict[str, list[str]]:
+    listing: dict[str, list[str]] = {}
+    if path.exists():
+        try:
+            rows = read_table(path).to_pylist()
+        except StageError:
+            raise StageError(
+                f"{path} is damaged; restore it, or delete it to deal the folder anew, which may change images' keys"
+            ) from None
+        for row in rows:
+            listing.setdefault(row["shard"], []).append(row["member"])
+    return listing
+
+
+def _write_listing(path: Path, sources: list[Source], known: dict[str, list[str]]) -> None:
+    if len(sources) == len(known):
+        return
+    pairs = [(s.shard, m) for s in sources for m in s.members or []]
+    write_table(path, pa.table({"shard": [p[0] for p in pairs], "member": [p[1] for p in pairs]}))
+
+
+def _table(source: Source, watch: Watch) -> tuple[pa.Table, Outcome]:
+    columns: dict[str, list[Any]] = {name: [] for name in SAMPLES.names}
+    rows: list[int | None] = []
+    metas: list[dict[str, Any]] = []
+    outcome = Outcome()
+    for number, sample in enumerate(source.samples()):
+        watch.note(os.getpid(), number, number + 1)
+        if verdict := watch.verdict(number):
+            sample.error = f"{verdict}: the image killed its worker process again and again"
+        row = _row(source, sample)
+        watch.note(os.getpid())
+        for name, values in columns.items():
+            values.append(row.get(name))
+        rows.append(sample.row)
+        metas.append(sample.meta)
+        outcome.rows += 1
+        if row["status"] == "failed":
+            outcome.failed[row["error"].split(":")[0]] += 1
+    if source.damage:
+        outcome.notes.append(f"{source.path}: {source.damage}; {outcome.rows} images before it were indexed")
+    table = pa.table(columns, schema=SAMPLES)
+    for name, column in _meta(source.table, rows, metas).items():
+        table = table.append_column(f"meta_{name}", column)
+    return table, outcome
+
+
+def _row(source: Source, sample: RawSample) -> dict[str, Any]:
+    row: dict[str, Any] = {
+        "key": make_key(source.corpus.name, source.shard, sample.member),
+        "member": sample.member,
+        "offset": sample.offset,
+        "length": len(sample.data),
+        "url": sample.url and well_formed(sample.url),
+        "caption": sample.caption and well_formed(sample.caption),
+        "status": "ok",
+        "error": None,
+    }
+    if sample.url and (domain := _DOMAIN.match(sample.url)):
+        row["domain"] = domain[1].lower()
+    if sample.error is not None:
+        row["status"] = "gone" if sample.error.startswith("gone") else "failed"
+        row["error"] = sample.error
+        return row
+    row["sha256"] = hashlib.sha256(sample.data).hexdigest()
+    try:
+        header = probe(sample.data)
+    except ImageError as error:
+        return row | {"status": "failed", "error": str(error)}
+    width, height = header.width, header.height
+    return row | {
+        "width": width,
+        "height": height,
+        "min_side": min(width, height),
+        "aspect_ratio": round(width / height, 4),
+        "format": header.format,
+    }
+
+
+def _meta(table: pa.Table | None, rows: list[int | None], metas: list[dict[str, Any]]) -> dict[str, pa.Array]:
+    """Further columns of the source, in the order of the rows; from its table, else from the samples' `.json`."""
+    if table is not None:
+        indices = pa.array(rows, pa.int64())
+        taken = {n: table[n].take(indices) for n in table.column_names if n not in ("key", "caption", "url")}
+        return {n: _finite(c.combine_chunks()) for n, c in taken.items()}
+    names = sorted({name for meta in metas for name in meta})
+    return {well_formed(name): _finite(_array([_clean(meta.get(name)) for meta in metas])) for name in names}
+
+
+def _array(values: list[Any]) -> pa.Array:
+    """Values of a JSON field; where types are mixed, as their JSON text."""
+    try:
+        array = pa.array(values)
+        if not _has_empty_struct(array.type):
+            return array
+    except (pa.ArrowInvalid, pa.ArrowTypeError, OverflowError):
+        pass
+    return pa.array([None if v is None else v if isinstance(v, str) else json.dumps(v) for v in values])
+
+
+def _finite(column: pa.Array) -> pa.Array:
+    """NaN and infinities become null: in SQL, NaN is greater than any number."""
+    if not pa.types.is_floating(column.type):
+        return column
+    return pc.if_else(pc.is_finite(column), column, pa.scalar(None, column.type))
+
+
+def _clean(value: Any) -> Any:
+    """A JSON value whose texts can all be written."""
+    if isinstance(value, str):
+        return well_formed(value)
+    if isinstance(value, list):
+        return [_clean(v) for v in value]
+    return {_clean(k): _clean(v) for k, v in value.items()} if isinstance(value, dict) else value
+
+
+def _has_empty_struct(kind: pa.DataType) -> bool:
+    """Parquet has none."""
+    children = [kind.field(i).type for i in range(kind.num_fields)]
+    return pa.types.is_struct(kind) and not children or any(_has_empty_struct(c) for c in children)

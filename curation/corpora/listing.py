@@ -1,0 +1,102 @@
+"""Raw corpora: which shards there are.
+
+img2dataset's three outputs (`webdataset` tars, `parquet` with image bytes, `files`) and any plain `folder` of
+images; local folders or any fsspec URL.
+"""
+
+import os
+from collections.abc import Callable
+from pathlib import PurePosixPath
+from typing import Any
+
+import fsspec
+
+from curation.corpora.readers import SIDE_ENDINGS, FolderSource, ParquetSource, Source, TarSource
+from curation.errors import UserError
+from curation.keys import well_formed
+from curation.recipe.sections import Corpus
+
+FOLDER_SHARD = 10_000
+"""Files of a plain folder that make one shard."""
+
+
+def open_source(corpus: Corpus, shard: str, path: str, members: list[str] | None = None) -> Source:
+    """The reader of one raw shard."""
+    kinds: dict[str, Callable[..., Source]] = {
+        "webdataset": TarSource,
+        "parquet": ParquetSource,
+        "files": FolderSource,
+        "folder": FolderSource,
+    }
+    return kinds[corpus.format](corpus, shard, path, members)
+
+
+def list_sources(
+    corpus: Corpus, listing: dict[str, list[str]] | None = None, workspace: str | None = None
+) -> list[Source]:
+    """The shards of a corpus, sorted by name.
+
+    Args:
+        listing: for a plain folder, the files dealt to each shard so far; new files go to new shards.
+        workspace: a folder whose files are none of the corpus, should it lie within.
+
+    Raises:
+        UserError: the folder is missing, holds no shard, or holds two of one name.
+    """
+    fs, root = fsspec.core.url_to_fs(corpus.path)
+    if not fs.isdir(root):
+        raise UserError(f"corpora.{corpus.name}.path: no such folder: {corpus.path}")
+    if corpus.format == "folder":
+        ours = f"{workspace}/" if workspace else None
+        files = [f for f in _files_below(fs, root) if not (ours and f"{root}/{f}".startswith(ours))]
+        shards = deal(files, listing or {})
+        if not shards:
+            raise UserError(f"corpora.{corpus.name}.path: no image file in {corpus.path}")
+        return [open_source(corpus, shard, root, members) for shard, members in shards.items()]
+    if corpus.format == "files":
+        found = sorted(p.rstrip("/") for p in fs.ls(root, detail=False) if fs.isdir(p))
+        if not found:
+            raise UserError(f"corpora.{corpus.name}.path: no folder of images in {corpus.path}")
+        return [open_source(corpus, os.path.basename(p), p, _files_below(fs, p)) for p in found]
+    ending = ".tar" if corpus.format == "webdataset" else ".parquet"
+    paths = sorted(p for p in fs.find(root) if p.endswith(ending) and not os.path.basename(p).startswith("."))
+    if not paths:
+        raise UserError(f"corpora.{corpus.name}.path: no {ending} file in {corpus.path}")
+    by_shard: dict[str, str] = {}
+    for path in paths:
+        shard = os.path.basename(path)[: -len(ending)]
+        if shard == "files":
+            raise UserError(f"corpora.{corpus.name}.path: no shard may be named files: {path}; rename it")
+        if shard in by_shard:
+            raise UserError(f"corpora.{corpus.name}.path: two shards are named {shard}: {by_shard[shard]} and {path}")
+        by_shard[shard] = path
+    return [open_source(corpus, shard, by_shard[shard]) for shard in sorted(by_shard)]
+
+
+def deal(files: list[str], listing: dict[str, list[str]]) -> dict[str, list[str]]:
+    """Deals sorted files into shards of 10,000; what was dealt before stays, new files go to new shards."""
+    shards = {shard: list(members) for shard, members in sorted(listing.items())}
+    known = {member for members in shards.values() for member in members}
+    new = [f for f in files if f not in known]
+    first = 1 + max((int(s) for s in shards), default=-1)
+    for number, start in enumerate(range(0, len(new), FOLDER_SHARD)):
+        shards[f"{first + number:05d}"] = new[start : start + FOLDER_SHARD]
+    return shards
+
+
+def _files_below(fs: Any, root: str) -> list[str]:
+    """Files that may be images, as paths relative to the folder, sorted; hidden ones left out."""
+    prefix = root.rstrip("/") + "/"
+    found = fs.find(root, detail=True).items()
+    relative = (well_formed(p[len(prefix) :]) for p, info in found if not _is_special(fs, p, info))
+    return sorted(
+        p
+        for p in relative
+        if not any(part.startswith(".") for part in p.split("/"))
+        and PurePosixPath(p).suffix[1:].lower() not in SIDE_ENDINGS
+    )
+
+
+def _is_special(fs: Any, path: str, info: dict[str, Any]) -> bool:
+    """A pipe, a socket or a device: opening one may wait for ever. A link that leads nowhere is none."""
+    return info["type"] != "file" and fs.exists(path) and not (fs.isfile(path) or fs.isdir(path))

@@ -1,0 +1,54 @@
+"""Raw shards that are files of their own."""
+
+from collections.abc import Iterator
+from pathlib import PurePosixPath
+
+from curation.corpora.readers.base import Part, RawSample, Source, beside, bounded, size_of
+from curation.keys import make_key
+
+
+class FolderSource(Source):
+    """Files of their own: a shard of a plain folder, or one folder of img2dataset's `files` output."""
+
+    def samples(self) -> Iterator[RawSample]:
+        """See Source. A file that is gone gives a sample with no bytes and the error `gone`."""
+        seen: set[str] = set()
+        names: set[str] = set()
+        for member in self.members or []:
+            path = f"{self.path}/{member}"
+            try:
+                with self.fs.open(path, "rb") as file:
+                    data, error = bounded(file, size_of(file))
+            except FileNotFoundError:
+                bad_name = "\ufffd" in member  # what stands for bytes that are not UTF-8: the listing cannot hold them
+                says = "bad_name: the file's name is not UTF-8" if bad_name else "gone: the file is no longer there"
+                yield RawSample(member, 0, b"", error=says)
+                continue
+            except OSError as failure:
+                yield RawSample(member, 0, b"", error=f"unreadable: {failure.strerror or failure}")
+                continue
+            sample = RawSample(member, 0, data, error=error)
+            self._fill(sample, PurePosixPath(member).stem, self._side_parts(member))
+            name = make_key("", "", member)
+            if name in names:
+                sample.error = "duplicate_member: an earlier file has the same name but for its Unicode form"
+            names.add(name)
+            seen.add(PurePosixPath(member).stem)
+            yield sample
+        self.without_image = len(self._rows.keys() - seen)
+
+    def read(self, member: str, offset: int, length: int) -> bytes:
+        """See Source."""
+        with self.fs.open(f"{self.path}/{member}", "rb") as file:
+            return file.read()
+
+    def _side_parts(self, member: str) -> list["Part"]:
+        """The `.txt` and, where there is no table, the `.json` of the same name."""
+        parts = []
+        for ending in ("txt", "json") if self.table is None else ("txt",):
+            try:
+                with self.fs.open(f"{self.path}/{beside(member, ending)}", "rb") as file:
+                    parts.append(Part(ending, 0, bounded(file, size_of(file))[0], None))
+            except (FileNotFoundError, IsADirectoryError):
+                continue
+        return parts

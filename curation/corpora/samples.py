@@ -1,0 +1,138 @@
+"""The samples files, one a raw shard: what the index knows, how it is read, and what is side by side with it."""
+
+import base64
+import json
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from curation.errors import StageError, UserError
+from curation.recipe.sections import Corpus
+from curation.workspace import Workspace
+from curation.workspace.digests import canonical
+from curation.workspace.files import footer, read_table, stamps, write_text
+from curation.workspace.ledger import Ledger, Line
+
+
+def meta_schema(workspace: Workspace, corpora: list[str], keep: bool = False) -> pa.Schema:
+    """All `meta_*` columns of the indexed shards; where shards differ in a type, the wider one or text.
+
+    Args:
+        keep: whether to leave the answer in the workspace, since it takes a look at every shard; the caller holds the
+            lock.
+    """
+    folders = stamps([str(workspace.samples(corpus, "").parent) for corpus in corpora])  # change with any file in them
+    key = canonical([str(workspace.root.resolve()), corpora, folders])
+    path = workspace.ledger("meta").with_suffix(".json")
+    if key not in _meta_schemas:
+        _meta_schemas.clear()
+        _meta_schemas[key] = _kept_schema(path, key) or _all_meta(workspace, corpora)
+    if keep:
+        write_text(path, json.dumps({"of": key, "schema": _as_text(_meta_schemas[key])}))
+    return _meta_schemas[key]
+
+
+def _all_meta(workspace: Workspace, corpora: list[str]) -> pa.Schema:
+    ledger = Ledger(workspace, "index")
+    lines = (known_shard(workspace, ledger, c, shard) or {} for c in corpora for shard in workspace.shards(c))
+    fields: dict[str, pa.DataType] = {}
+    for name in dict.fromkeys(line["meta"] for line in lines if line.get("meta")):
+        for f in _from_text(ledger.definitions[name]):
+            known = fields.get(f.name, pa.null())
+            fields[f.name] = f.type if known in (pa.null(), f.type) else _wider(known, f.type)
+    return pa.schema(fields)
+
+
+def _kept_schema(path: Path, key: str) -> pa.Schema | None:
+    try:
+        kept = json.loads(path.read_text())
+        return _from_text(kept["schema"]) if kept["of"] == key else None
+    except (OSError, ValueError, KeyError, TypeError, pa.ArrowException):
+        return None
+
+
+def _as_text(schema: pa.Schema) -> str:
+    return base64.b64encode(schema.serialize()).decode()
+
+
+def _from_text(text: str) -> pa.Schema:
+    return pa.ipc.read_schema(pa.py_buffer(base64.b64decode(text)))
+
+
+_meta_schemas: dict[str, pa.Schema] = {}
+
+
+def _wider(a: pa.DataType, b: pa.DataType) -> pa.DataType:
+    if pa.types.is_null(b):
+        return a
+    try:
+        return pa.unify_schemas([pa.schema({"x": a}), pa.schema({"x": b})], promote_options="permissive")[0].type
+    except pa.ArrowException:
+        return pa.string()
+
+
+def samples_notes(workspace: Workspace, corpus: str, shard: str) -> dict[str, str]:
+    """The notes in the footer of a samples file. Raises UserError if the shard is not indexed."""
+    notes = footer(workspace.samples(corpus, shard))
+    if notes is None:
+        raise UserError(f"{corpus}/{shard} is not indexed; run `curate index RECIPE`")
+    return notes
+
+
+def known_shard(workspace: Workspace, ledger: Ledger, corpus: str, shard: str) -> Line | None:
+    """What the ledger of the index knows of a shard; None if the shard is not indexed.
+
+    `source` (digest of the raw shard as it lay; null for one that is gone), `rows`, `failed`, `gone`, `without_image`,
+    `damage`, `reasons` (failed rows by reason); `footer`, the notes in the samples file's footer; `meta`, the name in
+    the ledger's definitions of its `meta_*` columns, a schema in base64, null if there are none. Where the ledger is
+    lost, only what the samples file itself says: its rows, footer and columns.
+    """
+    line = ledger.current(corpus, shard, [f"{workspace.root}/samples/{corpus}/{shard}.parquet"])
+    if line is not None and (not line.get("meta") or line["meta"] in ledger.definitions):
+        return line
+    path = workspace.samples(corpus, shard)
+    found = footer(path)
+    known = ledger.lines.get(f"{corpus}/{shard}")
+    if found is not None and known is not None and known.get("footer") == found and _whole(path):  # it was copied
+        line = ledger.add(corpus, shard, known | ledger_line(path, {}))
+    elif found is not None:
+        line = ledger.add(corpus, shard, ledger_line(path, {"source": "", "rows": pq.read_metadata(path).num_rows}))
+    return line
+
+
+def _whole(path: Path) -> bool:
+    try:
+        read_table(path)
+    except StageError:
+        return False
+    return True
+
+
+def ledger_line(samples: Path, notes: dict[str, Any]) -> Line:
+    """A shard's line in the ledger."""
+    schema = pq.read_schema(samples)
+    meta = pa.schema([f for f in schema if f.name.startswith("meta_")])
+    return {
+        "files": stamps([str(samples)]),
+        **notes,
+        "footer": footer(samples),
+        "meta": base64.b64encode(meta.serialize()).decode() if len(meta) else None,
+    }
+
+
+def raw_path(corpus: Corpus, workspace: Workspace, shard: str) -> str:
+    """Where the raw shard lies, from the note that the index left."""
+    return shard_path(corpus, footer(workspace.samples(corpus.name, shard)) or {})
+
+
+def shard_path(corpus: Corpus, notes: dict[str, str]) -> str:
+    """The same, from the notes of the samples file."""
+    return "/".join(part for part in (corpus.path.rstrip("/"), notes.get("source", "")) if part)
+
+
+def check_aligned(samples: pa.Table, sidecar: pa.Table, path: Path) -> None:
+    """Row i of a sidecar belongs to row i of the samples. Raises StageError if they cannot be side by side."""
+    if not samples["key"].equals(sidecar["key"]):
+        raise StageError(f"{path} does not fit its samples file, which is newer; run the stage that makes it again")

@@ -1,0 +1,1 @@
+"""Models behind small classes; they know no signal and no caption."""

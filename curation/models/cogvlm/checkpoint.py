@@ -1,0 +1,101 @@
+"""CogVLM and its tokenizer from a checkpoint: whether the files fit the model, and the model with its weights.
+
+Only JSON, safetensors and the tokenizer's own files are read: no pickle, no code that comes with a checkpoint.
+"""
+
+from functools import cached_property
+from typing import Any
+
+import torch
+from transformers import GenerationConfig, LlamaTokenizer
+
+from curation.errors import UserError
+from curation.models.cogvlm.config import CogVLMConfig
+from curation.models.cogvlm.files import Files
+from curation.models.cogvlm.model import CogVLMForCausalLM
+from curation.models.hf_folder import LOCAL
+
+IGNORED = "rotary_emb.inv_freq"
+"""Ending of tensors that old checkpoints hold and that are constants."""
+WANTED = "the configuration of CogVLM"
+
+
+class Checkpoint:
+    """One checkpoint."""
+
+    def __init__(self, files: Files) -> None:
+        self.files = files
+
+    @cached_property
+    def config(self) -> CogVLMConfig:
+        """Raises UserError if config.json is not that of a CogVLM that chats."""
+        path = self.files.folder / "config.json"
+        with self.files.explained(path, WANTED):
+            config = CogVLMConfig.from_dict(self.files.json("config.json"))
+        if config.template_version != "chat":
+            raise UserError(
+                f'{self.files.key}: {path}: template_version: expected "chat" (THUDM/cogvlm-chat-hf), found '
+                f'"{config.template_version}"'
+            )
+        return config
+
+    @cached_property
+    def tokenizer(self) -> Any:
+        """LLaMA's, with the checkpoint's vocabulary. Raises UserError if it cannot be read, or is another model's."""
+        path, folder = self.files.words[0], self.files.vocabulary
+        with folder.explained(path, "Vicuna's tokenizer"):
+            found = LlamaTokenizer.from_pretrained(path.parent, **LOCAL)
+        if found.vocab_size > self.config.vocab_size or found.eos_token_id != self.config.eos_token_id:
+            raise UserError(
+                f"{folder.key}: {path}: expected {self.config.vocab_size} tokens at most and </s> as "
+                f"{self.config.eos_token_id}, found {found.vocab_size} and {found.eos_token_id}"
+            )
+        return found
+
+    def check(self) -> None:
+        """Compares names and shapes of all tensors with those of the model, and loads the tokenizer; reads no weights.
+
+        Raises:
+            UserError: with the file, the tensor, what was expected and what was found.
+        """
+        files = self.files
+        files.check_index()
+        with files.explained(files.folder / "config.json", WANTED), torch.device("meta"):
+            expected = {name: list(t.shape) for name, t in CogVLMForCausalLM(self.config).state_dict().items()}
+        there = [header for header in files.headers() if not header.name.endswith(IGNORED)]
+        for path, name, shape, _dtype in there:
+            if name not in expected:
+                raise UserError(f"{files.key}: {path}: {name}: expected no such tensor, found {shape}")
+        files.judge(
+            {
+                "mismatched_keys": [(h.name, h.shape, expected[h.name]) for h in there if h.shape != expected[h.name]],
+                "missing_keys": expected.keys() - {header.name for header in there},
+            }
+        )
+        _ = self.tokenizer
+
+    def load(self, where: str, spread: bool = False) -> CogVLMForCausalLM:
+        """The model with its weights, each read right to its place: in bfloat16 on a GPU, in float32 on a CPU.
+
+        Args:
+            where: a device, as torch names it.
+            spread: over all GPUs, where one has too little memory.
+
+        Raises:
+            UserError: as `check` and `fit`.
+        """
+        self.check()
+        self.files.fit(spread)
+        with self.files.explained(self.files.folder, "weights that can be loaded"):
+            model = CogVLMForCausalLM.from_pretrained(
+                self.files.folder,
+                config=self.config,
+                dtype=torch.float32 if where == "cpu" else torch.bfloat16,
+                device_map="auto" if spread else {"": where},
+                use_safetensors=True,
+                **LOCAL,
+            )
+        # generate is to follow what it is told, not what a generation_config.json beside the weights says
+        ids = {name: getattr(self.config, name) for name in ("pad_token_id", "bos_token_id", "eos_token_id")}
+        model.generation_config = GenerationConfig(**ids)
+        return model.eval().requires_grad_(False)

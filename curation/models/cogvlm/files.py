@@ -1,0 +1,57 @@
+"""The files of a checkpoint of CogVLM, found and named without torch or transformers, which take seconds to import."""
+
+from functools import cached_property
+from pathlib import Path
+
+from curation.errors import UserError
+from curation.models.hf_folder import LISTED, HfFolder
+
+TOKENIZERS = ("tokenizer.json", "tokenizer.model")
+"""Either is a tokenizer; the first is preferred."""
+BESIDE = ("tokenizer_config.json", "special_tokens_map.json", "added_tokens.json")
+IMAGE_SIZE = 490
+"""Pixels of the square that the official checkpoint sees."""
+
+
+class Files(HfFolder):
+    """The files of one checkpoint.
+
+    Args:
+        key: the recipe's section, for errors, such as `captions.captioner`.
+        folder: of the weights.
+        vocabulary: folder of the tokenizer; None if it lies beside the weights.
+    """
+
+    def __init__(self, key: str, folder: Path, vocabulary: Path | None = None) -> None:
+        super().__init__(f"{key}.checkpoint", folder)
+        self.vocabulary = HfFolder(f"{key}.tokenizer", vocabulary) if vocabulary else self
+
+    @property
+    def all(self) -> dict[str, Path]:
+        """All files that are read, by name. Raises UserError if one is missing."""
+        return self.files | {f"tokenizer/{path.name}": path for path in self.words}
+
+    @property
+    def image_size(self) -> int:
+        """Pixels of the square that the model sees. Raises UserError if config.json is none, or they are no number."""
+        vision = self.json("config.json").get("vision_config")
+        size = vision.get("image_size", IMAGE_SIZE) if isinstance(vision, dict) else IMAGE_SIZE
+        if not isinstance(size, int) or size < 1:
+            raise UserError(
+                f"{self.key}: {self.folder / 'config.json'}: vision_config.image_size: expected pixels, found {size!r}"
+            )
+        return size
+
+    @cached_property
+    def words(self) -> list[Path]:
+        """The tokenizer's files, itself first. Raises UserError if there is none."""
+        folder = self.vocabulary.folder
+        found = [path for name in (*TOKENIZERS, *BESIDE) if (path := folder / name).is_file()]
+        if not found or found[0].name not in TOKENIZERS:
+            there = sorted(path.name for path in folder.iterdir())[:LISTED] if folder.is_dir() else []
+            advice = "; name the folder of Vicuna's by `tokenizer`" if self.vocabulary is self else ""
+            raise UserError(
+                f"{self.vocabulary.key}: {folder} has no tokenizer: expected {' or '.join(TOKENIZERS)}, found "
+                f"{', '.join(there) or 'nothing'}{advice}"
+            )
+        return found

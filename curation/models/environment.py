@@ -1,0 +1,57 @@
+"""The installed packages that scores may depend on."""
+
+import importlib.metadata
+import platform
+from functools import cache
+
+PACKAGES = (
+    "numpy",
+    "pyarrow",
+    "duckdb",
+    "opencv-python-headless",
+    "pillow",
+    "torch",
+    "onnxruntime",
+    "rapidocr",
+    "transformers",
+    "ray",
+)
+SCORING = (
+    "machine", "numpy", "opencv-python-headless", "pillow", "torch", "torchvision", "onnxruntime", "rapidocr",
+    "open_clip_torch", "transformers", "paddleocr", "paddlex", "paddlepaddle",
+)  # fmt: skip
+
+
+def versions() -> dict[str, str]:
+    """Versions of Python, of this product and of the packages that scores may depend on."""
+    found = {"python": platform.python_version(), "machine": platform.machine()}
+    for package in ("curate", *PACKAGES, *(name for name in SCORING if name not in (*PACKAGES, "machine"))):
+        try:
+            found[package] = importlib.metadata.version(package)
+        except importlib.metadata.PackageNotFoundError:
+            continue
+    return found
+
+
+@cache
+def libraries() -> str:
+    """The libraries that a score may depend on in its last digits, with versions; noted beside every score."""
+    return ", ".join(f"{name} {version}" for name, version in versions().items() if name in SCORING)
+
+
+def opencv_problem() -> str | None:
+    """Why the OpenCV that is installed must not be used, if so; None if it is right.
+
+    Two wheels that both bring `cv2` overwrite each other's files; and some releases decode half-cut JPEGs as good.
+    """
+    wheels = sorted({d.name for d in importlib.metadata.distributions() if (d.name or "").startswith("opencv-")})
+    if len(wheels) > 1:
+        others = " ".join(w for w in wheels if w != "opencv-python-headless")
+        return (
+            f"{' and '.join(wheels)} overwrite each other; run `pip uninstall -y {others} opencv-python-headless` "
+            "and then `pip install opencv-python-headless`"
+        )
+    version = importlib.metadata.version(wheels[0]) if wheels else "0"
+    if tuple(int(n) for n in version.split(".")[:2]) < (4, 14):
+        return f"OpenCV {version} takes half-cut JPEGs for good; install opencv-python-headless 4.14 or later"
+    return None

@@ -1,0 +1,89 @@
+"""The weights of MTCNN, read from the files of the package `mtcnn` without running code from them."""
+
+import hashlib
+import importlib.util
+import io
+import pickle
+from pathlib import Path
+from typing import Any
+
+import lz4.frame
+import numpy as np
+
+from curation.errors import UserError
+from curation.workspace.digests import file_digest
+
+WEIGHTS = {
+    "pnet.lz4": "ea6b0c3e685ebee3165326ad6484acc95f2ef78f1c94fbf40a55704fa989f7b5",
+    "rnet.lz4": "cb00e6460f3c98b0bfafaba3c0a0ded4bdf6e62cee7174d969e8670d7e757fee",
+    "onet.lz4": "94f6ea2f4cf985275ee958cdd762d17b6009348a4fb9d8c6be39ba73ffd22ca3",
+}
+"""sha256 of the weights of mtcnn 1.0.0."""
+
+
+_INSTALL = "install the package mtcnn==1.0.0 afresh"
+
+
+def weight_files() -> dict[str, Path]:
+    """The weight files by name. Raises UserError if one is missing."""
+    return {name: installed_path(name) for name in WEIGHTS}
+
+
+def check_weights() -> None:
+    """Compares the sha256 of the weight files. Raises UserError as `Mtcnn`; nothing is unpickled."""
+    for path in weight_files().values():
+        _check(path, file_digest(path))
+
+
+def read_weights(name: str) -> list[np.ndarray]:
+    """The arrays of one weight file, in the order of the layers. Raises UserError."""
+    path = installed_path(name)
+    data = path.read_bytes()
+    _check(path, hashlib.sha256(data).hexdigest())
+    return unpickle(lz4.frame.decompress(data), path)
+
+
+def unpickle(data: bytes, path: Path) -> list[np.ndarray]:
+    """The arrays in a joblib pickle; the bytes of each lie in the stream right behind its description.
+
+    A UserError if the pickle asks for any global but the three of an array; that one is not looked up.
+    """
+    stream = io.BytesIO(data)
+
+    class Array:
+        """Stands in for joblib's NumpyArrayWrapper."""
+
+        def __setstate__(self, state: dict[str, Any]) -> None:
+            dtype, shape = np.dtype(state["dtype"]), state["shape"]
+            if dtype.hasobject:
+                raise UserError(f"{path}: holds pickled objects; expected arrays of numbers")
+            stream.read(stream.read(1)[0])  # padding to an aligned address, behind one byte with its length
+            size = int(np.prod(shape)) * dtype.itemsize
+            self.values = np.frombuffer(stream.read(size), dtype).reshape(shape)
+
+    wrapper = "joblib.numpy_pickle.NumpyArrayWrapper"
+    admitted = {wrapper: Array, "numpy.ndarray": np.ndarray, "numpy.dtype": np.dtype}
+
+    class Reader(pickle.Unpickler):
+        def find_class(self, module: str, name: str) -> Any:
+            if f"{module}.{name}" not in admitted:
+                raise UserError(f"{path}: asks for {module}.{name}; expected only {', '.join(admitted)}")
+            return admitted[f"{module}.{name}"]
+
+    return [array.values for array in Reader(stream).load()]
+
+
+def installed_path(name: str) -> Path:
+    """Where the package `mtcnn` has put a file of weights. Raises UserError if it is not installed."""
+    package = importlib.util.find_spec("mtcnn")  # looks it up without importing it
+    if package is None or not package.submodule_search_locations:
+        raise UserError(f'faces: the package "mtcnn" with {name} is not installed; {_INSTALL}')
+    path = Path(package.submodule_search_locations[0]) / "assets" / "weights" / name
+    if not path.is_file():
+        raise UserError(f"faces: {path} is missing; {_INSTALL}")
+    return path
+
+
+def _check(path: Path, found: str) -> None:
+    if found != WEIGHTS[path.name]:
+        raise UserError(f"{path}: sha256 is {found}, expected {WEIGHTS[path.name]}; {_INSTALL}")

@@ -1,0 +1,231 @@
+"""A checkpoint folder of Hugging Face transformers: which files are read, and whether they are whole.
+
+Only JSON, tokenizers' files and safetensors are read: no pickle, no code that comes with a checkpoint, nothing from a
+hub. transformers fills what a checkpoint lacks with random numbers; here that is an error.
+"""
+
+import json
+import math
+import os
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from curation.errors import UserError, in_one_line
+
+if TYPE_CHECKING:
+    import torch
+
+
+WEIGHTS = "model.safetensors"
+INDEX = f"{WEIGHTS}.index.json"
+FLOATS = ("F64", "F32", "F16", "BF16")
+"""Types of tensors, as safetensors names them, that are loaded as the model's own; quantised ones stay as they are."""
+LISTED = 20
+"""Files that an error names at most."""
+LOCAL = {"local_files_only": True, "trust_remote_code": False}
+"""What every `from_pretrained` is told."""
+
+
+class Header(NamedTuple):
+    """What the files of weights say of one tensor."""
+
+    path: Path
+    name: str
+    shape: list[int]
+    dtype: str
+    """As safetensors names it, such as BF16."""
+
+
+class HfFolder:
+    """Base of what loads such a folder. A subclass says which files it reads, in `files`, by `listed`.
+
+    Args:
+        key: the recipe's key that names it, for errors.
+        folder: the checkpoint.
+    """
+
+    def __init__(self, key: str, folder: Path) -> None:
+        self.key, self.folder = key, folder
+
+    @cached_property
+    def files(self) -> dict[str, Path]:
+        """The files that are read, by name. Raises UserError as `listed`."""
+        return self.listed([])
+
+    @property
+    def weights(self) -> list[Path]:
+        """The files of weights among them."""
+        return [path for name, path in self.files.items() if name.endswith(".safetensors")]
+
+    @cached_property
+    def config(self) -> Any:
+        """The model's configuration.
+
+        Raises:
+            UserError: it is damaged, of an architecture that transformers does not know, or of one whose code comes
+                with the checkpoint, which is not run.
+        """
+        from transformers import AutoConfig
+
+        with self.explained(self.files["config.json"], "a model's configuration"):
+            return AutoConfig.from_pretrained(self.folder, **LOCAL)
+
+    def listed(self, names: Sequence[str], others: Sequence[str] = ()) -> dict[str, Path]:
+        """config.json, these files, and the weights: a single safetensors file, or an index and the files it names.
+
+        Args:
+            names: that there must be.
+            others: patterns of files that are read if they are there.
+
+        Raises:
+            UserError: one is missing; or the weights are a pickle, which may hold any code and is not opened.
+        """
+        if not self.folder.is_dir():
+            raise UserError(f"{self.key}: {self.folder} is a file; expected the folder of a checkpoint")
+        wanted = ["config.json", *names]
+        if not (self.folder / WEIGHTS).is_file() and (self.folder / INDEX).is_file():
+            parts = self.json(INDEX).get("weight_map")
+            if not isinstance(parts, dict) or not parts or any(Path(str(p)).name != p for p in parts.values()):
+                raise UserError(f"{self.key}: {self.folder / INDEX}: expected a weight_map of file names")
+            wanted += [INDEX, *sorted(set(parts.values()))]
+        else:
+            wanted.append(WEIGHTS)
+        missing = next((name for name in wanted if not (self.folder / name).is_file()), None)
+        if missing == WEIGHTS and (pickles := sorted(p.name for p in self.folder.glob("*.bin"))):
+            raise UserError(
+                f"{self.key}: {self.folder} has no {WEIGHTS} but {pickles[0]}, a pickle, which is not opened; "
+                "convert it to safetensors where you trust it (`model.save_pretrained(FOLDER)` in transformers), or "
+                "fetch the safetensors files"
+            )
+        if missing:
+            there = ", ".join(sorted(p.name for p in self.folder.iterdir())[:LISTED]) or "nothing"
+            raise UserError(f"{self.key}: {self.folder} has no {missing}; found {there}")
+        more = sorted({path.name for pattern in others for path in self.folder.glob(pattern) if path.is_file()})
+        return {name: self.folder / name for name in dict.fromkeys(wanted + more)}
+
+    def json(self, name: str) -> dict[str, Any]:
+        """A JSON object of the folder; {} if there is no such file. Raises UserError."""
+        path = self.folder / name
+        try:
+            found = json.loads(path.read_text(encoding="utf-8"))
+        except (FileNotFoundError, NotADirectoryError):
+            return {}  # said by `listed`
+        except (OSError, ValueError) as error:
+            raise UserError(f"{self.key}: {path} is no JSON: {in_one_line(error)}") from None
+        if not isinstance(found, dict):
+            raise UserError(f"{self.key}: {path}: expected a JSON object, found {type(found).__name__}")
+        return found
+
+    def headers(self) -> list[Header]:
+        """What the files of weights say of their tensors, read without them. Raises UserError."""
+        from safetensors import SafetensorError, safe_open
+
+        found: list[Header] = []
+        for path in self.weights:
+            try:
+                with safe_open(path, "pt") as file:
+                    slices = {name: file.get_slice(name) for name in file.keys()}  # noqa: SIM118
+                    found += [Header(path, name, s.get_shape(), s.get_dtype()) for name, s in slices.items()]
+            except (SafetensorError, OSError) as error:
+                raise UserError(
+                    f"{self.key}: {path} is no safetensors file: {in_one_line(error)}; fetch it again"
+                ) from None
+        return found
+
+    def shapes(self) -> dict[str, list[int]]:
+        """Shapes of the tensors in the files of weights, by name. Raises UserError as `headers`."""
+        return {header.name: header.shape for header in self.headers()}
+
+    def check_index(self) -> None:
+        """Raises UserError if transformers, loading the weights by their index, would fail for want of `metadata`."""
+        if INDEX in self.files and not isinstance(self.json(INDEX).get("metadata"), dict):
+            raise UserError(
+                f'{self.key}: {self.folder / INDEX}: expected "metadata" beside the weight_map, as transformers asks '
+                'for it, found none; add "metadata": {}'
+            )
+
+    def fit(self, spread: bool = False) -> None:
+        """Compares the weights, in float32 on a CPU and in bfloat16 on a GPU, with all memory of this machine.
+
+        Args:
+            spread: over all GPUs, and the CPU's memory if they are too small.
+
+        Raises:
+            UserError: they are larger, so that the model would not load even if nothing else lay there.
+        """
+        import torch
+
+        machine = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+        if torch.cuda.is_available():
+            size, kind, where = 2, "bfloat16", "its GPUs and the machine have" if spread else "its GPU has"
+            gpus = range(torch.cuda.device_count()) if spread else [torch.cuda.current_device()]
+            there = sum(torch.cuda.get_device_properties(gpu).total_memory for gpu in gpus) + spread * machine
+        else:
+            size, kind, where, there = 4, "float32", "this machine, which has no GPU, has", machine
+        needed = sum(math.prod(h.shape) * (size if h.dtype in FLOATS else 1) for h in self.headers())
+        if needed > there:
+            raise UserError(
+                f"{self.key}: {self.folder}: the weights take {needed / 1e9:,.1f} GB of memory in {kind}; {where} "
+                f"{there / 1e9:,.1f} GB"
+            )
+
+    def kind(self, auto: Any, wanted: str) -> Any:
+        """The class that one of transformers' Auto classes has for the configuration. Raises UserError."""
+        import torch
+
+        with self.explained(self.files["config.json"], wanted), torch.device("meta"):
+            return type(auto.from_config(self.config, trust_remote_code=False))
+
+    def built(self, kind: Any, tensors: "Mapping[str, torch.Tensor] | None", wanted: str, **settings: Any) -> Any:
+        """The model of these tensors, judged by `judge`; transformers' own loading covers its renaming of old ones.
+
+        Args:
+            kind: the model's class.
+            tensors: by name; None takes the folder's, read straight to where they are wanted.
+            wanted: what was expected of config.json, for the error.
+            settings: what `from_pretrained` takes besides, such as `dtype` and `device_map`.
+        """
+        given = {"state_dict": dict(tensors)} if tensors is not None else {"use_safetensors": True, **LOCAL}
+        with self.explained(self.files["config.json"], wanted):
+            model, found = kind.from_pretrained(
+                None if tensors is not None else self.folder,
+                config=self.config,
+                ignore_mismatched_sizes=True,
+                output_loading_info=True,
+                **given,
+                **settings,
+            )
+        self.judge(found)
+        return model
+
+    def judge(self, found: Mapping[str, Any]) -> None:
+        """Raises UserError if tensors are missing or of the wrong shape by transformers' report on loading."""
+        weights = self.weights[0] if len(self.weights) == 1 else self.folder
+        for name, has, wants in sorted(found["mismatched_keys"]):
+            path = next((header.path for header in self.headers() if header.name == name), weights)
+            raise UserError(f"{self.key}: {path}: {name}: expected {list(wants)} by config.json, found {list(has)}")
+        if lacking := sorted(found["missing_keys"]):
+            more = f" and {len(lacking) - 1} more" if len(lacking) > 1 else ""
+            raise UserError(f"{self.key}: {weights}: expected the tensor {lacking[0]}{more}, found none")
+
+    @contextmanager
+    def explained(self, path: Path, wanted: str) -> Iterator[None]:
+        """Turns what transformers raises, which is nearly anything, into one line; keeps it from printing."""
+        from transformers.utils import logging
+
+        verbosity, bars = logging.get_verbosity(), logging.is_progress_bar_enabled()
+        logging.set_verbosity(logging.CRITICAL)
+        logging.disable_progress_bar()
+        try:
+            yield
+        except UserError:
+            raise
+        except Exception as error:
+            raise UserError(f"{self.key}: {path}: expected {wanted}: {in_one_line(error)}") from None
+        finally:
+            logging.set_verbosity(verbosity)
+            if bars:
+                logging.enable_progress_bar()

@@ -1,0 +1,1 @@
+"""Models that find and read text on pictures."""

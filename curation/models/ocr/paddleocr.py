@@ -1,0 +1,293 @@
+"""Finding and reading lines of text with PaddleOCR, by models in local folders.
+
+PaddleOCR lives in an environment of its own, with curate: PaddleX, which it is built on, pins what other parts want
+newer. So it is imported where it is used only, and asked for nothing but its models' output: a detector's boxes, and
+a recogniser's text of one line. Nothing is downloaded, as every model is given by its folder.
+"""
+
+import importlib.metadata
+import importlib.util
+import os
+import re
+import sys
+from abc import ABC, abstractmethod
+from collections.abc import Mapping, Sequence
+from functools import cached_property
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import yaml
+
+from curation.errors import UserError, in_one_line
+from curation.models.device import device
+
+Engine = Literal["onnxruntime", "paddle"]
+
+OLDEST = (3, 5)
+"""The first release of PaddleOCR that runs ONNX files."""
+CONFIG = "inference.yml"
+WEIGHTS: Mapping[Engine, tuple[tuple[str, ...], ...]] = {
+    "onnxruntime": (("inference.onnx",),),
+    "paddle": (("inference.json", "inference.pdmodel"), ("inference.pdiparams",)),
+}
+"""Files beside CONFIG; of alternatives the first that is there. PaddlePaddle's .pdparams are pickles, and not read."""
+BESIDES = 2
+"""Outputs of a recogniser beside its list of characters: none, and the space."""
+CELL = 32
+"""Side of the squares that the detector's input is made of."""
+_ANY = importlib.metadata.DistributionFinder.Context()
+_FRACTION = re.compile(r"\s*[\d.]+\s*(/\s*[\d.]+\s*)?")
+
+
+class PaddleOcr:
+    """A detector and a recogniser.
+
+    Args:
+        key: the recipe's key of the signal, for errors.
+        engine: what runs the models.
+        detection: the detector's folder.
+        recognition: the recogniser's.
+    """
+
+    def __init__(self, key: str, engine: Engine, detection: Path, recognition: Path) -> None:
+        self.key, self.engine = key, engine
+        self.detection = Detection(f"{key}.detection", detection, engine)
+        self.recognition = Recognition(f"{key}.recognition", recognition, engine)
+        self._side = 0
+        self._detector: Any = None
+        self._recogniser: Any = None
+
+    def files(self) -> dict[str, Path]:
+        """The files that are read, by name. Raises UserError if one is missing."""
+        return self.detection.files() | self.recognition.files()
+
+    def check(self) -> None:
+        """Says what would keep the models from working, without PaddleOCR itself, which takes long to import.
+
+        Raises:
+            UserError: it is not installed here, or a model is not what its place asks for.
+        """
+        _find_packages(self.key, self.engine)
+        self.detection.check()
+        self.recognition.check()
+
+    def load(self, side: int) -> None:
+        """Loads the models, on one thread or a GPU.
+
+        Args:
+            side: long side in pixels of the copy on which text is looked for.
+
+        Raises:
+            UserError: PaddleOCR does not take them.
+        """
+        self._side = side
+        os.environ["PADDLE_PDX_DISABLE_MODEL_SOURCE_CHECK"] = "True"  # it would look for its hubs, to no purpose
+        sys.meta_path.append(_HeadlessOpenCV())
+        where = "gpu:0" if device() == "cuda" and _sees_gpu(self.engine) else "cpu"
+        try:
+            import paddleocr
+
+            self._detector = paddleocr.TextDetection(
+                limit_side_len=side, limit_type="max", **self.detection.arguments(where)
+            )
+            self._recogniser = paddleocr.TextRecognition(**self.recognition.arguments(where))
+        except Exception as error:  # PaddleX raises nearly anything
+            raise UserError(f"{self.key}: PaddleOCR does not load its models: {in_one_line(error)}") from None
+
+    def find(self, pixels: np.ndarray) -> np.ndarray:
+        """Boxes around lines of text: float32 (n, 4, 2), corners in pixels, clockwise from the top left.
+
+        Args:
+            pixels: uint8 (H, W, 3), channels B, G, R. Where the short side of the copy on which text is looked for
+                would be 16 pixels or less, nothing is.
+        """
+        height, width = pixels.shape[:2]
+        if min(height, width) * min(1.0, self._side / max(height, width)) <= CELL / 2:
+            return np.zeros((0, 4, 2), np.float32)
+        found = self._detector.predict(np.ascontiguousarray(pixels))[0]["dt_polys"]
+        return np.asarray(found, np.float32).reshape(-1, 4, 2)
+
+    def recognise(self, lines: Sequence[np.ndarray]) -> list[tuple[str, float]]:
+        """Text and mean character probability (0 if there is no text) of pictures of one horizontal line each.
+
+        One at a time: a common width would change what is read.
+        """
+        found = self._recogniser.predict([np.ascontiguousarray(line) for line in lines], batch_size=1)
+        return [(line["rec_text"].strip(), float(line["rec_score"])) for line in found]
+
+
+class _Model(ABC):
+    """The folder of one model, as PaddleOCR exports it: a file that says what it is, and weights."""
+
+    decoder: str
+    """What must come after the model by its CONFIG."""
+    blank: tuple[int, int]
+    """Height and width of what it is tried on."""
+
+    def __init__(self, key: str, folder: Path, engine: Engine) -> None:
+        self.key, self.folder, self.engine = key, folder, engine
+
+    def files(self) -> dict[str, Path]:
+        """See PaddleOcr."""
+        if not self.folder.is_dir():
+            raise UserError(f"{self.key}: {self.folder} is a file; expected the folder of a model of PaddleOCR")
+        there = sorted(path.name for path in self.folder.iterdir())
+        found = {}
+        for names in ((CONFIG,), *WEIGHTS[self.engine]):
+            name = next((name for name in names if name in there), None)
+            if name is None:
+                raise UserError(
+                    f"{self.key}: {self.folder} has no {' or '.join(names)}, which engine {self.engine} reads; "
+                    f"found {', '.join(there[:20]) or 'nothing'}"
+                )
+            found[f"{self.key.rpartition('.')[2]}/{name}"] = self.folder / name
+        return found
+
+    def arguments(self, where: str) -> dict[str, Any]:
+        """What PaddleOCR is told of the model and where it runs."""
+        config: dict[str, Any]
+        if self.engine == "onnxruntime":
+            config = {"intra_op_num_threads": 1, "inter_op_num_threads": 1, "log_severity_level": 3}
+            if where != "cpu":  # to try all algorithms would take seconds for each new shape, and there are many
+                config["provider_options"] = [{"cudnn_conv_algo_search": "HEURISTIC"}, {}]  # CUDA's and the CPU's
+        else:  # without oneDNN, on which PaddlePaddle 3.3 fails at these very models
+            config = {"run_mode": "paddle", "cpu_threads": 1}
+        return {
+            "model_name": self._section("Global").get("model_name"),
+            "model_dir": str(self.folder),
+            "engine": "onnxruntime" if self.engine == "onnxruntime" else "paddle_static",
+            "engine_config": config,
+            "device": where,
+        }
+
+    def check(self) -> None:
+        """Whether CONFIG is that of such a model, and the weights are a model that gives what it says."""
+        name = self._section("Global").get("model_name")
+        if not isinstance(name, str):
+            raise UserError(f"{self.key}: {self._path}: expected Global.model_name, found {name!r}")
+        decoder = self._section("PostProcess").get("name")
+        if decoder != self.decoder:
+            raise UserError(f"{self.key}: {self._path}: expected PostProcess.name {self.decoder}, found {decoder!r}")
+        steps = self._section("PreProcess").get("transform_ops")
+        if not isinstance(steps, list) or not all(isinstance(step, dict) for step in steps):
+            raise UserError(f"{self.key}: {self._path}: expected PreProcess.transform_ops, a list of steps")
+        for step in steps:
+            scale = (step.get("NormalizeImage") or {}).get("scale")
+            if isinstance(scale, str) and not _FRACTION.fullmatch(scale):  # PaddleX evaluates it as Python
+                raise UserError(f"{self.key}: {self._path}: NormalizeImage.scale: expected a number, found {scale!r}")
+        weights = list(self.files().values())[1:]
+        try:
+            found = _run(self.engine, weights, np.zeros((1, 3, *self.blank), np.float32))
+        except Exception as error:  # of either engine's many
+            raise UserError(f"{self.key}: {weights[0]} does not run as a model: {in_one_line(error)}") from None
+        if problem := self._misfit(found):
+            raise UserError(f"{self.key}: {weights[0]}: {problem}, found {list(found)}")
+
+    @abstractmethod
+    def _misfit(self, shape: Sequence[int]) -> str | None:
+        """What output was expected, if it is not one of this shape."""
+
+    @property
+    def _path(self) -> Path:
+        return self.folder / CONFIG
+
+    @cached_property
+    def _config(self) -> Any:
+        try:
+            with open(self._path, encoding="utf-8") as file:
+                return yaml.load(file, getattr(yaml, "CSafeLoader", yaml.SafeLoader))
+        except (OSError, ValueError, yaml.YAMLError) as error:
+            raise UserError(f"{self.key}: {self._path} is no YAML: {in_one_line(error)}") from None
+
+    def _section(self, name: str) -> dict[str, Any]:
+        found = self._config.get(name) if isinstance(self._config, dict) else None
+        if not isinstance(found, dict):
+            raise UserError(f"{self.key}: {self._path}: expected a section {name}, found {type(found).__name__}")
+        return found
+
+
+class Detection(_Model):
+    """A detector by differentiable binarization (DBNet, arXiv 1911.08947): the probability of text at each pixel."""
+
+    decoder = "DBPostProcess"
+    blank = (2 * CELL, 10 * CELL)
+
+    def _misfit(self, shape: Sequence[int]) -> str | None:
+        return None if tuple(shape) == (1, 1, *self.blank) else f"expected an output of {[1, 1, *self.blank]}"
+
+
+class Recognition(_Model):
+    """A recogniser by connectionist temporal classification: the probability of each character, column by column."""
+
+    decoder = "CTCLabelDecode"
+    blank = (48, 320)
+
+    def _misfit(self, shape: Sequence[int]) -> str | None:
+        characters = self._section("PostProcess").get("character_dict")
+        classes = len(characters or []) + BESIDES
+        fits = len(shape) == 3 and shape[2] == classes
+        return None if fits else f"expected {classes} outputs by the characters in {CONFIG}"
+
+
+class _HeadlessOpenCV(importlib.metadata.DistributionFinder):
+    """Tells PaddleX that its OpenCV is installed, where it is the headless one, which has all that it uses.
+
+    It asks by name for the wheel that it pins, and that takes half-cut JPEGs for good.
+    """
+
+    def find_spec(self, *_: Any) -> None:
+        """No module is found here."""
+
+    def find_distributions(self, context: Any = _ANY) -> list[importlib.metadata.Distribution]:
+        """The headless wheel's metadata, to whoever asks for the other wheel's by name."""
+        if context.name != "opencv-contrib-python":
+            return []
+        return list(importlib.metadata.distributions(name="opencv-python-headless"))
+
+
+def _find_packages(key: str, engine: Engine) -> None:
+    """Raises UserError if what runs the models is not installed, or too old."""
+    if importlib.util.find_spec("paddleocr") is None:
+        raise UserError(
+            f"{key}.backend: paddleocr is not installed here; it wants an environment of its own: "
+            "`make paddle`, or `uv pip install '.[paddle]'` into a new one"
+        )
+    version = importlib.metadata.version("paddleocr")
+    if tuple(int(n) for n in re.findall(r"\d+", version)[:2]) < OLDEST:
+        raise UserError(f"{key}.backend: expected paddleocr {'.'.join(map(str, OLDEST))} or later, found {version}")
+    if engine == "paddle" and importlib.util.find_spec("paddle") is None:
+        raise UserError(
+            f"{key}.engine: paddle is PaddlePaddle, which is not installed here; "
+            "`uv pip install paddlepaddle`, or paddlepaddle-gpu where there is one"
+        )
+
+
+def _sees_gpu(engine: Engine) -> bool:
+    """Whether the engine that is installed was built for GPUs."""
+    if engine == "onnxruntime":
+        import onnxruntime
+
+        return "CUDAExecutionProvider" in onnxruntime.get_available_providers()
+    import paddle
+
+    return bool(paddle.device.is_compiled_with_cuda())
+
+
+def _run(engine: Engine, weights: Sequence[Path], pixels: np.ndarray) -> Sequence[int]:
+    """Shape of a model's first output for this input, by the engine alone and on the CPU."""
+    if engine == "onnxruntime":
+        import onnxruntime
+
+        session = onnxruntime.InferenceSession(weights[0], providers=["CPUExecutionProvider"])
+        return tuple(session.run(None, {session.get_inputs()[0].name: pixels})[0].shape)
+    from paddle import inference
+
+    config = inference.Config(*map(str, weights))
+    config.disable_glog_info()
+    predictor = inference.create_predictor(config)
+    taken = predictor.get_input_handle(predictor.get_input_names()[0])
+    taken.reshape(pixels.shape)
+    taken.copy_from_cpu(pixels)
+    predictor.run()
+    return tuple(predictor.get_output_handle(predictor.get_output_names()[0]).shape())

@@ -1,0 +1,221 @@
+"""Finding and reading lines of text with RapidOCR and the two models in its wheel (PP-OCRv6 small, ONNX).
+
+RapidOCR loads the models, makes boxes of the detector's map (Liao et al., "Real-time Scene Text Detection with
+Differentiable Binarization", AAAI 2020) and text of the recogniser's. Here is what they are given, and when: the
+detector runs in full only where a glance at few pixels, and a closer look at what that suspects, have found text.
+"""
+
+import importlib.util
+import math
+from collections.abc import Iterable, Sequence
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+
+from curation.errors import UserError
+from curation.models.ocr.read_lines import read_boxes, read_lines
+from curation.models.ocr.text_lines import Line
+
+DETECTOR = "PP-OCRv6_det_small.onnx"
+RECOGNISER = "PP-OCRv6_rec_small.onnx"
+
+CELL = 32
+"""Side in pixels of the squares that the detector's input is made of."""
+GLANCE_PAYS = 1.5
+"""Pixels of the full copy over those of a glance, up to which there is no glance: what it saves is lost again on the
+pictures that are then looked at all the same."""
+AROUND = 24
+"""Pixels of a glance around what it suspects that are looked at more closely."""
+WIDELY = 0.6
+"""Share of a picture from which it is not looked at more closely in places, but as a whole right away."""
+READABLE, LETTER = 0.5, 0.9
+"""Confidence from which a line read in such a place is text, so that the picture is worth a full pass; and from which a
+single character is, as a knot in wood reads as O."""
+LINE_HEIGHT, LINE_STEP, SHORT_LINE = 48, 8, 240
+"""Pixels: height of a line for the recogniser, what its width is a multiple of, and its width at least. Three quarters
+of what the recogniser was trained with: of 600 words drawn in 30 fonts it reads as many (95 in 100), and is quicker."""
+LINES_AT_ONCE = 32
+"""Lines that a GPU reads at once; bounds its memory."""
+NARROW = str.maketrans({0xFF00 + n: 0x20 + n for n in range(0x10, 0x5F) if chr(0x20 + n).isalnum()})
+"""Full-width letters and digits, which the recogniser gives now and then amid narrow ones."""
+
+
+def model_files() -> tuple[Path, Path]:
+    """The detector's and the recogniser's file, wherever RapidOCR is installed.
+
+    Raises:
+        UserError: one of them is missing; nothing is ever downloaded.
+    """
+    found = importlib.util.find_spec("rapidocr")
+    if found is None or found.origin is None:
+        raise UserError("signals.ocr: the package rapidocr is not installed; `pip install rapidocr`")
+    folder = Path(found.origin).parent / "models"
+    files = folder / DETECTOR, folder / RECOGNISER
+    for file in files:
+        if not file.is_file():
+            raise UserError(f"signals.ocr: {file} is missing; `pip install --force-reinstall rapidocr` brings it")
+    return files
+
+
+def read(pixels: np.ndarray, side: int, gate_side: int, gate_threshold: float) -> list[Line]:
+    """The lines of text on a picture, in no order.
+
+    Args:
+        pixels: uint8 BGR. Text is looked for on smaller copies, and read from these.
+        side: long side of the copy on which text is looked for. Small pictures are not scaled up; where the short side
+            of the copy is 16 or less, and no ground is put around it, nothing is looked for.
+        gate_side: side of the square of as many pixels as the copy has that is glanced at first; 0 glances at none.
+        gate_threshold: probability of text, 0..1, from which a pixel of that copy is suspected.
+    """
+    return read_lines(pixels, side, lambda canvas: find(canvas, side, gate_side, gate_threshold), recognise)
+
+
+def find(pixels: np.ndarray, side: int, gate_side: int, gate_threshold: float) -> np.ndarray:
+    """Boxes around lines of text, as Find; for the arguments see `read`."""
+    rows, columns = _cells(pixels, side / max(pixels.shape[:2]))
+    nothing = np.zeros((0, 4, 2), np.float32)
+    if not rows * columns:
+        return nothing
+    copy = _copy(pixels, rows, columns)
+    if gate_side and not _suspects(pixels, copy, gate_side, gate_threshold):
+        return nothing
+    return detect(copy, pixels.shape[:2])[0]
+
+
+def glance(pixels: np.ndarray, gate_side: int) -> np.ndarray:
+    """Probability of text, float32 (H, W) of 0..1, on a copy of about `gate_side`² pixels, not scaled up."""
+    rows, columns = _cells(pixels, gate_side / math.sqrt(pixels.shape[0] * pixels.shape[1]))
+    probability: np.ndarray = _run(engine()[0], _copy(pixels, max(1, rows), max(1, columns)))[0, 0]
+    return probability
+
+
+def detect(copy: np.ndarray, size: Sequence[int]) -> tuple[np.ndarray, np.ndarray]:
+    """Boxes around lines of text.
+
+    Args:
+        copy: uint8 BGR, height and width multiples of CELL.
+        size: height and width in pixels of what it is a copy of.
+
+    Returns:
+        Corners, float32 (n, 4, 2), in pixels of the original, clockwise from the top left; and n scores, 0..1.
+    """
+    quads, scores = engine()[0].postprocess_op(_run(engine()[0], copy), size)
+    return np.asarray(quads, np.float32).reshape(-1, 4, 2), np.asarray(scores, np.float32)
+
+
+def recognise(lines: Sequence[np.ndarray]) -> list[tuple[str, float]]:
+    """Text and mean character probability (0 if there is no text) of pictures of one horizontal line each."""
+    recogniser = engine()[1]
+    # a CPU gains nothing by reading several at once, and their common width would change what is read
+    at_once = LINES_AT_ONCE if "CUDAExecutionProvider" in recogniser.session.session.get_providers() else 1
+    scaled = [_scaled(line) for line in lines]
+    order = sorted(range(len(lines)), key=lambda i: scaled[i].shape[1])
+    found: dict[int, tuple[str, float]] = {}
+    for group in (order[i : i + at_once] for i in range(0, len(order), at_once)):
+        width = max(SHORT_LINE, -(-scaled[group[-1]].shape[1] // LINE_STEP) * LINE_STEP)
+        batch = np.zeros((len(group), 3, LINE_HEIGHT, width), np.float32)
+        for blob, i in zip(batch, group, strict=True):
+            blob[:, :, : scaled[i].shape[1]] = _blob(scaled[i])[0]
+        read, _ = recogniser.postprocess_op(recogniser.session(batch))
+        found |= {i: (text.strip().translate(NARROW), float(sure)) for i, (text, sure) in zip(group, read, strict=True)}
+    return [found[i] for i in range(len(lines))]
+
+
+@cache
+def engine() -> tuple[Any, Any]:
+    """RapidOCR's detector and recogniser, loaded once for the life of the process, each with one thread."""
+    import onnxruntime  # here, so that the command line need not wait for it
+    import rapidocr
+
+    detector, recogniser = model_files()
+    loader = rapidocr.RapidOCR(
+        params={
+            "Global.log_level": "critical",
+            "EngineConfig.onnxruntime.intra_op_num_threads": 1,  # one worker, one core: the workers are parallel
+            "EngineConfig.onnxruntime.inter_op_num_threads": 1,
+            "EngineConfig.onnxruntime.enable_cpu_mem_arena": True,  # else a fifth of the time goes to fresh pages
+            "EngineConfig.onnxruntime.use_cuda": use_cuda(onnxruntime.get_available_providers()),
+            # to try all algorithms would take seconds for each new shape, and there are many
+            "EngineConfig.onnxruntime.cuda_ep_cfg.cudnn_conv_algo_search": "HEURISTIC",
+            "Det.model_path": str(detector),
+            "Rec.model_path": str(recogniser),
+        }
+    )
+    return loader._load_det_model(), loader._load_rec_model()
+
+
+def use_cuda(providers: Iterable[str]) -> bool:
+    """Whether models run on a GPU, by what this build of onnxruntime offers."""
+    return "CUDAExecutionProvider" in providers
+
+
+def _cells(pixels: np.ndarray, scale: float) -> tuple[int, int]:
+    """Rows and columns of cells of the picture scaled down, not up; 0 if they are under half a cell."""
+    rows, columns = (round(int(n * min(1.0, scale)) / CELL) for n in pixels.shape[:2])
+    return rows, columns
+
+
+def _copy(pixels: np.ndarray, rows: int, columns: int) -> np.ndarray:
+    return cv2.resize(pixels, (columns * CELL, rows * CELL))
+
+
+def _suspects(pixels: np.ndarray, copy: np.ndarray, gate_side: int, threshold: float) -> bool:
+    """Whether a picture is worth a full pass: there is text at a glance, and some of it is read on a closer look.
+
+    At a glance most photos show something like text (the back of a tiger, a face), which goes away in full size. So the
+    places are looked at in full size, unless they are most of the picture. They only decide: what a picture says is
+    always taken from all of it, as text elsewhere may be too small for a glance.
+    """
+    if copy.shape[0] * copy.shape[1] <= GLANCE_PAYS * gate_side**2:
+        return True
+    seen = glance(pixels, gate_side)
+    places = _places(seen, threshold, copy.shape[0] // CELL, copy.shape[1] // CELL)
+    if sum(w * h for _, _, w, h in places) * CELL**2 >= WIDELY * copy.shape[0] * copy.shape[1]:
+        return True
+    to_pixels = np.array(pixels.shape[1::-1]) / copy.shape[1::-1]
+    for x, y, w, h in places:
+        part = copy[y * CELL : (y + h) * CELL, x * CELL : (x + w) * CELL]
+        quads, scores = detect(part, part.shape[:2])
+        for quad in quads[np.argsort(-scores, kind="stable")]:  # one readable line is enough
+            corners = ((quad + (x * CELL, y * CELL)) * to_pixels).astype(np.float32)
+            text, sure, _ = read_boxes(pixels, corners[None], recognise)[0]
+            if text and sure >= (READABLE if len(text) > 1 else LETTER):
+                return True
+    return False
+
+
+def _places(seen: np.ndarray, threshold: float, rows: int, columns: int) -> list[tuple[int, int, int, int]]:
+    """x, y, width and height in cells of each place of which a glance suspects something, the likeliest first.
+
+    Args:
+        seen: what `glance` gave.
+        threshold: see `read`.
+        rows, columns: cells of the copy in full size.
+    """
+    near = cv2.dilate((seen > threshold).astype(np.uint8), np.ones((2 * AROUND + 1, 2 * AROUND + 1), np.uint8))
+    _, labels, found, _ = cv2.connectedComponentsWithStats(near)
+    places = []
+    for number, (x, y, w, h, _) in enumerate(found[1:].tolist(), start=1):
+        left, top = x * columns // seen.shape[1], y * rows // seen.shape[0]
+        right, bottom = -(-(x + w) * columns // seen.shape[1]), -(-(y + h) * rows // seen.shape[0])
+        places.append((float(seen[labels == number].mean()), (left, top, right - left, bottom - top)))
+    return [place for _, place in sorted(places, reverse=True)]
+
+
+def _blob(pixels: np.ndarray) -> np.ndarray:
+    """Levels 0..255 (H, W, 3) as -1..1 (1, 3, H, W): what both models take."""
+    return cv2.dnn.blobFromImage(pixels, 1 / 127.5, mean=(127.5, 127.5, 127.5))
+
+
+def _run(model: Any, pixels: np.ndarray) -> np.ndarray:
+    return np.asarray(model.session(_blob(pixels)))
+
+
+def _scaled(line: np.ndarray) -> np.ndarray:
+    """The line at the recogniser's height; a tall one by area, as it would lose its thin strokes."""
+    height, width = line.shape[:2]
+    size = math.ceil(LINE_HEIGHT * width / height), LINE_HEIGHT
+    return cv2.resize(line, size, interpolation=cv2.INTER_AREA if height > LINE_HEIGHT else cv2.INTER_LINEAR)

@@ -1,0 +1,82 @@
+"""Lines of text as they stand on a picture, the order in which people read them, and who repeats them."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+
+ONE_ROW = 0.5
+"""Two boxes stand in one row if their middles differ by less than this share of the lower one's height."""
+
+
+Turn = Literal[0, 90, 180, 270]
+
+
+@dataclass(frozen=True, slots=True)
+class Line:
+    """One line of text as it was read."""
+
+    text: str
+    confidence: float
+    """Mean probability of its characters, 0..1."""
+    quad: np.ndarray
+    """float32 (4, 2): its corners in pixels of the picture, clockwise from the top left of the picture."""
+    turn: Turn = 0
+    """Degrees clockwise from upright, which is the way it is read: 0 to the right, 90 downwards (also a Chinese column,
+    whose characters stand upright), 180 upside down, 270 upwards."""
+
+
+def in_reading_order(lines: Sequence[Line]) -> list[Line]:
+    """Rows from top to bottom, each from left to right, as one sees them who holds the picture to read them.
+
+    Chinese columns so come from the right to the left. A box belongs to the row that has a box with its middle at
+    nearly the same height (ONE_ROW), measured along the slope of the writing; tops and bottoms do not tell, as they
+    move with every p and b. Upright rows go by their tops, and lines that share another turn among them as one block.
+    """
+    upright = _rows([line for line in lines if line.turn == 0])
+    turned = [_rows([line for line in lines if line.turn == turn]) for turn in (90, 180, 270)]
+    blocks = [*upright, *([line for row in rows for line in row] for rows in turned if rows)]
+    blocks.sort(key=lambda block: min(float(line.quad[:, 1].min()) for line in block))  # an upright title comes first
+    return [line for block in blocks for line in block]
+
+
+def _rows(lines: Sequence[Line]) -> list[list[Line]]:
+    """Lines of one turn, row by row."""
+    rows: list[list[tuple[np.ndarray, Line]]] = []
+    for held, line in sorted(((_held(line), line) for line in lines), key=lambda item: _middle_height(item[0])):
+        row = next((row for row in rows if any(_same_row(held, other) for other, _ in row)), None)
+        if row is None:
+            rows.append(row := [])
+        row.append((held, line))
+    rows.sort(key=lambda row: min(float(held[:, 1].min()) for held, _ in row))
+    return [[line for _, line in sorted(row, key=lambda item: float(item[0][:, 0].mean()))] for row in rows]
+
+
+def _held(line: Line) -> np.ndarray:
+    """The line's corners once the picture is held so that it is upright, from its own top left."""
+    quarters = line.turn // 90
+    cos, sin = ((1, 0), (0, 1), (-1, 0), (0, -1))[quarters]
+    return np.roll(line.quad @ np.array([[cos, -sin], [sin, cos]], np.float32), -quarters, axis=0)
+
+
+def _middle_height(quad: np.ndarray) -> float:
+    return float(quad[:, 1].mean())
+
+
+def _same_row(a: np.ndarray, b: np.ndarray) -> bool:
+    slope = (_slope(a) + _slope(b)) / 2
+    across = float(b[:, 0].mean() - a[:, 0].mean())
+    apart = abs(_middle_height(b) - _middle_height(a) - slope * across)
+    return apart < ONE_ROW * min(_height(a), _height(b))
+
+
+def _slope(quad: np.ndarray) -> float:
+    """Fall of the line's middle per pixel to the right; 0 for boxes too short to tell."""
+    left, right = (quad[0] + quad[3]) / 2, (quad[1] + quad[2]) / 2
+    run = float(right[0] - left[0])
+    return float(right[1] - left[1]) / run if run > 1.5 * _height(quad) else 0.0
+
+
+def _height(quad: np.ndarray) -> float:
+    return float(quad[2:, 1].mean() - quad[:2, 1].mean())

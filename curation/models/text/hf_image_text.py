@@ -1,0 +1,243 @@
+"""A chat about one image with any image-text-to-text checkpoint folder that transformers itself knows.
+
+Qwen-VL, InternVL, GLM-4V, LLaVA and their kin differ in how many tokens a picture has and where they stand; their
+processors and chat templates, which come with the checkpoint as data, know that.
+"""
+
+import re
+from collections.abc import Mapping, Sequence
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from PIL import Image
+
+from curation.errors import UserError
+from curation.models.device import device
+from curation.models.hf_folder import LOCAL, HfFolder
+from curation.models.text.generation import Answer, SeededSampling, after_thought
+
+PROCESSORS = ("processor_config.json", "preprocessor_config.json")
+TOKENIZERS = ("tokenizer.json", "vocab.json", "vocab.txt", "*.model")
+"""Files of which one there must be."""
+READ = ("*.json", "*.jinja", "*.model", "*.txt")
+"""What transformers may read beside the weights."""
+WANTED = "an image-text-to-text model's configuration"
+WIDE = 8
+"""Tensors of the widest layer's width that a token needs while the prompt is read, on the safe side."""
+LOGITS = 32
+"""Bytes that a row needs for each token of the vocabulary: logits in float32, sorted with their places, cooled."""
+PATCHES = 4
+"""Patches of the vision tower for one token of the language model."""
+RATIOS = (1, 4 / 3, 3 / 2, 2, 3)
+"""Width by height, and the reverse, of the pictures of which the one with the most tokens is looked for: processors
+that cut pictures into tiles need not give the square the most."""
+_ANSWER = re.compile(r"</?answer>")
+
+
+class ImageText(HfFolder):
+    """One checkpoint: whether it is whole, and what it says of pictures."""
+
+    def __init__(self, key: str, folder: Path) -> None:
+        super().__init__(key, folder)
+        self.model: Any = None
+
+    @cached_property
+    def files(self) -> dict[str, Path]:
+        """The files that are read, by name. Raises UserError as `listed`."""
+        names = ["tokenizer_config.json"]
+        for choice in (PROCESSORS, TOKENIZERS):
+            if not any(path.is_file() for pattern in choice for path in self.folder.glob(pattern)):
+                names.append(choice[0])
+        return self.listed(names, READ)
+
+    @cached_property
+    def config(self) -> Any:
+        """The model's configuration. Raises UserError as HfFolder's."""
+        from transformers import CONFIG_MAPPING
+
+        said = self.json("config.json")
+        if "auto_map" in said and said.get("model_type") not in CONFIG_MAPPING:
+            raise UserError(
+                f"{self.key}: {self.files['config.json']}: expected an architecture of transformers' own, found "
+                f"{said.get('model_type')}, whose code comes with the checkpoint (auto_map) and is not run; fetch its "
+                "conversion for transformers if there is one: often the same name with -hf"
+            )
+        return super().config
+
+    @cached_property
+    def processor(self) -> Any:
+        """Tokenizer, image processor and chat template, padding on the left. Raises UserError if one is missing."""
+        from transformers import AutoProcessor
+
+        with self.explained(self.folder, "the files of a processor for images and text"):
+            found = AutoProcessor.from_pretrained(self.folder, **LOCAL)
+        for part in ("tokenizer", "image_processor"):
+            if getattr(found, part, None) is None:
+                raise UserError(
+                    f"{self.key}: {self.folder}: expected a processor with {part}, found {type(found).__name__}"
+                )
+        if not found.chat_template:
+            raise UserError(
+                f"{self.key}: {self.folder} has no chat template; expected chat_template.jinja, or chat_template in "
+                "processor_config.json: is it the chat version of the model?"
+            )
+        found.tokenizer.padding_side = "left"
+        if found.tokenizer.pad_token is None:
+            found.tokenizer.pad_token = found.tokenizer.eos_token
+        return found
+
+    def check(self, side: int) -> None:
+        """Puts the model together without memory, of the names and shapes in the files, and processes blank pictures.
+
+        Args:
+            side: long side in pixels of pictures at most.
+
+        Raises:
+            UserError: the folder is no checkpoint of an image-text-to-text model, or its parts do not fit each other.
+        """
+        import torch
+        from transformers import AutoModelForImageTextToText
+
+        self.check_index()
+        tensors = {name: torch.empty(shape, device="meta") for name, shape in self.shapes().items()}
+        kind = self.kind(AutoModelForImageTextToText, WANTED)
+        self.built(kind, tensors, WANTED, device_map="meta", dtype=torch.bfloat16)
+        ids, vocabulary = self._blanks(side)["input_ids"], self.config.get_text_config().vocab_size
+        if int(ids.max()) >= vocabulary:
+            raise UserError(
+                f"{self.key}: {self.folder}: expected tokens below config.json's vocab_size {vocabulary}, found "
+                f"{int(ids.max())} from the tokenizer"
+            )
+        image = getattr(self.config, "image_token_id", None)
+        if image is not None and not bool((ids == image).any()):
+            raise UserError(
+                f"{self.key}: {self.folder}: expected the token {image} (config.json's image_token_id) for a picture, "
+                "found none of it in what chat template and processor make"
+            )
+
+    def load(self, spread: bool = False) -> None:
+        """Loads the weights, each straight to its place: in float32 on a CPU, in bfloat16 on a GPU.
+
+        Args:
+            spread: over all GPUs, and the CPU's memory if they are too small (`device_map="auto"`).
+
+        Raises:
+            UserError: as `check` and `fit`.
+        """
+        import torch
+        from transformers import AutoModelForImageTextToText, GenerationConfig
+
+        self.fit(spread)
+
+        where = device()
+        dtype = torch.bfloat16 if where == "cuda" else torch.float32
+        kind = self.kind(AutoModelForImageTextToText, WANTED)
+        model = self.built(kind, None, WANTED, dtype=dtype, device_map="auto" if spread else where)
+        tokenizer, given = self.processor.tokenizer, model.generation_config
+        # nothing else of the checkpoint's settings: a penalty of repetition would count the padding
+        model.generation_config = GenerationConfig(
+            do_sample=False,
+            num_beams=1,
+            eos_token_id=given.eos_token_id if given.eos_token_id is not None else tokenizer.eos_token_id,
+            pad_token_id=tokenizer.pad_token_id,
+        )
+        self.model = model.requires_grad_(False)
+
+    def row_bytes(self, side: int, new: int) -> int:
+        """Memory that a row needs at most: keys and values of all its tokens, the widest activations, logits.
+
+        Args:
+            side: of its picture, the long one.
+            new: tokens of its answer.
+        """
+        text, size = self.config.get_text_config(), self.model.dtype.itemsize
+        vision = getattr(self.config, "vision_config", text)
+        seen = self._blanks(side)["input_ids"].shape[1]  # of the longest, to which the others are padded
+        heads = getattr(text, "num_key_value_heads", None) or text.num_attention_heads
+        width = getattr(text, "head_dim", None) or text.hidden_size // text.num_attention_heads
+        kept = 2 * text.num_hidden_layers * heads * width * (seen + new)
+        widest = max(_width(text), PATCHES * (_width(vision) or _width(text)))
+        return size * (kept + WIDE * seen * widest) + LOGITS * text.vocab_size
+
+    def write(
+        self,
+        pictures: Sequence[np.ndarray],
+        prompts: Sequence[str],
+        seeds: Sequence[int | None],
+        limit: int,
+        sampling: Mapping[str, float] | None = None,
+    ) -> list[Answer]:
+        """One answer for each picture, in order.
+
+        Args:
+            pictures: uint8 (H, W, 3), channels R, G, B.
+            prompts: one a picture.
+            seeds: one a picture; None for greedy decoding.
+            limit: tokens of an answer at most.
+            sampling: `temperature` and `top_p`.
+
+        Raises:
+            torch.OutOfMemoryError: they are too many.
+        """
+        import torch
+
+        given = self.inputs(pictures, prompts).to(self.model.device, self.model.dtype)
+        sampler = [SeededSampling(seeds, **sampling or {})] if any(seed is not None for seed in seeds) else []
+        with torch.inference_mode():
+            found = self.model.generate(**given, max_new_tokens=limit, logits_processor=sampler)
+        written = found[:, given["input_ids"].shape[1] :].tolist()
+        return [self._answer(ids, n) for ids, n in zip(written, given["attention_mask"].sum(1).tolist(), strict=True)]
+
+    def inputs(self, pictures: Sequence[np.ndarray], prompts: Sequence[str]) -> Any:
+        """What the model sees of pictures and prompts: tensors by name, padded on the left."""
+        texts = [self._chat(prompt) for prompt in prompts]
+        images = [[Image.fromarray(picture)] for picture in pictures]
+        begin = self.processor.tokenizer.bos_token  # some chat templates write it, and tokenizers write another
+        add = not begin or not texts[0].startswith(begin)
+        return self.processor(images=images, text=texts, padding=True, return_tensors="pt", add_special_tokens=add)
+
+    def _chat(self, prompt: str) -> str:
+        """Picture and prompt in the checkpoint's chat template. Special tokens that a prompt quotes are taken out."""
+        for token in self._special:
+            prompt = prompt.replace(token, " ")
+        said = [{"role": "user", "content": [{"type": "image"}, {"type": "text", "text": prompt}]}]
+        thinks = "enable_thinking" in str(self.processor.chat_template)
+        settings = {"enable_thinking": False} if thinks else {}
+        return self.processor.apply_chat_template(said, add_generation_prompt=True, tokenize=False, **settings)
+
+    @cached_property
+    def _special(self) -> list[str]:
+        tokenizer = self.processor.tokenizer
+        added = [token.content for token in tokenizer.added_tokens_decoder.values() if token.special]
+        return sorted({*added, *tokenizer.all_special_tokens}, key=len, reverse=True)
+
+    def _blanks(self, side: int) -> Any:
+        """What the model would see of black pictures of several ratios."""
+        sizes = {size for r in RATIOS for size in ((round(side / r), side), (side, round(side / r)))}
+        with self.explained(self.folder, "a chat template and a processor that take a picture and a text"):
+            return self.inputs([np.zeros((*size, 3), np.uint8) for size in sorted(sizes)], ["Describe."] * len(sizes))
+
+    def _answer(self, ids: list[int], asked: int) -> Answer:
+        ends = self.model.generation_config.eos_token_id
+        ends = set(ends if isinstance(ends, list) else [ends])
+        end = next((i for i, token in enumerate(ids) if token in ends), None)
+        text = self.processor.tokenizer.decode(ids[:end], skip_special_tokens=True)
+        out = len(ids) if end is None else end + 1
+        return Answer(without_thought(text), end is not None, tokens_in=asked, tokens_out=out)
+
+
+def without_thought(text: str) -> str:
+    """The text without what a model thought before it answered, and without the tags that some put around an answer."""
+    return _ANSWER.sub("", after_thought(text)).strip()
+
+
+def _width(config: Any) -> int:
+    """The widest layer of a tower; 0 where its configuration does not say: towers of timm's have no such names."""
+
+    def said(name: str) -> int:
+        value = getattr(config, name, None) or 0
+        return max(value) if isinstance(value, (list, tuple)) else value  # one number a stage
+
+    return said("intermediate_size") or 4 * (said("embed_dim") or said("hidden_size"))

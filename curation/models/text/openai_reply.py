@@ -1,0 +1,49 @@
+"""A server's reply in OpenAI's protocol, checked."""
+
+from dataclasses import dataclass
+from typing import Any
+
+from curation.keys import well_formed
+
+
+@dataclass(frozen=True, slots=True)
+class Reply:
+    """What came of one request."""
+
+    text: str = ""
+    complete: bool = True
+    """False if the limit of tokens cut it short."""
+    tokens_in: int = 0
+    tokens_out: int = 0
+    failed: str = ""
+    """Why there is no text, one word: connection, timeout, cut, too_large, invalid_json, invalid_answer,
+    content_filter, http_500 …"""
+    detail: str = ""
+    """The same for people."""
+
+
+def read_reply(found: Any) -> Reply | None:
+    """The reply in a response; None if it is none."""
+    choices = found.get("choices") if isinstance(found, dict) else None
+    if not isinstance(choices, list):
+        return None
+    usage = found.get("usage")
+    counts = usage if isinstance(usage, dict) else {}
+    read, written = (_count(counts.get(f"{of}_tokens")) for of in ("prompt", "completion"))
+    if not choices:  # what hosts give for a picture that they will not look at
+        return Reply("", True, read, written, "content_filter")
+    message = choices[0].get("message") if isinstance(choices[0], dict) else None
+    if not isinstance(message, dict):
+        return None
+    content, finish = message.get("content"), choices[0].get("finish_reason")
+    if isinstance(content, list):  # in parts
+        content = "".join(str(part.get("text") or "") for part in content if isinstance(part, dict))
+    if not isinstance(content, str | None):
+        return None
+    if finish == "content_filter" or (not content and message.get("refusal")):
+        return Reply("", True, read, written, "content_filter")
+    return Reply(well_formed(content or ""), finish != "length", read, written)
+
+
+def _count(tokens: Any) -> int:
+    return tokens if isinstance(tokens, int) and 0 <= tokens < 2**31 else 0

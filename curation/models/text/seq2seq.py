@@ -1,0 +1,220 @@
+"""Translation by an encoder-decoder checkpoint of Hugging Face transformers, from a local folder."""
+
+import warnings
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from curation.errors import UserError
+from curation.models.device import device
+from curation.models.hf_folder import LOCAL, WEIGHTS, HfFolder
+from curation.models.text.generation import Answer, Halving
+
+if TYPE_CHECKING:
+    import torch
+
+
+CONVERT = (
+    "python -c \"from transformers import AutoModelForSeq2SeqLM as M; M.from_pretrained('{0}').save_pretrained('{0}')\""
+)
+"""The command that writes safetensors beside a pickle."""
+MOST = 1024
+"""Sources that a GPU is given at once, however short they are."""
+
+
+@dataclass(frozen=True, slots=True)
+class Architecture:
+    """What a kind of checkpoint consists of."""
+
+    model_type: str
+    """As its config.json has it."""
+    model: str
+    """The model's class in transformers."""
+    tokenizer: str
+    """The tokenizer's class in transformers."""
+    names: tuple[str, ...]
+    """Files that there must be beside the configuration and the weights."""
+    others: tuple[str, ...] = ()
+    """Files that are read if they are there."""
+    decoding: Mapping[str, Any] = field(default_factory=dict)
+    """Arguments of the tokenizer's `decode`."""
+
+
+class Checkpoint(HfFolder):
+    """One checkpoint: whether it is whole, its tokenizer, and what it generates.
+
+    Args:
+        key: the recipe's key that names it, for errors.
+        folder: the checkpoint.
+        architecture: what it is to be.
+        tokenizing: arguments that its tokenizer is made with.
+    """
+
+    def __init__(self, key: str, folder: Path, architecture: Architecture, **tokenizing: Any) -> None:
+        super().__init__(key, folder)
+        self.architecture, self._tokenizing = architecture, tokenizing
+        self._model: Any = None
+        self._at_once: defaultdict[int, Halving] = defaultdict(lambda: Halving(MOST))
+
+    @cached_property
+    def files(self) -> dict[str, Path]:
+        """The files that are read, by name.
+
+        Raises:
+            UserError: one is missing, the weights are a pickle, or the model is of another architecture.
+        """
+        wanted = self.architecture.model_type
+        found = self.json("config.json").get("model_type", wanted)
+        if found != wanted:
+            raise UserError(f"{self.key}: {self.folder}/config.json: expected model_type {wanted}, found {found}")
+        pickles = sorted(path.name for path in self.folder.glob("*.bin"))
+        if pickles and not list(self.folder.glob(f"{WEIGHTS}*")):  # as many folders of the hub are
+            raise UserError(
+                f"{self.key}: {self.folder} has no {WEIGHTS} but {pickles[0]}, a pickle, which is not opened; convert "
+                f"it where you trust it: {CONVERT.format(self.folder)}"
+            )
+        others = ("generation_config.json", "tokenizer_config.json", *self.architecture.others)
+        return self.listed(self.architecture.names, others)
+
+    @cached_property
+    def tokenizer(self) -> Any:
+        """Its tokenizer. Raises UserError if it cannot be read, or knows more tokens than the model."""
+        import transformers
+
+        kind = self.architecture.tokenizer
+        with self.explained(self.folder, f"the files of a {kind}"), warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # Marian's recommends a package that it makes no use of
+            found = getattr(transformers, kind).from_pretrained(self.folder, **LOCAL, **self._tokenizing)
+            largest = max(found.get_vocab().values())
+        if largest >= self.config.vocab_size:
+            raise UserError(
+                f"{self.key}: {self.folder}: expected tokens below config.json's vocab_size {self.config.vocab_size}, "
+                f"found {largest} in the tokenizer's files"
+            )
+        return found
+
+    @property
+    def limit(self) -> int:
+        """The most tokens of one input, and of one output."""
+        return int(min(self.config.max_position_embeddings, self.tokenizer.model_max_length))
+
+    def check(self) -> None:
+        """Puts the model together with tensors of the shapes in the files; reads no weights.
+
+        Raises:
+            UserError: the folder is no checkpoint of this architecture, or its parts do not fit each other.
+        """
+        import torch
+
+        self.check_index()
+        # one number stands for a tensor of any shape: it takes no memory
+        tensors = {name: torch.zeros(()).expand(shape) for name, shape in self.shapes().items()}
+        self._build(tensors, torch.float32)
+
+    def load(self) -> None:
+        """Loads the weights: in float32 on a CPU, in bfloat16 on a GPU. Raises UserError as `check`."""
+        import torch
+
+        self.fit()
+        where = device()
+        dtype = torch.bfloat16 if where == "cuda" else torch.float32
+        self._model = self._build(None, dtype).to(where).requires_grad_(False)
+
+    def encode(self, text: str, prefix: str = "") -> list[int]:
+        """Token ids of a text, with whatever the architecture puts before and after.
+
+        Args:
+            text: plain text: what looks like a token of the model's own, such as `</s>`, is spelt out.
+            prefix: a token that is put before it.
+        """
+        code = [self.tokenizer.convert_tokens_to_ids(prefix)] if prefix else []
+        plain = f" {text}" if text.startswith(">>") else text  # which Marian's takes for a language
+        return code + list(self.tokenizer(plain, split_special_tokens=True, verbose=False).input_ids)
+
+    def generate(
+        self, sources: Sequence[Sequence[int]], beams: int, first: int | None, batch_tokens: int
+    ) -> list[Answer]:
+        """The most likely target of each source by beam search; `complete` if the model ended it itself.
+
+        It is given up after twice as many tokens as the source has and 20 more: by then it runs in circles. On a CPU
+        each source goes alone, so that its target does not depend on what it is batched with.
+
+        Args:
+            sources: token ids, at most `limit` of them each.
+            beams: 1 is greedy.
+            first: the token that a target begins with, its language's; None where there is none.
+            batch_tokens: source tokens, padding and all, that a GPU is given at once.
+        """
+        targets: dict[int, Answer] = {}
+        alone = self._model.device.type == "cpu"
+        for batch in by_length([len(source) for source in sources], 0 if alone else batch_tokens):
+            at_once = self._at_once[len(sources[batch[0]]).bit_length()]  # rows that fit depend on their length
+            found = at_once(batch, lambda part: self._generate([sources[n] for n in part], beams, first))
+            targets |= dict(zip(batch, found, strict=True))
+        return [targets[n] for n in range(len(sources))]
+
+    def _generate(self, sources: Sequence[Sequence[int]], beams: int, first: int | None) -> list[Answer]:
+        import torch
+
+        where, longest = self._model.device, len(sources[0])
+        ids = torch.full((len(sources), longest), self.tokenizer.pad_token_id)
+        mask = torch.zeros_like(ids)
+        for row, source in enumerate(sources):
+            ids[row, : len(source)] = torch.tensor(source)
+            mask[row, : len(source)] = 1
+        with torch.inference_mode():
+            found = self._model.generate(
+                input_ids=ids.to(where),
+                attention_mask=mask.to(where),
+                num_beams=beams,
+                forced_bos_token_id=first,
+                max_new_tokens=self._room(longest),
+            )
+        begin = 1 if first is None else 2  # what the decoder is started with, and the language
+        return [self._answer(len(s), target[begin:]) for s, target in zip(sources, found.tolist(), strict=True)]
+
+    def _room(self, tokens_in: int) -> int:
+        """Tokens that a target may have, the language and the end included."""
+        return min(2 * tokens_in + 20, self.limit - 1)
+
+    def _answer(self, tokens_in: int, target: list[int]) -> Answer:
+        target, end = target[: self._room(tokens_in)], self.tokenizer.eos_token_id
+        complete = end in target
+        target = target[: target.index(end)] if complete else target
+        text = self.tokenizer.decode(target, skip_special_tokens=True, **self.architecture.decoding)
+        return Answer(text.strip(), complete, tokens_in=tokens_in, tokens_out=len(target))
+
+    def _build(self, tensors: "Mapping[str, torch.Tensor] | None", dtype: "torch.dtype") -> Any:
+        """The model, which generates as its checkpoint says, but for what `generate` decides."""
+        import transformers
+
+        kind = self.architecture.model
+        model = self.built(getattr(transformers, kind), tensors, f"the configuration of a {kind}", dtype=dtype)
+        settings = model.generation_config
+        if "generation_config.json" in self.files:
+            with self.explained(self.files["generation_config.json"], "settings of generation"):
+                settings = transformers.GenerationConfig.from_pretrained(self.folder, local_files_only=True)
+        # A forced end would make a target that was cut look whole, and an unknown token leaves a hole in it, which is
+        # why Marian itself never writes one.
+        unknown = self.tokenizer.unk_token_id
+        settings.update(forced_eos_token_id=None, max_length=None, do_sample=False, suppress_tokens=[unknown])
+        model.generation_config = settings
+        return model
+
+
+def by_length(lengths: Sequence[int], at_most: int) -> list[list[int]]:
+    """Positions in batches of about the same length, the longest first.
+
+    Args:
+        at_most: places in a batch, padding included; one that is longer goes alone.
+    """
+    batches: list[list[int]] = []
+    for n in sorted(range(len(lengths)), key=lambda n: -lengths[n]):
+        if batches and (len(batches[-1]) + 1) * lengths[batches[-1][0]] <= at_most:
+            batches[-1].append(n)
+        else:
+            batches.append([n])
+    return batches

@@ -1,0 +1,1 @@
+"""Models that describe a picture by numbers: embeddings, classifiers, heads."""

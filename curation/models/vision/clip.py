@@ -1,0 +1,294 @@
+"""CLIP and SigLIP models by open_clip: pictures and texts as vectors of one space.
+
+A checkpoint is a folder as the hub has it, with `open_clip_config.json` beside the weights, or weights alone, for one
+of the architectures that open_clip knows by name. Weights are read without running code from them.
+"""
+
+import importlib.util
+import itertools
+import json
+import logging
+import re
+import warnings
+from collections.abc import Iterable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import cv2
+import numpy as np
+
+from curation.errors import UserError, in_one_line, nearest
+from curation.images import middle
+from curation.models.checkpoints import refusal
+from curation.models.device import device
+
+if TYPE_CHECKING:
+    import torch
+
+
+CONFIG = "open_clip_config.json"
+WEIGHTS = (".safetensors", ".bin", ".pt", ".pth")
+"""Endings of weights, the preferred first."""
+GPU_BATCH = 32
+"""Pictures or texts that a GPU is given at once."""
+STRIP = 4
+"""Length over breadth above which a picture is a strip."""
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """Where a model's architecture and weights are, found without loading open_clip.
+
+    Args:
+        key: the recipe's section, for errors, such as `signals.embedding`.
+        model: open_clip's name of the architecture; None: the folder's own configuration says it.
+        path: the folder, or the file of weights.
+
+    Raises:
+        UserError: from any of its properties, in one line.
+    """
+
+    key: str
+    model: str | None
+    path: Path
+
+    @cached_property
+    def config(self) -> dict[str, Any]:
+        """The architecture, as open_clip writes it: embed_dim, vision_cfg, text_cfg."""
+        if self.model is not None:
+            return _known_architecture(self.key, self.model)
+        if self.path.is_file():
+            raise UserError(
+                f"{self.key}.checkpoint: {self.path} is weights alone; add `model: NAME`, open_clip's name of their "
+                "architecture, such as ViT-L-14-quickgelu"
+            )
+        file = self.path / CONFIG
+        if not file.is_file():
+            raise UserError(
+                f"{self.key}.checkpoint: {self.path} has no {CONFIG}; fetch it too, or add `model: NAME`, open_clip's "
+                "name of the architecture"
+            )
+        try:
+            config = json.loads(file.read_text())["model_cfg"]
+            int(config["embed_dim"]), dict(config["vision_cfg"]), dict(config["text_cfg"])
+        except (ValueError, KeyError, TypeError):
+            raise UserError(f"{self.key}.checkpoint: {file} is not open_clip's: model_cfg lacks its parts") from None
+        return dict(config)
+
+    @property
+    def width(self) -> int:
+        """Numbers in an embedding."""
+        return int(self.config["embed_dim"])
+
+    @property
+    def image_size(self) -> int:
+        """Pixels of the square that the model sees; of its longer side, should it be none."""
+        size = self.config["vision_cfg"].get("image_size", 224)
+        return int(max(size) if isinstance(size, list) else size)
+
+    @property
+    def weights(self) -> Path:
+        """The file of weights."""
+        if self.path.is_file():
+            return self.path
+        for ending in WEIGHTS:
+            found = sorted(f for f in self.path.iterdir() if f.suffix == ending)
+            preferred = [f for f in found if f.stem.startswith("open_clip")] or found
+            if len(preferred) == 1:
+                return preferred[0]
+            if preferred:
+                raise UserError(f"{self.key}.checkpoint: {self.path} holds {len(found)} files of weights; name one")
+        raise UserError(f"{self.key}.checkpoint: {self.path} holds no weights ({', '.join(WEIGHTS)})")
+
+    def files(self) -> dict[str, Path]:
+        """What decides the numbers: the weights, and the configuration beside them."""
+        config = self.path / CONFIG
+        return {f.name: f for f in ([config] if config.is_file() else []) + [self.weights]}
+
+    def check(self) -> None:
+        """Raises UserError if the weights do not fit the architecture; none of them is read for that."""
+        import torch
+
+        _ = self.config  # says in a line of its own what is wrong with it
+        with torch.device("meta"):
+            model = self._build("meta", "fp32")
+        self._fill(model, "cpu" if self.weights.suffix == ".safetensors" else "meta")
+
+    def open(self, where: str) -> Any:
+        """The model on a device, with its weights: in float32 on a CPU, in bfloat16 on a GPU."""
+        import torch
+
+        with torch.device(where):
+            model = self._build(where, "fp32" if where == "cpu" else "bf16")
+        self._fill(model, "cpu")
+        return model.eval().requires_grad_(False)
+
+    def text_files(self) -> dict[str, Path]:
+        """The tokenizer's files beside the weights, if it has any of its own: they decide about texts alone."""
+        names = ("*token*.json", "vocab*", "merges.txt", "*.model", "*.spm", "special_tokens_map.json")
+        found = {file for name in names for file in self.path.glob(name)} if self.path.is_dir() else set()
+        return {file.name: file for file in sorted(found)}
+
+    def tokenizer(self) -> Any:
+        """The tokenizer that belongs to the model. Raises UserError if its files are not in the folder."""
+        import open_clip
+
+        try:
+            return open_clip.get_tokenizer(self.name)
+        except Exception as error:  # open_clip and transformers raise all kinds
+            raise UserError(
+                f"{self.key}.checkpoint: {self.path} has no tokenizer beside the weights, and texts are to be read; "
+                f"fetch the whole folder and leave out `model` ({in_one_line(error)[:120]})"
+            ) from None
+
+    @property
+    def name(self) -> str:
+        """As open_clip's functions take it."""
+        return self.model or f"local-dir:{self.path}"
+
+    def _build(self, where: str, precision: str) -> Any:
+        import open_clip
+
+        options: dict[str, Any] = {"load_weights": False, "pretrained_text": False}
+        if self.model is not None:
+            options["force_preprocess_cfg"] = self._preprocessing()
+        logging.disable(logging.WARNING)  # that no weights are loaded yet
+        try:
+            return open_clip.create_model(self.name, device=where, precision=precision, **options)
+        except Exception as error:  # open_clip and timm raise all kinds
+            raise UserError(f"{self.key}: open_clip cannot build {self.name}: {in_one_line(error)}") from None
+        finally:
+            logging.disable(logging.NOTSET)
+
+    def _preprocessing(self) -> dict[str, Any]:
+        """How pictures are prepared: as the folder says, else as for the weights that open_clip lists first."""
+        from open_clip.pretrained import get_pretrained_cfg, list_pretrained_tags_by_model
+
+        file = self.path / CONFIG
+        if file.is_file():
+            return dict(json.loads(file.read_text()).get("preprocess_cfg", {}))
+        tags = list_pretrained_tags_by_model(self.model)
+        known = get_pretrained_cfg(self.model, tags[0]) if tags else {}
+        return {k: known[k] for k in ("mean", "std", "interpolation", "resize_mode") if k in known}
+
+    def _fill(self, model: Any, where: str) -> None:
+        from open_clip.factory import load_checkpoint
+
+        try:
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore")  # that on the meta device nothing is copied
+                load_checkpoint(model, str(self.weights), strict=True, weights_only=True, device=where)
+        except Exception as error:  # a broken file raises as many kinds as there are formats
+            raise UserError(f"{self.key}.checkpoint: {self.weights} {self._unfit(error, model, where)}") from None
+
+    def _unfit(self, error: Exception, model: Any, where: str) -> str:
+        """Why weights cannot be loaded, in the words of a user: the first thing that does not fit."""
+        text = " ".join(str(error).split())
+        if found := re.search(r"size mismatch for (\S+): .*?shape torch\.Size\((.*?)\).*?torch\.Size\((.*?)\)", text):
+            why = f"{found[1]} is {found[2]}, expected {found[3]}"
+        elif found := re.search(r'(Missing|Unexpected) key\(s\) in state_dict: "(.*?)"', text):
+            why = f"{found[2]} is {'missing' if found[1] == 'Missing' else 'not known there'}"
+        elif isinstance(error, AssertionError):  # open_clip's, of positions that it cannot fit to another width
+            why = self._other_shape(model, where) or text
+        else:
+            return refusal(error) or f"cannot be read as weights: {in_one_line(error)[:160]}"
+        return f"does not fit {self.model or 'its config'}: {why}"
+
+    def _other_shape(self, model: Any, where: str) -> str | None:
+        """The first table of positions whose width is not the model's; None if all are of the same."""
+        from open_clip.factory import load_state_dict
+
+        tensors = load_state_dict(str(self.weights), device=where, weights_only=True)
+        for name, wanted in model.state_dict().items():
+            found = tensors.get(name)
+            if name.endswith("positional_embedding") and found is not None and found.shape[-1] != wanted.shape[-1]:
+                return f"{name} is {list(found.shape)}, expected {list(wanted.shape)}"
+        return None
+
+
+class Clip:
+    """A model in use.
+
+    Args:
+        checkpoint: what to load.
+        where: a device; default: a GPU if there is one.
+        threads: CPU threads that prepare pictures for a GPU.
+    """
+
+    def __init__(self, checkpoint: Checkpoint, where: str | None = None, threads: int = 1) -> None:
+        from open_clip.transform import PreprocessCfg, image_transform_v2
+
+        self.device, self.threads = where or device(), threads
+        self.model = checkpoint.open(self.device)
+        self.preprocess = image_transform_v2(PreprocessCfg(**self.model.visual.preprocess_cfg), is_train=False)
+        self._shortest = self.model.visual.preprocess_cfg["resize_mode"] == "shortest"
+        self._checkpoint = checkpoint
+
+    @cached_property
+    def _tokenizer(self) -> Any:
+        return self._checkpoint.tokenizer()
+
+    def images(self, pictures: Sequence[np.ndarray]) -> np.ndarray:
+        """Embeddings of pictures.
+
+        Args:
+            pictures: uint8 (H, W, 3), channels B, G, R; sizes may differ.
+
+        Returns:
+            float32 (n, width), L2-normalised.
+        """
+        with ThreadPoolExecutor(self.threads) as threads:
+            return self._encode(self.model.encode_image, threads.map(self.prepare, pictures))
+
+    def texts(self, texts: Sequence[str]) -> np.ndarray:
+        """Embeddings of texts, float32 (n, width), L2-normalised; longer ones than the model takes are cut."""
+        return self._encode(self.model.encode_text, self._tokenizer(list(texts)))
+
+    def logits(self, images: np.ndarray, texts: np.ndarray) -> np.ndarray:
+        """Scaled cosines, with a SigLIP's bias: what the training compares. (n, width) and (m, width) to (n, m)."""
+        bias = getattr(self.model, "logit_bias", None)
+        scaled = float(self.model.logit_scale.exp()) * (images.astype(np.float32) @ texts.T)
+        return scaled if bias is None else scaled + float(bias)
+
+    def prepare(self, picture: np.ndarray) -> "torch.Tensor":
+        """What the model sees of a picture: (3, S, S), as open_clip prepares it."""
+        from PIL import Image
+
+        if self._shortest:
+            picture = middle(picture, STRIP)
+        return self.preprocess(Image.fromarray(cv2.cvtColor(picture, cv2.COLOR_BGR2RGB)))
+
+    def _encode(self, encode: Any, inputs: "Iterable[torch.Tensor]") -> np.ndarray:
+        """On a CPU one at a time: a batch gains nothing there, and its size would change the last bits.
+
+        A GPU works on one batch while the next is prepared: nothing is asked back before the end.
+        """
+        import torch
+
+        kind = next(self.model.parameters()).dtype
+        waiting, found = iter(inputs), []
+        with torch.inference_mode():
+            while batch := list(itertools.islice(waiting, 1 if self.device == "cpu" else GPU_BATCH)):
+                stacked = torch.stack(batch).to(self.device)
+                stacked = stacked.to(kind) if stacked.is_floating_point() else stacked
+                found.append(encode(stacked, normalize=True))
+            return (
+                torch.cat(found).float().cpu().numpy() if found else np.zeros((0, self._checkpoint.width), np.float32)
+            )
+
+
+def _known_architecture(key: str, model: str) -> dict[str, Any]:
+    """One of open_clip's own configurations, read without importing it, which takes seconds."""
+    package = importlib.util.find_spec("open_clip")
+    if package is None or package.origin is None:
+        raise UserError(f"{key}: the package open_clip_torch is not installed; `pip install open_clip_torch`")
+    folder = Path(package.origin).parent / "model_configs"
+    file = folder / f"{model.replace('/', '-')}.json"
+    if not file.is_file():
+        raise UserError(
+            f'{key}.model: open_clip knows no "{model}"{nearest(model, [f.stem for f in folder.glob("*.json")])}'
+        )
+    return dict(json.loads(file.read_text()))

@@ -1,0 +1,155 @@
+"""Image classification by any checkpoint folder of Hugging Face transformers."""
+
+from collections.abc import Mapping, Sequence
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from PIL import Image
+
+from curation.errors import UserError
+from curation.images import middle
+from curation.models.device import device
+from curation.models.hf_folder import LOCAL, HfFolder
+
+if TYPE_CHECKING:
+    import torch
+
+
+ELONGATED = 16
+"""Of a picture this many times as long as wide, or more, the middle is looked at: a processor that scales the short
+side to its size would make a thread of pixels into gigabytes."""
+WANTED = "an image classifier's configuration"
+
+
+class Classifier(HfFolder):
+    """One checkpoint: what it says of itself, whether it is whole, and its probabilities.
+
+    Args:
+        key: the recipe's key that names it, for errors.
+        folder: the checkpoint.
+    """
+
+    def __init__(self, key: str, folder: Path) -> None:
+        super().__init__(key, folder)
+        self._model: Any = None
+
+    @cached_property
+    def files(self) -> dict[str, Path]:
+        """The files that are read, by name. Raises UserError as `listed`."""
+        config = self.json("config.json")
+        if "pretrained_cfg" not in config:  # a timm model's says there how pictures are prepared
+            return self.listed(["preprocessor_config.json"])
+        if ":" in str(config.get("architecture")):  # timm would look for it on a hub
+            raise UserError(
+                f"{self.key}: {self.folder}/config.json: expected timm's name of an architecture, found "
+                f"{config['architecture']}"
+            )
+        return self.listed([])
+
+    @cached_property
+    def labels(self) -> tuple[str, ...]:
+        """The labels in the order of the model's outputs; a name may stand twice.
+
+        Raises:
+            UserError: there are no classes to choose from.
+        """
+        path = self.folder / "config.json"
+        found = tuple(str(self.config.id2label[i]) for i in sorted(self.config.id2label))
+        if self.config.problem_type == "regression" or (len(found) < 2 and self.exclusive):
+            raise UserError(
+                f"{self.key}: {path}: expected two labels or more, found {len(found)} "
+                f"(problem_type {self.config.problem_type})"
+            )
+        return found
+
+    @property
+    def exclusive(self) -> bool:
+        """Whether a picture has one label only: probabilities then add up to 1."""
+        return bool(self.config.problem_type != "multi_label_classification")
+
+    @cached_property
+    def side(self) -> int:
+        """Long side in pixels that a picture should have: thrice what the checkpoint's processor makes of it.
+
+        Of a picture up to thrice as long as wide nothing is then scaled up that need not be.
+        """
+        return 3 * max(self._blank.shape[-2:])
+
+    def check(self) -> None:
+        """Puts the model together with tensors of the shapes in the files, and shows it a blank; reads no weights.
+
+        Raises:
+            UserError: the folder is no checkpoint of an image classifier, or its parts do not fit each other.
+        """
+        import torch
+
+        # one number stands for a tensor of any shape: it takes no memory
+        tensors = {name: torch.zeros(()).expand(shape) for name, shape in self.shapes().items()}
+        model, wanted = self._build(tensors, torch.float32), (1, len(self.labels))
+        wanting = "a model that takes what its image processor makes"
+        with self.explained(self.files["config.json"], wanting), torch.inference_mode():
+            found = tuple(model(pixel_values=self._blank).logits.shape)
+        if found != wanted:
+            raise UserError(f"{self.key}: {self.folder}: expected {wanted[1]} outputs by config.json, found {found}")
+
+    def load(self) -> None:
+        """Loads the weights: in float32 on a CPU, in bfloat16 on a GPU. Raises UserError as `check`."""
+        import torch
+        from safetensors.torch import load_file
+
+        where = device()
+        tensors: dict[str, torch.Tensor] = {}
+        for path in self.weights:
+            tensors |= load_file(path)
+        dtype = torch.bfloat16 if where == "cuda" else torch.float32
+        self._model = self._build(tensors, dtype).to(where).requires_grad_(False)
+
+    def probabilities(self, images: Sequence[np.ndarray]) -> np.ndarray:
+        """Probability of each label: softmax, or sigmoid where labels do not exclude each other.
+
+        On a CPU one picture at a time, so that its numbers do not depend on what it is batched with.
+
+        Args:
+            images: uint8 (H, W, 3), channels B, G, R.
+
+        Returns:
+            float32 (n, labels), 0..1; NaN where the model gives NaN.
+        """
+        import torch
+
+        logits = []
+        step = len(images) if self._model.device.type == "cuda" else 1
+        with torch.inference_mode():
+            for i in range(0, len(images), step or 1):
+                pixels = self._prepare(images[i : i + step]).to(self._model.device, self._model.dtype)
+                logits.append(self._model(pixel_values=pixels).logits.float())
+            if not logits:
+                return np.zeros((0, len(self.labels)), np.float32)
+            whole = torch.cat(logits)
+            found = torch.softmax(whole, 1) if self.exclusive else torch.sigmoid(whole)
+        return np.asarray(found.cpu().numpy())
+
+    @cached_property
+    def _processor(self) -> Any:
+        from transformers import AutoImageProcessor
+
+        return AutoImageProcessor.from_pretrained(self.folder, **LOCAL)
+
+    @cached_property
+    def _blank(self) -> "torch.Tensor":
+        """What the model would see of a black picture."""
+        path = self.files.get("preprocessor_config.json", self.files["config.json"])
+        with self.explained(path, "an image processor's configuration"):
+            return self._prepare([np.zeros((64, 64, 3), np.uint8)])
+
+    def _build(self, tensors: "Mapping[str, torch.Tensor]", dtype: "torch.dtype") -> Any:
+        from transformers import AutoModelForImageClassification
+
+        return self.built(self.kind(AutoModelForImageClassification, WANTED), tensors, WANTED, dtype=dtype)
+
+    def _prepare(self, images: Sequence[np.ndarray]) -> "torch.Tensor":
+        """What the model sees: float32 (n, 3, H, W), as the checkpoint's own processor makes it."""
+        pictures = [Image.fromarray(middle(image, ELONGATED)[:, :, ::-1]) for image in images]
+        return self._processor(pictures, return_tensors="pt")["pixel_values"]

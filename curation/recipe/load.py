@@ -1,0 +1,144 @@
+"""Reading a recipe from its YAML file, and telling a mistake in it in one line."""
+
+import os
+import re
+from pathlib import Path
+from typing import Any, get_args
+
+import yaml
+from pydantic import BaseModel, ValidationError
+
+from curation.errors import UserError, nearest
+from curation.recipe.sections import Recipe
+
+
+def load_recipe(path: str | Path, overrides: list[str] | None = None) -> Recipe:
+    """Reads a recipe.
+
+    Args:
+        path: the YAML file.
+        overrides: `dotted.key=value`, the value in YAML; each replaces one value.
+
+    Raises:
+        UserError: one line that names the file, the key and, for a wrong name, the nearest right one.
+    """
+    path = Path(path)
+    raw = _read_yaml(path)
+    for override in overrides or []:
+        _override(raw, override)
+    raw = {"name": re.sub(r"[^a-z0-9_-]+", "-", path.stem.lower())} | raw
+    try:
+        recipe = Recipe.model_validate(raw)
+    except ValidationError as error:
+        raise UserError(f"{path}: {explain_validation(error)}") from None
+    return _resolve_paths(recipe, path.resolve().parent)
+
+
+def to_yaml(recipe: Recipe) -> str:
+    """The recipe in full, defaults written out."""
+    return yaml.safe_dump(recipe.model_dump(mode="json"), sort_keys=False, allow_unicode=True, width=110)
+
+
+class _Loader(yaml.SafeLoader):
+    """YAML in which a key that stands twice is an error instead of a silent loss."""
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
+        seen = set()
+        for key_node, _ in node.value:
+            if key_node.tag == "tag:yaml.org,2002:merge":
+                continue
+            key = self.construct_object(key_node, deep=True)
+            if isinstance(key, str) and key in seen:
+                raise yaml.MarkedYAMLError(problem=f'the key "{key}" stands twice', problem_mark=key_node.start_mark)
+            if isinstance(key, str):
+                seen.add(key)
+        return super().construct_mapping(node, deep)
+
+
+def _read_yaml(path: Path) -> dict[str, Any]:
+    try:
+        raw = yaml.load(path.read_text(encoding="utf-8"), Loader=_Loader)
+    except FileNotFoundError:
+        raise UserError(f"{path}: no such recipe; `curate init NAME --images FOLDER` writes one") from None
+    except (OSError, UnicodeDecodeError) as error:
+        raise UserError(f"{path}: cannot be read: {error}") from None
+    except yaml.MarkedYAMLError as error:
+        line = f"line {error.problem_mark.line + 1}: " if error.problem_mark else ""
+        raise UserError(f"{path}: {line}{error.problem}") from None
+    except yaml.YAMLError as error:
+        raise UserError(f"{path}: not YAML: {' '.join(str(error).split())}") from None
+    if not isinstance(raw, dict):
+        raise UserError(f"{path}: a recipe is a mapping of keys; this is {type(raw).__name__}")
+    return raw
+
+
+def _override(raw: dict[str, Any], override: str) -> None:
+    dotted, equals, text = override.partition("=")
+    keys = [k for k in dotted.strip().split(".") if k]
+    if not equals or not keys:
+        raise UserError(f'--set {override}: write it as --set key.key="value"')
+    try:
+        value = yaml.load(text, Loader=_Loader)
+    except yaml.YAMLError:
+        value = text  # a predicate such as "a: b" is text, not YAML
+    at: Any = raw
+    for key in keys[:-1]:
+        at = at.setdefault(key, {}) if isinstance(at, dict) else None
+        if not isinstance(at, dict):
+            raise UserError(f'--set {override}: "{key}" is not a section of the recipe')
+    at[keys[-1]] = value
+
+
+def explain_validation(error: ValidationError, model: type[BaseModel] = Recipe) -> str:
+    """The first mistake that pydantic found, in one line: the key, what is wrong, and the nearest right name."""
+    first = error.errors()[0]
+    where = [part for part in first["loc"] if not (isinstance(part, str) and part.startswith("function-"))]
+    dotted = ".".join(str(part) for part in where)
+    if first["type"] == "extra_forbidden":
+        return f"{dotted}: unknown key{nearest(str(where[-1]), _keys_at(model, where[:-1]))}"
+    if first["type"] == "string_type" and where[-1:] == ["[key]"]:
+        read = yaml.safe_dump(first["input"]).split()[0]
+        section = ".".join(str(part) for part in where[:-2])
+        return f'{section}: YAML reads one of the names here as {read}, no text; put it in quotes, such as "yes" or "1"'
+    message = first["msg"].removeprefix("Value error, ")
+    given = first.get("input")
+    shown = "" if first["type"] in ("missing", "value_error") or isinstance(given, dict) else f" (given: {given!r})"
+    if not dotted:
+        return f"{message}{shown}"
+    return f"{dotted}: {message[:1].lower()}{message[1:]}{shown}"
+
+
+def _keys_at(model: type[BaseModel], where: list[Any]) -> list[str]:
+    """The keys that the section at this place knows."""
+    for part in where:
+        if isinstance(part, int):
+            continue
+        annotation = model.model_fields[part].annotation
+        inner = [a for a in (annotation, *get_args(annotation)) if isinstance(a, type) and issubclass(a, BaseModel)]
+        if not inner:
+            return []
+        model = inner[0]
+    return list(model.model_fields)
+
+
+def _resolve_paths(recipe: Recipe, folder: Path) -> Recipe:
+    def resolve(text: str) -> str:
+        text = os.path.expandvars(text)
+        return text if "://" in text else str((folder / Path(text).expanduser()).resolve())
+
+    if "://" in os.path.expandvars(recipe.workspace):
+        raise UserError(f"workspace: {recipe.workspace} is a URL; the workspace must be a local or mounted folder")
+    dedup = recipe.select.dedup
+    models = recipe.models or os.environ.get("CURATE_MODELS")
+    return recipe.model_copy(
+        update={
+            "workspace": resolve(recipe.workspace),
+            "models": resolve(models) if models else None,
+            "corpora": [c.model_copy(update={"path": resolve(c.path)}) for c in recipe.corpora],
+            "select": recipe.select.model_copy(
+                update={
+                    "dedup": dedup.model_copy(update={"against": resolve(dedup.against) if dedup.against else None})
+                }
+            ),
+        }
+    )

@@ -1,0 +1,178 @@
+"""Predicates and queries: SQL that comes from a file or a page, admitted only where it can do no harm.
+
+A predicate is one scalar expression over the columns of an image: no subquery, no table, no window or aggregate, and
+no function that is not a pure function of its arguments. A query is one SELECT. Both run in a DuckDB that reads
+nothing beyond the folders it is given.
+"""
+
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from functools import cache
+from typing import Any
+
+import duckdb
+
+from curation.errors import UserError, nearest
+from curation.workspace.sql import nodes, parsed, parser, quoted
+
+_SCALAR_NODES = {
+    "COLUMN_REF",
+    "CONSTANT",
+    "COMPARISON",
+    "CONJUNCTION",
+    "FUNCTION",
+    "OPERATOR",
+    "BETWEEN",
+    "CASE",
+    "CAST",
+    "COLLATE",
+    "TYPE",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Predicate:
+    """An admitted predicate."""
+
+    name: str
+    sql: str
+    columns: frozenset[str]
+
+    @property
+    def mark(self) -> str:
+        """A comment for SQL that is made of many predicates, before the `WHEN` of this one: see `failing`."""
+        return f"/* select.where.{self.name} */"
+
+
+def admit(name: str, sql: str, columns: Mapping[str, str], where: str = "select.where") -> Predicate:
+    """Checks a predicate.
+
+    Args:
+        name: its name in the recipe.
+        sql: its text.
+        columns: the columns an image has, with their DuckDB types.
+        where: the recipe key it stands under, for messages.
+
+    Raises:
+        UserError: it is not one scalar boolean expression over these columns.
+    """
+    key = f"{where}.{name}" if name else where
+    if not sql.strip():
+        raise UserError(f"{key}: the predicate is empty")
+    node = _only_select(sql, key)
+    plain = (
+        node["from_table"]["type"] == "EMPTY"
+        and not node["modifiers"]
+        and not node["cte_map"]["map"]
+        and not any(node[part] for part in ("where_clause", "group_expressions", "having", "qualify", "sample"))
+    )
+    if not plain or len(node["select_list"]) != 1:
+        raise UserError(f"{key}: a predicate is one expression, such as `min_side >= 512`; given: {_short(sql)}")
+    used = set()
+    for part in nodes(node["select_list"][0]):
+        if part["class"] == "COLUMN_REF":
+            used.add(_column(part, columns, key))
+        elif part["class"] not in _SCALAR_NODES:
+            what = {"SUBQUERY": "a subquery", "WINDOW": "a window function", "STAR": "a star"}.get(
+                part["class"], part["class"].lower()
+            )
+            raise UserError(f"{key}: {what} is not allowed in a predicate")
+        elif part["class"] == "FUNCTION" and part["function_name"] not in _pure_functions():
+            raise UserError(
+                f"{key}: the function {part['function_name']} is not allowed in a predicate"
+                f"{nearest(part['function_name'], _named_functions())}"
+            )
+    _bind(key, sql, {c: columns[c] for c in used})
+    return Predicate(name, sql, frozenset(used))
+
+
+def failing(sql: str, ask: Callable[[str], object]) -> str | None:
+    """Which of the predicates behind each other in a `CASE` fails on a value, where the whole of it did.
+
+    Args:
+        sql: `CASE … END` with a `Predicate.mark` before each predicate's `WHEN`.
+        ask: evaluates an expression over all rows; raises duckdb.Error where it fails on one of them.
+
+    Returns:
+        The predicate's key in the recipe; None if none of them fails.
+    """
+    marks = list(re.finditer(r"/\* (select\.where\.\w+) \*/", sql))
+    for mark, after in zip(marks, [*marks[1:], None], strict=False):
+        try:  # the cases up to this one: those before it keep rows from it, as they do in the whole
+            ask(f"{sql[: after.start()]} END" if after else sql)
+        except duckdb.Error:
+            return mark[1]
+    return None
+
+
+def query_columns(sql: str) -> set[str] | None:
+    """The column names that a query mentions anywhere; None if it takes all of them by a star.
+
+    Raises:
+        UserError: it is not one SELECT.
+    """
+    node = _only_select(sql, "query", wrap=False)
+    used = set()
+    for part in nodes(node):
+        if part.get("class") == "STAR":
+            return None
+        if part.get("class") == "COLUMN_REF":
+            used.update(part["column_names"])
+    return used
+
+
+def _only_select(sql: str, key: str, wrap: bool = True) -> dict[str, Any]:
+    answer = parsed(f"SELECT (\n{sql}\n)" if wrap else sql)
+    kind = "a predicate is one expression" if wrap else "a query is one SELECT"
+    if answer["error"]:
+        raise UserError(f"{key}: {kind}: {' '.join(answer['error_message'].split())}; given: {_short(sql)}")
+    if wrap and parsed(f"SELECT [\n{sql}\n]")["error"]:  # `a) or (b` is one only between parentheses
+        raise UserError(f"{key}: {kind}; given: {_short(sql)}")
+    statements = answer["statements"]
+    if len(statements) != 1 or (wrap and statements[0]["node"]["type"] != "SELECT_NODE"):
+        raise UserError(f"{key}: {kind}; given: {_short(sql)}")
+    return statements[0]["node"]
+
+
+def _column(part: dict[str, Any], columns: Mapping[str, str], key: str) -> str:
+    written = ".".join(part["column_names"])
+    for column in columns:  # SQL names are not case-sensitive
+        if column.lower() == written.lower():
+            return column
+    raise UserError(f'{key}: there is no column "{_short(written)}"{nearest(written, columns)}')
+
+
+def _bind(key: str, sql: str, columns: Mapping[str, str]) -> None:
+    """Lets DuckDB check the types on an empty table."""
+    fields = ", ".join(f"NULL::{kind} AS {quoted(name)}" for name, kind in columns.items()) or "NULL AS nothing"
+    try:
+        kind = parser().execute(f"SELECT typeof((\n{sql}\n)) FROM (SELECT {fields})").fetchone()
+    except duckdb.Error as error:
+        message = str(error).split("\n")[0].split(": ", 1)[-1]
+        raise UserError(f"{key}: {message}; given: {_short(sql)}") from None
+    if kind and kind[0] not in ("BOOLEAN", '"NULL"'):
+        raise UserError(f"{key}: a predicate is true or false; this is {kind[0]}: {_short(sql)}")
+
+
+@cache
+def _pure_functions() -> frozenset[str]:
+    """Scalar functions whose value depends on their arguments alone (no random, no clock, no setting)."""
+    rows = (
+        parser()
+        .execute(
+            "SELECT function_name FROM duckdb_functions() GROUP BY 1"
+            " HAVING bool_and(function_type = 'scalar' AND stability = 'CONSISTENT')"
+        )
+        .fetchall()
+    )
+    return frozenset(name for (name,) in rows if name != "age" and not name.startswith("current_"))
+
+
+def _named_functions() -> list[str]:
+    return [name for name in _pure_functions() if name.isidentifier() and not name.startswith("_")]
+
+
+def _short(sql: str) -> str:
+    text = " ".join(sql.split())
+    return text if len(text) <= 100 else text[:97] + "…"

@@ -1,0 +1,272 @@
+"""The recipe: one YAML file that says what to do, read into a typed object and refused early where it is wrong.
+
+Paths in a recipe are relative to the recipe's own folder; `~` and environment variables are expanded. Corpora may
+be at any fsspec URL.
+"""
+
+import re
+from typing import Annotated, Any, Literal
+
+from pydantic import BeforeValidator, Field, field_validator, model_validator
+
+from curation.errors import UserError, nearest
+from curation.recipe.fields import Bytes, Name, Section, as_text
+from curation.recipe.prompts import PUBLISHED, TEXT_PROMPT
+
+
+class Corpus(Section):
+    """One raw corpus."""
+
+    name: Name
+    path: str = Field(description="folder or fsspec URL")
+    format: Literal["webdataset", "parquet", "files", "folder"] = Field(
+        "webdataset",
+        description="webdataset, parquet and files: as img2dataset writes them; folder: any folder of images",
+    )
+
+
+class Dedup(Section):
+    """Which of several equal or alike pictures stays."""
+
+    exact: bool = Field(True, description="equal bytes")
+    near: int | None = Field(None, ge=0, le=6, description="Hamming distance of perceptual hashes; needs signal photo")
+    cosine: float | None = Field(
+        None, ge=0.5, le=1, description="least cosine of embeddings, such as 0.95; needs signal embedding"
+    )
+    quality: str | None = Field(None, description="SQL expression; the highest stays (default: aesthetic, if scored)")
+    against: str | None = Field(
+        None, description="Parquet or CSV file with sha256, phash or (Parquet) embedding: drop what is listed"
+    )
+
+    @property
+    def needs_phash(self) -> bool:
+        """Whether perceptual hashes are compared."""
+        return self.near is not None or self.against is not None
+
+
+class Balance(Section):
+    """How many of each group of images are kept, the best of each."""
+
+    by: str | None = Field(None, description="column or SQL expression: each of its values is a group")
+    clusters: int | None = Field(None, ge=2, le=25_000, description="k-means clusters of the signal embedding instead")
+    at_most: int | None = Field(None, ge=1, description="images of one group")
+    total: int | None = Field(None, ge=1, description="images of all groups; needs power and/or shares")
+    power: float | None = Field(None, ge=0, le=1, description="shares of the total: 1 as it is, 0 equal, 0.5 between")
+    shares: Annotated[dict[str, Annotated[float, Field(ge=0, le=1)]] | None, BeforeValidator(as_text)] = Field(
+        None, description="share of the total by value; the values not named share what is left of 1"
+    )
+
+    @model_validator(mode="after")
+    def _one_rule(self) -> "Balance":
+        if (self.by is None) == (self.clusters is None):
+            raise ValueError("give either `by` (a column or SQL expression) or `clusters` (a number)")
+        if (self.at_most is None) == (self.total is None):
+            raise ValueError("give either `at_most` (images of one group) or `total` (images in all)")
+        if (self.total is None) != (self.power is None and self.shares is None):
+            raise ValueError("`total` goes with `power`, `shares` or both, and they with it")
+        if self.shares is not None and self.clusters is not None:
+            raise ValueError("`shares` are given by value; clusters have no names to give them by")
+        if sum((self.shares or {}).values()) > 1 + 1e-6:
+            raise ValueError("the shares add up to more than 1")
+        return self
+
+
+class Select(Section):
+    """Which images are kept."""
+
+    where: dict[str, str] = Field({}, description="named SQL predicates, walked in this order; only TRUE passes")
+    dedup: Dedup = Dedup()
+    balance: Balance | None = Field(None, description="of the rows that are left: so many of each group")
+    text_in_the_wild: str | None = Field(
+        None, description="SQL predicate: kept images for which it is TRUE are the text-rich subset, quoted in captions"
+    )
+
+    @property
+    def rules(self) -> str:
+        """The rules as text, to tell whether a stored selection was made by them."""
+        return self.model_dump_json(exclude={"dedup": {"against"}})
+
+    @property
+    def parts(self) -> dict[str, Any]:
+        """The rules part by part, the order of the predicates among them, to tell what has changed."""
+        return self.model_dump(mode="json", exclude={"dedup": {"against"}}) | {"order": list(self.where)}
+
+    @field_validator("where")
+    @classmethod
+    def _names(cls, where: dict[str, str]) -> dict[str, str]:
+        for name in where:
+            if not re.fullmatch(r"[a-z][a-z0-9_]*", name):
+                raise ValueError(f'"{name}" is not a name; use lower-case letters, digits and _')
+            if name in ("dedup", "balance"):  # in the funnel they stand for rows that wait to be compared
+                raise ValueError(f'"{name}" names a step of its own; give the predicate another name')
+        return where
+
+
+class CaptionChecks(Section):
+    """What a caption must keep to; see `curation.captions.checks`."""
+
+    min_characters: int = Field(10, ge=0)
+    min_words: int = Field(3, ge=0)
+    max_characters: int = Field(2500, ge=1)
+    max_words: int = Field(400, ge=1)
+    max_foreign_share: float = Field(0.1, ge=0, le=1, description="of the letters outside quotes that are not Latin")
+    min_quote_match: float = Field(0.8, ge=0, le=1, description="likeness of a quote to what OCR has read")
+
+
+class Captions(Section):
+    """Synthetic captions, and how they are mixed with the original text."""
+
+    captioner: dict[str, Any] = {"backend": "describe"}
+    prompts: list[str] = Field(
+        ["pixart"], min_length=1, description="published ones by name, or in full; the key chooses among several"
+    )
+    text_prompt: str = Field(TEXT_PROMPT, description="for the text-rich subset; {text} is what OCR has read")
+    attempts: int = Field(3, ge=1, le=10, description="at a caption, while the checks find something wrong")
+    checks: CaptionChecks = CaptionChecks()
+    tolerate: list[str] = Field(
+        ["boilerplate", "subjective"], description="flags with which a caption may still be a training text"
+    )
+    translator: dict[str, Any] | None = {"backend": "describe_zh"}
+    original_translator: dict[str, Any] | None = Field(None, description="of Chinese originals, into English")
+    synthetic_share: float = Field(0.5, ge=0, le=1, description="share of synthetic captions among the training texts")
+    language: dict[Literal["zh", "en"], float] = Field({"zh": 0.5, "en": 0.5}, description="of the synthetic texts")
+
+    @field_validator("prompts")
+    @classmethod
+    def _known(cls, prompts: list[str]) -> list[str]:
+        odd = next((p for p in prompts if not p.strip() or (" " not in p.strip() and p not in PUBLISHED)), None)
+        if odd is not None:
+            raise ValueError(f'there is no prompt "{odd}"{nearest(odd, PUBLISHED)}')
+        return prompts
+
+    @field_validator("text_prompt")
+    @classmethod
+    def _with_text(cls, prompt: str) -> str:
+        if "{text}" not in prompt:
+            raise ValueError("write {text} where the text that OCR has read belongs")
+        return prompt
+
+    @field_validator("language")
+    @classmethod
+    def _sums(cls, language: dict[str, float]) -> dict[str, float]:
+        if not (all(v >= 0 for v in language.values()) and abs(sum(language.values()) - 1) <= 1e-6):
+            raise ValueError("the shares must add up to 1")
+        return language
+
+
+class CaptionEval(Section):
+    """Captioners compared by people, as the paper's Table 2 does."""
+
+    sample: int = Field(500, ge=1, description="images")
+    captioners: dict[Name, Captions] = Field(
+        {}, description="name: what `captions` would say; default: the recipe's own captions"
+    )
+
+
+class Annotation(Section):
+    """Human voting."""
+
+    votes: int = Field(3, ge=1, le=99, description="votes asked for each image")
+
+
+class Buckets(Section):
+    """Aspect-ratio buckets that the product's rows are assigned to."""
+
+    area: int = Field(1_048_576, ge=64 * 64, description="pixels of one bucket, at most")
+    step: int = Field(64, ge=8, description="sides are multiples of this")
+
+
+class Quality(Section):
+    """What, beside Level 5, the quality phase asks for."""
+
+    where: str | None = Field(None, description="one SQL predicate")
+
+
+class Shards(Section):
+    """The product."""
+
+    samples_per_shard: int = Field(1000, ge=1, le=10_000)
+    strip_metadata: bool = Field(True, description="remove EXIF, XMP, comments; pixels, orientation and ICC stay")
+    buckets: Buckets = Buckets()
+    quality: Quality = Quality()
+
+
+class Resources(Section):
+    """What one worker of a Ray cluster is given."""
+
+    cpus: float = Field(1, gt=0, description="cores; shares such as 0.5 are allowed")
+    gpus: float = Field(0, ge=0, description="GPUs; shares such as 0.25 are allowed")
+    memory: Bytes = Field(0, description="memory to be reserved, such as 4 GB; 0: none in particular")
+
+
+class Ray(Section):
+    """`engine: ray`: the cluster, and what its workers are given."""
+
+    address: str | None = Field(
+        None, description="auto or HOST:PORT; default: RAY_ADDRESS, else a Ray started for the run"
+    )
+    resources: dict[str, Resources] = Field(
+        {}, description="by signal, or by stage: index, score (of the signals not named), caption, build-shards"
+    )
+
+
+class Card(Section):
+    """What the dataset card says that cannot be computed."""
+
+    pretty_name: str | None = None
+    license: str = "other"
+    description: str = ""
+    notes: list[str] = []
+
+
+class Recipe(Section):
+    """The whole recipe."""
+
+    name: Name
+    workspace: str
+    engine: Literal["local", "ray"] = "local"
+    workers: int | None = Field(None, ge=1, description="worker processes; default: one a core")
+    worker_memory: Bytes | None = Field(None, description="what one worker may hold; default: its share of the machine")
+    ray: Ray = Ray()
+    image_timeout: float = Field(60, gt=0, description="seconds that one micro-batch may take")
+    corpora: list[Corpus] = Field(min_length=1)
+    models: str | None = Field(None, description="folder of model checkpoints; default: CURATE_MODELS")
+    signals: dict[str, dict[str, Any]] = Field({}, description="signal: parameters, its backend among them")
+    select: Select = Select()
+    captions: Captions = Captions()
+    caption_eval: CaptionEval = CaptionEval()
+    annotation: Annotation = Annotation()
+    shards: Shards = Shards()
+    card: Card = Card()
+    max_failed_share: float = Field(0.05, ge=0, le=1, description="more failed rows than this: exit status 1")
+
+    @field_validator("signals", mode="before")
+    @classmethod
+    def _empty_signal(cls, signals: Any) -> Any:
+        if isinstance(signals, dict):  # "photo:" with nothing behind it means the defaults
+            return {name: {} if params is None else params for name, params in signals.items()}
+        return signals
+
+    @model_validator(mode="after")
+    def _consistent(self) -> "Recipe":
+        names = [corpus.name for corpus in self.corpora]
+        twice = next((n for n in names if names.count(n) > 1), None)
+        if twice:
+            raise ValueError(f'corpora: the name "{twice}" is used twice')
+        stages = ("index", "score", "caption", "build-shards")
+        odd = next((n for n in self.ray.resources if n not in (*self.signals, *stages)), None)
+        if odd:
+            hint = nearest(odd, [*self.signals, *stages])
+            raise ValueError(f'ray.resources: "{odd}" is neither a signal of the recipe nor a stage{hint}')
+        if self.select.dedup.needs_phash and "photo" not in self.signals:
+            raise ValueError("select.dedup: near and against need the perceptual hash; add `photo: {}` to signals")
+        if self.select.dedup.cosine is not None and "embedding" not in self.signals:
+            raise ValueError("select.dedup: cosine needs embeddings; add `embedding: {checkpoint: FOLDER}` to signals")
+        return self
+
+    def corpus(self, name: str) -> Corpus:
+        """The corpus of that name. Raises UserError."""
+        for corpus in self.corpora:
+            if corpus.name == name:
+                return corpus
+        raise UserError(f'no corpus "{name}" in the recipe{nearest(name, [c.name for c in self.corpora])}')

@@ -1,0 +1,161 @@
+"""The numbers within a predicate that can be moved: where they stand in its text, and the text with others instead.
+
+`sharpness >= 30` has one, `aspect_ratio BETWEEN 0.4 AND 2.5` two. A threshold is a plain numeric column compared by <,
+<=, >, >= or BETWEEN with one constant number, which may have a sign, an exponent, or a cast to FLOAT or DOUBLE.
+Comparisons are looked for below AND, OR and NOT only: there, a row that passes one comparison more can be told to be
+nearer to passing the whole (under NOT the operator is turned round). Within CASE, a function, IS NULL and the like
+nothing simple can be said, so those numbers are left alone.
+"""
+
+import math
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from decimal import Decimal
+from typing import Any
+
+from curation.errors import UserError
+from curation.recipe.predicates import Predicate
+from curation.workspace.sql import parsed
+
+_OPERATORS = {
+    "COMPARE_GREATERTHAN": ">",
+    "COMPARE_GREATERTHANOREQUALTO": ">=",
+    "COMPARE_LESSTHAN": "<",
+    "COMPARE_LESSTHANOREQUALTO": "<=",
+}
+_NOT = {">": "<=", ">=": "<", "<": ">=", "<=": ">"}
+_SWAPPED = {">": "<", ">=": "<=", "<": ">", "<=": ">="}
+_NUMERIC = re.compile(r"U?(TINY|SMALL|BIG|HUGE)INT|U?INTEGER|FLOAT|DOUBLE|DECIMAL(\(.*\))?")
+_NUMBER = re.compile(r"(-\s*)?(\d[\d_]*\.?[\d_]*|\.\d[\d_]*)(e[+-]?\d+)?", re.IGNORECASE)
+_FLOATS = ("FLOAT", "FLOAT4", "FLOAT8", "REAL", "DOUBLE", "DOUBLE PRECISION")
+_WRAP = "SELECT (\n{}\n)"
+
+
+@dataclass(frozen=True, slots=True)
+class Threshold:
+    """One number of a predicate that can be moved."""
+
+    predicate: str
+    """The predicate's name in the recipe."""
+    number: int
+    """Which of the predicate's thresholds, from 0, in the order of the text."""
+    column: str
+    """A numeric column of the images."""
+    operator: str
+    """How the column must compare to pass: `>=`, `>`, `<=` or `<`."""
+    value: float
+    start: int
+    """Place of the number, in characters: `text[start:stop]`."""
+    stop: int
+
+
+def thresholds(predicate: Predicate, columns: Mapping[str, str]) -> list[Threshold]:
+    """The thresholds of an admitted predicate, in the order of its text.
+
+    Args:
+        columns: the columns of an image, name to DuckDB type (`Cascade.columns`).
+    """
+    wrapped = _WRAP.format(predicate.sql)
+    tree = parsed(wrapped)["statements"][0]["node"]["select_list"][0]
+    found = []
+    for column, operator, constant in _comparisons(tree, negated=False):
+        name = next((c for c in columns if c.lower() == column.lower()), None)
+        place = _place(constant, wrapped)
+        if name and place and is_number(columns[name]):
+            start = place[0] - _WRAP.index("{")
+            stop = place[1] - _WRAP.index("{")
+            value = float("".join(predicate.sql[start:stop].split()))
+            if math.isfinite(value):
+                found.append((start, stop, name, operator, value))
+    return [
+        Threshold(predicate.name, number, name, operator, value, start, stop)
+        for number, (start, stop, name, operator, value) in enumerate(sorted(found))
+    ]
+
+
+def moved(sql: str, found: Sequence[Threshold], values: Mapping[int, float]) -> str:
+    """The predicate with some of its numbers replaced, all else byte for byte; a number that stays keeps its text.
+
+    Args:
+        sql: the predicate's text.
+        found: its thresholds.
+        values: new numbers by `Threshold.number`.
+
+    Raises:
+        UserError: a value is not finite.
+    """
+    for threshold in sorted(found, key=lambda t: t.start, reverse=True):
+        value = values.get(threshold.number, threshold.value)
+        if value != threshold.value:
+            before, after = sql[: threshold.start], sql[threshold.stop :]
+            sql = f"{before}{_gap(before[-1:])}{number_text(value)}{_gap(after[:1])}{after}"
+    return sql
+
+
+def is_number(kind: str) -> bool:
+    """Whether a DuckDB type is a plain number."""
+    return _NUMERIC.fullmatch(kind) is not None
+
+
+def number_text(value: float) -> str:
+    """A number as SQL, short: 30 rather than 30.0, and no exponent between 1e-12 and 1e18. Raises UserError."""
+    if not math.isfinite(value):
+        raise UserError(f"{value} is not a number that a predicate can compare with")
+    if value and not 1e-12 <= abs(value) < 1e18:
+        return repr(float(value))
+    text = format(Decimal(repr(float(value))), "f")
+    text = text.rstrip("0").rstrip(".") if "." in text else text
+    return "0" if text == "-0" else text
+
+
+def _comparisons(node: dict[str, Any], negated: bool) -> Iterator[tuple[str, str, dict[str, Any]]]:
+    """Comparisons of a column with something: the column as written, the operator that passes, the other side."""
+    if node["class"] == "CONJUNCTION" or node["type"] == "OPERATOR_NOT":
+        for child in node["children"]:
+            yield from _comparisons(child, negated != (node["type"] == "OPERATOR_NOT"))
+    elif node["class"] == "BETWEEN" and node["type"] == "COMPARE_BETWEEN":
+        column = _column(node["input"])
+        if column:
+            yield column, "<" if negated else ">=", node["lower"]
+            yield column, ">" if negated else "<=", node["upper"]
+    elif node["class"] == "COMPARISON" and node["type"] in _OPERATORS:
+        operator = _OPERATORS[node["type"]]
+        left, right = _column(node["left"]), _column(node["right"])
+        if left and not right:
+            yield left, _NOT[operator] if negated else operator, node["right"]
+        elif right and not left:
+            operator = _SWAPPED[operator]
+            yield right, _NOT[operator] if negated else operator, node["left"]
+
+
+def _column(node: dict[str, Any]) -> str | None:
+    return ".".join(node["column_names"]) if node["class"] == "COLUMN_REF" else None
+
+
+def _place(node: dict[str, Any], wrapped: str) -> tuple[int, int] | None:
+    """Where a constant number stands in the text; None if the node is anything else."""
+    if node["class"] == "CAST" and not node["try_cast"] and _cast_to(node) in _FLOATS:
+        return _place(node["child"], wrapped)
+    if node["class"] == "FUNCTION" and node["function_name"] in ("+", "-") and len(node["arguments"]) == 1:
+        place = _place(node["arguments"][0]["expression"], wrapped)
+        if place is None or wrapped[place[0]] in "+-":
+            return None
+        # The sign of `+7` or `-7::FLOAT`, which is -(7::FLOAT), stands apart from its number in the tree.
+        sign = wrapped[: place[0]].rstrip()
+        return (len(sign) - 1, place[1]) if sign.endswith(node["function_name"]) else None
+    if node["class"] != "CONSTANT":
+        return None
+    # DuckDB counts bytes, and says 2**64 - 1 for what has no place of its own.
+    start = len(wrapped.encode()[: node["query_location"]].decode(errors="ignore"))
+    match = _NUMBER.match(wrapped, start)
+    return match.span() if match else None
+
+
+def _cast_to(node: dict[str, Any]) -> str:
+    return str(node.get("type_expr", {}).get("type_name", "")).upper()
+
+
+def _gap(neighbour: str) -> str:
+    """A space where the number would run into a word, as in `BETWEEN-1 AND-2`."""
+    return " " if neighbour.isalnum() or neighbour == "_" else ""

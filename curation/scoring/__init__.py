@@ -1,0 +1,1 @@
+"""Computing signals: which row needs which, the pass over a shard, and the files that result."""

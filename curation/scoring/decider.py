@@ -1,0 +1,38 @@
+"""Evaluates the cascade's SQL over small tables in memory."""
+
+import duckdb
+import pyarrow as pa
+
+from curation.errors import UserError
+from curation.recipe.predicates import failing
+from curation.workspace.sql import connect
+
+
+class Decider:
+    """Evaluates this module's SQL over small tables held in memory, one after the other."""
+
+    def __init__(self) -> None:
+        self._connection = connect(threads=1)
+
+    def numbers(self, table: pa.Table, sql: str, key: str = "a predicate of the recipe") -> list[int]:
+        """One number for each row.
+
+        Args:
+            key: the recipe's key of the expression; a predicate of `select.where` tells its own.
+
+        Raises:
+            UserError: a predicate fails on a value (a cast, a division).
+        """
+        self._connection.register("rows", table)
+        try:
+            return list(self._connection.execute(f"SELECT {sql} AS n FROM rows").fetchnumpy()["n"].tolist())
+        except duckdb.Error as error:
+            found = failing(sql, lambda part: self._connection.execute(f"SELECT max({part}) FROM rows"))
+            raise run_error(error, found or key) from None
+        finally:
+            self._connection.unregister("rows")
+
+
+def run_error(error: duckdb.Error, key: str = "select.where") -> UserError:
+    """An expression of the recipe that is right in itself but fails on a value."""
+    return UserError(f"{key}: {str(error).splitlines()[0]}")

@@ -1,0 +1,168 @@
+"""A shard's samples and signals as columns in memory: read, filled row by row, and written back as sidecars."""
+
+import json
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+
+from curation.corpora.samples import check_aligned, samples_notes
+from curation.errors import SignalError, StageError
+from curation.models.environment import libraries
+from curation.scoring.cascade import Cascade
+from curation.scoring.decider import Decider
+from curation.signals.base import Scores, Signal, sidecar_fields
+from curation.workspace import Workspace
+from curation.workspace.files import footer, read_table, write_table
+from curation.workspace.schemas import FAILED, SCORED, SKIPPED
+from curation.workspace.sql import as_lists
+
+
+class Columns:
+    """A shard's samples and signals in memory: values by column, to be filled and written back."""
+
+    def __init__(
+        self,
+        samples: pa.Table,
+        values: dict[str, list[Any]],
+        fields: dict[str, pa.DataType],
+        fingerprints: dict[str, str],
+    ) -> None:
+        self.samples, self.values, self.fields, self.fingerprints = samples, values, fields, fingerprints
+        self.changed: set[str] = set()
+        self.ok = [status == "ok" for status in samples["status"].to_pylist()]
+
+    @classmethod
+    def read(cls, workspace: Workspace, cascade: Cascade, corpus: str, shard: str, retry_failed: bool) -> "Columns":
+        """Reads the samples, and of each signal what is stored under the current fingerprint; the rest is skipped."""
+        samples = cascade.with_meta(read_table(workspace.samples(corpus, shard)))
+        notes = samples_notes(workspace, corpus, shard)
+        values: dict[str, list[Any]] = {}
+        fields: dict[str, pa.DataType] = {}
+        fingerprints = {}
+        for name, signal in cascade.signals.items():
+            fingerprints[name] = cascade.fingerprint(name, notes)
+            path = workspace.signal(name, corpus, shard)
+            stored = _stored(path, fingerprints[name], samples)
+            for f in sidecar_fields(signal):
+                fields[f.name] = f.type
+                values[f.name] = _to_values(stored[f.name]) if stored is not None else [None] * samples.num_rows
+            states = values[f"{name}_state"]
+            values[f"{name}_state"] = [SKIPPED if s is None or (retry_failed and s == FAILED) else s for s in states]
+        return cls(samples, values, fields, fingerprints)
+
+    def table(self, rows: list[int] | None = None, read: frozenset[str] = frozenset()) -> pa.Table:
+        """Samples and signals side by side, of some rows or of all; of lists only those in `read`."""
+        indices = None if rows is None else pa.array(rows, pa.int64())
+        table = self.samples if indices is None else self.samples.take(indices)
+        for name, kind in self.fields.items():
+            if pa.types.is_nested(kind) and name not in read:
+                continue
+            values = self.values[name] if rows is None else [self.values[name][r] for r in rows]
+            table = table.append_column(name, as_lists(_to_array(values, kind)))
+        return table
+
+    def stops(self, cascade: Cascade, decider: Decider, rows: list[int] | None = None) -> list[int]:
+        """For each row the first predicate that is not TRUE, as far as is known now."""
+        read = frozenset().union(*(predicate.columns for predicate in cascade.predicates))
+        return decider.numbers(self.table(rows, read), cascade.stop_sql)
+
+    def needy(self, cascade: Cascade, stops: list[int]) -> dict[str, list[int]]:
+        """For each signal the rows that need it as far as is known now."""
+        return {
+            name: [
+                r
+                for r, stop in enumerate(stops)
+                if stop >= at and self.ok[r] and self.values[f"{name}_state"][r] == SKIPPED
+            ]
+            for name, at in cascade.first_use.items()
+        }
+
+    def store(self, signal: Signal, row: int, result: Scores | SignalError) -> None:
+        """Notes one row's scores, or why it has none. A score that is no finite number is a failure."""
+        self.changed.add(signal.name)
+        if not isinstance(result, SignalError):
+            try:
+                stored = {c: _rounded(result.get(c), kind) for c, kind in signal.columns.items()}
+            except SignalError as error:
+                result = error
+        failed = isinstance(result, SignalError)
+        self.values[f"{signal.name}_state"][row] = FAILED if failed else SCORED
+        self.values[f"{signal.name}_error"][row] = str(result) if failed else None
+        for column in signal.columns:
+            self.values[column][row] = None if failed else stored[column]
+
+    def done(self, name: str) -> int:
+        """Rows that the signal was computed for, whether they then have scores or have failed."""
+        return sum(state != SKIPPED for state in self.values[f"{name}_state"])
+
+    def failures(self, cascade: Cascade) -> Counter[str]:
+        """Failed rows by signal and reason."""
+        return Counter(
+            f"{name} {error.split(':')[0]}"
+            for name in cascade.signals
+            for error in self.values[f"{name}_error"]
+            if error is not None
+        )
+
+    def write(self, workspace: Workspace, corpus: str, shard: str, signal: Signal) -> None:
+        """Writes the signal's sidecar if anything in it is new."""
+        name = signal.name
+        path = workspace.signal(name, corpus, shard)
+        if name not in self.changed and (footer(path) or {}).get("fingerprint") == self.fingerprints[name]:
+            return
+        own = [f.name for f in sidecar_fields(signal)]
+        arrays = {"key": self.samples["key"]} | {c: _to_array(self.values[c], self.fields[c]) for c in own}
+        used = set(json.loads((footer(path) or {}).get("libraries", "[]"))) | {libraries()}
+        write_table(path, pa.table(arrays), self.fingerprints[name], libraries=json.dumps(sorted(used)))
+
+
+def _stored(path: Path, fingerprint: str, samples: pa.Table) -> pa.Table | None:
+    """A sidecar made as it would be now; None if there is none such, or it is damaged and must be made again."""
+    if (footer(path) or {}).get("fingerprint") != fingerprint:
+        return None
+    try:
+        stored = read_table(path)
+        check_aligned(samples, stored, path)
+    except StageError:
+        path.unlink(missing_ok=True)
+        return None
+    return stored
+
+
+def _to_values(column: pa.ChunkedArray) -> list[Any]:
+    """The values of a column, row by row; vectors as arrays, since lists of numbers take twenty times the memory."""
+    if not pa.types.is_fixed_size_list(column.type):
+        return column.to_pylist()
+    whole = column.combine_chunks()
+    width = column.type.list_size
+    vectors = whole.values.to_numpy(zero_copy_only=False).reshape(-1, width)[whole.offset : whole.offset + len(whole)]
+    return [vector if valid else None for vector, valid in zip(vectors, whole.is_valid().to_pylist(), strict=True)]
+
+
+def _to_array(values: list[Any], kind: pa.DataType) -> pa.Array:
+    """The column of these values."""
+    if not pa.types.is_fixed_size_list(kind):
+        return pa.array(values, kind)
+    vectors = np.zeros((len(values), kind.list_size), kind.value_type.to_pandas_dtype())
+    missing = np.array([value is None for value in values], bool)
+    for row in np.flatnonzero(~missing):
+        vectors[row] = values[row]
+    flat = pa.array(vectors.ravel(), kind.value_type)
+    return pa.FixedSizeListArray.from_arrays(flat, type=kind, mask=pa.array(missing))
+
+
+def _rounded(value: Any, kind: pa.DataType) -> Any:
+    """A score as it is stored: float32 rounded to 4 decimals. Raises SignalError for NaN and infinities."""
+    if value is not None and pa.types.is_fixed_size_list(kind):
+        value = np.asarray(value, kind.value_type.to_pandas_dtype())
+        if not np.isfinite(value).all():
+            raise SignalError("not_finite", "the vector holds values that are no finite numbers")
+        return value
+    if value is None or not pa.types.is_float32(kind):
+        return value
+    if not np.isfinite(value):
+        raise SignalError("not_finite", f"the score is {value}")
+    return round(float(value), 4)

@@ -1,0 +1,180 @@
+"""The wide file of a shard: samples and signals side by side, so that a selection reads one file and joins nothing.
+
+Derived: it may be deleted, and is made again when one of its sources has changed. Lists and long text stay out; a text
+column comes in when a predicate of the recipe reads it.
+"""
+
+import json
+from collections.abc import Sequence
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import duckdb
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from curation.corpora.samples import check_aligned, samples_notes
+from curation.errors import StageError
+from curation.recipe import Recipe
+from curation.scoring.cascade import TEXT_RULE, Cascade, group_columns
+from curation.scoring.decider import run_error
+from curation.signals.base import Signal, sidecar_fields
+from curation.workspace import Workspace
+from curation.workspace.digests import digest
+from curation.workspace.files import footer, read_table, write_table
+from curation.workspace.schemas import SKIPPED
+from curation.workspace.sql import as_lists, connect, parquet_files
+
+
+class WideRows:
+    """The rows of a workspace, shard after shard.
+
+    Args:
+        workspace: where the files lie.
+        files: the wide files, see `curation.scoring.wide_table`.
+    """
+
+    def __init__(self, workspace: Workspace, files: Sequence[str]) -> None:
+        self.workspace, self.files = workspace, list(files)
+        self.connection = connect([workspace.root], memory="4GB")
+
+    @cached_property
+    def _wide(self) -> str:
+        return parquet_files(self.files)
+
+    def _rows(self, sql: str) -> list[tuple[Any, ...]]:
+        try:
+            return self.connection.execute(sql).fetchall()
+        except duckdb.Error as error:
+            self._check_wide()
+            raise run_error(error) from None
+
+    def _check_wide(self) -> None:
+        """Where a query failed: was it a damaged file? Removes such ones, which another run makes again."""
+        damaged = [path for path in self.files if not _readable(Path(path))]
+        for path in damaged:
+            Path(path).unlink(missing_ok=True)
+        if damaged:
+            raise StageError(f"{damaged[0]} was damaged and is removed; run the same command again to make it anew")
+
+    def _table(self, sql: str) -> pa.Table:
+        try:
+            return self.connection.sql(sql).to_arrow_table()
+        except duckdb.Error as error:
+            self._check_wide()
+            raise run_error(error) from None
+
+    @cached_property
+    def _starts(self) -> np.ndarray:
+        """int64 (files + 1,): how many rows the files before each have."""
+        counts = dict(self._rows(f"SELECT file_index, count(*) FROM {self._wide} GROUP BY 1"))
+        return np.cumsum([0, *(counts.get(number, 0) for number in range(len(self.files)))])
+
+    def _index(self, files: np.ndarray, rows: np.ndarray) -> np.ndarray:
+        """Rows counted through all files."""
+        return self._starts[files.astype(np.int64)] + rows
+
+
+def _readable(path: Path) -> bool:
+    try:
+        read_table(path)
+    except (StageError, FileNotFoundError):
+        return False
+    return True
+
+
+VERSION = 2
+ALWAYS = ("key",)
+"""Text that every wide file holds. Statuses and states are there as `is_ok` and `NAME_is_skipped`, which cost a bit."""
+
+
+def refresh(workspace: Workspace, recipe: Recipe, cascade: Cascade, corpus: str, shard: str) -> Path:
+    """Makes the shard's wide file unless it is up to date; returns its path.
+
+    Raises:
+        StageError: a sidecar does not fit the samples file.
+    """
+    path = workspace.wide(corpus, shard)
+    texts = text_columns(recipe, cascade)
+    identity = digest([VERSION, cascade.identity, str(cascade.meta), texts, _stats(workspace, cascade, corpus, shard)])
+    if (footer(path) or {}).get("fingerprint") == identity:
+        return path
+    samples = cascade.with_meta(read_table(workspace.samples(corpus, shard)))
+    notes = samples_notes(workspace, corpus, shard)
+    columns: dict[str, pa.Array | pa.ChunkedArray] = {
+        name: samples[name]
+        for name in samples.column_names
+        if name in ALWAYS or name in texts or not _is_text_or_list(samples.schema.field(name).type)
+    }
+    columns |= {"is_ok": pc.equal(samples["status"], "ok")} | _hash_halves(samples["sha256"])
+    for name, signal in cascade.signals.items():
+        sidecar = _sidecar(workspace, cascade, name, corpus, shard, notes, samples)
+        state = f"{name}_state"
+        if sidecar is None:
+            sidecar = sidecar_of_nothing(signal, samples["key"])
+        columns[f"{name}_is_skipped"] = pc.equal(sidecar[state], SKIPPED)
+        for f in sidecar_fields(signal):
+            if f.name in texts or not _is_text_or_list(f.type):
+                columns[f.name] = as_lists(sidecar[f.name])
+    write_table(path, pa.table(columns), identity)
+    return path
+
+
+def text_columns(recipe: Recipe, cascade: Cascade) -> list[str]:
+    """Text and list columns that the recipe's predicates and rankings read."""
+    read = {column for predicate in cascade.predicates for column in predicate.columns}
+    if recipe.select.dedup.quality:
+        read |= cascade.quality_columns(recipe.select.dedup.quality)
+    if recipe.select.balance:
+        read |= group_columns(cascade, recipe.select.balance)
+    if recipe.select.text_in_the_wild:
+        read |= cascade.admit("", recipe.select.text_in_the_wild, TEXT_RULE).columns
+    if recipe.shards.quality.where:
+        read |= cascade.admit("", recipe.shards.quality.where, "shards.quality.where").columns
+    return sorted(c for c in read if cascade.columns[c] in ("VARCHAR", "BLOB") or cascade.columns[c].endswith("]"))
+
+
+def sidecar_of_nothing(signal: Signal, keys: pa.ChunkedArray) -> pa.Table:
+    """What an absent sidecar means: every row skipped."""
+    columns = {f.name: pa.nulls(len(keys), f.type) for f in sidecar_fields(signal)}
+    columns[f"{signal.name}_state"] = pa.array([SKIPPED] * len(keys), pa.string())
+    return pa.table({"key": keys} | columns)
+
+
+def _sidecar(
+    workspace: Workspace, cascade: Cascade, name: str, corpus: str, shard: str, notes: dict[str, str], samples: pa.Table
+) -> pa.Table | None:
+    """The signal's sidecar if it is there and made as the recipe says now; else all its rows count as skipped."""
+    path = workspace.signal(name, corpus, shard)
+    if (footer(path) or {}).get("fingerprint") != cascade.fingerprint(name, notes):
+        return None
+    sidecar = read_table(path)
+    check_aligned(samples, sidecar, path)
+    return sidecar
+
+
+def _hash_halves(sha256: pa.ChunkedArray) -> dict[str, pa.Array]:
+    """The first 128 bits of each sha256 as two numbers, which compare and group faster than text."""
+    values = sha256.to_pylist()
+    return {
+        "sha_hi": pa.array([None if v is None else int(v[:16], 16) for v in values], pa.uint64()),
+        "sha_lo": pa.array([None if v is None else int(v[16:32], 16) for v in values], pa.uint64()),
+    }
+
+
+def _stats(workspace: Workspace, cascade: Cascade, corpus: str, shard: str) -> str:
+    paths = [workspace.samples(corpus, shard), *(workspace.signal(n, corpus, shard) for n in cascade.signals)]
+    stats = [p.stat() if p.exists() else None for p in paths]
+    return json.dumps([[s.st_size, s.st_mtime_ns] if s else None for s in stats])
+
+
+def _is_text_or_list(kind: pa.DataType) -> bool:
+    return (
+        pa.types.is_string(kind)
+        or pa.types.is_large_string(kind)
+        or pa.types.is_nested(kind)
+        or pa.types.is_binary(kind)
+        or pa.types.is_large_binary(kind)
+    )

@@ -1,0 +1,1 @@
+"""Balance: how many of each group of images are kept."""

@@ -1,0 +1,221 @@
+"""Clusters of the stored embeddings: to which of the k-means groups each row of each shard belongs.
+
+Centroids are found on a sample of all stored embeddings, whatever the predicates make of their rows, so that moving a
+threshold moves no cluster. They lie in `signals/.clusters/GROUPS/`, and each shard's clusters beside them. Both may be
+deleted, and are made again from the embeddings that are stored then.
+
+The sample has up to 256 vectors for each cluster, as in faiss (Johnson et al. 2017). Measured on drawn embeddings, the
+mean of 1 - cosine to the nearest centroid is then what it is with all rows; with 128 it is 1 % larger, with 64 4 %, and
+with seeds taken at random, of all rows, 2 to 9 % (`python -m tests.benchmarks.kmeans --quality`).
+"""
+
+import hashlib
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+
+from curation.corpora.samples import samples_notes
+from curation.durations import in_words
+from curation.errors import StageError
+from curation.keys import key_hash
+from curation.models.device import device
+from curation.scoring.cascade import Cascade
+from curation.scoring.vectors import Vectors, matrix, read_vectors
+from curation.selection.balance import kmeans
+from curation.selection.balance.kmeans import Centroids, Labels
+from curation.workspace import Workspace
+from curation.workspace.digests import digest
+from curation.workspace.files import ROWS, footer, read_table, stamps, write_table
+from curation.workspace.schemas import SCORED
+
+Shard = tuple[str, str]
+"""Corpus and name."""
+Say = Callable[[str], None]
+"""Is told what is being done, a line each time."""
+
+VERSION = 1
+SEED = 0
+SALT = "clusters"
+"""Of the hash by which embeddings are chosen for the sample."""
+PER_CLUSTER = 256
+SAMPLE = 1_000_000
+"""Vectors of the sample at most: 1.5 GB at a width of 768."""
+GROWN = 2
+"""When the sample could be so many times as large as it was, because more is scored, centroids are found anew."""
+NONE = -1
+"""The cluster of a row without embedding."""
+QUICK = 2e10
+"""Operations that take no time worth telling of."""
+
+
+class Clusters:
+    """The clusters of a workspace's rows.
+
+    Args:
+        workspace: where the embeddings are.
+        cascade: the recipe's, with the signal `embedding`.
+        shards: those whose rows are asked for.
+        groups: how many clusters are wanted.
+        scored: how many rows of these shards have an embedding, or failed to get one.
+        say: is told what is done.
+    """
+
+    def __init__(
+        self, workspace: Workspace, cascade: Cascade, shards: Sequence[Shard], groups: int, scored: int, say: Say
+    ) -> None:
+        self.workspace, self.shards, self.groups, self.scored, self.say = workspace, shards, groups, scored, say
+        self.folder = workspace.root / "signals" / ".clusters" / str(groups)
+        self.width = cascade.signals["embedding"].columns["embedding"].list_size
+        self.device = device()
+        prints = {s: cascade.fingerprint("embedding", samples_notes(workspace, *s)) for s in shards}
+        self.identity = digest([VERSION, SEED, groups, sorted([*shard, made] for shard, made in prints.items())])
+        paths = {shard: workspace.signal("embedding", *shard) for shard in shards}
+        self.sidecars = {s: path for s, path in paths.items() if (footer(path) or {}).get("fingerprint") == prints[s]}
+        """Those that are made as the recipe says now; of the other shards no row is scored."""
+
+    def labels(self) -> list[Labels]:
+        """The cluster of every row, by shard: int32, `NONE` where it has no embedding.
+
+        What is stored is read, the rest is worked out and stored.
+
+        Raises:
+            StageError: a sidecar is damaged, or holds vectors that are not of length 1.
+        """
+        found: dict[Shard, Labels] = {}
+        centroids = self._stored()
+        if centroids is not None:
+            found = {shard: labels for shard in self.sidecars if (labels := self._known(shard, centroids)) is not None}
+        left = [shard for shard in self.sidecars if shard not in found]
+        if left and self.scored:
+            sample = min(self.scored, self.groups * PER_CLUSTER, SAMPLE) if centroids is None else 0
+            pace = self._foretell(left, sample)
+            if centroids is None:
+                centroids = self._fit(pace)
+            for shard in left if len(centroids) else ():
+                found[shard] = self._assign(shard, centroids, pace)
+        rows = {s: int(samples_notes(self.workspace, *s)[ROWS]) for s in self.shards if s not in found}
+        return [found[s] if s in found else np.full(rows[s], NONE, np.int32) for s in self.shards]
+
+    def _path(self, shard: Shard) -> Path:
+        return self.folder / shard[0] / f"{shard[1]}.parquet"
+
+    def _mark(self, shard: Shard, centroids: Centroids) -> str:
+        """What a shard's clusters are made of."""
+        return digest([hashlib.sha256(centroids.tobytes()).hexdigest(), stamps([str(self.sidecars[shard])])])
+
+    def _stored(self) -> Centroids | None:
+        """The centroids, unless they are still to be found, or to be found anew."""
+        path = self.folder / "centroids.parquet"
+        notes = footer(path) or {}
+        wanted = min(self.scored, self.groups * PER_CLUSTER, SAMPLE)
+        if notes.get("fingerprint") != self.identity or wanted >= GROWN * int(notes["sample"]):
+            return None
+        try:
+            column = read_table(path)["centroid"].combine_chunks()
+        except StageError:
+            return None
+        return column.flatten().to_numpy().reshape(-1, self.width).copy()  # torch wants it writable
+
+    def _known(self, shard: Shard, centroids: Centroids) -> Labels | None:
+        """A shard's clusters, if they are stored and up to date."""
+        path = self._path(shard)
+        if (footer(path) or {}).get("fingerprint") != self._mark(shard, centroids):
+            return None
+        try:
+            return read_table(path)["cluster"].to_numpy()
+        except StageError:
+            return None
+
+    def _fit(self, pace: "_Pace") -> Centroids:
+        """Finds centroids on the sample, and stores them; none where every embedding has failed."""
+        sample = self._sample()
+        if not len(sample):
+            return np.empty((0, self.width), np.float32)
+        centroids = kmeans.fit(sample, self.groups, SEED, self.device, pace)
+        flat = pa.FixedSizeListArray.from_arrays(pa.array(centroids.ravel()), self.width)
+        path = self.folder / "centroids.parquet"
+        write_table(path, pa.table({"centroid": flat}), self.identity, sample=str(len(sample)))
+        pace.reached(kmeans.ITERATIONS * len(sample))
+        return centroids
+
+    def _sample(self) -> Vectors:
+        """The embeddings of those rows whose keys have the smallest hashes, in their order."""
+        wanted = min(self.groups * PER_CLUSTER, SAMPLE)
+        hashes, files, rows = np.empty(0, np.uint64), np.empty(0, np.int32), np.empty(0, np.int64)
+        paths = list(self.sidecars.values())
+        for number, path in enumerate(paths):
+            table = read_table(path, ["key", "embedding_state"])
+            there = np.flatnonzero([state == SCORED for state in table["embedding_state"].to_pylist()])
+            own = [key_hash(key, SALT) for key in table["key"].take(there).to_pylist()]
+            hashes = np.concatenate([hashes, np.array(own, np.uint64)])
+            files = np.concatenate([files, np.full(len(there), number, np.int32)])
+            rows = np.concatenate([rows, there])
+            if len(hashes) > 2 * wanted or number == len(paths) - 1:
+                least = np.argsort(hashes, kind="stable")[:wanted]
+                hashes, files, rows = hashes[least], files[least], rows[least]
+        if not len(rows):
+            return np.empty((0, self.width), np.float16)
+        return read_vectors(paths, files, rows, "embedding", self.width)
+
+    def _assign(self, shard: Shard, centroids: Centroids, pace: "_Pace") -> Labels:
+        """Finds a shard's clusters, and stores them."""
+        path = self.sidecars[shard]
+        vectors = matrix(read_table(path, ["embedding"])["embedding"])
+        there = vectors.any(1)
+        squares = np.square(vectors, dtype=np.float32).sum(1)
+        odd = np.flatnonzero(there & ~(np.abs(squares - 1) < 0.02))
+        if len(odd):
+            length = float(np.sqrt(squares[odd[0]]))
+            raise StageError(f"{path}: row {odd[0]} is an embedding of length {length:.3g}; expected length 1")
+        labels = np.full(len(vectors), NONE, np.int32)
+        labels[there] = kmeans.assign(vectors[there], centroids, self.device, pace)
+        write_table(self._path(shard), pa.table({"cluster": labels}), self._mark(shard, centroids))
+        return labels
+
+    def _foretell(self, left: list[Shard], sample: int) -> "_Pace":
+        """Says how long it will take, if it takes long."""
+        rows = self.scored * len(left) // len(self.sidecars)
+        work = kmeans.ITERATIONS * sample + rows
+        if 2.0 * work * self.width * self.groups < QUICK:
+            return _Pace(work, lambda text: None)
+        first = self.sidecars[left[0]]
+        read_table(first, ["embedding"])  # what is only slow the first time does not count
+        began = time.monotonic()
+        count = read_table(first, ["embedding"]).num_rows
+        each = (time.monotonic() - began) / max(1, count)
+        all_rows = rows if not sample else 2 * rows  # once for the sample, once to be assigned
+        seconds = work / kmeans.rate(self.groups, self.width, self.device) + each * all_rows
+        what = (
+            f"{self.groups:,} clusters over {self.scored:,} embeddings"
+            if sample
+            else (f"{rows:,} more embeddings to be put into {self.groups:,} clusters")
+        )
+        self.say(f"k-means: {what}, about {in_words(seconds)}")
+        return _Pace(work, self.say)
+
+
+class _Pace:
+    """Says every few seconds how far it is."""
+
+    INTERVAL = 5.0
+
+    def __init__(self, total: int, say: Say) -> None:
+        self.total, self.say, self.done = total, say, 0
+        self.begun = self.said = time.monotonic()
+
+    def __call__(self, rows: int) -> None:
+        """So many more rows were compared with all centroids."""
+        self.reached(self.done + rows)
+
+    def reached(self, done: int) -> None:
+        """So many in all, or as good as."""
+        self.done, now = done, time.monotonic()
+        if now - self.said >= self.INTERVAL:
+            self.said, speed = now, done / (now - self.begun)
+            left = in_words(max(0, self.total - done) / speed)
+            self.say(
+                f"k-means: {done / self.total:.0%} done, {speed:,.0f} comparisons with all clusters/s, {left} left"
+            )

@@ -1,0 +1,250 @@
+"""Spherical k-means: groups of unit vectors, each around the direction of its members' mean (Dhillon & Modha 2001).
+
+The groups are the same for any number of threads, size of block, and device, although products of matrices are not:
+
+- A float16 of size one or less is a whole multiple of 2^-24. So float64 adds up as many as 2^29 of them without
+  rounding, in whatever order, and takes away again what has moved to another group.
+- float32 decides which centroid is nearest where the nearest two are farther apart than it can be wrong by. Where they
+  are not (about one row in a hundred), float64 does: what is within 1e-12 is equally near, and the first one counts.
+- Seeds are rows, and the product of two rows is a sum of multiples of 2^-48, which float64 holds without rounding too.
+"""
+
+import math
+import time
+from collections.abc import Callable, Generator, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+
+if TYPE_CHECKING:
+    import torch
+
+
+Vectors = NDArray[np.float16]
+Centroids = NDArray[np.float32]
+Labels = NDArray[np.int32]
+Reals = NDArray[np.float64]
+Tick = Callable[[int], None]
+"""Is told of rows that were compared with all centroids, so many more each time."""
+
+ITERATIONS = 20
+SETTLED = 1000
+"""When no more than one row in so many has moved to another group, the groups are found."""
+SEED_ROWS = 16
+"""Rows for each group among which seeds are looked for."""
+_DRAWN = 1024  # seeds that are drawn at once
+_TIE = 1e-12
+_PRODUCTS = {"cpu": 1 << 21, "cuda": 1 << 26}  # of rows and centroids, worked out at once
+
+
+def fit(vectors: Vectors, groups: int, seed: int = 0, device: str = "cpu", tick: Tick = lambda rows: None) -> Centroids:
+    """Finds centroids by Lloyd's iteration from seeds as k-means++ chooses them.
+
+    Args:
+        vectors: float16 (n, width), of length about 1.
+        groups: how many are wanted; fewer are found where there are fewer vectors.
+        seed: of the choice of seeds.
+        device: `cpu` or `cuda`, where the products are worked out.
+        tick: called after each block of rows.
+
+    Returns:
+        float32 (groups, width), of length 1.
+
+    Raises:
+        ValueError: there are no vectors.
+    """
+    import torch
+
+    if not len(vectors):
+        raise ValueError("no vectors to find groups of")
+    rows = torch.from_numpy(vectors)
+    centroids = _seeds(rows, min(groups, len(rows)), seed, device)
+    shape = len(centroids), rows.shape[1]
+    sums = torch.zeros(shape, dtype=torch.float64, device=device)
+    labels = torch.full((len(rows),), -1, dtype=torch.int64)
+    for _ in range(ITERATIONS):
+        moved = 0
+        with closing(_all_nearest(rows, centroids, device)) as found:
+            for part, nearest in found:
+                moved += _move(rows[part].to(device), labels[part], nearest, sums)
+                tick(len(nearest))
+        centroids = _directions(sums, labels, rows)
+        if moved * SETTLED <= len(rows):
+            break
+    return centroids.numpy()
+
+
+def assign(vectors: Vectors, centroids: Centroids, device: str = "cpu", tick: Tick = lambda rows: None) -> Labels:
+    """The nearest centroid of each vector.
+
+    Args:
+        vectors: float16 (n, width), of length about 1.
+        centroids: float32 (groups, width), of length 1.
+        device, tick: as for `fit`.
+
+    Returns:
+        int32 (n,): its number.
+    """
+    import torch
+
+    labels = np.empty(len(vectors), np.int32)
+    with closing(_all_nearest(torch.from_numpy(vectors), torch.from_numpy(centroids), device)) as found:
+        for part, nearest in found:
+            labels[part] = nearest.numpy()
+            tick(len(nearest))
+    return labels
+
+
+def rate(groups: int, width: int, device: str = "cpu", seconds: float = 2.0) -> float:
+    """Rows a second that this machine compares with so many centroids, measured for about so long on noise."""
+    import torch
+
+    noise = torch.Generator().manual_seed(0)
+    count = 2 * _workers(device) * next(_blocks(1 << 30, groups, device)).stop
+    rows, centroids = (
+        torch.nn.functional.normalize(torch.randn(n, width, generator=noise)).numpy() for n in (count, groups)
+    )
+    halves, done = rows.astype(np.float16), 0
+    assign(halves[: count // 2], centroids, device)  # warms up
+    began = time.monotonic()
+    while not done or time.monotonic() - began < seconds:
+        assign(halves, centroids, device)
+        done += count
+    return done / (time.monotonic() - began)
+
+
+def _workers(device: str) -> int:
+    """Blocks that are worked on at once."""
+    import torch
+
+    return torch.get_num_threads() if device == "cpu" else 1
+
+
+def _blocks(rows: int, groups: int, device: str) -> Iterator[slice]:
+    step = max(64, _PRODUCTS[device] // groups)
+    for start in range(0, rows, step):
+        yield slice(start, min(rows, start + step))
+
+
+def _all_nearest(
+    rows: "torch.Tensor", centroids: "torch.Tensor", device: str
+) -> "Generator[tuple[slice, torch.Tensor]]":
+    """The nearest centroid of all rows, block after block: int64, on the CPU.
+
+    Each core has a block of its own, and goes on to the next when it is done. Were a block shared by all of them, they
+    would wait for each other at every step, and for those that something else keeps busy.
+    """
+    import torch
+
+    there = centroids.to(device)
+    finer = there.double()
+
+    def work(part: slice) -> "torch.Tensor":
+        return _nearest(rows[part].to(device).float(), there, finer).cpu()
+
+    threads = torch.get_num_threads()
+    pool = ThreadPoolExecutor(_workers(device))
+    torch.set_num_threads(1)
+    try:
+        parts = list(_blocks(len(rows), len(centroids), device))
+        yield from zip(parts, pool.map(work, parts), strict=True)
+    finally:
+        pool.shutdown(cancel_futures=True)
+        torch.set_num_threads(threads)
+
+
+def _nearest(rows: "torch.Tensor", centroids: "torch.Tensor", finer: "torch.Tensor") -> "torch.Tensor":
+    """int64 (n,): the nearest of the centroids, which are given in float32 and in float64."""
+    import torch
+
+    products = rows @ centroids.T
+    nearest = _argmax(products)[:, None]
+    best = products.gather(1, nearest)
+    second = products.scatter_(1, nearest, -math.inf).amax(1, keepdim=True)
+    # A product of float32 vectors of length 1 is wrong by width * 2^-24 at most, in whatever order it is summed up
+    # (Higham 2002, section 3.1); the lengths, which float16 has rounded, are within one in a hundred.
+    unsure = (best - second <= 2.02 * rows.shape[1] * 2**-24)[:, 0].nonzero()[:, 0]
+    if len(unsure):
+        exact = rows[unsure].double() @ finer.T
+        as_near = exact >= exact.amax(1, keepdim=True) - _TIE
+        first = torch.arange(len(finer), 0, -1, device=exact.device)
+        nearest[unsure, 0] = (as_near * first).argmax(1)
+    return nearest[:, 0]
+
+
+def _argmax(products: "torch.Tensor") -> "torch.Tensor":
+    """The place of each row's largest value. On a CPU by numpy, which takes an eighth of torch's time."""
+    import torch
+
+    return products.argmax(1) if products.is_cuda else torch.from_numpy(products.numpy().argmax(1))
+
+
+def _move(rows: "torch.Tensor", labels: "torch.Tensor", nearest: "torch.Tensor", sums: "torch.Tensor") -> int:
+    """Writes a block's new labels over the old ones, and takes rows that moved from sum to sum; returns how many."""
+    now = nearest.to(labels.device)
+    moved = (now != labels).nonzero()[:, 0]
+    left = moved[labels[moved] >= 0]  # in the first round no row was in any group
+    sums.index_add_(0, now[moved].to(sums.device), rows[moved.to(rows.device)].double())
+    sums.index_add_(0, labels[left].to(sums.device), rows[left.to(rows.device)].double(), alpha=-1)
+    labels.copy_(now)
+    return len(moved)
+
+
+def _directions(sums: "torch.Tensor", labels: "torch.Tensor", rows: "torch.Tensor") -> "torch.Tensor":
+    """float32 (groups, width): the direction of each sum; where it has none, that of a member of a large group.
+
+    By numpy, on one thread: how torch adds up a length may depend on their number.
+    """
+    import torch
+
+    whole = sums.cpu().numpy().copy()
+    nowhere = np.flatnonzero(~whole.any(1))  # sums are exact: a group that has lost its last row is at 0
+    if len(nowhere):
+        _, first, counts = np.unique(labels.numpy(), return_index=True, return_counts=True)
+        largest = first[np.argsort(-counts, kind="stable")]
+        whole[nowhere] = rows.numpy()[largest[np.arange(len(nowhere)) % len(largest)]]
+    whole /= np.sqrt(np.square(whole).sum(1, keepdims=True))
+    return torch.from_numpy(whole.astype(np.float32))
+
+
+def _seeds(rows: "torch.Tensor", groups: int, seed: int, device: str) -> "torch.Tensor":
+    """float32 (groups, width): rows that lie far apart, fewer where there are not so many different ones.
+
+    Of rows taken evenly, each is chosen with a probability that grows with the square of its distance from the nearest
+    one chosen already (k-means++, Arthur & Vassilvitskii 2007). They are drawn many at a time; that a row has come
+    nearer to one drawn before it is made up for by leaving it out as often as its square has shrunk.
+    """
+    import torch
+
+    some = rows[np.linspace(0, len(rows) - 1, min(len(rows), SEED_ROWS * groups)).astype(np.int64)]
+    squares = torch.cat([some[part].double().square().sum(1) for part in _blocks(len(some), groups, device)]).numpy()
+    random = np.random.default_rng(seed)
+    new = chosen = random.integers(len(some), size=1)
+    distance = np.full(len(some), math.inf)
+    while True:
+        finer = some[new].to(device).double()
+        for part in _blocks(len(some), len(new), device):
+            products = (some[part].to(device).double() @ finer.T).cpu().numpy()
+            away = squares[part, None] + squares[new] - 2 * products
+            distance[part] = np.minimum(distance[part], away.min(1))
+        until = np.cumsum(distance)
+        if len(chosen) == groups or not until[-1]:
+            return torch.nn.functional.normalize(some[chosen].double()).float()
+        wanted = min(groups - len(chosen), len(chosen), _DRAWN)
+        drawn = np.searchsorted(until[:-1], random.random(wanted) * until[-1], side="right")
+        finer = some[drawn].double()
+        away = squares[drawn, None] + squares[drawn] - 2 * (finer @ finer.T).numpy()
+        new = drawn[_thinned(distance[drawn], away, random.random(wanted))]
+        chosen = np.concatenate([chosen, new])
+
+
+def _thinned(before: Reals, away: Reals, chances: Reals) -> list[int]:
+    """Which of some rows, drawn by their distances before, would have been drawn one after the other too."""
+    kept: list[int] = []
+    for at, chance in enumerate(chances):
+        if chance * before[at] < away[at, kept].min(initial=before[at]):
+            kept.append(at)
+    return kept

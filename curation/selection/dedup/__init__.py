@@ -1,0 +1,1 @@
+"""Duplicates: which images are alike, and which of them stays."""

@@ -1,0 +1,287 @@
+"""Rows whose embeddings are alike: cosine at least a threshold. Decided exactly, and found by a cheap upper bound.
+
+Decided: a float16 of size one or less is a whole multiple of 2^-24, so the dot product of two embeddings is a sum of
+multiples of 2^-48, which float64 holds without rounding in whatever order it is summed up. No blocking, number of
+threads or device moves a pair over the threshold.
+
+Found: the space is turned so that its first k axes tell embeddings apart best (the principal axes of a sample). By
+Cauchy and Schwarz <x, y> <= <head x, head y> + |tail x| |tail y|, where the head is the first k numbers and the tail
+the others: one product of k + 1 numbers instead of 768 shows nearly every pair to be below the threshold. The few that
+are left are decided as above, so nothing is missed; how many k pays is measured on the sample.
+"""
+
+import threading
+import time
+from collections.abc import Callable, Iterable
+from concurrent.futures import ThreadPoolExecutor
+from typing import TYPE_CHECKING, TypeVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from curation.models.device import device
+from curation.scoring.vectors import Vectors
+
+if TYPE_CHECKING:
+    import torch
+
+
+Index = NDArray[np.int64]
+T = TypeVar("T")
+R = TypeVar("R")
+
+TILES = {"cpu": (512, 2048), "cuda": (4096, 16384)}
+"""Rows and kept rows that are compared at once: on a CPU their bounds stay in its cache."""
+SAMPLE = 4096
+"""Rows by which the bound is chosen; of fewer rows than that every pair is worked out in full."""
+AXES = (16, 32, 64, 128, 256)
+"""Values of k that are tried."""
+DENSE = 64
+"""One pair in so many left over by the bound, and the tile is decided as one matrix product (measured)."""
+_STEP = 128  # rows that are made ready, and pairs that are decided, at once: in float64 they stay in the cache
+_PAIR = 100_000.0  # what deciding a pair costs, against 1 for one axis of a bound (measured)
+_OVERHEAD = 8.0  # what looking at a bound costs
+
+
+class Points:
+    """Embeddings made ready to be compared; they take k + 1 float32 a row beside the vectors.
+
+    Args:
+        vectors: float16 (n, width), of length about 1; a row of zeros stands for none, and is similar to nothing.
+        turn: float64 (width, k), orthonormal, as `turn_of` gives it; None compares by all axes.
+    """
+
+    def __init__(self, vectors: Vectors, turn: "torch.Tensor | None") -> None:
+        import torch
+
+        self.vectors = vectors
+        self.lengths = np.empty(len(vectors))
+        """float64 (n,): Euclidean length of each vector; 1 for zeros."""
+        self.device = device()
+        self._short = None if turn is None else torch.empty((len(vectors), turn.shape[1] + 1), device=self.device)
+        for start in range(0, len(vectors), _STEP):
+            part = slice(start, start + _STEP)
+            exact = torch.from_numpy(vectors[part]).double()
+            lengths = exact.square().sum(1).sqrt()
+            lengths[lengths == 0] = 1
+            self.lengths[part] = lengths.numpy()
+            if turn is not None and self._short is not None:
+                self._short[part] = _shortened(exact / lengths[:, None], turn).to(self.device)
+
+    def short(self, rows: Index) -> "torch.Tensor":
+        """float32 (m, k + 1): what the bound of some rows is worked out from."""
+        import torch
+
+        if self._short is not None:
+            return self._short[torch.from_numpy(rows).to(self.device)]
+        unit = torch.from_numpy(self.vectors[rows]).float() / torch.from_numpy(self.lengths[rows]).float()[:, None]
+        return unit.to(self.device)
+
+
+class Cosine:
+    """Compares embeddings with a threshold. Within it torch has one thread, and tiles are compared side by side.
+
+    Torch's own threads wait for each other after every small product, which on a busy machine was measured to take ten
+    times as long as one thread alone.
+
+    Args:
+        threshold: cosine from which two are similar, above 0.
+        vectors: float16 (n, width), those that are to be compared.
+        rows: int64 (m,), which of them.
+    """
+
+    def __init__(self, threshold: float, vectors: Vectors, rows: Index) -> None:
+        self.threshold = threshold - 1e-12  # a vector's cosine with itself is 1, but for the rounding of two roots
+        self.turn = turn_of(vectors[rows[:: -(-len(rows) // SAMPLE)]], threshold) if len(rows) > SAMPLE else None
+        axes = vectors.shape[1] if self.turn is None else self.turn.shape[1] + 1
+        self.floor = threshold - _rounding(axes)
+        self.tile = TILES[device()]
+        self._local = threading.local()
+
+    def __enter__(self) -> "Cosine":
+        import torch
+
+        self._before = torch.get_num_threads()
+        self.threads = 1 if device() == "cuda" else self._before
+        torch.set_num_threads(1)
+        self._pool = ThreadPoolExecutor(self.threads)
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        import torch
+
+        self._pool.shutdown(cancel_futures=True)
+        torch.set_num_threads(self._before)
+
+    def points(self, vectors: Vectors) -> Points:
+        """Embeddings made ready to be compared with others by this."""
+        return Points(vectors, self.turn)
+
+    def side_by_side(self, work: Callable[[T], R], over: Iterable[T]) -> list[R]:
+        """Does some work on several threads; results in order."""
+        return list(self._pool.map(work, over))
+
+    def first(self, kept: Points, of: Index, others: Points, rows: Index) -> Index:
+        """For each of some rows the position in `of` of the first kept row that it is similar to, or -1.
+
+        Args:
+            of: int64 (m,), rows of `kept`.
+            rows: int64 (n,), rows of `others`.
+        """
+        found = self.side_by_side(lambda part: self.first_of_few(kept, of, others, part), self.tiles(rows))
+        return np.concatenate([np.empty(0, np.int64), *found])
+
+    def tiles(self, rows: Index) -> list[Index]:
+        """Some rows, as few at a time as `first_of_few` takes."""
+        return [rows[at : at + self.tile[0]] for at in range(0, len(rows), self.tile[0])]
+
+    def first_of_few(self, kept: Points, of: Index, others: Points, rows: Index) -> Index:
+        """As `first`, on this thread alone."""
+        result = np.full(len(rows), -1, np.int64)
+        for start in range(0, len(of), self.tile[1]):
+            left = np.flatnonzero(result < 0)
+            if not len(left):
+                break
+            i, j = self._pairs(others, rows[left], kept, of[start : start + self.tile[1]])
+            found, where = np.unique(i, return_index=True)
+            result[left[found]] = start + j[where]
+        return result
+
+    def star(self, points: Points, rows: Index) -> Index:
+        """For each of some rows, in rank order, the position in `rows` of the kept one it is similar to; -1: kept."""
+        return self._star(points, rows, max(self.tile[1], 2 * self.threads * self.tile[0]))
+
+    def _star(self, points: Points, rows: Index, at_once: int) -> Index:
+        result, kept = np.full(len(rows), -1, np.int64), np.empty(len(rows), np.int64)
+        count = 0
+        for start in range(0, len(rows), at_once):
+            block = np.arange(start, min(start + at_once, len(rows)))
+            found = self.first(points, rows[kept[:count]], points, rows[block])
+            result[block] = np.where(found < 0, -1, kept[found])
+            left = block[found < 0]
+            small = at_once <= self.tile[1]
+            among = self._walk(points, rows[left]) if small else self._star(points, rows[left], self.tile[1])
+            result[left] = np.where(among < 0, -1, left[among])
+            new = left[among < 0]
+            kept[count : count + len(new)] = new
+            count += len(new)
+        return result
+
+    def _walk(self, points: Points, rows: Index) -> Index:
+        """The star of few rows, from all their pairs."""
+        of = [-1] * len(rows)
+        for start in range(0, len(rows), self.tile[0]):
+            i, j = self._pairs(points, rows[start : start + self.tile[0]], points, rows[start:])
+            for better, worse in zip((start + i[j > i]).tolist(), (start + j[j > i]).tolist(), strict=True):
+                if of[worse] < 0 and of[better] < 0:  # all that could make a duplicate of `better` came before
+                    of[worse] = better
+        return np.array(of, np.int64)
+
+    def seconds(self, points: Points, rows: Index) -> float:
+        """Seconds that comparing two rows takes on this machine, measured on a tile of these."""
+        few, many = rows[: self.tile[0]], rows[-self.tile[1] :]
+        times = []
+        for _ in range(5):
+            began = time.perf_counter()
+            self._pairs(points, few, points, many)
+            times.append(time.perf_counter() - began)
+        return sorted(times)[2] / max(1, len(few) * len(many)) / self.threads
+
+    def _room(self, of: Points, shape: tuple[int, int]) -> "torch.Tensor":
+        """Memory of this thread for the bounds of a tile, asked for once."""
+        import torch
+
+        if not hasattr(self._local, "room"):
+            self._local.room = torch.empty(self.tile[0] * self.tile[1], device=of.device)
+        return self._local.room[: shape[0] * shape[1]].view(shape)
+
+    def _pairs(self, a: Points, i: Index, b: Points, j: Index) -> tuple[Index, Index]:
+        """Positions in `i` and `j` of all similar pairs, in order; at most a tile of them is asked for."""
+        import torch
+
+        left, right = a.short(i), b.short(j)
+        bounds = torch.mm(left, right.T, out=self._room(a, (len(i), len(j))))
+        some = torch.nonzero(bounds.amax(1) >= self.floor)[:, 0]
+        if not len(some):
+            return np.empty(0, np.int64), np.empty(0, np.int64)
+        near = bounds[some] >= self.floor
+        hit = some.cpu().numpy()
+        if int(near.count_nonzero()) * DENSE > near.numel():
+            return self._all(a, i, b, j, hit)
+        at, to = (x.cpu().numpy() for x in torch.nonzero(near, as_tuple=True))
+        at = hit[at]
+        similar = self._decide(a, i[at], b, j[to])
+        return at[similar], to[similar]
+
+    def _decide(self, a: Points, i: Index, b: Points, j: Index) -> NDArray[np.bool_]:
+        """Whether a[i] and b[j] are similar, pair by pair."""
+        return _products(a.vectors, i, b.vectors, j) >= a.lengths[i] * b.lengths[j] * self.threshold
+
+    def _all(self, a: Points, i: Index, b: Points, j: Index, hit: Index) -> tuple[Index, Index]:
+        """All similar pairs of the rows `i[hit]` and `j`, each pair worked out in full."""
+        import torch
+
+        left = torch.from_numpy(a.vectors[i[hit]]).to(a.device).double()
+        right = torch.from_numpy(b.vectors[j]).to(a.device).double()
+        lengths = torch.from_numpy(a.lengths[i[hit], None] * b.lengths[j]).to(a.device)
+        at, to = torch.nonzero(left @ right.T >= lengths * self.threshold, as_tuple=True)
+        return hit[at.cpu().numpy()], to.cpu().numpy()
+
+
+def between(vectors: Vectors, i: Index, j: Index) -> NDArray[np.float32]:
+    """Cosines of pairs of vectors, of which none is zero: float32 (n,)."""
+    products, own, others = (_products(vectors, a, vectors, b) for a, b in ((i, j), (i, i), (j, j)))
+    return (products / np.sqrt(own * others)).astype(np.float32)
+
+
+def _products(a: Vectors, i: Index, b: Vectors, j: Index) -> NDArray[np.float64]:
+    """Exact dot products of a[i] and b[j], pair by pair."""
+    import torch
+
+    result = np.empty(len(i))
+    for start in range(0, len(i), _STEP):
+        part = slice(start, start + _STEP)
+        result[part] = (torch.from_numpy(a[i[part]]).double() * torch.from_numpy(b[j[part]]).double()).sum(1).numpy()
+    return result
+
+
+def turn_of(sample: Vectors, threshold: float) -> "torch.Tensor | None":
+    """The axes by which a bound is cheapest: float64 (width, k), orthonormal; None if only all of them will do.
+
+    Args:
+        sample: float16 (n, width), rows chosen evenly.
+    """
+    import torch
+
+    unit = torch.from_numpy(sample).double()
+    unit = unit / unit.norm(dim=1, keepdim=True).clamp(min=1e-9)
+    axes = torch.linalg.eigh(unit.T @ unit).eigenvectors.flip(1)
+    best, least = None, float(sample.shape[1])
+    for count in (k for k in AXES if k < sample.shape[1] / 2):
+        short = _shortened(unit, axes[:, :count])
+        floor = threshold - _rounding(count + 1)
+        near = sum(int((part @ short.T >= floor).count_nonzero()) for part in short.split(TILES["cpu"][0])) - len(short)
+        cost = count + _PAIR * near / len(short) ** 2
+        if cost + _OVERHEAD < least:
+            best, least = axes[:, :count].contiguous(), cost
+    return best
+
+
+def _shortened(unit: "torch.Tensor", turn: "torch.Tensor") -> "torch.Tensor":
+    """float32 (n, k + 1): the head of each vector of length 1, and the length of its tail, never too short."""
+    import torch
+
+    head = unit @ turn
+    tail = (1 - head.square().sum(1, keepdim=True)).clamp(min=0).add(1e-9).sqrt()
+    tail[(unit == 0).all(1)] = 0
+    return torch.cat([head, tail], 1).float()
+
+
+def _rounding(axes: int) -> float:
+    """How far rounding can move a bound, at most: float32 numbers, products and sums of them (Higham 2002, 3.1)."""
+    import torch
+
+    exact = (
+        torch.get_float32_matmul_precision() == "highest"
+    )  # else numbers are cut to 8 bits before they are multiplied
+    return (axes + 8) * 2.0**-23 + (0 if exact else 2.0**-6)

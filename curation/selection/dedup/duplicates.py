@@ -1,0 +1,153 @@
+"""The duplicates of a selection: which rows equal or resemble a better one, or an image on a given list."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from curation.errors import StageError
+from curation.recipe.sections import Dedup
+from curation.scoring.vectors import Vectors
+from curation.selection.dedup import cosine, search
+from curation.selection.dedup.hamming import Index
+from curation.selection.dedup.listed import Listed
+from curation.workspace.files import footer, read_table, write_table
+
+KINDS = ("listed", "exact", "near", "similar")
+
+
+@dataclass(frozen=True)
+class Embeddings:
+    """The embeddings of candidates, read when they are asked for."""
+
+    width: int
+    """Numbers of an embedding."""
+    read: Callable[[Index], Vectors]
+    """Gives those of some candidates: float16 (n, width), of length 1, or zeros where there is none."""
+    say: Callable[[str], None] = lambda text: None
+    """Is told how long a long search takes."""
+
+
+@dataclass
+class Duplicates:
+    """The duplicates of a selection, sorted by file and row."""
+
+    files: np.ndarray
+    """int32 (n,): number of the wide file."""
+    rows: np.ndarray
+    """int64 (n,): row within it."""
+    kinds: np.ndarray
+    """int8 (n,): index in KINDS."""
+    originals: pa.Array
+    """Text (n,): key of the row that stays, or `listed:NAME` for a row that `dedup.against` lists."""
+    cosines: np.ndarray
+    """float32 (n,): cosine with the row that stays, where the kind is `similar`."""
+
+    @classmethod
+    def none(cls) -> "Duplicates":
+        """No duplicates."""
+        empty = np.empty(0, np.int64)
+        return cls(empty, empty, empty, pa.nulls(0, pa.string()), np.empty(0, np.float32))
+
+    @classmethod
+    def read(cls, path: Path, fingerprint: str) -> "Duplicates | None":
+        """Those that `write` left under the same fingerprint; None if there are none such."""
+        if (footer(path) or {}).get("fingerprint") != fingerprint:
+            return None
+        try:
+            table = read_table(path)
+        except StageError:
+            return None
+        files, rows, kinds, cosines = (table[c].to_numpy() for c in ("file", "row", "kind", "cosine"))
+        return cls(files, rows, kinds, table["original"].combine_chunks(), cosines)
+
+    def write(self, path: Path, fingerprint: str) -> None:
+        """Leaves them in a file."""
+        columns = {"file": self.files, "row": self.rows, "kind": self.kinds, "cosine": self.cosines}
+        write_table(path, pa.table(columns | {"original": self.originals}), fingerprint)
+
+    @classmethod
+    def find(cls, candidates: pa.Table, rules: Dedup, embeddings: Embeddings | None = None) -> "Duplicates":
+        """Finds them among rows in rank order: what is listed, then equal bytes, near hashes, similar embeddings.
+
+        Each kind is looked for among the rows that no kind before it has taken. A row whose keeper falls to a better
+        one, of a later kind, goes with it: both are of the one that stays.
+
+        Args:
+            candidates: `file`, `row`, `key`, `phash`, `sha_hi`, `sha_lo`.
+            embeddings: of the candidates, if `rules.cosine` asks for them.
+
+        Raises:
+            UserError: the list that the rules name cannot be used.
+        """
+        count = candidates.num_rows
+        kind = np.full(count, -1, np.int8)
+        original = np.full(count, -1, np.int64)
+        listed_names = pa.nulls(0, pa.string())
+        high, low = (_numbers(candidates[c]) for c in ("sha_hi", "sha_lo"))
+        phash, hashed = _numbers(candidates["phash"]), candidates["phash"].is_valid().to_numpy()
+        cosines = np.zeros(count, np.float32)
+        vectors, of = None, np.empty(0, np.int64)  # the embeddings that were read, and whose they are
+        if rules.against:
+            listed = Listed.read(rules.against, embeddings.width if embeddings else None)
+            listed_names = listed.names
+            found = listed.find(high, low, phash, hashed, rules.near or 0)
+            if rules.cosine is not None and embeddings and listed.vectors is not None:
+                of = np.flatnonzero(found < 0)
+                vectors = embeddings.read(of)
+                found[of] = search.similar_listed(vectors, np.arange(len(of)), listed.vectors, rules.cosine)
+            kind[found >= 0], original[found >= 0] = 0, found[found >= 0]
+        if rules.exact:
+            left = np.flatnonzero(kind < 0)
+            keeper = search.exact(high[left], low[left])
+            twin = keeper >= 0
+            kind[left[twin]], original[left[twin]] = 1, left[keeper[twin]]
+        if rules.near is not None:
+            left = np.flatnonzero(kind < 0)
+            keeper = search.near(phash[left], hashed[left], rules.near)
+            close = keeper >= 0
+            kind[left[close]], original[left[close]] = 2, left[keeper[close]]
+        if rules.cosine is not None and embeddings:
+            left = np.flatnonzero(kind < 0)
+            if vectors is None:
+                of, vectors = left, embeddings.read(left)
+            at = np.searchsorted(of, left)
+            keeper = search.similar(vectors, at, rules.cosine, embeddings.say)
+            close = keeper >= 0
+            kind[left[close]], original[left[close]] = 3, left[keeper[close]]
+            cosines[left[close]] = cosine.between(vectors, at[close], at[keeper[close]])
+        copies = np.flatnonzero(kind > 0)
+        while len(copies := copies[kind[original[copies]] > 0]):
+            original[copies] = original[original[copies]]
+        return cls._sorted(candidates, kind, original, listed_names, cosines)
+
+    @classmethod
+    def _sorted(
+        cls, candidates: pa.Table, kind: np.ndarray, original: np.ndarray, names: pa.Array, cosines: np.ndarray
+    ) -> "Duplicates":
+        file, row = candidates["file"].to_numpy(), candidates["row"].to_numpy()
+        found = np.flatnonzero(kind >= 0)
+        found = found[np.lexsort((row[found], file[found]))]
+        of_listed = kind[found] == 0
+        keys = candidates["key"].take(pa.array(np.where(of_listed, 0, original[found])))
+        listed = pa.array(names).take(pa.array(np.where(of_listed, original[found], 0))) if len(names) else keys
+        originals = pc.if_else(pa.array(of_listed), listed, keys)
+        return cls(file[found], row[found], kind[found], originals, cosines[found])
+
+    def counts(self) -> dict[str, int]:
+        """How many of each kind there are."""
+        counts = np.bincount(self.kinds, minlength=len(KINDS)) if len(self.kinds) else [0] * len(KINDS)
+        return {kind: int(n) for kind, n in zip(KINDS, counts, strict=True) if n}
+
+    def of_file(self, number: int) -> list[tuple[int, str]]:
+        """Row and original of each duplicate in one file."""
+        first, last = np.searchsorted(self.files, [number, number + 1])
+        return list(zip(self.rows[first:last].tolist(), self.originals[first:last].to_pylist(), strict=True))
+
+
+def _numbers(column: pa.ChunkedArray) -> np.ndarray:
+    """uint64 values of a column, nulls as 0."""
+    return pc.fill_null(column, pa.scalar(0, pa.uint64())).to_numpy()

@@ -1,0 +1,140 @@
+"""Similar embeddings (see `cosine.py`) where rows are too many to compare each with every kept one.
+
+Inverted lists: some rows, taken evenly, are centres of cells, each row is put into the cells of its nearest centres,
+and is compared with the kept rows of those cells. What is compared is decided exactly; a pair that shares no cell is
+missed, the fewer the closer it is. Centres and cells are found in whole numbers, so that they too are the same for any
+number of threads. Centres by k-means were measured to find as many pairs with two thirds of the cells a row, but
+to find them takes more products than that saves.
+"""
+
+import time
+from collections.abc import Iterator
+from functools import partial
+from math import isqrt
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from curation.selection.dedup.cosine import Cosine, Index, Points
+
+if TYPE_CHECKING:
+    import torch
+
+
+CELLS_OF = 8
+"""Cells that a row is put into."""
+BLOCK = 1 << 15
+"""Rows that are put into cells at once; among themselves they are all compared."""
+CHECKED = 2000
+"""Rows that are looked at again, to tell how many copies were missed."""
+_STEP = 4096
+_UNEVEN = 3.0  # how many more pairs uneven cells have than even ones, and
+_CALL = 2e-4  # seconds for looking at one cell, whatever is in it (both measured, for the estimate only)
+_LENGTH = 2000
+"""Length of a direction in whole numbers: products of two are below 2^24, which float32 adds without rounding."""
+
+
+class Cells:
+    """The cells of some rows.
+
+    Args:
+        cosine: by which they will be compared.
+        points: the embeddings.
+        rows: int64 (n,), those that are to be compared.
+    """
+
+    def __init__(self, cosine: Cosine, points: Points, rows: Index) -> None:
+        import torch
+
+        self.cosine, self.points = cosine, points
+        self.count = min(len(rows), 4 * isqrt(len(rows)))
+        centres = rows[np.linspace(0, len(rows) - 1, self.count).astype(np.int64)]
+        mean = torch.from_numpy(points.vectors[centres]).double().mean(0)
+        self._mean = torch.round(mean * 2**24) / 2**24  # so that what is left of a row is a whole multiple of 2^-24 too
+        self._centres = self._whole(centres)
+
+    def of(self, rows: Index) -> tuple[Index, Index]:
+        """The cells of some rows: positions in `rows` and cells, row by row; those that are equally near all count."""
+        starts = range(0, len(rows), _STEP)
+        found = self.cosine.side_by_side(lambda start: self._nearest(rows[start : start + _STEP]), starts)
+        at = [start + row for start, (row, _) in zip(starts, found, strict=True)]
+        return np.concatenate(at), np.concatenate([cell for _, cell in found])
+
+    def _nearest(self, rows: Index) -> tuple[Index, Index]:
+        import torch
+
+        near = self._whole(rows) @ self._centres.T
+        least = near.topk(min(CELLS_OF, self.count), dim=1).values[:, -1:]
+        row, cell = torch.nonzero(near >= least, as_tuple=True)
+        return row.cpu().numpy(), cell.cpu().numpy()
+
+    def _whole(self, rows: Index) -> "torch.Tensor":
+        """Directions of rows from the mean, in whole numbers: float32 (m, width)."""
+        import torch
+
+        away = torch.from_numpy(self.points.vectors[rows]).double() - self._mean
+        lengths = away.square().sum(1, keepdim=True).sqrt().clamp(min=1e-9)
+        return torch.round(away / lengths * _LENGTH).float().to(self.points.device)
+
+
+def star(cosine: Cosine, points: Points, rows: Index, cells: Cells) -> Index:
+    """As `Cosine.star`, but a row is compared with the kept ones of its own cells and with those of its own block."""
+    result = np.full(len(rows), -1, np.int64)
+    lists = [np.empty(0, np.int64)] * cells.count
+    for start in range(0, len(rows), BLOCK):
+        block = np.arange(start, min(start + BLOCK, len(rows)))
+        at, cell = cells.of(rows[block])
+        best = np.full(len(block), len(rows), np.int64)
+        jobs = [
+            (lists[c], part) for c, members in _by_cell(at, cell) if len(lists[c]) for part in cosine.tiles(members)
+        ]
+        look = partial(_first_in, cosine, points, rows, block)
+        for (kept, members), found in zip(jobs, cosine.side_by_side(look, jobs), strict=True):
+            hit = members[found >= 0]
+            best[hit] = np.minimum(best[hit], kept[found[found >= 0]])
+        result[block] = np.where(best < len(rows), best, -1)
+        left = block[result[block] < 0]
+        among = cosine.star(points, rows[left])
+        result[left] = np.where(among < 0, -1, left[among])
+        new = result[block[at]] < 0
+        for c, members in _by_cell(at[new], cell[new]):
+            lists[c] = np.concatenate([lists[c], block[members]])
+    return result
+
+
+def _first_in(cosine: Cosine, points: Points, rows: Index, block: Index, job: tuple[Index, Index]) -> Index:
+    kept, members = job
+    return cosine.first_of_few(points, rows[kept], points, rows[block[members]])
+
+
+def seconds(cosine: Cosine, points: Points, rows: Index, cells: Cells) -> float:
+    """Seconds that `star` takes on this machine, from a timed part of it."""
+    began = time.perf_counter()
+    cells.of(rows[:_STEP])
+    placing = (time.perf_counter() - began) * len(rows) / min(len(rows), _STEP) / cosine.threads
+    pairs = len(rows) * (BLOCK + _UNEVEN * CELLS_OF**2 / cells.count * len(rows)) / 2
+    calls = len(rows) / BLOCK * cells.count / cosine.threads
+    return placing + pairs * cosine.seconds(points, rows) + calls * _CALL
+
+
+def missed(cosine: Cosine, points: Points, rows: Index, result: Index) -> tuple[int, int, int]:
+    """Compares some rows, taken evenly, with every kept one.
+
+    Args:
+        result: of `star`.
+
+    Returns:
+        How many rows; how many of them `star` found to be copies; how many more are copies.
+    """
+    kept = np.flatnonzero(result < 0)
+    some = np.linspace(0, len(rows) - 1, min(len(rows), CHECKED)).astype(np.int64)
+    alone = some[result[some] < 0]
+    first = cosine.first(points, rows[kept], points, rows[alone])  # a row with an embedding is similar to itself
+    return len(some), len(some) - len(alone), int(np.count_nonzero((first >= 0) & (kept[first] < alone)))
+
+
+def _by_cell(at: Index, cell: Index) -> Iterator[tuple[int, Index]]:
+    """Each cell with the rows in it, in order."""
+    order = np.argsort(cell, kind="stable")
+    cells, starts = np.unique(cell[order], return_index=True)
+    yield from zip(cells.tolist(), np.split(at[order], starts)[1:], strict=True)

@@ -1,0 +1,100 @@
+"""Lists of images that must not be in the set: evaluation sets and block lists."""
+
+from dataclasses import dataclass
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.csv as pacsv
+import pyarrow.parquet as pq
+
+from curation.errors import UserError
+from curation.scoring.vectors import Vectors, directions
+from curation.selection.dedup import search
+
+
+@dataclass
+class Listed:
+    """A given list of images, such as an evaluation set: by content hash, perceptual hash, embedding, or several."""
+
+    names: pa.Array
+    high: np.ndarray
+    low: np.ndarray
+    phash: np.ndarray
+    hashed: np.ndarray
+    vectors: Vectors | None
+    """float16 (n, width), of length 1, or zeros; None where the file has none or none are asked for."""
+
+    @classmethod
+    def read(cls, path: str, width: int | None = None) -> "Listed":
+        """Reads a Parquet or CSV file with `sha256` (hex), `phash` (number or 16 hex digits) or both, perhaps `key`.
+
+        Args:
+            width: numbers of an embedding; None if embeddings are not compared. A Parquet file may have them in a
+                column `embedding`, as lists of numbers of any length in space.
+
+        Raises:
+            UserError: the file is missing, unreadable, or has none of the columns, or a value is no hash, or an
+                embedding is of another width or no finite numbers.
+        """
+        where = f"select.dedup.against: {path}"
+        try:
+            table = (
+                pq.read_table(path)
+                if path.endswith(".parquet")
+                else pacsv.read_csv(
+                    path,
+                    convert_options=pacsv.ConvertOptions(column_types={"sha256": pa.string(), "phash": pa.string()}),
+                )
+            )
+        except FileNotFoundError:
+            raise UserError(f"{where}: no such file") from None
+        except (OSError, pa.ArrowException) as error:
+            raise UserError(f"{where}: cannot be read: {' '.join(str(error).split())[:150]}") from None
+        known = {"sha256", "phash"} | ({"embedding"} if width is not None and path.endswith(".parquet") else set())
+        if not known & set(table.column_names):
+            hint = "; to compare embeddings, give select.dedup.cosine" if "embedding" in table.column_names else ""
+            raise UserError(
+                f"{where}: has neither a column sha256 nor phash; it has {', '.join(table.column_names)}{hint}"
+            )
+        count = table.num_rows
+        shas = table["sha256"].to_pylist() if "sha256" in table.column_names else [None] * count
+        hashes = table["phash"].to_pylist() if "phash" in table.column_names else [None] * count
+        keys = table["key"].to_pylist() if "key" in table.column_names else [f"row {i + 1}" for i in range(count)]
+        try:
+            digests = [int(s, 16) if s else None for s in shas]
+            numbers = [_phash(h) for h in hashes]
+        except ValueError as error:
+            raise UserError(f"{where}: not a hash: {error}") from None
+        vectors = None
+        if width is not None and "embedding" in table.column_names:
+            try:
+                vectors = directions(table["embedding"], width)
+            except ValueError as error:
+                raise UserError(f"{where}: column embedding: {error}") from None
+        return cls(
+            pa.array([f"listed:{k}" for k in keys], pa.string()),
+            np.array([0 if d is None else d >> 192 for d in digests], np.uint64),
+            np.array([0 if d is None else d >> 128 & (1 << 64) - 1 for d in digests], np.uint64),
+            np.array([0 if n is None else n for n in numbers], np.uint64),
+            np.array([n is not None for n in numbers], bool),
+            vectors,
+        )
+
+    def find(self, high: np.ndarray, low: np.ndarray, phash: np.ndarray, hashed: np.ndarray, radius: int) -> np.ndarray:
+        """For each row the list's entry that it equals or is near, or -1."""
+        found = search.exact_listed(high, low, self.high, self.low)
+        entries = np.flatnonzero(self.hashed)
+        if len(entries):
+            near = search.near_listed(phash, hashed, self.phash[entries], radius)
+            found = np.where(found >= 0, found, np.where(near >= 0, entries[near], -1))
+        return found
+
+
+def _phash(value: str | int | None) -> int | None:
+    """A perceptual hash: 16 hex digits, or a number. Raises ValueError."""
+    if value is None or value == "":
+        return None
+    number = int(value, 16) if isinstance(value, str) and len(value) == 16 else int(value)
+    if not 0 <= number < 1 << 64:
+        raise ValueError(f"{value} is not a number of 64 bits")
+    return number

@@ -1,0 +1,26 @@
+"""The rows of a shard that the selection has kept."""
+
+import pyarrow as pa
+
+from curation.corpora.samples import check_aligned
+from curation.errors import StageError
+from curation.recipe import Recipe
+from curation.workspace import Workspace
+from curation.workspace.digests import digest
+from curation.workspace.files import footer, read_table
+
+
+def kept_rows(recipe: Recipe, workspace: Workspace, corpus: str, shard: str, samples: pa.Table) -> list[str | None]:
+    """The source (web, text_in_the_wild) of each row of a shard that the selection keeps; None of the others.
+
+    Raises:
+        StageError: there is no selection, or one by other rules.
+    """
+    path = workspace.selection(corpus, shard)
+    if not path.exists():
+        raise StageError(f"{corpus}/{shard} has no selection; run `curate select RECIPE`")
+    if (footer(path) or {}).get("fingerprint") != digest(recipe.select.rules):
+        raise StageError(f"{corpus}/{shard} was selected by other rules than the recipe's; run `curate select RECIPE`")
+    selection = read_table(path)
+    check_aligned(samples, selection, path)
+    return selection["source"].to_pylist()

@@ -1,0 +1,322 @@
+"""Stage `select`: the fate of every row, by predicates over stored signals, duplicates and balance. Touches no pixels.
+
+Fates: failed · dropped · undecided · duplicate · balance · kept. They sum to the input.
+"""
+
+import json
+from collections.abc import Callable
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import duckdb
+import numpy as np
+import pyarrow as pa
+
+from curation.corpora.samples import meta_schema
+from curation.errors import StageError, UserError
+from curation.recipe import Recipe
+from curation.recipe.predicates import failing
+from curation.scoring.cascade import TEXT_RULE, Cascade, group_columns, group_signals, group_sql
+from curation.scoring.vectors import Vectors, read_vectors
+from curation.scoring.wide_table import WideRows, refresh
+from curation.selection.balance.clusters import Clusters
+from curation.selection.balance.quotas import Balanced, described
+from curation.selection.dedup import search
+from curation.selection.dedup.duplicates import Duplicates, Embeddings
+from curation.selection.funnel import BALANCE_UNDECIDED, NEAR_UNDECIDED, Funnel
+from curation.workspace import Workspace
+from curation.workspace.digests import digest
+from curation.workspace.files import footer, read_table, stamps, write_table, write_text
+from curation.workspace.ledger import Ledger
+from curation.workspace.schemas import SELECTION, TEXT_IN_THE_WILD, WEB
+from curation.workspace.sql import parquet_files
+
+VERSION = 1
+"""Raised when other duplicates are found in the same embeddings."""
+
+
+class Selection(WideRows):
+    """One selection over a workspace: first `funnel`, then `write`.
+
+    Args:
+        say: is told beforehand of what takes long.
+
+    Raises:
+        UserError: a predicate is not admitted, or nothing is indexed.
+    """
+
+    def __init__(self, recipe: Recipe, say: Callable[[str], None] = lambda text: None) -> None:
+        self.recipe, self.say = recipe, say
+        workspace = Workspace(recipe.workspace)
+        names = [corpus.name for corpus in recipe.corpora]
+        self.cascade = Cascade.of(recipe, meta_schema(workspace, names))
+        self.shards = [(name, shard) for name in names for shard in workspace.shards(name)]
+        if not self.shards:
+            raise UserError(f"{workspace.root}: nothing is indexed yet; run `curate index RECIPE`")
+        super().__init__(workspace, [str(refresh(workspace, recipe, self.cascade, *shard)) for shard in self.shards])
+        if recipe.select.balance:
+            group_columns(self.cascade, recipe.select.balance)
+
+    def funnel(self) -> Funnel:
+        """Counts every row's fate, duplicates and balance included.
+
+        Raises:
+            UserError: a predicate fails on a value, or `balance.shares` names a group that there is not.
+        """
+        funnel = Funnel(dropped=dict.fromkeys(self.recipe.select.where, 0))
+        for number, count in self._rows(f"SELECT {self.cascade.fate_sql} AS n, count(*) FROM {self._wide} GROUP BY n"):
+            fate, predicate = self.cascade.unpack_fate(number)
+            funnel.input += count
+            if fate == "failed":
+                funnel.failed = count
+            elif fate == "kept":
+                funnel.kept = count
+            else:
+                (funnel.dropped if fate == "dropped" else funnel.undecided)[str(predicate)] = count
+        if self.waits != "false" and (unhashed := self._unhashed()):
+            funnel.undecided[NEAR_UNDECIDED] = unhashed
+            funnel.kept -= unhashed
+        funnel.duplicate = self.duplicates.counts()
+        funnel.kept -= sum(funnel.duplicate.values())
+        if self.balance.waiting:
+            funnel.undecided[BALANCE_UNDECIDED] = self.balance.waiting
+        funnel.balance = self.balance.count
+        funnel.kept -= funnel.balance + self.balance.waiting
+        if self.recipe.select.balance and not funnel.undecided:
+            self.balance.check(self.recipe.select.balance)
+        if self.recipe.select.text_in_the_wild:
+            funnel.text_in_the_wild = sum(map(len, self._text_in_the_wild.values()))
+        assert funnel.complete, funnel
+        return funnel
+
+    def write(self) -> Funnel:
+        """Writes the fate of every row.
+
+        Raises:
+            StageError: rows are undecided, because signals are still to be computed; nothing is written.
+        """
+        funnel = self.funnel()
+        if funnel.undecided:
+            waiting = ", ".join(f"{name}: {count}" for name, count in funnel.undecided.items())
+            raise StageError(
+                f"{sum(funnel.undecided.values())} rows are undecided ({waiting}); run `curate score RECIPE` first"
+            )
+        for number, (corpus, shard) in enumerate(self.shards):
+            self._write_shard(number, corpus, shard)
+        self._forget_others()
+        notes = {
+            "funnel": funnel.as_dict(),
+            "where": self.recipe.select.where,
+            "dedup": self.recipe.select.dedup.model_dump(exclude={"against"}),
+            "balance": self.recipe.select.balance and described(self.recipe.select.balance),
+        }
+        write_text(self.workspace.funnel, json.dumps(notes, indent=1, ensure_ascii=False) + "\n")
+        Ledger(self.workspace, "select", writable=True).note("made_of", made_of(self.recipe, self.workspace))
+        return funnel
+
+    @cached_property
+    def duplicates(self) -> Duplicates:
+        """The duplicates among the rows that pass every predicate."""
+        rules = self.recipe.select.dedup
+        if not rules.exact and rules.near is None and rules.cosine is None and rules.against is None:
+            return Duplicates.none()
+        if rules.cosine is None:
+            return Duplicates.find(self._candidates(), rules)
+        path = self.workspace.duplicates  # comparing embeddings takes long: a dry run and a report do it for the next
+        listed = [rules.against or ""]
+        decided_by = self.recipe.select.model_dump_json(exclude={"dedup": {"against"}, "balance": True})
+        made_of = [VERSION, self.shards, stamps(self.files), listed, stamps(listed), decided_by]
+        known = Duplicates.read(path, digest(made_of))
+        if known is not None:
+            return known
+        candidates = self._candidates()
+        found = Duplicates.find(candidates, rules, self._embeddings(candidates))
+        found.write(path, digest(made_of))
+        return found
+
+    def vectors(self, files: np.ndarray, rows: np.ndarray) -> Vectors:
+        """The embeddings of some rows, by number of the shard and row within it: see `read_vectors`."""
+        paths = [self.workspace.signal("embedding", *shard) for shard in self.shards]
+        return read_vectors(paths, files, rows, "embedding", self._width)
+
+    @cached_property
+    def balance(self) -> Balanced:
+        """What the balance makes of the rows that are no duplicates; while one of them waits for a signal, nothing."""
+        rules = self.recipe.select.balance
+        if rules is None:
+            return Balanced.none()
+        ranked = self._ranked([f"{group_sql(rules)} AS name", f"({self.balance_waits}) AS waits"])
+        at = self._index(ranked["file"].to_numpy(), ranked["row"].to_numpy())
+        left = ~self._copies[at]
+        waiting = int(np.count_nonzero(left & ranked["waits"].to_numpy()))
+        if waiting or not left.any():
+            return Balanced.none(waiting)
+        names = ranked["name"] if rules.clusters is None else pa.array(self._clusters(rules.clusters)[at])
+        found = Balanced.find(ranked.filter(left), names.filter(left), rules)
+        for note in found.notes(rules):
+            self.say(note)
+        return found
+
+    @cached_property
+    def _copies(self) -> np.ndarray:
+        """bool, of every row of all files: whether it is a duplicate."""
+        copies = np.zeros(self._starts[-1], bool)
+        copies[self._index(self.duplicates.files, self.duplicates.rows)] = True
+        return copies
+
+    @cached_property
+    def _text_in_the_wild(self) -> dict[int, set[int]]:
+        """The kept rows of the text-rich subset, by file."""
+        rule = self.recipe.select.text_in_the_wild
+        if not rule:
+            return {}
+        wanted = f"{self._passing()} AND NOT ({self.waits}) AND (\n{rule}\n)"
+        found = self._table(f"SELECT file_index AS file, file_row_number AS row FROM {self._wide} WHERE {wanted}")
+        files, rows = found["file"].to_numpy(), found["row"].to_numpy()
+        gone = self._copies.copy()
+        gone[self._index(self.balance.files[self.balance.away], self.balance.rows[self.balance.away])] = True
+        left = ~gone[self._index(files, rows)]
+        return {int(n): set(rows[left & (files == n)].tolist()) for n in np.unique(files[left])}
+
+    @property
+    def balance_waits(self) -> str:
+        """SQL over the wide files: whether a row lacks what the balance groups or ranks it by."""
+        rules = self.recipe.select.balance
+        names = group_signals(self.cascade, rules, self.recipe.select.dedup.quality) if rules else []
+        return " OR ".join(f"{name}_is_skipped" for name in names) or "false"
+
+    def _clusters(self, groups: int) -> np.ndarray:
+        """The cluster of every row of all files, one after the other."""
+        scored = self._rows(f"SELECT count(*) FROM {self._wide} WHERE NOT embedding_is_skipped")[0][0]
+        return np.concatenate(Clusters(self.workspace, self.cascade, self.shards, groups, scored, self.say).labels())
+
+    @property
+    def _width(self) -> int:
+        return self.cascade.signals["embedding"].columns["embedding"].list_size
+
+    def _embeddings(self, candidates: pa.Table) -> Embeddings:
+        files, rows = candidates["file"].to_numpy(), candidates["row"].to_numpy()
+        return Embeddings(self._width, lambda some: self.vectors(files[some], rows[some]), self.say)
+
+    def _rows(self, sql: str) -> list[tuple[Any, ...]]:
+        try:
+            return super()._rows(sql)
+        except UserError as error:
+            raise self._named(error) from None
+
+    def _table(self, sql: str) -> pa.Table:
+        try:
+            return super()._table(sql)
+        except UserError as error:
+            raise self._named(error) from None
+
+    def _named(self, error: UserError) -> UserError:
+        """An expression of the recipe has failed on a value: the error with the key that it stands under."""
+        rules, said = self.recipe.select, str(error).partition(": ")[2]
+
+        def ask(sql: str) -> None:
+            self.connection.execute(f"SELECT max({sql}) FROM {self._wide}").fetchall()
+
+        if key := failing(self.cascade.fate_sql, ask):
+            return UserError(f"{key}: {said}")
+        of_rows_that_pass = {
+            "select.dedup.quality": rules.dedup.quality,
+            "select.balance.by": rules.balance and rules.balance.by,
+            TEXT_RULE: rules.text_in_the_wild,
+        }
+        for key, sql in of_rows_that_pass.items():
+            try:
+                if sql:
+                    ask(f"CASE WHEN {self._passing()} THEN (\n{sql}\n) END")
+            except duckdb.Error:
+                return UserError(f"{key}: {said}")
+        return error
+
+    def _passing(self) -> str:
+        return f"({self.cascade.fate_sql}) = {2 * len(self.cascade.predicates)}"
+
+    def _unhashed(self) -> int:
+        """Rows that pass, but that cannot be compared or ranked yet."""
+        sql = f"SELECT count(*) FROM {self._wide} WHERE ({self.waits}) AND {self._passing()}"
+        return self._rows(sql)[0][0]
+
+    @property
+    def waits(self) -> str:
+        """SQL over the wide files: whether a row lacks what duplicates, or the text-rich ones, are told by."""
+        names = self.cascade.ranked_by(self.recipe.select.dedup)
+        if rule := self.recipe.select.text_in_the_wild:
+            names = sorted({*names, *self.cascade.reads(self.cascade.admit("", rule, TEXT_RULE))})
+        return " OR ".join(f"{name}_is_skipped" for name in names) or "false"
+
+    def _candidates(self) -> pa.Table:
+        """Rows that pass every predicate, best first: file, row, key, phash, sha_hi, sha_lo."""
+        phash = "phash" if self.recipe.select.dedup.needs_phash else "NULL::UBIGINT"
+        return self._ranked(["key", f"{phash} AS phash", "sha_hi", "sha_lo"])
+
+    def _ranked(self, columns: list[str]) -> pa.Table:
+        """Rows that pass every predicate and can be compared, best first: file, row, and these columns."""
+        sql = f"""
+            SELECT * EXCLUDE (rank_quality, rank_pixels, rank_bytes, rank_key) FROM (
+                SELECT file_index::INTEGER AS file, file_row_number AS row, {", ".join(columns)},
+                       {self._quality()} AS rank_quality, width::BIGINT * height AS rank_pixels,
+                       length AS rank_bytes, key AS rank_key
+                FROM {self._wide} WHERE {self._passing()} AND NOT ({self.waits}))
+            ORDER BY {search.rank_order("rank_quality", "rank_pixels", "rank_bytes", "rank_key")}"""
+        return self._table(sql)
+
+    def _quality(self) -> str:
+        given = self.recipe.select.dedup.quality
+        if given:
+            return f"({given})"
+        return "aesthetic" if "aesthetic" in self.cascade.owners else "NULL"
+
+    def _write_shard(self, number: int, corpus: str, shard: str) -> None:
+        sql = f"SELECT key, {self.cascade.fate_sql} AS n FROM {parquet_files([self.files[number]])}"
+        table = self.connection.sql(sql).to_arrow_table()
+        fates = [self.cascade.unpack_fate(n) for n in table["n"].to_pylist()]
+        copies: list[str | None] = [None] * len(fates)
+        groups: list[str | None] = [None] * len(fates)
+        for row, original in self.duplicates.of_file(number):
+            fates[row] = ("duplicate", None)
+            copies[row] = original
+        for row, group, away in self.balance.of_file(number):
+            groups[row] = group
+            if away:
+                fates[row] = ("balance", None)
+        rich = self._text_in_the_wild.get(number, set())
+        kept = [fate == "kept" for fate, _ in fates]
+        sources = [(TEXT_IN_THE_WILD if row in rich else WEB) if keep else None for row, keep in enumerate(kept)]
+        values = [table["key"], [f for f, _ in fates], [p for _, p in fates], copies, groups, sources]
+        out = pa.table(values, schema=SELECTION)
+        path, rules = self.workspace.selection(corpus, shard), digest(self.recipe.select.rules)
+        if not _says(path, out, rules):
+            write_table(path, out, rules)  # one that says the same stays, and so does what was made from it
+
+    def _forget_others(self) -> None:
+        """Removes selections of shards that are no longer in the recipe's corpora."""
+        ours = {self.workspace.selection(*shard) for shard in self.shards}
+        for path in (self.workspace.root / "selection").glob("*/*.parquet"):
+            if path not in ours:
+                path.unlink()
+
+
+def made_of(recipe: Recipe, workspace: Workspace) -> dict[str, Any]:
+    """What a selection depends on: the rules, and the folders of index and signals, which change with any file."""
+    corpora = [corpus.name for corpus in recipe.corpora]
+    signals = [workspace.signal(name, corpus, "x").parent for name in recipe.signals for corpus in corpora]
+    folders = [workspace.samples(corpus, "x").parent for corpus in corpora] + signals
+    return recipe.select.parts | {
+        "index and signals": stamps(map(str, folders)),
+        "listed": stamps([recipe.select.dedup.against or ""]),
+    }
+
+
+def _says(path: Path, table: pa.Table, rules: str) -> bool:
+    """Whether a selection's file already says this, by these rules."""
+    if (footer(path) or {}).get("fingerprint") != rules:
+        return False
+    try:
+        return read_table(path).equals(table)
+    except StageError:
+        return False

@@ -1,0 +1,136 @@
+"""What the signals by an image classifier share: a checkpoint, and what its labels mean."""
+
+from collections.abc import Mapping, Sequence
+from functools import cached_property
+from pathlib import Path
+from typing import Annotated, ClassVar
+
+import numpy as np
+import pyarrow as pa
+from pydantic import Field, field_validator
+
+from curation.errors import SignalError, UserError, nearest
+from curation.models.checkpoints import Models
+from curation.models.plugin import PluginParams
+from curation.models.vision.hf_classifier import Classifier
+from curation.signals.base import Row, Scores, Signal
+
+LISTED = 20
+"""Labels that an error names at most."""
+
+Column = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]*$")]
+
+
+class LabelParams(PluginParams):
+    """A checkpoint and names for its labels."""
+
+    example: ClassVar[str] = ""
+    """What a recipe may say, for errors."""
+
+    checkpoint: str = Field("", validate_default=True, description="folder of the checkpoint, below `models`")
+    labels: dict[str, str] = Field({}, description="label of the checkpoint: name; others keep their own")
+
+    @field_validator("checkpoint")
+    @classmethod
+    def _given(cls, checkpoint: str) -> str:
+        if not checkpoint:
+            raise ValueError(f"no such model comes with curate; give a checkpoint, for instance {cls.example}")
+        return checkpoint
+
+
+class ColumnParams(LabelParams):
+    """A checkpoint and the columns that its labels give."""
+
+    main: ClassVar[str] = ""
+    """The column that at least one label must give."""
+
+    labels: dict[str, Column] = Field({}, validate_default=True, description="label of the checkpoint: column")
+
+    @field_validator("labels")
+    @classmethod
+    def _gives_main(cls, labels: dict[str, str]) -> dict[str, str]:
+        if cls.main not in labels.values():
+            raise ValueError(f'no label gives the column "{cls.main}"; write for instance {cls.example}')
+        return labels
+
+
+class HfClassifier(Signal):
+    """Base of signals by an image classifier: the probability of each name that labels of the checkpoint stand for.
+
+    Where several labels stand for one name it is their sum, or, of labels that do not exclude each other
+    (`problem_type: multi_label_classification` in config.json), the greatest.
+    """
+
+    backend = "hf_classifier"
+    version = 1
+    cost = 480.0  # a ViT-B/16 at 224 pixels on one core
+    Params: type[PluginParams] = LabelParams
+    params: LabelParams
+
+    @cached_property
+    def classifier(self) -> Classifier:
+        """The checkpoint. Raises UserError if it is not there."""
+        key = f"signals.{self.name}.checkpoint"
+        return Classifier(key, self.models.find(key, self.params.checkpoint))
+
+    @cached_property
+    def side(self) -> int:  # type: ignore[override]
+        """See Signal. It is the checkpoint's processor that scales."""
+        return self.classifier.side
+
+    @cached_property
+    def names(self) -> dict[str, list[int]]:
+        """The model's outputs that stand for each name. Raises UserError for a label that the checkpoint has not."""
+        there = self.classifier.labels
+        odd = next((label for label in self.params.labels if label not in there), None)
+        if odd is not None:
+            listed = ", ".join(f'"{name}"' for name in there[:LISTED]) + (", …" if len(there) > LISTED else "")
+            raise UserError(
+                f"signals.{self.name}.labels: {self.classifier.files['config.json']}: "
+                f'expected labels among {listed}; found "{odd}"{nearest(odd, there)}'
+            )
+        names: dict[str, list[int]] = {}
+        for i, label in enumerate(there):
+            if (name := self.name_of(label)) is not None:
+                names.setdefault(name, []).append(i)
+        return names
+
+    def name_of(self, label: str) -> str | None:
+        """What a label of the checkpoint stands for; None for nothing."""
+        return self.params.labels.get(label)
+
+    def files(self) -> dict[str, Path]:
+        """See Signal."""
+        return self.classifier.files
+
+    def check(self) -> None:
+        """See Signal."""
+        super().check()
+        _ = self.names
+        self.classifier.check()
+
+    def load(self) -> None:
+        """See Signal."""
+        self.classifier.load()
+
+    def score(self, rows: Sequence[Row]) -> list[Scores | SignalError]:
+        """See Signal."""
+        images = [row.picture.bgr(self.side) for row in rows if row.picture is not None]
+        found = self.classifier.probabilities(images)
+        together = np.sum if self.classifier.exclusive else np.max
+        shares = {name: together(found[:, outputs], axis=1) for name, outputs in self.names.items()}
+        return [self.scores_of({name: float(of[i]) for name, of in shares.items()}) for i in range(len(rows))]
+
+    def scores_of(self, shares: Mapping[str, float]) -> Scores:
+        """A row's values by column, from the probability of each name."""
+        return dict(shares)
+
+
+class HfColumns(HfClassifier):
+    """Base of those whose recipe maps labels to columns: a column for each name, 0..1."""
+
+    params: ColumnParams
+
+    def __init__(self, params: PluginParams, models: Models | None = None) -> None:
+        super().__init__(params, models)
+        self.columns = dict.fromkeys(self.params.labels.values(), pa.float32())

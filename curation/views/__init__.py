@@ -1,0 +1,1 @@
+"""What people look at: report, tune, query, explain, status, doctor."""

@@ -1,0 +1,226 @@
+"""What this machine and workspace have, and what is missing: `curate doctor`."""
+
+import itertools
+import json
+import os
+import platform
+import shutil
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from curation import signals
+from curation.captions.base import captioners, translators
+from curation.captions.crew import Crew
+from curation.errors import UserError
+from curation.models.checkpoints import WEIGHTS, Models, Origin
+from curation.models.environment import PACKAGES, opencv_problem, versions
+from curation.models.plugin import Plugin
+from curation.recipe import Recipe
+from curation.scoring.cascade import Cascade
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One thing looked at."""
+
+    what: str
+    status: str
+    """ok, note, absent (a model that nobody asks for) or problem."""
+    says: str
+
+
+def plugins_of(recipe: Recipe) -> tuple[dict[str, Plugin], list[Finding]]:
+    """The recipe's signals, captioner and translators by the recipe's keys; and why there are none."""
+    found: dict[str, Plugin] = {}
+    problems = []
+    try:
+        found |= {f"signals.{n}": s for n, s in Cascade.of(recipe, meta_known=False).signals.items()}
+        found |= {f"captions.{key}": backend for key, backend in Crew(recipe).all.items()}
+    except UserError as error:
+        problems.append(Finding("recipe", "problem", str(error)))
+    return found, problems
+
+
+def model(what: str, plugin: Plugin) -> Finding:
+    """Whether a plug-in of the recipe has what it needs."""
+    try:
+        plugin.check()
+    except UserError as error:
+        return Finding(what, "problem", str(error))
+    return Finding(what, "ok", plugin.told or "needs no model")
+
+
+def backends(models: Models, chosen: dict[str, Plugin]) -> list[Finding]:
+    """Every backend there is: what is there of its models, their checksums, licences, and how to fetch them.
+
+    Args:
+        chosen: what a recipe names, by its keys.
+    """
+    if models.folder is None:
+        says = "none is named (`models:` in a recipe, or CURATE_MODELS); there is what packages bring"
+    else:
+        says = f"looked for in {models.folder}" if models.folder.is_dir() else f"{models.folder} is not there"
+    found = [Finding("models", "ok", says)]
+    for title, key, cls in _known():
+        plugin = chosen.get(key)
+        own = _own_checkpoint(plugin) if isinstance(plugin, cls) else None
+        told = [own] if own else [_origin(origin, cls, models) for origin in cls.origins]
+        found += [Finding(title, *says) for says in told or [("ok", "needs no model of its own")]]
+    return found
+
+
+def _known() -> Iterator[tuple[str, str, type[Plugin]]]:
+    """Title, key of the recipe, and class of every backend."""
+    for name in signals.names():
+        for backend, cls in signals.backends(name).items():
+            yield f"{name} {backend}".strip(), f"signals.{name}", cls
+    for name, captioner in captioners().items():
+        yield f"captioner {name}", "captions.captioner", captioner
+    for name, translator in translators().items():
+        yield f"translator {name}", "captions.translator", translator
+
+
+def _own_checkpoint(plugin: Plugin) -> tuple[str, str] | None:
+    """What is there of a model that the recipe names; None if it is missing, or one that `origins` speak of."""
+    try:
+        files = plugin.files()
+    except UserError:
+        return None
+    folder = plugin.models.folder
+    for origin in plugin.origins:
+        if origin.place is None or (
+            folder and any(path.is_relative_to(folder / origin.place) for path in files.values())
+        ):
+            return None
+    places = ", ".join(sorted({str(path.parent) for path in files.values()}))
+    return ("ok", f"named by the recipe; {places}: {plugin.told}") if files else None
+
+
+def _origin(origin: Origin, backend: type[Plugin], models: Models) -> tuple[str, str]:
+    """Whether a model is where its command puts it, and what to tell of it."""
+    told = f"{origin.name}; licence: {origin.licence}"
+    fetch = origin.fetch.replace("MODELS", str(models.folder) if models.folder else "$CURATE_MODELS")
+    place = models.folder / origin.place if models.folder and origin.place else None
+    if origin.place is None:
+        try:
+            found = backend(backend.Params()).told
+        except UserError as error:
+            return "problem", f"{told}; {error}"
+        return "ok", f"{told}; {found}"
+    fetch = f"fetch it, on a machine with a connection: {fetch}"
+    if place is None or not place.exists():
+        return "absent", f"{told}; {fetch}"
+    files = place.rglob("*") if place.is_dir() else [place]
+    weights = [f for f in files if f.suffix in WEIGHTS and f.is_file()]
+    if not weights:
+        return "absent", f"{told}; {place} holds no file of weights; {fetch}"
+    return "ok", f"{told}; {place}: {', '.join(f'{f.name} {models.digest(f)[:12]}' for f in sorted(weights))}"
+
+
+FREE_GB = 10
+"""Free disk below which a run is warned of."""
+
+
+def examine(recipe: Recipe | None = None) -> list[Finding]:
+    """Looks at the installation, the machine and, if a recipe is given, at what it asks for."""
+    found = [_python(), _opencv(), _gpu(), _memory(), _fonts()]
+    missing = [p for p in PACKAGES if p not in versions()]
+    found.append(
+        Finding(
+            "packages",
+            "problem" if missing else "ok",
+            f"missing: {', '.join(missing)}"
+            if missing
+            else ", ".join(f"{n} {v}" for n, v in versions().items() if n in PACKAGES),
+        )
+    )
+    found.append(_disk(Path(recipe.workspace if recipe else ".")))
+    if recipe is None:
+        return found + backends(Models(os.environ.get("CURATE_MODELS")), {})
+    chosen, problems = plugins_of(recipe)
+    found += [_corpora(recipe), *problems, *itertools.starmap(model, chosen.items()), *_mixes(recipe)]
+    return found + backends(Models.of(recipe), chosen)
+
+
+def _python() -> Finding:
+    return Finding("python", "ok", f"{platform.python_version()} on {platform.system()} {platform.machine()}")
+
+
+def _opencv() -> Finding:
+    problem = opencv_problem()
+    return Finding("opencv", "problem" if problem else "ok", problem or "one OpenCV, headless, recent enough")
+
+
+def _gpu() -> Finding:
+    import torch
+
+    if not torch.cuda.is_available():
+        return Finding("gpu", "note", "none; models run on the CPU")
+    names = [torch.cuda.get_device_name(i) for i in range(torch.cuda.device_count())]
+    return Finding("gpu", "ok", ", ".join(names))
+
+
+def _memory() -> Finding:
+    total = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30
+    cores = len(os.sched_getaffinity(0))
+    return Finding("machine", "ok", f"{cores} cores, {total:.0f} GB of memory")
+
+
+def _fonts() -> Finding:
+    """Chinese fonts: the text-image synthesizer and plots want them; nothing else does."""
+    roots = [Path("/usr/share/fonts"), Path.home() / ".fonts", Path.home() / ".local/share/fonts"]
+    names = sorted(
+        {
+            p.stem
+            for r in roots
+            if r.is_dir()
+            for p in r.rglob("*")
+            if p.suffix.lower() in (".ttc", ".otf", ".ttf")
+            and any(mark in p.name for mark in ("CJK", "SC", "Hans", "wqy", "Droid"))
+        }
+    )
+    if names:
+        return Finding("fonts", "ok", f"Chinese: {', '.join(names[:4])}{' …' if len(names) > 4 else ''}")
+    return Finding("fonts", "note", "no Chinese font found (Debian: fonts-noto-cjk)")
+
+
+def _disk(folder: Path) -> Finding:
+    while not folder.exists():
+        folder = folder.parent
+    free = shutil.disk_usage(folder).free / 2**30
+    low = free < FREE_GB
+    return Finding("disk", "problem" if low else "ok", f"{free:.0f} GB free at {folder}{'; too little' if low else ''}")
+
+
+def _corpora(recipe: Recipe) -> Finding:
+    from curation.corpora.listing import list_sources
+
+    said = []
+    for corpus in recipe.corpora:
+        try:
+            said.append(f"{corpus.name}: {len(list_sources(corpus))} shards")
+        except UserError as error:
+            return Finding("corpora", "problem", str(error))
+    return Finding("corpora", "ok", ", ".join(said))
+
+
+def _mixes(recipe: Recipe) -> list[Finding]:
+    """Signals whose scores come from more than one set of library versions: they may differ in the last digits."""
+    from curation.workspace import Workspace
+    from curation.workspace.files import footer
+
+    workspace = Workspace(recipe.workspace)
+    found = []
+    for name in recipe.signals:
+        used: set[str] = set()
+        for corpus in recipe.corpora:
+            for shard in workspace.shards(corpus.name):
+                used.update(
+                    json.loads((footer(workspace.signal(name, corpus.name, shard)) or {}).get("libraries", "[]"))
+                )
+        if len(used) > 1:
+            found.append(
+                Finding(f"signals.{name}", "note", f"scored with different libraries: {' | '.join(sorted(used))}")
+            )
+    return found

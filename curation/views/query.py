@@ -1,0 +1,141 @@
+"""`query`: one SELECT over the view `images`, which has one row an image and every column of every stage."""
+
+from typing import Any
+
+import duckdb
+import pyarrow as pa
+
+from curation.corpora.samples import meta_schema
+from curation.errors import UserError, nearest
+from curation.recipe import Recipe
+from curation.recipe.predicates import query_columns
+from curation.scoring.cascade import Cascade
+from curation.signals.base import sidecar_fields
+from curation.workspace import Workspace
+from curation.workspace.files import read_table
+from curation.workspace.schemas import CAPTIONS as CAPTIONS
+from curation.workspace.schemas import LEVELS
+from curation.workspace.schemas import SAMPLES as SAMPLES
+from curation.workspace.schemas import SELECTION as SELECTION
+from curation.workspace.sql import connect, parquet_files, quoted
+
+_LEVEL_NAMES = {
+    "level": "level",
+    "status": "level_status",
+    "decided_by": "decided_by",
+    "votes": "votes",
+    "agreement": "agreement",
+}
+_BY_NAME_ONLY = ("embedding",)
+"""Columns that `select *` leaves out."""
+
+
+def run_query(recipe: Recipe, sql: str, limit: int) -> tuple[list[str], list[tuple[Any, ...]], bool]:
+    """Runs a query.
+
+    Returns:
+        column names, at most `limit` rows, and whether there are more.
+
+    Raises:
+        UserError: it is not one SELECT, or DuckDB refuses it; the nearest column is named.
+    """
+    named = query_columns(sql)
+    view = ImagesView(recipe)
+    connection = connect([view.workspace.root], memory="4GB")
+    try:
+        for name, table in view.tables(named).items():
+            connection.register(name, table)
+        connection.execute(f"CREATE TEMP VIEW images AS {view.sql(named)}")
+        result = connection.execute(sql)
+        rows = result.fetchmany(limit + 1)
+    except duckdb.BinderException as error:
+        message = str(error).splitlines()[0].split(": ", 1)[-1]
+        missing = next((c for c in named or () if c not in view.columns and f'"{c}"' in message), None)
+        raise UserError(f"query: {message}{nearest(missing, view.columns) if missing else ''}") from None
+    except duckdb.Error as error:
+        raise UserError(f"query: {str(error).splitlines()[0]}") from None
+    return [d[0] for d in result.description or []], rows[:limit], len(rows) > limit
+
+
+class ImagesView:
+    """The view `images`, made of the stages' files; only the stages whose columns are named are read.
+
+    Raises:
+        UserError: nothing is indexed yet.
+    """
+
+    def __init__(self, recipe: Recipe) -> None:
+        self.workspace = Workspace(recipe.workspace)
+        self.shards = [(c.name, s) for c in recipe.corpora for s in self.workspace.shards(c.name)]
+        if not self.shards:
+            raise UserError(f"{self.workspace.root}: nothing is indexed yet; run `curate index RECIPE`")
+        meta = meta_schema(self.workspace, [c.name for c in recipe.corpora])
+        self.cascade = Cascade.of(recipe, meta)
+        self.samples = pa.schema([*SAMPLES, *meta])
+        self.owners = {c: f"signal_{n}" for c, n in self.cascade.owners.items()}
+        self.owners |= {c: "selection" for c in SELECTION.names if c != "key"}
+        self.owners |= {c: "captions" for c in CAPTIONS.names if c != "key"}
+        self.owners |= {c: "levels" for c in _LEVEL_NAMES.values()}
+        self.columns = [*self.samples.names, *self.owners, "corpus", "kept"]
+
+    def sql(self, named: set[str] | None) -> str:
+        """The SELECT behind the view: the samples, and the stages that the query names joined by key."""
+        joined = self._joined(named)
+        columns = [f"s.{quoted(c)}" for c in self.samples.names] + ["split_part(s.key, '/', 1) AS corpus"]
+        for source in joined:
+            columns += [
+                f"{source}.{quoted(c)}"
+                for c, owner in self.owners.items()
+                if owner == source and (c not in _BY_NAME_ONLY or (named and c in named))
+            ]
+        if "selection" in joined:
+            columns.append("coalesce(fate = 'kept', false) AS kept")
+        joins = " ".join(f"LEFT JOIN {self._from(source)} AS {source} USING (key)" for source in joined)
+        return f"SELECT {', '.join(columns)} FROM {self._from('samples')} AS s {joins}"
+
+    def tables(self, named: set[str] | None) -> dict[str, pa.Table]:
+        """Empty tables for the stages that have not run, and the levels."""
+        tables = {}
+        for source in self._joined(named):
+            if source == "levels":
+                levels = read_table(self.workspace.levels) if self.workspace.levels.exists() else LEVELS.empty_table()
+                tables["levels_table"] = levels.rename_columns(["key", *_LEVEL_NAMES.values()])
+            elif not self._files(source):
+                names = [c for c, owner in self.owners.items() if owner == source]
+                kinds = self._schema(source)
+                tables[f"{source}_table"] = pa.schema(
+                    [pa.field("key", pa.string()), *(kinds.field(n) for n in names)]
+                ).empty_table()
+        return tables
+
+    def _joined(self, named: set[str] | None) -> list[str]:
+        wanted = set(self.columns) if named is None else named | {c.lower() for c in named}
+        if "kept" in wanted:
+            wanted = wanted | {"fate"}
+        return sorted({owner for column, owner in self.owners.items() if column in wanted})
+
+    def _from(self, source: str) -> str:
+        files = self._files(source)
+        if source == "levels" or not files:
+            return f"{source}_table"
+        return parquet_files(files)
+
+    def _files(self, source: str) -> list[str]:
+        place = {
+            "samples": self.workspace.samples,
+            "selection": self.workspace.selection,
+            "captions": self.workspace.captions,
+        }.get(source)
+        if place is None:
+            name = source.removeprefix("signal_")
+            paths = [self.workspace.signal(name, *shard) for shard in self.shards]
+        else:
+            paths = [place(*shard) for shard in self.shards]
+        return [str(p) for p in paths if p.exists()]
+
+    def _schema(self, source: str) -> pa.Schema:
+        if source == "selection":
+            return SELECTION
+        if source == "captions":
+            return CAPTIONS
+        return pa.schema(sidecar_fields(self.cascade.signals[source.removeprefix("signal_")]))

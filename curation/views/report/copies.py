@@ -1,0 +1,103 @@
+"""Duplicates: groups of the kept image beside its copies."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+
+from curation.keys import key_hash
+from curation.selection.dedup.duplicates import KINDS
+from curation.views.report.fates import SALT, Fates
+from curation.views.report.pictures import Gallery, Picture
+
+GROUPS = {"near": 12, "similar": 12, "exact": 4, "listed": 6}
+"""Groups that are shown of each kind."""
+COPIES = 4
+"""Copies that are shown of each group."""
+
+
+@dataclass
+class Group:
+    """One image and its copies."""
+
+    kind: str
+    original: Picture
+    copies: list[Picture]
+    total: int
+    """Copies that there are."""
+
+
+@dataclass
+class Kind:
+    """Some of the groups of one kind."""
+
+    name: str
+    copies: int
+    """Duplicates of this kind."""
+    groups: list[Group]
+    total: int
+    """Groups that there are."""
+
+
+def kinds_of_copies(fates: Fates, gallery: Gallery) -> list[Kind]:
+    """Each kind of duplicate that occurs: the near ones first, then the similar ones."""
+    found = fates.selection.duplicates
+    indices = fates.starts[found.files.astype(np.int64)] + found.rows.astype(np.int64)
+    made = []
+    for name, count in GROUPS.items():
+        chosen = (found.kinds == KINDS.index(name)) & (fates.numbers[indices] > fates.waiting)
+        total = int(np.count_nonzero(chosen))
+        if total:
+            originals, cosines = found.originals.filter(chosen), found.cosines[chosen]
+            groups, there_are = _groups(fates, gallery, name, indices[chosen], originals, cosines, count)
+            made.append(Kind(name, total, groups, there_are))
+    return made
+
+
+def _groups(
+    fates: Fates,
+    gallery: Gallery,
+    kind: str,
+    indices: np.ndarray,
+    originals: pa.Array,
+    cosines: np.ndarray,
+    count: int,
+) -> tuple[list[Group], int]:
+    whole = originals.combine_chunks() if isinstance(originals, pa.ChunkedArray) else originals
+    coded = pc.dictionary_encode(whole)
+    names, codes = coded.dictionary.to_pylist(), coded.indices.to_numpy()
+    order = sorted(range(len(names)), key=lambda n: (key_hash(names[n], SALT), names[n]))[:count]
+    groups = []
+    for code in order:
+        chosen = np.flatnonzero(codes == code)
+        chosen = chosen[np.argsort(fates.hashes[indices[chosen]], kind="stable")]
+        members = indices[chosen]
+        original = gallery.picture(fates.find(names[code]), note="kept" if kind != "listed" else "on the list")
+        original.key = names[code]
+        copies = [gallery.picture(int(index), note=kind) for index in members[:COPIES]]
+        if kind == "near":
+            for copy, bits in zip(copies, _distances(fates, original, copies), strict=True):
+                copy.note = f"{bits} of 64 bits differ" if bits is not None else kind
+        if kind == "similar":
+            for copy, cosine in zip(copies, cosines[chosen], strict=False):
+                copy.note = f"cosine {cosine:.3f}"
+        groups.append(Group(kind, original, copies, len(members)))
+    return groups, len(names)
+
+
+def _distances(fates: Fates, original: Picture, copies: list[Picture]) -> Iterator[int | None]:
+    """Hamming distances of the perceptual hashes."""
+    hash_ = _phash(fates, original.index)
+    for copy in copies:
+        other = _phash(fates, copy.index)
+        yield None if hash_ is None or other is None else (hash_ ^ other).bit_count()
+
+
+def _phash(fates: Fates, index: int | None) -> int | None:
+    if index is None:
+        return None
+    shard, row = fates.place(index)
+    return pq.read_table(fates.selection.files[shard], columns=["phash"])["phash"][row].as_py()

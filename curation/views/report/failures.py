@@ -1,0 +1,113 @@
+"""What failed and why, by stage and reason, with examples."""
+
+import heapq
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+
+from curation.corpora.samples import known_shard, samples_notes
+from curation.views.report.fates import Fates
+from curation.views.report.pictures import Gallery, Picture
+from curation.workspace.files import footer
+from curation.workspace.ledger import Ledger
+from curation.workspace.schemas import FAILED, SKIPPED
+
+EXAMPLES = 6
+REASONS = 40
+"""Reasons that are shown, the most frequent ones."""
+
+
+@dataclass
+class Reason:
+    """One reason of one stage."""
+
+    stage: str
+    reason: str
+    count: int
+    examples: list[Picture]
+
+
+@dataclass
+class Failures:
+    """All that failed."""
+
+    statuses: Counter[str]
+    """Rows by the status that the index gave them: ok, failed, gone."""
+    signals: dict[str, Counter[str]]
+    """For each signal, rows by state: scored, failed, skipped."""
+    reasons: list[Reason] = field(default_factory=list)
+    further: int = 0
+    """Reasons that are not shown."""
+    damaged: list[str] = field(default_factory=list)
+    """Raw shards of which only a part could be read, with what is wrong."""
+    without_image: int = 0
+    """Rows of the source tables without an image, since the download had failed; they are no rows here."""
+
+
+def failures(fates: Fates, gallery: Gallery) -> Failures:
+    """Counts them over all shards."""
+    made = Failures(Counter(), {name: Counter() for name in fates.cascade.signals})
+    counts: Counter[tuple[str, str]] = Counter()
+    examples: dict[tuple[str, str], list[tuple[int, int, str]]] = {}
+    selection = fates.selection
+    ledger = Ledger(selection.workspace, "index")
+    for number, (corpus, shard) in enumerate(selection.shards):
+        notes = known_shard(selection.workspace, ledger, corpus, shard) or {}
+        made.without_image += notes.get("without_image") or 0
+        if notes.get("damage"):
+            made.damaged.append(f"{corpus}/{shard}: {notes['damage']}")
+        for stage, rows, errors in _failed(fates, made, corpus, shard):
+            for row, error in zip(rows.tolist(), errors, strict=True):
+                name = (stage, error.split(":")[0])
+                index = int(fates.starts[number]) + row
+                counts[name] += 1
+                kept = examples.setdefault(name, [])
+                entry = (-int(fates.hashes[index]), index, error)  # a heap whose first is the largest hash
+                (heapq.heappush if len(kept) < EXAMPLES else heapq.heappushpop)(kept, entry)
+    ranked = sorted(counts, key=lambda r: (-counts[r], r))
+    made.further = max(0, len(ranked) - REASONS)
+    for stage, reason in ranked[:REASONS]:
+        some = sorted(examples[stage, reason], reverse=True)
+        pictures = [gallery.picture(index, note=error) for _, index, error in some]
+        made.reasons.append(Reason(stage, reason, counts[stage, reason], pictures))
+    return made
+
+
+def _failed(fates: Fates, made: Failures, corpus: str, shard: str) -> Iterator[tuple[str, np.ndarray, list[str]]]:
+    """Of each stage the failed rows of one shard with their errors; notes how many rows are in which state."""
+    workspace = fates.selection.workspace
+    samples = pq.read_table(workspace.samples(corpus, shard), columns=["status", "error"])
+    made.statuses.update(_counted(samples["status"]))
+    yield "index", *_rows(samples, pc.not_equal(samples["status"], "ok"), "error")
+    notes = samples_notes(workspace, corpus, shard)
+    for name in fates.cascade.signals:
+        path = workspace.signal(name, corpus, shard)
+        if (footer(path) or {}).get("fingerprint") != fates.cascade.fingerprint(name, notes):
+            made.signals[name][SKIPPED] += samples.num_rows
+            continue
+        states = pq.read_table(path, columns=[f"{name}_state", f"{name}_error"])
+        made.signals[name].update(_counted(states[f"{name}_state"]))
+        yield name, *_rows(states, pc.equal(states[f"{name}_state"], FAILED), f"{name}_error")
+    path = workspace.captions(corpus, shard)
+    if path.exists():
+        captions = pq.read_table(path, columns=["caption_en", "flags", "attempts"])
+        if captions.num_rows != samples.num_rows:  # of an index before this one
+            return
+        wrong = pc.and_(captions["attempts"].is_valid(), captions["caption_en"].is_null())
+        rows = np.flatnonzero(wrong.to_numpy())
+        flags = captions["flags"].take(pa.array(rows)).to_pylist()
+        yield "captions", rows, [flag[0] if flag else "unknown" for flag in flags]
+
+
+def _rows(table: pa.Table, chosen: pa.ChunkedArray, column: str) -> tuple[np.ndarray, list[str]]:
+    rows = np.flatnonzero(chosen.to_numpy())
+    return rows, [error or "unknown" for error in table[column].take(pa.array(rows)).to_pylist()]
+
+
+def _counted(column: pa.ChunkedArray) -> dict[str, int]:
+    return {entry["values"]: entry["counts"] for entry in pc.value_counts(column).to_pylist()}

@@ -1,0 +1,171 @@
+"""Charts as Plotly reads them: plain data with colours by name, which the page sets for light and dark.
+
+Plotly takes a little HTML in its texts, so nothing that comes from data goes into one unescaped.
+"""
+
+from collections import Counter
+from html import escape
+from typing import TYPE_CHECKING, Any
+
+from curation.recipe.thresholds import Threshold, number_text
+from curation.selection.funnel import BALANCE_UNDECIDED, Funnel
+from curation.views.report.histograms import ALL, FAILS, OTHERS, PASSES, Histogram
+from curation.views.report.wording import COLOURS, share
+
+if TYPE_CHECKING:
+    from curation.views.report.balance import Balance
+
+
+Figure = dict[str, Any]
+
+
+_CLASSES = {PASSES: "kept", FAILS: "dropped", OTHERS: "gone", ALL: "all"}
+_SIGNS = {">=": "≥", ">": ">", "<=": "≤", "<": "<"}
+
+
+def funnel_steps(funnel: Funnel, gone: int) -> list[tuple[str, str, str, int]]:
+    """What takes rows away, in order: kind of fate, name of the predicate or kind, text, rows."""
+    found = [("failed", "", "failed: not readable", funnel.failed - gone), ("gone", "", "gone from the source", gone)]
+    for name, count in funnel.dropped.items():
+        found.append(("dropped", name, f"dropped by {name}", count))
+        if name in funnel.undecided:
+            found.append(("undecided", name, f"undecided by {name}", funnel.undecided[name]))
+    found += [
+        ("undecided", n, f"undecided: {'balance' if n == BALANCE_UNDECIDED else 'duplicates'}", count)
+        for n, count in funnel.undecided.items()
+        if n not in funnel.dropped
+    ]
+    found += [("duplicate", kind, f"duplicate: {kind}", count) for kind, count in funnel.duplicate.items()]
+    found += [("balance", "", "balanced away", funnel.balance)] if funnel.balance else []
+    assert sum(count for *_, count in found) + funnel.kept == funnel.input
+    return found
+
+
+def funnel_figure(funnel: Funnel, gone: int) -> Figure:
+    """A bar for each step: what it takes away, right of what is left."""
+    left = funnel.input
+    bars = [("all images", "kept", 0, left)]
+    for kind, _, text, count in funnel_steps(funnel, gone):
+        left -= count
+        bars.append((text, kind, left, count))
+    bars.append(("kept", "kept", 0, funnel.kept))
+    total = max(1, funnel.input)
+    trace = {
+        "type": "bar",
+        "orientation": "h",
+        "y": [escape(text) for text, *_ in bars],
+        "base": [base for _, _, base, _ in bars],
+        "x": [count for *_, count in bars],
+        "text": [f"{count:,}" for *_, count in bars],
+        "textposition": "outside",
+        "cliponaxis": False,
+        "marker": {"color": [COLOURS[kind] for _, kind, _, _ in bars]},
+        "hovertext": [f"{escape(text)}: {count:,} ({share(count, total)})" for text, _, _, count in bars],
+        "hoverinfo": "text",
+    }
+    layout = {
+        "height": 70 + 30 * len(bars),
+        "margin": {"l": 8, "r": 70, "t": 8, "b": 40},
+        "yaxis": {"autorange": "reversed", "automargin": True, "ticksuffix": "  ", "showgrid": False},
+        "xaxis": {"title": {"text": "images"}, "rangemode": "tozero", "tickformat": ",d", "nticks": 6},
+        "bargap": 0.25,
+    }
+    return {"data": [trace], "layout": layout}
+
+
+def balance_figure(made: "Balance") -> Figure:
+    """A bar for each of the largest groups: what stays, and what is balanced away."""
+    names = [escape(group.name) for group in made.groups]
+    stays, goes = [g.after for g in made.groups], [g.before - g.after for g in made.groups]
+    data = [
+        {
+            "type": "bar",
+            "orientation": "h",
+            "name": name,
+            "y": list(range(len(names))),
+            "x": counts,
+            "marker": {"color": COLOURS[role]},
+            "hovertext": [f"{n}: {g.before:,} → {g.after:,}" for n, g in zip(names, made.groups, strict=True)],
+            "hoverinfo": "text",
+        }
+        for name, role, counts in (("kept", "kept", stays), ("balanced away", "balance", goes))
+    ]
+    layout = {
+        "barmode": "stack",
+        "height": 100 + 24 * len(names),
+        "margin": {"l": 8, "r": 30, "t": 8, "b": 40},
+        "showlegend": True,
+        "legend": {"orientation": "h", "y": 1.0, "yanchor": "bottom", "x": 0, "traceorder": "normal"},
+        "yaxis": {
+            "autorange": "reversed", "automargin": True, "ticksuffix": "  ", "showgrid": False,
+            "tickvals": list(range(len(names))), "ticktext": names,
+        },
+        "xaxis": {"title": {"text": "images"}, "rangemode": "tozero", "tickformat": ",d", "nticks": 6},
+        "bargap": 0.25,
+    }  # fmt: skip
+    return {"data": data, "layout": layout}
+
+
+def histogram_figure(made: Histogram, thresholds: list[Threshold], small: bool = False) -> Figure:
+    """Bars by bin, stacked by class, with a line at each threshold."""
+    data = []
+    for name, role in _CLASSES.items():
+        counts = made.counts.get(name, {})
+        if counts:
+            bins = sorted(counts, key=lambda bin: (not 0 <= bin < made.bins, bin))  # the legend looks like the first
+            data.append(
+                {
+                    "type": "bar",
+                    "name": name,
+                    "x": [float(f"{made.centre(bin):.9g}") for bin in bins],
+                    "width": made.width,
+                    "y": [counts[bin] for bin in bins],
+                    "marker": {
+                        "color": COLOURS[role],
+                        "line": {"width": 0},
+                        "pattern": {"shape": ["" if 0 <= bin < made.bins else "/" for bin in bins]},
+                    },
+                    "hovertext": [f"{made.says(bin)}: {counts[bin]:,} images, {name}" for bin in bins],
+                    "hoverinfo": "text",
+                }
+            )
+    lines = [t for t in thresholds if made.shows(t)]
+    layout = {
+        "barmode": "stack",
+        "bargap": 0,
+        "height": 170 if small else 290,
+        "margin": {"l": 56, "r": 12, "t": 12 if small or not lines else 26, "b": 34 if small else 44},
+        "showlegend": len(data) > 1,
+        "legend": {"orientation": "h", "y": -0.2, "x": 0},
+        "xaxis": {
+            "nticks": 5 if small else 8,
+            "zeroline": False,
+            "tickangle": 0,
+            "exponentformat": "SI" if made.most >= 1e4 else "power",
+        },
+        "yaxis": {"title": {"text": "" if small else "images"}, "rangemode": "tozero"} | _count_ticks(made),
+        "shapes": [
+            {"type": "line", "xref": "x", "yref": "paper", "x0": t.value, "x1": t.value, "y0": 0, "y1": 1}
+            for t in lines
+        ],
+        "annotations": [
+            {
+                "x": t.value,
+                "y": 1,
+                "yref": "paper",
+                "yanchor": "bottom",
+                "showarrow": False,
+                "text": f"passes: {escape(_SIGNS[t.operator])} {number_text(t.value)}",
+            }
+            for t in lines
+        ],
+    }
+    return {"data": data, "layout": layout}
+
+
+def _count_ticks(made: Histogram) -> Figure:
+    """Ticks of an axis of counts: 20k for 20,000, but no half of an image."""
+    bins = Counter[int]()
+    for counts in made.counts.values():
+        bins.update(counts)
+    return {"tickformat": "~s", "nticks": 5} if max(bins.values(), default=0) > 5 else {"tickformat": "d", "dtick": 1}

@@ -1,0 +1,116 @@
+"""Pictures of a page: first they are chosen, then all are loaded, shard after shard, within a limit of bytes."""
+
+import base64
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from itertools import groupby
+from typing import Any
+
+import pyarrow.parquet as pq
+
+from curation.corpora.thumbnails import Thumbnails
+from curation.recipe import Recipe
+from curation.views.report.fates import Fates
+
+SIDE = 144
+"""Long side of a thumbnail in pixels."""
+MOST_BYTES = 7_000_000
+"""Of all thumbnails together, before base64 makes four bytes of three."""
+
+
+@dataclass
+class Picture:
+    """One picture with what stands under it."""
+
+    index: int | None
+    """The row's index in `Fates`; None for a picture that is not in the corpus."""
+    columns: tuple[str, ...] = ()
+    """Columns whose values are shown under it."""
+    note: str = ""
+    key: str = ""
+    values: dict[str, str] = field(default_factory=dict)
+    source: str | None = None
+    """The thumbnail as a data URI; None if there is none."""
+    facts: dict[str, Any] = field(default_factory=dict)
+    """What the samples file says of it, of `FACTS`."""
+
+
+FACTS = ("caption", "width", "height", "status", "error")
+
+
+@dataclass
+class Sheet:
+    """Some of many pictures."""
+
+    title: str
+    pictures: list[Picture]
+    total: int
+    """Pictures that these were chosen from."""
+
+
+class Gallery:
+    """Makes pictures of rows, to be filled at the end."""
+
+    def __init__(self, recipe: Recipe, fates: Fates) -> None:
+        self._recipe, self._fates = recipe, fates
+        self._made: list[Picture] = []
+        self.left_out = 0
+        """Pictures not shown because the page would have grown too large."""
+
+    def picture(self, index: int | None, columns: Sequence[str] = (), note: str = "", key: str = "") -> Picture:
+        """One picture."""
+        made = Picture(index, tuple(columns), note, key)
+        self._made.append(made)
+        return made
+
+    def sheet(self, title: str, indices: Sequence[int], total: int, columns: Sequence[str] = ()) -> Sheet:
+        """A sheet of these rows."""
+        return Sheet(title, [self.picture(index, columns) for index in indices], total)
+
+    def load(self) -> None:
+        """Fills in keys, values and thumbnails."""
+        sources: dict[int, str | None] = {}
+        thumbnails = Thumbnails(self._recipe)
+        used = 0
+        try:
+            for shard, pictures in self._by_shard():
+                self._fill(shard, pictures)
+                for picture in pictures:
+                    index = picture.index or 0
+                    if index not in sources:
+                        row = self._fates.place(index)[1]
+                        data = thumbnails.jpeg(*self._fates.selection.shards[shard], row, SIDE)
+                        sources[index] = f"data:image/jpeg;base64,{base64.b64encode(data).decode()}" if data else None
+                    used += len(sources[index] or "") * 3 // 4
+                    picture.source = sources[index] if used <= MOST_BYTES else None
+                    self.left_out += used > MOST_BYTES
+        finally:
+            thumbnails.close()
+
+    def _by_shard(self) -> Iterator[tuple[int, list[Picture]]]:
+        def shard(picture: Picture) -> int:
+            return self._fates.place(picture.index or 0)[0]
+
+        there = sorted((p for p in self._made if p.index is not None), key=lambda p: p.index or 0)
+        for number, pictures in groupby(there, shard):
+            yield number, list(pictures)
+
+    def _fill(self, shard: int, pictures: list[Picture]) -> None:
+        selection = self._fates.selection
+        rows = [self._fates.place(p.index or 0)[1] for p in pictures]
+        columns = sorted({c for p in pictures for c in p.columns})
+        wide = pq.read_table(selection.files[shard], columns=["key", *columns]).take(rows).to_pylist()
+        path = selection.workspace.samples(*selection.shards[shard])
+        samples = pq.read_table(path, columns=list(FACTS)).take(rows).to_pylist()
+        for picture, values, facts in zip(pictures, wide, samples, strict=True):
+            picture.key, picture.facts = values["key"], facts
+            picture.values = {c: shown(values[c]) for c in picture.columns}
+
+
+def shown(value: Any) -> str:
+    """A column's value for people: as it is stored, so that one near a threshold stands on its own side of it."""
+    if value is None:
+        return "not known"
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        return str(value)
+    return f"{value:,}" if isinstance(value, int) else f"{value:,.4f}".rstrip("0").rstrip(".")

@@ -1,0 +1,91 @@
+"""How far the job has come, and what is to be run next."""
+
+from dataclasses import dataclass
+from typing import Any
+
+from curation.shards.stage import PHASES
+from curation.views.report.failures import Failures
+from curation.views.report.fates import Fates
+from curation.views.report.texts import Captions
+from curation.views.status import finished, json_object, status
+from curation.workspace.digests import digest
+from curation.workspace.files import footer
+
+
+@dataclass(frozen=True)
+class Stage:
+    """One stage of the job."""
+
+    name: str
+    done: bool
+    says: str
+    """What there is of it."""
+
+
+@dataclass(frozen=True)
+class Stored:
+    """The selection that lies in the workspace, against what the recipe makes of the rows now."""
+
+    state: str
+    """current, none, other rules, or older: made before signals, index or the given list changed."""
+    kept: int | None = None
+
+
+def stored_selection(fates: Fates) -> Stored:
+    """What the last `curate select` left."""
+    workspace = fates.selection.workspace
+    notes = json_object(workspace.funnel)
+    funnel = notes.get("funnel")
+    if not isinstance(funnel, dict):
+        return Stored("none")
+    rules = digest(fates.selection.recipe.select.rules)
+    prints = [footer(workspace.selection(*shard)) for shard in fates.selection.shards]
+    if any(found is not None and found.get("fingerprint") != rules for found in prints):
+        return Stored("other rules", funnel.get("kept"))
+    same = None not in prints and funnel == fates.funnel.as_dict()
+    return Stored("current" if same else "older", funnel.get("kept"))
+
+
+def stages(fates: Fates, failed: Failures, captions: Captions, levels: int) -> list[Stage]:
+    """The stages in order; `levels` is the number of images that somebody has voted on."""
+    funnel = fates.funnel
+    known = status(fates.selection.recipe)["stages"]
+    done = {name: finished(facts) for name, facts in known.items()}
+    undecided = sum(funnel.undecided.values())
+    shards = len(fates.selection.shards)
+    images = f"{funnel.input:,} image{'s' * (funnel.input != 1)} in {shards:,} shard{'s' * (shards != 1)}"
+    found = [Stage("index", done["index"], images)]
+    if failed.signals:
+        scored = ", ".join(f"{name} {states['scored']:,}" for name, states in failed.signals.items())
+        waiting = f"; {undecided:,} images wait for a signal" if undecided else ""
+        found.append(Stage("score", done["score"] and not undecided, f"images scored: {scored}{waiting}"))
+    stored = stored_selection(fates)
+    says = {
+        "current": f"{funnel.kept:,} images kept",
+        "none": "not run",
+        "other rules": "was run by other rules than the recipe's",
+        "older": "was run before the index, the signals or the given list changed",
+    }[stored.state]
+    found.append(Stage("select", stored.state == "current", says))
+    of_kept = f"{captions.of_kept:,} of {funnel.kept:,} kept images captioned"
+    found.append(Stage("caption", done["caption"], (of_kept if captions.made else "not run") + _left(known["caption"])))
+    found.append(Stage("annotate import", levels > 0, f"{levels:,} images with votes" if levels else "no votes"))
+    products = {phase: known["build-shards"].get(phase) for phase in PHASES}
+    built = ", ".join(f"{phase} {n:,}" for phase, n in products.items() if n is not None)
+    says = f"images in the product: {built}" if built else "not run"
+    found.append(Stage("build-shards", done["build-shards"], says + _left(known["build-shards"])))
+    return found
+
+
+def _left(facts: dict[str, Any]) -> str:
+    """Why a stage that was run is to be run again."""
+    reasons = [facts["stale"]] if facts.get("stale") else list(facts.get("left", {}))
+    return f"; to be run again: {'; '.join(reasons[:3])}" if reasons and reasons != ["new"] else ""
+
+
+def next_command(found: list[Stage]) -> str | None:
+    """The first stage to be run, as a command; None if all automatic stages are done."""
+    for stage in found:
+        if not stage.done and stage.name != "annotate import":
+            return f"curate {stage.name} RECIPE"
+    return None

@@ -1,0 +1,101 @@
+"""The predicates one by one: what each took away, how its columns are spread, and pictures on either side."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from curation.recipe.predicates import Predicate
+from curation.recipe.thresholds import Threshold, is_number, thresholds
+from curation.views.report.fates import Fates
+from curation.views.report.histograms import ALL, Histogram, classes_of, histogram
+from curation.views.report.pictures import Gallery, Sheet
+
+SHEET = 24
+"""Pictures of a sheet, where there are few predicates."""
+NEAREST = 8
+"""Pictures on either side of a threshold."""
+PICTURES = 500
+"""Pictures of all predicates together, about."""
+_NO_QUANTITY = ("UBIGINT",)
+"""Hashes: numbers, but nothing that is more or less."""
+_OF_SAMPLES = ("width", "height", "min_side", "aspect_ratio", "length")
+
+
+@dataclass
+class Step:
+    """One predicate."""
+
+    predicate: Predicate
+    reached: int
+    """Rows that passed all predicates before it."""
+    dropped: int
+    undecided: int
+    histograms: list[Histogram]
+    thresholds: list[Threshold]
+    others: list[str]
+    """Columns it reads that are no numbers."""
+    sheet: Sheet
+    nearest: list[tuple[Threshold, Sheet, Sheet]]
+    """For each threshold the passing and the failing images next to it."""
+
+
+def steps(fates: Fates, gallery: Gallery) -> list[Step]:
+    """Every predicate, in the recipe's order."""
+    found = [thresholds(p, fates.cascade.columns) for p in fates.cascade.predicates]
+    asked = sum(SHEET + 2 * NEAREST * len(t) for t in found)
+    scale = min(1.0, PICTURES / max(1, asked))
+    return [_step(fates, gallery, position, found[position], scale) for position in range(len(found))]
+
+
+def other_histograms(fates: Fates, shown: set[str]) -> list[Histogram]:
+    """Every further numeric column of the samples and signals that has values."""
+    columns = [*_OF_SAMPLES, *(c for s in fates.cascade.signals.values() for c in s.columns)]
+    kinds = fates.cascade.columns
+    wanted = [c for c in columns if c not in shown and is_number(kinds[c]) and kinds[c] not in _NO_QUANTITY]
+    return [made for made in (histogram(fates.selection, c, classes=f"'{ALL}'") for c in wanted) if made.known]
+
+
+def _step(fates: Fates, gallery: Gallery, position: int, found: list[Threshold], scale: float) -> Step:
+    predicate = fates.cascade.predicates[position]
+    kinds = fates.cascade.columns
+    columns = sorted(predicate.columns)
+    numeric = [c for c in columns if is_number(kinds[c])]
+    dropped = fates.numbers == 2 * position
+    total = int(np.count_nonzero(dropped))
+    classes = classes_of(fates.selection, position)
+    return Step(
+        predicate,
+        int(np.count_nonzero(fates.numbers >= 2 * position)),
+        total,
+        int(np.count_nonzero(fates.numbers == 2 * position + 1)),
+        [histogram(fates.selection, c, [t for t in found if t.column == c], classes) for c in numeric],
+        found,
+        [c for c in columns if c not in numeric],
+        gallery.sheet(f"Dropped by {predicate.name}", fates.sample(dropped, _some(SHEET, scale)), total, columns),
+        [(t, *_either_side(fates, gallery, position, t, _some(NEAREST, scale), columns)) for t in found],
+    )
+
+
+def _either_side(
+    fates: Fates, gallery: Gallery, position: int, threshold: Threshold, count: int, columns: Sequence[str]
+) -> tuple[Sheet, Sheet]:
+    """Images nearest to the threshold that pass the predicate, and that are dropped by it for being beyond."""
+    values = fates.column(threshold.column)
+    with np.errstate(invalid="ignore"):
+        distances = np.abs(values - threshold.value)
+        on_it = distances <= 1e-6 * abs(threshold.value)  # float32 columns: SQL knows on which side they are
+        above = values > threshold.value
+        below = values < threshold.value
+    good, bad = (above, below) if threshold.operator.startswith(">") else (below, above)
+    passing = (fates.numbers >= 2 * position + 2) & (good | on_it)
+    failing = (fates.numbers == 2 * position) & (bad | on_it)
+    sheets = [
+        gallery.sheet(title, fates.nearest(distances, chosen, count), int(np.count_nonzero(chosen)), columns)
+        for title, chosen in (("just pass", passing), ("just fail", failing))
+    ]
+    return sheets[0], sheets[1]
+
+
+def _some(count: int, scale: float) -> int:
+    return max(4, round(count * scale))

@@ -1,0 +1,144 @@
+"""Captions beside images, and what the checks found."""
+
+from collections import Counter
+from dataclasses import dataclass, field
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+
+from curation.captions.training_text import trainable, training_text
+from curation.views.report.fates import Fates
+from curation.views.report.pictures import Gallery, Picture
+
+SHOWN = 16
+SHARED = 100_000
+"""Rows of which the shares of training texts are worked out."""
+_COLUMNS = ["caption_en", "translated", "flags", "captioner", "translator", "attempts", "prompt"]
+_COLUMNS += ["tokens_in", "tokens_out", "cost", "original_en"]
+
+
+@dataclass
+class Caption:
+    """One image with its texts."""
+
+    picture: Picture
+    english: str | None
+    chinese: str | None
+    translated: bool
+    flags: list[str]
+    original_en: str | None = None
+
+
+@dataclass
+class Captions:
+    """All captions, and some of them."""
+
+    made: int = 0
+    """Rows that were captioned, those without result among them; kept by the present selection or not."""
+    of_kept: int = 0
+    """Those among them that the recipe keeps now."""
+    english: int = 0
+    translated: int = 0
+    flags: Counter[str] = field(default_factory=Counter)
+    backends: Counter[str] = field(default_factory=Counter)
+    flagged: int = 0
+    """Rows with a flag."""
+    asked_again: int = 0
+    """Rows that took more than one attempt."""
+    spent: Counter[str] = field(default_factory=Counter)
+    """Tokens, and US dollars."""
+    shares: Counter[str] = field(default_factory=Counter)
+    """Training texts as the recipe has them now, by source and language; rows without a text are `none`."""
+    shared: int = 0
+    """Of how many rows the shares are."""
+    both: Counter[str] = field(default_factory=Counter)
+    """Those of them that have an original and a synthetic text, by the one they are trained with."""
+    some: list[Caption] = field(default_factory=list)
+
+
+def captions(fates: Fates, gallery: Gallery) -> Captions:
+    """Counts them over all shards; the examples are of kept rows."""
+    made = Captions()
+    candidates = np.zeros(fates.rows, bool)
+    for number, shard in enumerate(fates.selection.shards):
+        path = fates.selection.workspace.captions(*shard)
+        if path.exists():
+            table = pq.read_table(path, columns=_COLUMNS)
+            start = int(fates.starts[number])
+            if table.num_rows == int(fates.starts[number + 1]) - start:  # else it is of an index before this one
+                captioned = np.flatnonzero(table["attempts"].is_valid().to_numpy())
+                candidates[start + captioned] = True
+                _count(made, table.take(pa.array(captioned)))
+    candidates &= fates.numbers == fates.kept
+    made.of_kept = int(np.count_nonzero(candidates))
+    made.shares, made.both = _shares(fates, fates.sample(candidates, SHARED))
+    made.shared = made.shares.total()
+    made.some = [_caption(fates, gallery, index) for index in fates.sample(candidates, SHOWN)]
+    return made
+
+
+def _count(made: Captions, table: pa.Table) -> None:
+    made.made += table.num_rows
+    made.english += table.num_rows - table["caption_en"].null_count
+    made.translated += pc.sum(table["translated"]).as_py() or 0
+    made.flagged += pc.sum(pc.greater(pc.list_value_length(table["flags"]), 0)).as_py() or 0
+    made.asked_again += pc.sum(pc.greater(table["attempts"], 1)).as_py() or 0
+    for name in ("tokens_in", "tokens_out", "cost"):
+        made.spent[name] += pc.sum(table[name]).as_py() or 0
+    if originals := table.num_rows - table["original_en"].null_count:
+        made.backends["originals in English too"] += originals
+    for entry in pc.value_counts(pc.list_flatten(table["flags"])).to_pylist():
+        made.flags[entry["values"]] += entry["counts"]
+    for column, verb in (("captioner", "captioned"), ("translator", "translated"), ("prompt", "asked")):
+        for entry in pc.value_counts(table[column].drop_null()).to_pylist():
+            made.backends[f"{verb} by {entry['values']}"] += entry["counts"]
+
+
+def _shares(fates: Fates, chosen: list[int]) -> tuple[Counter[str], Counter[str]]:
+    """The training texts of some rows by source and language; and, of rows that have both, by source."""
+    rows_of: dict[int, list[int]] = {}
+    for index in chosen:
+        number, row = fates.place(index)
+        rows_of.setdefault(number, []).append(row)
+    selection, shares, both = fates.selection, Counter[str](), Counter[str]()
+    settings, workspace = selection.recipe.captions, selection.workspace
+    for number, rows in rows_of.items():
+        paths = [place(*selection.shards[number]) for place in (workspace.samples, workspace.captions)]
+        columns = (["key", "caption"], ["caption_en", "caption_zh", "translated", "flags"])
+        given, made = (
+            pq.read_table(path, columns=names).take(pa.array(sorted(rows))).to_pylist()
+            for path, names in zip(paths, columns, strict=True)
+        )
+        for row_given, said in zip(given, made, strict=True):
+            good = trainable(said["flags"], settings.tolerate)
+            english, chinese = (said["caption_en"], said["caption_zh"]) if good else (None, None)
+            text = training_text(
+                row_given["key"],
+                row_given["caption"],
+                english,
+                chinese,
+                said["translated"],
+                settings.synthetic_share,
+                settings.language.get("zh", 0.0),
+            )
+            shares[f"{text.source}, {text.language}" if text.text else "none"] += 1
+            if english and (row_given["caption"] or "").strip():
+                both[str(text.source)] += 1
+    return shares, both
+
+
+def _caption(fates: Fates, gallery: Gallery, index: int) -> Caption:
+    shard, row = fates.place(index)
+    path = fates.selection.workspace.captions(*fates.selection.shards[shard])
+    columns = ["caption_en", "caption_zh", "translated", "flags", "original_en"]
+    said = pq.read_table(path, columns=columns).slice(row, 1).to_pylist()[0]
+    return Caption(
+        gallery.picture(index),
+        said["caption_en"],
+        said["caption_zh"],
+        bool(said["translated"]),
+        said["flags"] or [],
+        said["original_en"],
+    )

@@ -1,0 +1,211 @@
+"""`status`: how far a job has come, read from its workspace by anyone at any time; nothing is written or waited for."""
+
+import json
+import os
+import socket
+import time
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+from curation.captions import stage as captions
+from curation.corpora.samples import known_shard, meta_schema
+from curation.recipe import Recipe
+from curation.scoring.cascade import Cascade
+from curation.scoring.stage import mark, score_files
+from curation.selection.stage import made_of as selection_made_of
+from curation.shards.stage import PHASES
+from curation.shards.stage import made_of as product_made_of
+from curation.workspace import Workspace
+from curation.workspace.ledger import Ledger, changes
+
+SILENT = 60
+"""Seconds without a word after which a run on another machine is taken for dead."""
+
+
+def status(recipe: Recipe) -> dict[str, Any]:
+    """How far each stage has come.
+
+    Returns:
+        `workspace`; `running` (see `running`), null if nothing runs; and `stages`, by name, each with what is known
+        of it: `done` and `shards`, `left` (shards by the reason why they are to be done), `stale` (why the stage as a
+        whole is to be run again), `failed` (rows by reason), and counts of its own. A stage that has not run yet is
+        there with nothing.
+    """
+    workspace = Workspace(recipe.workspace)
+    shards = [(corpus.name, shard) for corpus in recipe.corpora for shard in workspace.shards(corpus.name)]
+    stages: dict[str, dict[str, Any]] = dict.fromkeys(("index", "score", "select", "caption", "build-shards"), {})
+    stages["index"] = _index(recipe, workspace, shards)
+    if shards:
+        stages["score"] = _score(recipe, workspace, shards)
+        stages["select"] = _select(recipe, workspace)
+        if stages["select"]:
+            stages["caption"] = _caption(recipe, workspace, shards)
+            stages["build-shards"] = _build(recipe, workspace)
+    return {"workspace": str(workspace.root), "running": running(workspace), "stages": stages}
+
+
+def finished(facts: dict[str, Any]) -> bool:
+    """Whether a stage of `status` has nothing left to do."""
+    return bool(facts) and not facts.get("left") and not facts.get("stale")
+
+
+def running(workspace: Workspace) -> dict[str, Any] | None:
+    """What the stage that runs now has done: `stage`, `pid`, `host`, `done` and `total` in `unit`, `rate` a second,
+    `seconds` so far and `seconds_left`, `rows`, `failed` by reason, `kept_share` of the rows so far; None if none runs.
+    """
+    try:
+        word = json.loads(workspace.running.read_text())
+        alive = _alive(word)
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
+    if not alive:
+        return None
+    seconds = max(1e-6, word["at"] - word["began"])
+    rate = word["done"] / seconds
+    word |= {
+        "seconds": round(seconds, 1),
+        "rate": round(rate, 2),
+        "seconds_left": round((word["total"] - word["done"]) / rate) if rate else None,
+        "kept_share": round(word["passed"] / word["judged"], 4) if word["passed"] and word["judged"] else None,
+    }
+    return {key: value for key, value in word.items() if key not in ("at", "began", "passed", "judged")}
+
+
+def lines(found: dict[str, Any]) -> list[str]:
+    """The status as text."""
+    said = [found["workspace"]]
+    now = found["running"]
+    if now:
+        kept = f", {now['kept_share']:.0%} kept so far" if now["kept_share"] is not None else ""
+        left = f", {_clock(now['seconds_left'])} left" if now["seconds_left"] is not None else ""
+        said.append(
+            f"  {now['stage']} is running (process {now['pid']} on {now['host']}, for {_clock(now['seconds'])}): "
+            f"{now['done']:,} of {now['total']:,} {now['unit']}, {now['rate']:,.1f}/s{left}{kept}"
+        )
+        said += [f"    failed: {count:,} × {reason}" for reason, count in sorted(now["failed"].items())]
+    for stage, facts in found["stages"].items():
+        said.append(f"  {stage:13} {_facts(facts)}")
+        said += [f"    left: {count:,} × {reason}" for reason, count in list(facts.get("left", {}).items())[:10]]
+        said += [f"    failed: {count:,} × {reason}" for reason, count in facts.get("failed", {}).items()]
+    return said
+
+
+def _index(recipe: Recipe, workspace: Workspace, shards: list[tuple[str, str]]) -> dict[str, Any]:
+    ledger, counts, reasons = Ledger(workspace, "index"), Counter[str](), Counter[str]()
+    damaged = 0
+    for corpus, shard in shards:
+        line = known_shard(workspace, ledger, corpus, shard) or {}
+        counts.update({name: line.get(name, 0) for name in ("rows", "gone")})
+        counts["there"] += line.get("source", "") is not None
+        reasons.update(line.get("reasons", {}))
+        damaged += bool(line.get("damage"))
+    totals = ledger.facts.get("shards") or {}
+    total = sum(totals.get(corpus.name, 0) for corpus in recipe.corpora)
+    if not total and not shards:
+        return {}
+    facts: dict[str, Any] = {"shards": max(total, counts["there"]), "done": counts["there"], "images": counts["rows"]}
+    facts |= {"left": {"not indexed yet": total - counts["there"]}} if total > counts["there"] else {}
+    facts |= {"gone": counts["gone"]} if counts["gone"] else {}
+    facts |= {"damaged_shards": damaged} if damaged else {}
+    return facts | {"failed": dict(reasons.most_common())}
+
+
+def _score(recipe: Recipe, workspace: Workspace, shards: list[tuple[str, str]]) -> dict[str, Any]:
+    cascade = Cascade.of(recipe, meta_schema(workspace, [c.name for c in recipe.corpora]))
+    files = {corpus.name: score_files(workspace, cascade, corpus.name) for corpus in recipe.corpora}
+    paths = {(corpus, shard): files[corpus](shard) for corpus, shard in shards}
+    return _listed(Ledger(workspace, "score"), paths, mark(cascade))
+
+
+def _caption(recipe: Recipe, workspace: Workspace, shards: list[tuple[str, str]]) -> dict[str, Any]:
+    paths = {(corpus, shard): captions.caption_files(recipe, workspace, corpus, shard) for corpus, shard in shards}
+    return _listed(Ledger(workspace, "caption"), paths, captions.mark(recipe))
+
+
+def _listed(ledger: Ledger, paths: dict[tuple[str, str], list[str]], made_from: dict[str, Any]) -> dict[str, Any]:
+    """What a ledger says of its shards, which may be stale, and of rows that failed in those that are done."""
+    now = ledger.define_mark(made_from)
+    left, failed = Counter[str](), Counter[str]()
+    for (corpus, shard), files in paths.items():
+        reason = ledger.stale(corpus, shard, files, now)
+        if reason is not None:
+            left[reason] += 1
+        else:
+            failed.update(ledger.lines[f"{corpus}/{shard}"].get("failed", {}))
+    facts: dict[str, Any] = {"shards": len(paths), "done": len(paths) - sum(left.values())}
+    return facts | {"left": dict(left.most_common()), "failed": dict(failed.most_common())}
+
+
+def _select(recipe: Recipe, workspace: Workspace) -> dict[str, Any]:
+    funnel = json_object(workspace.funnel).get("funnel")
+    if not isinstance(funnel, dict):
+        return {}
+    images, kept = funnel.get("input", 0), funnel.get("kept", 0)
+    facts = {"images": images, "kept": kept, "kept_share": round(kept / max(1, images), 4)}
+    return facts | _stale(workspace, "select", selection_made_of(recipe, workspace))
+
+
+def _build(recipe: Recipe, workspace: Workspace) -> dict[str, Any]:
+    found = {phase: json_object(workspace.product(phase) / "stats.json").get("images") for phase in PHASES}
+    facts = {phase: images for phase, images in found.items() if isinstance(images, int)}
+    return facts | _stale(workspace, "build-shards", product_made_of(recipe, workspace)) if facts else {}
+
+
+def _stale(workspace: Workspace, stage: str, now: dict[str, Any]) -> dict[str, str]:
+    """Why what a stage has made is no longer what it would make, if that is so."""
+    before = Ledger(workspace, stage).facts.get("made_of")
+    if before == now:
+        return {}
+    told = changes("", before, now) if isinstance(before, dict) else []
+    said = [text.removeprefix(".") for text in told]
+    # A folder's time tells that something in it has changed, and is itself of no interest.
+    said = [f"{text.split('.')[0].split(':')[0]} changed since" if _is_stamps(text, now) else text for text in said]
+    return {"stale": "; ".join(dict.fromkeys(said)) or "made by another run than the one that is known"}
+
+
+def _is_stamps(text: str, now: dict[str, Any]) -> bool:
+    part = text.split(".")[0].split(":")[0]
+    return part in ("index and signals", "selection and captions", "levels", "listed") and part in now
+
+
+def json_object(path: Path) -> dict[str, Any]:
+    """A JSON object from a file; empty if there is none."""
+    try:
+        found = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return {}
+    return found if isinstance(found, dict) else {}
+
+
+def _alive(word: dict[str, Any]) -> bool:
+    """Whether the process that left word is still there: certain on its own machine, elsewhere by its silence."""
+    if word["host"] != socket.gethostname():
+        return time.time() - float(word["at"]) < SILENT
+    try:
+        facts = Path(f"/proc/{int(word['pid'])}/stat").read_text().rpartition(")")[2].split()
+        up = float(Path("/proc/uptime").read_text().split()[0])
+    except OSError:
+        return False
+    started = time.time() - up + int(facts[19]) / os.sysconf("SC_CLK_TCK")
+    return facts[0] != "Z" and started <= word["began"] + 1  # else its number was given to another process
+
+
+def _facts(facts: dict[str, Any]) -> str:
+    said = []
+    if not facts:
+        return "not yet"
+    if isinstance(facts.get("shards"), int):
+        said.append(f"{facts['done']:,} of {facts['shards']:,} shards done")
+    if "kept" in facts:
+        said.append(f"{facts['kept']:,} of {facts['images']:,} kept, {facts['kept_share']:.1%}")
+    elif "images" in facts:
+        said.append(f"{facts['images']:,} images")
+    said += [f"{name}: {facts[name]:,}" for name in ("gone", "damaged_shards", *PHASES) if name in facts]
+    said += [f"stale: {facts['stale']}"] if "stale" in facts else []
+    return ", ".join(said)
+
+
+def _clock(seconds: float) -> str:
+    whole = int(seconds)
+    return f"{whole // 3600}:{whole // 60 % 60:02d}:{whole % 60:02d}"

@@ -1,0 +1,45 @@
+"""`curate tune`: a page on this machine that shows what each threshold of a recipe does, before it is written."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+from curation.recipe import Recipe
+
+
+def serve(recipe_file: Path, recipe: Recipe, port: int = 0, announce: Callable[[str], None] = print) -> None:
+    """Serves the page on 127.0.0.1 until interrupted.
+
+    Args:
+        recipe_file: the recipe's YAML file, into which moved thresholds can be written.
+        recipe: what was read from it, overrides among it.
+        port: 0 takes a free one.
+        announce: given one line with the address, token included, when the page is ready.
+
+    Raises:
+        UserError: nothing is indexed, a predicate is not admitted, or the port is not free.
+        StageError: a sidecar does not fit its samples file.
+    """
+    import contextlib
+    import secrets
+    import socket
+
+    import uvicorn
+
+    from curation.errors import UserError
+    from curation.views.tune.app import make_app
+    from curation.views.tune.tuner import Tuner
+
+    with socket.socket() as listening:
+        listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            listening.bind(("127.0.0.1", port))
+            listening.listen()  # who comes before the server runs waits for it
+        except (OSError, OverflowError) as error:
+            raise UserError(f"--port {port}: cannot be used: {getattr(error, 'strerror', None) or error}") from None
+        port, token = listening.getsockname()[1], secrets.token_urlsafe(24)
+        tuner = Tuner(recipe_file, recipe)
+        announce(f"http://127.0.0.1:{port}/?token={token}")
+        app = make_app(tuner, token, port)
+        config = uvicorn.Config(app, log_level="warning", access_log=False, server_header=False)
+        with contextlib.closing(tuner.images), contextlib.suppress(KeyboardInterrupt):
+            uvicorn.Server(config).run(sockets=[listening])

@@ -1,0 +1,147 @@
+"""The web side of `curate tune`: a page for one person on this machine, and the few questions that it asks.
+
+Every request needs the token of this start (in the address once, then in a cookie), comes to this machine's own name
+and from no other site. The page sends numbers only; the SQL is the recipe's.
+"""
+
+import secrets
+from collections.abc import Awaitable, Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+from fastapi import FastAPI, Request, Response
+from fastapi.exceptions import RequestValidationError
+from fastapi.responses import FileResponse, JSONResponse, RedirectResponse
+from starlette.exceptions import HTTPException
+
+from curation.errors import StageError, UserError
+from curation.views.tune.table import NoSuchRow
+from curation.views.tune.tuner import Question, Rows, Tuner, Writing
+
+SIDES = (160, 1024)
+"""Long sides of a thumbnail and of the enlarged image, in pixels."""
+PAGE = Path(__file__).parent / "page"
+_FILES = {f"/{path.name}": path for path in PAGE.iterdir()} | {"/": PAGE / "index.html"}
+_HEADERS = {
+    "Content-Security-Policy": "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; "
+    "connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'",
+    "X-Content-Type-Options": "nosniff",
+    "Referrer-Policy": "no-referrer",
+    "Cross-Origin-Resource-Policy": "same-origin",
+}
+
+
+def make_app(tuner: Tuner, token: str, port: int) -> FastAPI:
+    """The application.
+
+    Args:
+        token: what every request must carry: `?token=` on the page's address, then the cookie.
+        port: the port it is served on, which the Host header must name.
+    """
+    app = FastAPI(title="curate tune", docs_url=None, redoc_url=None, openapi_url=None)
+    hosts = {f"127.0.0.1:{port}", f"localhost:{port}"}
+    cookie = f"curate_tune_{port}"  # cookies do not know ports: two of these pages must not share one
+
+    @app.middleware("http")
+    async def guard(request: Request, answer: Callable[[Request], Awaitable[Response]]) -> Response:
+        response = await _refused(request) or await answer(request)
+        for name, value in _HEADERS.items():
+            response.headers[name] = value
+        response.headers.setdefault("Cache-Control", "no-store")
+        return response
+
+    async def _refused(request: Request) -> Response | None:
+        host, origin = request.headers.get("host", ""), request.headers.get("origin")
+        if host not in hosts or (origin is not None and origin != f"http://{host}"):
+            return _error(403, "this page is served to this machine only")
+        given = request.cookies.get(cookie, "")
+        if request.url.path == "/" and "token" in request.query_params:
+            given = request.query_params["token"]
+        if not secrets.compare_digest(given.encode(), token.encode()):
+            return _error(403, "this address needs the token that `curate tune` printed when it started")
+        if request.method == "POST" and request.headers.get("content-type", "").split(";")[0] != "application/json":
+            return _error(415, "send JSON")
+        return None
+
+    def page(request: Request) -> Response:
+        if request.url.path != "/" or "token" not in request.query_params:
+            return FileResponse(_FILES[request.url.path])
+        response = RedirectResponse("/", 303)  # the token is not to stay in the browser's history
+        response.set_cookie(cookie, token, httponly=True, samesite="strict")
+        return response
+
+    for path in _FILES:
+        app.get(path)(page)
+    _add_answers(app)
+    _add_questions(app, tuner)
+    return app
+
+
+def _add_answers(app: FastAPI) -> None:
+    """What goes wrong is answered as JSON, one line that the page shows."""
+
+    @app.exception_handler(UserError)
+    @app.exception_handler(StageError)
+    async def explain(request: Request, error: Exception) -> Response:
+        return _error(404 if isinstance(error, NoSuchRow) else 400, str(error))
+
+    @app.exception_handler(RequestValidationError)
+    async def no_question(request: Request, error: RequestValidationError) -> Response:
+        first = error.errors()[0]
+        return _error(422, f"{'.'.join(map(str, first['loc']))}: {first['msg']}")
+
+    @app.exception_handler(HTTPException)
+    async def no_answer(request: Request, error: HTTPException) -> Response:
+        return _error(error.status_code, str(error.detail), error.headers)
+
+    @app.exception_handler(OSError)
+    @app.exception_handler(pa.ArrowException)
+    async def no_file(request: Request, error: Exception) -> Response:
+        return _error(500, f"a file of the workspace cannot be read: {' '.join(str(error).split())[:200]}")
+
+
+def _add_questions(app: FastAPI, tuner: Tuner) -> None:
+    """The page's questions. Not `async`: each is answered in a thread, and `Tuner` lets one in at a time."""
+
+    @app.get("/api/state")
+    def state() -> Any:
+        return tuner.state()
+
+    @app.post("/api/move")
+    def move(question: Question) -> Any:
+        return tuner.move(question)
+
+    @app.post("/api/histogram")
+    def histogram(question: Question) -> Any:
+        return tuner.histogram(question)
+
+    @app.post("/api/keys")
+    def keys(rows: Rows) -> Any:
+        return tuner.keys(rows.rows)
+
+    @app.get("/api/image/{row}")
+    def image(row: int) -> Any:
+        return tuner.images.story(row)
+
+    @app.post("/api/diff")
+    def diff(question: Question) -> Any:
+        return tuner.diff(question)
+
+    @app.post("/api/write")
+    def write(writing: Writing) -> Any:
+        return tuner.write(writing)
+
+    @app.get("/picture/{row}/{side}")
+    def picture(row: int, side: int) -> Response:
+        if side not in SIDES:
+            return _error(404, f"pictures are {SIDES[0]} or {SIDES[1]} pixels wide")
+        jpeg = tuner.images.picture(row, side)
+        if jpeg is None:
+            return _error(404, "the image is gone or cannot be decoded")
+        return Response(jpeg, media_type="image/jpeg", headers={"Cache-Control": "private, max-age=3600"})
+
+
+def _error(status: int, message: str, headers: Mapping[str, str] | None = None) -> Response:
+    # Half a surrogate pair, which JSON may carry, is no text that can be sent back.
+    return JSONResponse({"error": message.encode(errors="replace").decode()}, status, headers)

@@ -1,0 +1,97 @@
+"""Which image a row of the table is, and what is known of it."""
+
+import contextlib
+import math
+import threading
+from collections.abc import Iterator
+from functools import lru_cache
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+
+from curation.corpora.thumbnails import Thumbnails
+from curation.errors import StageError
+from curation.signals.base import sidecar_fields
+from curation.views.tune.table import Table
+from curation.workspace.files import read_table
+
+_SHARDS_KEPT = 16
+_SAID = ("width", "height", "format", "length", "caption", "url")
+
+
+class Images:
+    """Finds images by their row in the table. May be used by several threads.
+
+    Every method raises NoSuchRow, and StageError when the workspace's files are no longer those that were loaded.
+    """
+
+    def __init__(self, table: Table) -> None:
+        self._table = table
+        self._thumbnails = Thumbnails(table.recipe)
+        self._lock = threading.Lock()
+        self._shard = lru_cache(_SHARDS_KEPT)(self._read_shard)
+
+    def close(self) -> None:
+        """Closes the raw shards that are open."""
+        self._thumbnails.close()
+
+    def key(self, row: int) -> str:
+        """The image's key."""
+        corpus, shard, number = self._table.place_of(row)
+        with self._as_loaded(corpus, shard):
+            return str(self._known(corpus, shard)[1][number])
+
+    def picture(self, row: int, side: int) -> bytes | None:
+        """The image as JPEG, its long side at most `side` pixels, or None if it is gone or cannot be decoded."""
+        corpus, shard, number = self._table.place_of(row)
+        with self._as_loaded(corpus, shard):
+            at = int(self._known(corpus, shard)[0][number])
+            return self._thumbnails.jpeg(corpus, shard, at, side)
+
+    def story(self, row: int) -> dict[str, Any]:
+        """The key, what the index says of the image, and every number that the signals gave it."""
+        corpus, shard, number = self._table.place_of(row)
+        workspace, cascade = self._table.workspace, self._table.cascade
+        with self._as_loaded(corpus, shard):
+            at = int(self._known(corpus, shard)[0][number])
+            sample = read_table(workspace.samples(corpus, shard)).slice(at, 1).to_pylist()[0]
+            wide = read_table(workspace.wide(corpus, shard)).slice(at, 1).to_pylist()[0]
+        signals = {}
+        for name, signal in cascade.signals.items():
+            named = [f.name for f in sidecar_fields(signal) if f.name in signal.columns and f.name in wide]
+            signals[name] = None if wide[f"{name}_is_skipped"] else {c: plain(wide[c]) for c in named}
+        said = {c: plain(v) for c, v in sample.items() if v is not None and (c in _SAID or c.startswith("meta_"))}
+        return {"key": sample["key"], "sample": said, "signals": signals}
+
+    @contextlib.contextmanager
+    def _as_loaded(self, corpus: str, shard: str) -> Iterator[None]:
+        """What is read within belongs to the rows of the table, or StageError says why not.
+
+        The files are looked at afterwards: they are replaced whole, so that what was read before is what was loaded.
+        """
+        try:
+            yield
+        except (OSError, IndexError, pa.ArrowException, StageError) as error:
+            self._table.loaded.check(corpus, shard)
+            raise StageError(f"{corpus}/{shard} cannot be read: {' '.join(str(error).split())[:200]}") from None
+        self._table.loaded.check(corpus, shard)
+
+    def _known(self, corpus: str, shard: str) -> tuple[np.ndarray, pa.Array]:
+        with self._lock:
+            return self._shard(corpus, shard)
+
+    def _read_shard(self, corpus: str, shard: str) -> tuple[np.ndarray, pa.Array]:
+        """Rows of the samples file that could be indexed, and their keys."""
+        wide = read_table(self._table.workspace.wide(corpus, shard), columns=["key", "is_ok"])
+        rows = np.flatnonzero(wide["is_ok"].to_numpy())
+        return rows, wide["key"].take(rows)
+
+
+def plain(value: Any) -> Any:
+    """A value as JSON and a page can take it: JavaScript has no 64-bit integers, JSON no infinity."""
+    if isinstance(value, float):
+        return value if math.isfinite(value) else str(value)
+    if isinstance(value, int | None):
+        return value if value is None or abs(value) < 1 << 53 else str(value)
+    return str(value)

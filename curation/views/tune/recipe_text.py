@@ -1,0 +1,153 @@
+"""Writing moved thresholds into the recipe's file: only the digits that move change, all else stays byte for byte.
+
+The file is read into nodes by ruamel.yaml, which says where each predicate stands; what comes out is read again and
+compared before it replaces the file.
+"""
+
+import difflib
+import os
+import re
+import shutil
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from ruamel.yaml import YAML
+from ruamel.yaml.error import YAMLError
+from ruamel.yaml.nodes import MappingNode, Node, ScalarNode
+
+from curation.errors import StageError, UserError
+from curation.recipe import Recipe, load_recipe
+from curation.recipe.thresholds import Threshold, moved, number_text
+from curation.workspace.files import replacing
+
+WHERE = ("select", "where")
+
+
+class RecipeText:
+    """The text of a recipe's file as it was when it was read.
+
+    Raises:
+        UserError: the file cannot be read.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path.resolve()
+        self._bytes = self._read()
+        self.recipe = load_recipe(self.path)
+
+    @property
+    def where(self) -> dict[str, str]:
+        """The predicates that stand in the file."""
+        return self.recipe.select.where
+
+    def edited(self, shown: Recipe, moves: Mapping[str, tuple[list[Threshold], Mapping[int, float]]]) -> str:
+        """The file's text with moved thresholds.
+
+        Args:
+            shown: the recipe whose predicates were shown, overrides among them.
+            moves: by predicate, its thresholds and the new numbers.
+
+        Raises:
+            UserError: a predicate does not stand in the file as it was shown, or cannot be edited where it stands.
+        """
+        text = self._bytes.decode("utf-8")
+        edits: list[tuple[int, int, str]] = []
+        for name, (found, values) in moves.items():
+            if self.where.get(name) != shown.select.where[name]:
+                raise UserError(
+                    f"{self.path}: select.where.{name} was given by --set and is not what the file says; "
+                    "start `curate tune` without it to write"
+                )
+            edits += self._edits(text, name, found, values)
+        for start, stop, new in sorted(edits, reverse=True):
+            text = text[:start] + new + text[stop:]
+        wanted = {name: moved(self.where[name], *move) for name, move in moves.items()}
+        before, after = _data(self._bytes.decode("utf-8")), _data(text)
+        before["select"]["where"] = before["select"]["where"] | wanted
+        if before != after:
+            raise self._by_hand(wanted)
+        return text
+
+    def diff(self, text: str) -> list[str]:
+        """The lines that change, with one line around them, each after its sign: `-`, `+` or a space."""
+        old = self._bytes.decode("utf-8").splitlines()
+        return list(difflib.unified_diff(old, text.splitlines(), lineterm="", n=1))[2:]
+
+    def write(self, text: str) -> Recipe:
+        """Replaces the file, its permissions kept, and reads it again.
+
+        Raises:
+            UserError: it is write-protected: to be renamed over needs no leave of the file's own.
+            StageError: it changed on disk since it was read, or cannot be written.
+        """
+        if self._read() != self._bytes:
+            raise StageError(f"{self.path}: changed on disk since it was loaded; start `curate tune` again")
+        if not os.access(self.path, os.W_OK):
+            raise UserError(f"{self.path}: is write-protected; allow it (chmod u+w) and write again")
+        with replacing(self.path) as temporary:
+            temporary.write_bytes(text.encode("utf-8"))
+            shutil.copymode(self.path, temporary)
+        self._bytes = text.encode("utf-8")
+        self.recipe = load_recipe(self.path)
+        return self.recipe
+
+    def _read(self) -> bytes:
+        try:
+            return self.path.read_bytes()
+        except OSError as error:
+            raise UserError(f"{self.path}: cannot be read: {error.strerror}") from None
+
+    def _edits(
+        self, text: str, name: str, found: list[Threshold], values: Mapping[int, float]
+    ) -> list[tuple[int, int, str]]:
+        """Where in the file which numbers stand, and what comes in their place."""
+        sql = self.where[name]
+        key, value = self._scalar(text, name)
+        # Only white space and comments are between a key and its own value; an alias stands elsewhere.
+        if not re.fullmatch(r"\s*:\s*(#[^\n]*\s*)*", text[key.end_mark.index : value.start_mark.index]):
+            raise UserError(f"{self.path}: select.where.{name} is an alias of another value; change that one by hand")
+        start, source = value.start_mark.index, text[value.start_mark.index : value.end_mark.index]
+        properties = re.match(r"(?:[&!]\S*\s+)*(?:[|>][^\n]*\n)?", source)
+        body = properties.end() if properties else 0
+        edits = []
+        for threshold in found:
+            if values.get(threshold.number, threshold.value) == threshold.value:
+                continue
+            number = sql[threshold.start : threshold.stop]
+            pattern = re.compile(re.escape(number))
+            here, there = (
+                [m.start() for m in pattern.finditer(sql)],
+                [m.start() for m in pattern.finditer(source, body)],
+            )
+            if len(here) != len(there) or threshold.start not in here:
+                raise self._by_hand({name: moved(sql, found, values)})
+            at = start + there[here.index(threshold.start)]
+            edits.append((at, at + len(number), number_text(values[threshold.number])))
+        return edits
+
+    def _scalar(self, text: str, name: str) -> tuple[Node, ScalarNode]:
+        try:
+            node = YAML(typ="rt", pure=True).compose(text)
+        except YAMLError as error:
+            raise UserError(f"{self.path}: not YAML: {' '.join(str(error).split())}") from None
+        found: Node | None = None
+        for wanted in (*WHERE, name):
+            pairs = node.value if isinstance(node, MappingNode) else []
+            found, node = next(((k, v) for k, v in pairs if k.value == wanted), (None, None))
+        if found is None or not isinstance(node, ScalarNode):
+            raise UserError(
+                f"{self.path}: select.where.{name} comes from a merge (<<) or an alias; change it there by hand"
+            )
+        return found, node
+
+    def _by_hand(self, wanted: dict[str, str]) -> UserError:
+        said = "; ".join(f"select.where.{name}: {' '.join(sql.split())}" for name, sql in wanted.items())
+        return UserError(f"{self.path}: cannot be edited in place as it is written; change it by hand to {said}")
+
+
+def _data(text: str) -> Any:
+    try:
+        return YAML(typ="safe", pure=True).load(text)
+    except YAMLError as error:
+        raise UserError(f"the recipe would no longer be YAML: {' '.join(str(error).split())}") from None

@@ -1,0 +1,127 @@
+"""A predicate as the table of `curate tune` holds it: all that no slider moves is evaluated once and becomes a column.
+
+`caption LIKE '%dog%' OR ocr_confidence >= 0.6` becomes `part_3_0 OR (ocr_confidence >= 0.6)`: the text stays on disk,
+the table gets a column of truth values and one of numbers.
+"""
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import Any
+
+from curation.recipe.predicates import Predicate
+from curation.recipe.thresholds import Threshold, is_number, moved, thresholds
+from curation.workspace.sql import nodes, parsed, parser, quoted
+
+Values = Mapping[str, Mapping[int, float]]
+"""Moved numbers: predicate, number of the threshold, value. What is left out stays as the recipe has it."""
+
+
+@dataclass(frozen=True)
+class Split:
+    """One predicate, split into what moves and what does not."""
+
+    predicate: Predicate
+    """As the recipe has it."""
+    thresholds: list[Threshold]
+    """Of the recipe's text."""
+    sql: str
+    """The same over the table's columns."""
+    columns: frozenset[str]
+    """Columns of the images that `sql` reads."""
+    parts: dict[str, str]
+    """Further columns that `sql` reads, and the SQL over the images that gives each."""
+    inner: list[Threshold]
+    """The same thresholds in `sql`."""
+
+    def text(self, values: Values) -> str:
+        """The recipe's text with moved numbers."""
+        return moved(self.predicate.sql, self.thresholds, values.get(self.predicate.name, {}))
+
+    def over_table(self, values: Values) -> Predicate:
+        """The predicate with moved numbers, to be evaluated over the table."""
+        sql = moved(self.sql, self.inner, values.get(self.predicate.name, {}))
+        return Predicate(self.predicate.name, sql, self.predicate.columns)
+
+    def saved(self, values: Values, columns: Mapping[str, str]) -> "Split":
+        """As if the recipe had the moved numbers; what the table holds for it stays what it is.
+
+        To split the new text could ask for other columns: DuckDB writes `8::FLOAT` as it reads it, `-5::FLOAT` not.
+
+        Args:
+            columns: the columns of an image, name to DuckDB type.
+        """
+        outer, inner = replace(self.predicate, sql=self.text(values)), self.over_table(values)
+        known = {c: columns[c] for c in self.columns}
+        return replace(
+            self, predicate=outer, thresholds=thresholds(outer, columns), sql=inner.sql, inner=thresholds(inner, known)
+        )
+
+
+def split(predicate: Predicate, number: int, columns: Mapping[str, str]) -> Split:
+    """Splits a predicate.
+
+    Args:
+        number: its place in the recipe, from 0; the names of its parts carry it.
+        columns: the columns of an image, name to DuckDB type.
+    """
+    found = thresholds(predicate, columns)
+    whole = f"part_{number}"
+    alone = Split(predicate, [], whole, frozenset(), {whole: predicate.sql}, [])
+    if not found:
+        return alone
+    prefix = "SELECT (\n"
+    places = [tuple(len(f"{prefix}{predicate.sql[:at]}".encode()) for at in (t.start, t.stop)) for t in found]
+    parts: dict[str, str] = {}
+    kept: set[str] = set()
+
+    def moves(node: Any) -> bool:
+        return any(
+            n["class"] == "CONSTANT" and any(a <= n["query_location"] < b for a, b in places) for n in nodes(node)
+        )
+
+    def reduced(node: Any) -> Any:
+        """The tree with whatever no threshold is below replaced by a column; plain numbers stay."""
+        if isinstance(node, list):
+            return [reduced(n) for n in node]
+        if not isinstance(node, dict):
+            return node
+        if "class" not in node or node["class"] in ("CONSTANT", "TYPE"):
+            return node
+        if moves(node):
+            return {key: reduced(value) for key, value in node.items()}
+        named = next((c for c in columns if [c.lower()] == [n.lower() for n in node.get("column_names", [])]), None)
+        if named in {t.column for t in found}:
+            kept.add(str(named))
+            return node
+        part = f"{whole}_{len(parts)}"
+        parts[part] = _text(node)
+        return parsed(f"SELECT {part}")["statements"][0]["node"]["select_list"][0]
+
+    tree = parsed(f"{prefix}{predicate.sql}\n)")["statements"][0]["node"]["select_list"][0]
+    sql = _text(reduced(tree))
+    known = {c: columns[c] for c in kept}
+    inner = thresholds(Predicate(predicate.name, sql, frozenset(kept)), known)
+    if [(t.column, t.operator, t.value) for t in inner] != [(t.column, t.operator, t.value) for t in found]:
+        # DuckDB writes some numbers in another way than it reads them: `-1::FLOAT` as -(CAST(1 AS FLOAT)).
+        light = all(is_number(columns[c]) or columns[c] == "BOOLEAN" for c in predicate.columns)
+        return Split(predicate, found, predicate.sql, predicate.columns, {}, found) if light else alone
+    return Split(predicate, found, sql, frozenset(kept), parts, inner)
+
+
+def part_columns(splits: list[Split]) -> list[str]:
+    """What the table's part columns select from the images.
+
+    TRY: a part is evaluated for every row, the predicate only for the rows that reach it; a value that a cast refuses
+    must not stop the others.
+    """
+    return [f"TRY((\n{sql}\n)) AS {quoted(name)}" for s in splits for name, sql in s.parts.items()]
+
+
+def _text(tree: dict[str, Any]) -> str:
+    """A syntax tree as SQL."""
+    statement = parsed("SELECT 1")
+    statement["statements"][0]["node"]["select_list"] = [tree]
+    row = parser().execute("SELECT json_deserialize_sql(?::JSON)", [json.dumps(statement)]).fetchone()
+    assert row is not None
+    return str(row[0]).removeprefix("SELECT ")

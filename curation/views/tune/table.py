@@ -1,0 +1,296 @@
+"""What predicates read of every image, held in memory, so that a moved threshold is answered while the slider moves.
+
+The counts are those of `curation/selection/stage.py` before duplicates, by the same SQL. Only columns of numbers and of
+truth values are held. The predicate in hand has a table of its own: the rows that reach it, and what becomes of each
+should it pass; as long as only this predicate moves, no other is evaluated.
+"""
+
+from collections import Counter
+from dataclasses import replace
+from itertools import accumulate
+from typing import Any
+
+import duckdb
+
+from curation.errors import UserError
+from curation.recipe import Recipe
+from curation.recipe.predicates import Predicate
+from curation.recipe.thresholds import Threshold, number_text
+from curation.scoring.decider import run_error
+from curation.selection.funnel import NEAR_UNDECIDED
+from curation.selection.stage import Selection
+from curation.views.tune.answers import Answer, Funnel, Histogram, Neighbour
+from curation.views.tune.axis import Axis, axis_of
+from curation.views.tune.loaded import Loaded
+from curation.views.tune.split import Values, part_columns, split
+from curation.workspace.sql import parquet_files, quoted
+
+ALL, HERE = "tune.images", "here"
+"""The first is compressed; the second, which is scanned at every move, is not."""
+FILES_AT_ONCE = 25
+"""Files read before the table is compressed: more need more memory, fewer more time."""
+SAMPLE = 200_000
+"""Rows, evenly spread, from which an axis takes its range."""
+
+_ALWAYS = Predicate("", "true", frozenset())
+
+
+class NoSuchRow(UserError):
+    """A row was asked for that the table does not have."""
+
+
+class Table:
+    """The images of a workspace, as `curate tune` needs them.
+
+    Raises:
+        UserError: a predicate is not admitted, or nothing is indexed.
+        StageError: a sidecar does not fit its samples file.
+    """
+
+    def __init__(self, recipe: Recipe) -> None:
+        selection = Selection(recipe)
+        self.recipe = recipe
+        self.cascade = selection.cascade
+        self.shards, self.files = selection.shards, selection.files
+        self.workspace, self._connection = selection.workspace, selection.connection
+        self.splits = [split(p, n, self.cascade.columns) for n, p in enumerate(self.cascade.predicates)]
+        self._skips = self._read_signals()
+        self.loaded = Loaded(self.workspace, self.shards)
+        self._load()
+        self._built: object = None
+        self._before: dict[int, int] = {}
+        self._axes: dict[tuple[str, int], Axis] = {
+            (t.predicate, t.number): self._make_axis(at, t) for at, s in enumerate(self.splits) for t in s.thresholds
+        }
+
+    def save(self, values: Values) -> None:
+        """Takes moved thresholds for those of the recipe; nothing is loaded again."""
+        self.splits = [s.saved(values, self.cascade.columns) for s in self.splits]
+        self.cascade = replace(self.cascade, predicates=[s.predicate for s in self.splits])
+        where = self.recipe.select.where | {s.predicate.name: s.predicate.sql for s in self.splits}
+        select = self.recipe.select.model_copy(update={"where": where})
+        self.recipe = self.recipe.model_copy(update={"select": select})
+
+    def funnel(self, values: Values) -> Funnel:
+        """Counts every row's fate with moved thresholds. Raises UserError where a predicate fails on a value."""
+        return self._as_funnel(self._counts(f"SELECT {self._fate(self._moved(values))} AS n FROM {self._view}"))
+
+    def answer(self, values: Values, threshold: Threshold, neighbours: int) -> Answer:
+        """Takes a threshold's predicate in hand and tells all that a page shows of it.
+
+        Fast as long as no threshold of another predicate moves; else the rows that reach it are gathered first.
+
+        Args:
+            neighbours: rows wanted on each side of the threshold.
+        """
+        at = self._place(threshold.predicate)
+        self._build(values, at)
+        place, passes = _bin(threshold), self._passes(values, threshold)
+        fates: Counter[int] = Counter(self._before)
+        histogram = Histogram.empty(self.axis(threshold))
+        fate_sql = self._fate_here(values, at)
+        for fate, where, side, count in self._rows(
+            f"SELECT {fate_sql}, {place}, {passes}, count(*) FROM {self._view_of(HERE)} GROUP BY ALL"
+        ):
+            fates[fate] += count
+            histogram.add(where, side, count)
+        funnel = self._as_funnel(fates)
+        up = threshold.operator in (">", ">=")
+
+        def nearest(where: str, counts: list[int], ascending: bool) -> list[Neighbour]:
+            first, last = _bins_of(counts, neighbours, ascending)
+            order = f"{quoted(threshold.column)} {'ASC' if ascending else 'DESC'}, hash(row)"
+            rows = f"SELECT * FROM {HERE} WHERE {where} AND {place} BETWEEN {first} AND {last} ORDER BY {order}"
+            view = self._view_of(f"({rows} LIMIT {neighbours})")
+            fates = f"SELECT row, {quoted(threshold.column)}, {fate_sql} FROM {view} ORDER BY {order}"
+            return [Neighbour(row, float(value), *self._fate_name(n)) for row, value, n in self._rows(fates)]
+
+        below = nearest(f"NOT ({passes})", histogram.failing, not up)
+        return Answer(funnel, histogram, below, nearest(passes, histogram.passing, up))
+
+    def histogram(self, values: Values, threshold: Threshold) -> Histogram:
+        """The histogram of one threshold's column, whatever predicate is in hand."""
+        reaching = self._reaching(self._moved(values), self._place(threshold.predicate))
+        axis, histogram = self.axis(threshold), Histogram.empty(self.axis(threshold))
+        for group in self._rows(
+            f"SELECT {axis.bin_sql}, {self._passes(values, threshold)}, count(*)"
+            f" FROM {self._view} WHERE {reaching} GROUP BY ALL"
+        ):
+            histogram.add(*group)
+        return histogram
+
+    def axis(self, threshold: Threshold) -> Axis:
+        """The axis of a threshold; it stays as it is while thresholds move."""
+        return self._axes[threshold.predicate, threshold.number]
+
+    def place_of(self, row: int) -> tuple[str, str, int]:
+        """Corpus, shard and the number among the shard's images that could be indexed, of a row of the table.
+
+        Raises:
+            NoSuchRow: there is none.
+        """
+        for (corpus, shard), first, last in self._spans:
+            if first <= row < last:
+                return corpus, shard, row - first
+        raise NoSuchRow(f"there is no image {row}")
+
+    def threshold(self, predicate: str, number: int) -> Threshold | None:
+        """One threshold of the recipe."""
+        found = (t for s in self.splits if s.predicate.name == predicate for t in s.thresholds)
+        return next((t for t in found if t.number == number), None)
+
+    def _read_signals(self) -> dict[str, int]:
+        """The bit of each signal that decides whether a row is undecided."""
+        read = {s for p in self.cascade.predicates for s in self.cascade.reads(p)} | set(
+            self.cascade.ranked_by(self.recipe.select.dedup)
+        )
+        return {name: bit for bit, name in enumerate(n for n in self.cascade.signals if n in read)}
+
+    def _load(self) -> None:
+        """Reads the wide files, in the order of the shards: a row's number says where it is from."""
+        columns = [quoted(c) for c in sorted(set().union(*(s.columns for s in self.splits)))] + part_columns(
+            self.splits
+        )
+        bits = [f"CASE WHEN {name}_is_skipped THEN {1 << bit} ELSE 0 END" for name, bit in self._skips.items()]
+        kind = next(k for k, size in (("UTINYINT", 8), ("UINTEGER", 32), ("UBIGINT", 64)) if len(bits) <= size)
+        columns.append(f"({' + '.join(bits) or '0'})::{kind} AS skipped")
+        self._run("ATTACH ':memory:' AS tune (COMPRESS)")
+        for start in range(0, len(self.files), FILES_AT_ONCE):
+            files = parquet_files(self.files[start : start + FILES_AT_ONCE])
+            rows = f"SELECT {', '.join(columns)} FROM {files} WHERE is_ok"
+            self._run(f"INSERT INTO {ALL} {rows}" if start else f"CREATE TABLE {ALL} AS {rows}")
+            self._run("CHECKPOINT tune")
+        counts = self._rows(
+            f"SELECT file_index, count(*) FILTER (is_ok), count(*) FROM {parquet_files(self.files)} GROUP BY 1"
+        )
+        ok = {file: good for file, good, _ in counts}
+        self._spans = []
+        rows_before = 0
+        for number, shard in enumerate(self.shards):
+            self._spans.append((shard, rows_before, rows_before + ok.get(number, 0)))
+            rows_before += ok.get(number, 0)
+        self.ok, self.input = rows_before, sum(total for _, _, total in counts)
+        samples = [str(self.workspace.samples(*shard)) for shard in self.shards]
+        self.gone = self._rows(f"SELECT count(*) FROM {parquet_files(samples)} WHERE status = 'gone'")[0][0]
+
+    def _make_axis(self, at: int, threshold: Threshold) -> Axis:
+        """An axis that shows the rows which reach the predicate as the recipe has it, or else all that have a value."""
+        column = quoted(threshold.column)
+        whole = "INT" in self.cascade.columns[threshold.column]
+        every = f"rowid % {max(1, self.ok // SAMPLE)} = 0"
+        for where in (self._reaching(self._moved({}), at), "TRUE"):
+            known = f"{every} AND isfinite({column}::DOUBLE) AND {where}"
+            sql = f"SELECT quantile_disc({column}, [0, 0.005, 0.995, 1]) FROM {self._view} WHERE {known}"
+            found = self._rows(sql)[0][0]
+            if found:
+                return axis_of(threshold, [float(value) for value in found], whole)
+        ends = sorted((0.0, 2 * threshold.value))
+        return axis_of(threshold, [ends[0], *ends, ends[1]], whole)
+
+    @property
+    def _view(self) -> str:
+        return self._view_of(ALL, "rowid, ")
+
+    def _view_of(self, source: str, more: str = "") -> str:
+        """A source with the columns that `Cascade.fate_sql` reads; rows that are not ok were left out."""
+        skips = "".join(f", (skipped & {1 << bit}) <> 0 AS {name}_is_skipped" for name, bit in self._skips.items())
+        return f"(SELECT {more}*, true AS is_ok{skips} FROM {source})"
+
+    def _moved(self, values: Values) -> list[Predicate]:
+        return [s.over_table(values) for s in self.splits]
+
+    def _fate(self, predicates: list[Predicate]) -> str:
+        """The fate's number, one more than kept if it passes but cannot be compared with others yet."""
+        fate = replace(self.cascade, predicates=predicates).fate_sql
+        unranked = " OR ".join(f"{name}_is_skipped" for name in self.cascade.ranked_by(self.recipe.select.dedup))
+        kept = 2 * len(predicates)
+        return f"CASE ({fate}) WHEN {kept} THEN {kept} + ({unranked})::INTEGER ELSE ({fate}) END" if unranked else fate
+
+    def _reaching(self, predicates: list[Predicate], at: int) -> str:
+        return " AND ".join(f"(\n{p.sql}\n)" for p in predicates[:at]) or "TRUE"
+
+    def _passes(self, values: Values, threshold: Threshold) -> str:
+        """The comparison of one threshold, as the predicate makes it."""
+        held = self.splits[self._place(threshold.predicate)]
+        inner = held.inner[threshold.number]
+        value = values.get(threshold.predicate, {}).get(threshold.number, threshold.value)
+        text = held.sql[inner.start : inner.stop] if value == threshold.value else number_text(value)
+        return f"{quoted(threshold.column)} {threshold.operator} {text}"
+
+    def _in_hand(self, values: Values, at: int) -> bool:
+        return self._built == self._others(values, at)
+
+    def _others(self, values: Values, at: int) -> object:
+        return at, [p.sql for n, p in enumerate(self._moved(values)) if n != at]
+
+    def _build(self, values: Values, at: int) -> None:
+        if self._in_hand(values, at):
+            return
+        self._built = None
+        predicates = self._moved(values)
+        later = self._fate([_ALWAYS] * (at + 1) + predicates[at + 1 :])
+        held = self.splits[at]
+        columns = [quoted(c) for c in sorted(held.columns | set(held.parts))]
+        columns += [f"{self.axis(t).bin_sql} AS {_bin(t)}" for t in held.thresholds]
+        reaching = self._reaching(predicates, at)
+        self._run(f"DROP TABLE IF EXISTS {HERE}")
+        self._run(
+            f"CREATE TABLE {HERE} AS SELECT {', '.join([*columns, 'skipped'])},"
+            f" rowid::{'UINTEGER' if self.ok < 1 << 32 else 'UBIGINT'} AS row, ({later})::SMALLINT AS later"
+            f" FROM {self._view} WHERE {reaching}"
+        )
+        before = [*predicates[:at], *[_ALWAYS] * (len(predicates) - at)]
+        fates = f"SELECT {replace(self.cascade, predicates=before).fate_sql} AS n FROM {self._view}"
+        self._before = {n: count for n, count in self._counts(fates).items() if n < 2 * at}
+        self._built = self._others(values, at)
+
+    def _fate_here(self, values: Values, at: int) -> str:
+        """The fate's number of a row that reaches the predicate in hand."""
+        alone = [_ALWAYS] * len(self.splits)
+        alone[at] = self.splits[at].over_table(values)
+        fate = replace(self.cascade, predicates=alone).fate_sql
+        return f"CASE ({fate}) WHEN {2 * len(alone)} THEN later ELSE ({fate}) END"
+
+    def _fate_name(self, number: int) -> tuple[str, str | None]:
+        if number > 2 * len(self.splits):
+            return "undecided", NEAR_UNDECIDED
+        return self.cascade.unpack_fate(number)
+
+    def _counts(self, fates: str) -> dict[int, int]:
+        return dict(self._rows(f"SELECT n, count(*) FROM ({fates}) GROUP BY n"))
+
+    def _as_funnel(self, counts: dict[int, int]) -> Funnel:
+        funnel = Funnel(self.input, self.input - self.ok, self.gone, {s.predicate.name: 0 for s in self.splits})
+        for number, count in counts.items():
+            fate, predicate = self._fate_name(number)
+            if fate == "kept":
+                funnel.passing = count
+            else:
+                (funnel.dropped if fate == "dropped" else funnel.undecided)[str(predicate)] = count
+        return funnel
+
+    def _place(self, predicate: str) -> int:
+        return next(n for n, s in enumerate(self.splits) if s.predicate.name == predicate)
+
+    def _run(self, sql: str) -> None:
+        self._rows(sql)
+
+    def _rows(self, sql: str) -> list[tuple[Any, ...]]:
+        try:
+            return self._connection.execute(sql).fetchall()
+        except duckdb.Error as error:
+            raise run_error(error) from None
+
+
+def _bin(threshold: Threshold) -> str:
+    """The column of the table in hand that has each row's bin."""
+    return f"bin_{threshold.number}"
+
+
+def _bins_of(counts: list[int], wanted: int, ascending: bool) -> tuple[int, int]:
+    """The first and last bin that together hold as many rows as wanted, from the threshold outwards."""
+    order = range(len(counts)) if ascending else range(len(counts) - 1, -1, -1)
+    filled = [n for n in order if counts[n]] or [0]
+    sums = accumulate(counts[n] for n in filled)
+    enough = next((n for n, so_far in zip(filled, sums, strict=True) if so_far >= wanted), filled[-1])
+    return min(filled[0], enough), max(filled[0], enough)

@@ -1,0 +1,186 @@
+"""A recipe being tuned: its table, its images and its file, asked by one request at a time."""
+
+import json
+import threading
+from dataclasses import asdict
+from pathlib import Path
+from typing import Annotated, Any
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from curation.errors import StageError, UserError
+from curation.recipe import Recipe
+from curation.recipe.thresholds import Threshold
+from curation.views.tune.images import Images, plain
+from curation.views.tune.recipe_text import RecipeText
+from curation.views.tune.split import Split, Values
+from curation.views.tune.table import Table
+
+NEIGHBOURS = 12
+"""Images shown on each side of a threshold."""
+
+
+class _Body(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
+
+
+class Moved(_Body):
+    """One threshold with its new number."""
+
+    predicate: str
+    number: int
+    value: Annotated[float, Field(allow_inf_nan=False)]
+
+
+class Place(_Body):
+    """One threshold."""
+
+    predicate: str
+    number: int
+
+
+class Question(_Body):
+    """Moved thresholds, and the one that is asked about."""
+
+    values: list[Moved] = Field([], max_length=10_000)
+    at: Place | None = None
+
+
+class Writing(_Body):
+    """Moved thresholds to be written, and the lines that were shown before."""
+
+    values: list[Moved] = Field(max_length=10_000)
+    diff: list[str]
+
+
+class Rows(_Body):
+    """Rows of the table."""
+
+    rows: list[int] = Field(max_length=10 * NEIGHBOURS)
+
+
+class Tuner:
+    """A recipe, its table and its file, asked by one request at a time.
+
+    Raises:
+        UserError, StageError: as `Table` and `RecipeText`.
+    """
+
+    def __init__(self, recipe_file: Path, recipe: Recipe) -> None:
+        self.file = RecipeText(recipe_file)
+        self.table = Table(recipe)
+        self.images = Images(self.table)
+        self._lock = threading.Lock()
+        self.saved = self.table.funnel({})
+
+    def state(self) -> dict[str, Any]:
+        """All that the page is made of."""
+        with self._lock:
+            return {
+                "recipe": self.file.path.name,
+                "folder": str(self.file.path.parent),
+                "name": self.table.recipe.name,
+                "version": self.table.loaded.version,
+                "predicates": [self._predicate(s) for s in self.table.splits],
+                "saved": asdict(self.saved),
+                "last": self._last_select(),
+            }
+
+    def move(self, question: Question) -> dict[str, Any]:
+        """The funnel; and of the threshold asked about its histogram and the rows on both sides."""
+        with self._lock:
+            values = self._values(question.values)
+            if question.at is None:
+                return {"funnel": asdict(self.table.funnel(values))}
+            answer = asdict(self.table.answer(values, self._threshold(question.at), NEIGHBOURS))
+            for neighbour in (*answer["failing"], *answer["passing"]):
+                neighbour["value"] = plain(neighbour["value"])
+            return answer
+
+    def histogram(self, question: Question) -> dict[str, Any]:
+        """The histogram of one threshold, another predicate being in hand."""
+        if question.at is None:
+            raise UserError("at: which threshold?")
+        with self._lock:
+            values = self._values(question.values)
+            return asdict(self.table.histogram(values, self._threshold(question.at)))
+
+    def diff(self, question: Question) -> dict[str, Any]:
+        """The lines of the recipe that writing would change."""
+        with self._lock:
+            return {"diff": self.file.diff(self._edited(self._values(question.values)))}
+
+    def write(self, writing: Writing) -> dict[str, Any]:
+        """Writes moved thresholds into the recipe's file.
+
+        Raises:
+            StageError: the file changed, or the lines are not those that were confirmed.
+        """
+        with self._lock:
+            values = self._values(writing.values)
+            wanted = {s.predicate.name: s.text(values) for s in self.table.splits if s.predicate.name in values}
+            text = self._edited(values)
+            if self.file.diff(text) != writing.diff:
+                raise StageError("these are not the lines that were shown; look at them again")
+            written = self.file.write(text)
+            if any(written.select.where.get(name) != sql for name, sql in wanted.items()):
+                raise StageError(f"{self.file.path}: does not read as it was written; look at it")
+            self.table.save(values)
+            self.saved = self.table.funnel({})
+        return self.state()
+
+    def keys(self, rows: list[int]) -> dict[str, Any]:
+        """The keys of rows, as a list beside them."""
+        return {"keys": [self.images.key(row) for row in rows]}
+
+    def _edited(self, values: Values) -> str:
+        found = {s.predicate.name: s.thresholds for s in self.table.splits}
+        return self.file.edited(self.table.recipe, {name: (found[name], moved) for name, moved in values.items()})
+
+    def _values(self, given: list[Moved]) -> Values:
+        values: dict[str, dict[int, float]] = {}
+        for one in given:
+            threshold = self._threshold(one)
+            if one.value != threshold.value:
+                values.setdefault(one.predicate, {})[one.number] = one.value
+        return values
+
+    def _threshold(self, place: Place | Moved) -> Threshold:
+        found = self.table.threshold(place.predicate, place.number)
+        if found is None:
+            raise UserError(f"select.where.{place.predicate}: there is no threshold {place.number}")
+        return found
+
+    def _predicate(self, split: Split) -> dict[str, Any]:
+        shown = []
+        for t in split.thresholds:
+            axis = self.table.axis(t)
+            shown.append(
+                {
+                    "number": t.number, "column": t.column, "operator": t.operator, "value": t.value,
+                    "start": t.start, "stop": t.stop, "low": axis.low, "high": axis.high, "bins": axis.bins,
+                    "step": axis.step, "whole": axis.whole,
+                }
+            )  # fmt: skip
+        name, sql = split.predicate.name, split.predicate.sql
+        overridden = self.file.where.get(name) != sql
+        return {
+            "name": name,
+            "sql": sql,
+            "thresholds": shown,
+            "signals": self.table.cascade.reads(split.predicate),
+            "overridden": overridden,
+        }
+
+    def _last_select(self) -> dict[str, Any] | None:
+        """What the last select found, and whether it used the recipe's predicates as they are saved."""
+        try:
+            notes = json.loads(self.table.workspace.funnel.read_text(encoding="utf-8"))
+            return {
+                "duplicates": sum(notes["funnel"]["duplicate"].values()),
+                "balanced": notes["funnel"].get("balance", 0),
+                "kept": notes["funnel"]["kept"],
+                "current": notes["where"] == self.table.recipe.select.where,
+            }
+        except (OSError, ValueError, KeyError, TypeError, AttributeError):
+            return None

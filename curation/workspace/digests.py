@@ -1,0 +1,43 @@
+"""Digests: equal values and equal files have equal ones, on every machine."""
+
+import hashlib
+import json
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+
+
+def canonical(value: Any) -> str:
+    """JSON with sorted keys and no spaces: equal values give equal text."""
+    return json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
+
+
+def digest(value: Any) -> str:
+    """sha256 of the canonical JSON of a value."""
+    return hashlib.sha256(canonical(value).encode()).hexdigest()
+
+
+def table_digest(table: pa.Table, columns: list[str]) -> str:
+    """sha256 over some columns of a table, in row order; the same rows give the same digest however chunked."""
+    hasher = hashlib.sha256()
+    for name in columns:
+        column = table[name].combine_chunks()
+        hasher.update(f"{name}:{len(column)};".encode())
+        for value in column.to_pylist():
+            data = b"\xff" if value is None else str(value).encode()
+            hasher.update(len(data).to_bytes(4, "big") + data)
+    return hasher.hexdigest()
+
+
+def file_digest(path: Path) -> str:
+    """sha256 of a file, remembered per process by path, size and time."""
+    stat = path.stat()
+    known = (str(path), stat.st_size, stat.st_mtime_ns)
+    if known not in _file_digests:
+        with open(path, "rb") as file:
+            _file_digests[known] = hashlib.file_digest(file, "sha256").hexdigest()
+    return _file_digests[known]
+
+
+_file_digests: dict[tuple[str, int, int], str] = {}

@@ -1,0 +1,150 @@
+"""Files of the workspace: there whole or not at all, checked when read, with notes in their footer."""
+
+import contextlib
+import errno
+import json
+import os
+import socket
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from curation.errors import StageError, WorkspaceError
+
+Stamp = str | None
+"""Size in bytes and time of change in ns of a file; None if it is not there. Text, of which a million is no burden."""
+
+
+def stamps(files: Iterable[str]) -> list[Stamp]:
+    """Size and time of each file."""
+    found: list[Stamp] = []
+    for path in files:
+        try:
+            stat = os.stat(path)
+            found.append(f"{stat.st_size}:{stat.st_mtime_ns}")
+        except OSError:
+            found.append(None)
+    return found
+
+
+ROWS = "rows"
+"""The note in a Parquet file's footer of how many rows it was written with."""
+
+
+class Fence:
+    """Keeps a worker whose run has ended from writing: within it, `replacing` first looks who holds the lock.
+
+    A worker on another machine may outlive a run that was killed, and would write while the next one does.
+
+    Args:
+        mark: what `Workspace.lock` gave; None checks nothing.
+    """
+
+    def __init__(self, mark: str | None) -> None:
+        self.run, _, self.holder = (mark or "").partition(" ")
+
+    def __enter__(self) -> "Fence":
+        global _fence
+        _fence = self if self.run else None
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        global _fence
+        _fence = None
+
+    def check(self) -> None:
+        """Raises StageError if the run no longer holds the lock."""
+        try:
+            run = json.loads(Path(self.holder).read_text()).get("run")
+        except (OSError, ValueError):
+            run = None
+        if run != self.run:
+            raise StageError(f"{self.holder}: the run that this worker works for has ended; nothing is written")
+
+
+_fence: Fence | None = None
+_NOT_WRITABLE = {errno.ENOSPC, errno.EFBIG, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM, errno.EIO}
+
+
+@contextlib.contextmanager
+def replacing(path: Path) -> Iterator[Path]:
+    """Gives a temporary name beside `path`; on success it is synced and renamed over `path`, else removed.
+
+    Raises:
+        WorkspaceError: the disk is full or the folder cannot be written, in one line.
+        StageError: it cannot be written for another reason, or the run has ended (see Fence).
+    """
+    temporary = path.with_name(f".{path.name}.{socket.gethostname()}.{os.getpid()}.tmp")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        yield temporary
+        with open(temporary, "rb+") as file:
+            os.fsync(file.fileno())
+        if _fence is not None:
+            _fence.check()
+        os.replace(temporary, path)
+    except OSError as error:
+        kind = WorkspaceError if error.errno in _NOT_WRITABLE else StageError
+        raise kind(f"cannot write {path}: {error.strerror or error}") from error
+    finally:
+        with contextlib.suppress(OSError):
+            temporary.unlink(missing_ok=True)
+
+
+def write_table(path: Path, table: pa.Table, fingerprint: str = "", **notes: str) -> None:
+    """Writes a Parquet file whole or not at all; `notes` go into its footer beside the fingerprint."""
+    notes = {"fingerprint": fingerprint, ROWS: str(table.num_rows)} | notes
+    metadata = {name.encode(): note.encode() for name, note in notes.items()}
+    with replacing(path) as temporary:
+        noted = table.replace_schema_metadata(metadata)
+        with_dictionary = _with_dictionary(table.schema)
+        pq.write_table(noted, temporary, compression="zstd", use_dictionary=with_dictionary, write_page_checksum=True)
+
+
+def _with_dictionary(schema: pa.Schema) -> bool | list[str]:
+    """Which columns are written as numbers into a list of their values, by Parquet's names: all but vectors.
+
+    A vector's numbers hardly ever repeat: to look each of them up takes most of the time of writing and saves nothing.
+    """
+    vectors = {f"{field.name}.list.element" for field in schema if pa.types.is_fixed_size_list(field.type)}
+    if not vectors:
+        return True
+    empty = pa.BufferOutputStream()
+    pq.write_table(schema.empty_table(), empty)
+    columns = pq.ParquetFile(empty.getvalue()).schema  # names of the leaves, where a column is nested
+    return [path for path in (columns.column(i).path for i in range(len(columns))) if path not in vectors]
+
+
+def read_table(path: Path, columns: list[str] | None = None, **options: Any) -> pa.Table:
+    """Reads a Parquet file of the workspace, every page checked against its checksum.
+
+    Raises:
+        FileNotFoundError: there is none.
+        StageError: it is damaged; the line names it.
+    """
+    try:
+        return pq.read_table(path, columns=columns, page_checksum_verification=True, **options)
+    except FileNotFoundError:
+        raise
+    except (OSError, pa.ArrowException) as error:
+        said = " ".join(str(error).split())[:120]
+        raise StageError(f"{path} is damaged; delete it and run the stage that makes it again ({said})") from None
+
+
+def write_text(path: Path, text: str) -> None:
+    """Writes a text file whole or not at all."""
+    with replacing(path) as temporary:
+        temporary.write_text(text, encoding="utf-8")
+
+
+def footer(path: Path) -> dict[str, str] | None:
+    """The notes in a Parquet file's footer, `fingerprint` among them; None if it is absent, unreadable or not whole."""
+    try:
+        found = pq.read_metadata(path)
+        notes = {k.decode(): v.decode() for k, v in (found.metadata or {}).items() if not k.startswith(b"ARROW")}
+    except (OSError, pa.ArrowException, UnicodeDecodeError):
+        return None
+    return notes if notes.get(ROWS, str(found.num_rows)) == str(found.num_rows) else None

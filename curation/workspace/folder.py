@@ -1,0 +1,151 @@
+"""The workspace folder: where each stage's files are, how they are written, and when they are up to date.
+
+Every stage writes `STAGE/CORPUS/SHARD.parquet`. A file is there whole or not at all (written under a temporary name,
+synced, renamed), and carries in its footer the fingerprint of what it was made from: it is done when that matches.
+"""
+
+import contextlib
+import json
+import os
+import socket
+import uuid
+from collections.abc import Iterator
+from pathlib import Path
+
+import filelock
+
+from curation.errors import StageError, UserError
+from curation.workspace.files import replacing
+
+
+class Workspace:
+    """Paths of one workspace.
+
+    Args:
+        root: a local folder (or a mounted one); made when first written to.
+    """
+
+    def __init__(self, root: str | Path) -> None:
+        self.root = Path(root)
+
+    def samples(self, corpus: str, shard: str) -> Path:
+        """What the index knows of each image of a raw shard."""
+        return self.root / "samples" / corpus / f"{shard}.parquet"
+
+    def folder_listing(self, corpus: str) -> Path:
+        """For a plain folder: which file was dealt to which shard."""
+        return self.root / "samples" / corpus / "files.parquet"
+
+    def signal(self, name: str, corpus: str, shard: str) -> Path:
+        """One signal's scores, row-aligned with the samples file of the same shard."""
+        return self.root / "signals" / name / corpus / f"{shard}.parquet"
+
+    def wide(self, corpus: str, shard: str) -> Path:
+        """The samples and all signals side by side, without lists and long text; derived, may be deleted."""
+        return self.root / "signals" / ".wide" / corpus / f"{shard}.parquet"
+
+    @property
+    def duplicates(self) -> Path:
+        """The duplicates that the last select or report found, if it compared embeddings; derived, may be deleted."""
+        return self.root / "signals" / ".wide" / "duplicates.parquet"
+
+    def selection(self, corpus: str, shard: str) -> Path:
+        """The fate of every row."""
+        return self.root / "selection" / corpus / f"{shard}.parquet"
+
+    def captions(self, corpus: str, shard: str) -> Path:
+        """Captions of the kept rows."""
+        return self.root / "captions" / corpus / f"{shard}.parquet"
+
+    def answers(self, corpus: str, shard: str) -> Path:
+        """What captioners and translators were asked for a raw shard, and answered: `captions/answer_cache.py`."""
+        return self.root / "captions" / ".answers" / corpus / f"{shard}.sqlite"
+
+    @property
+    def votes(self) -> Path:
+        """Every vote ever imported, append-only by revision."""
+        return self.root / "votes.parquet"
+
+    @property
+    def levels(self) -> Path:
+        """What the votes of each image come to."""
+        return self.root / "levels.parquet"
+
+    @property
+    def funnel(self) -> Path:
+        """The counts of the last select, for the card and the report."""
+        return self.root / "selection" / "funnel.json"
+
+    def ledger(self, stage: str) -> Path:
+        """What a stage has done, one line a shard; see `curation.workspace.ledger`."""
+        return self.root / ".ledger" / f"{stage}.jsonl"
+
+    @property
+    def running(self) -> Path:
+        """How far the stage that runs now has come."""
+        return self.root / ".running.json"
+
+    @property
+    def runs(self) -> Path:
+        """One line of JSON for each run of a stage: when, how long, how many rows."""
+        return self.root / "logs" / "runs.jsonl"
+
+    def product(self, phase: str) -> Path:
+        """The shards of one training phase: `concept` or `quality`."""
+        return self.root / "shards" / phase
+
+    def shards(self, corpus: str) -> list[str]:
+        """Names of the corpus's indexed shards, sorted."""
+        listing = self.folder_listing(corpus).name
+        try:
+            names = os.listdir(self.root / "samples" / corpus)
+        except OSError:
+            return []
+        found = (n for n in names if n.endswith(".parquet") and not n.startswith(".") and n != listing)
+        return sorted(n.removesuffix(".parquet") for n in found)
+
+    @contextlib.contextmanager
+    def lock(self, stage: str) -> Iterator[str]:
+        """Held by a stage while it writes; a second one is told who holds it (StageError).
+
+        Gives the run's fence, by which its workers know that it still is the one that may write (see Fence).
+        """
+        self._make(self.root)
+        holder = self.root / ".lock.json"
+        lock = filelock.FileLock(self.root / ".lock")
+        try:
+            lock.acquire(timeout=0)
+        except filelock.Timeout:
+            who = "another process"
+            with contextlib.suppress(OSError, ValueError, KeyError):
+                said = json.loads(holder.read_text())
+                who = f"curate {said['stage']} (process {said['pid']} on {said['host']})"
+            raise StageError(f"{self.root} is in use by {who}; wait for it, or stop it") from None
+        except OSError as error:
+            raise UserError(f"workspace: cannot write {self.root}: {error.strerror}") from None
+        try:
+            if holder.exists():  # the last run was killed
+                self.sweep()
+            run = uuid.uuid4().hex
+            said = {"stage": stage, "pid": os.getpid(), "host": socket.gethostname(), "run": run}
+            with replacing(holder) as temporary:
+                temporary.write_text(json.dumps(said))
+            yield f"{run} {holder}"
+        finally:
+            holder.unlink(missing_ok=True)
+            lock.release()
+
+    def sweep(self) -> None:
+        """Removes what killed writers have left under temporary names; the caller holds the lock."""
+        for folder, _folders, files in os.walk(self.root):
+            for name in files:
+                if name.startswith(".") and name.endswith(".tmp"):
+                    with contextlib.suppress(OSError):
+                        os.unlink(os.path.join(folder, name))
+
+    @staticmethod
+    def _make(folder: Path) -> None:
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise UserError(f"workspace: cannot make {folder}: {error.strerror}") from None

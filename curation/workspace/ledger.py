@@ -1,0 +1,188 @@
+"""What each stage has done, one line a shard, so that what is left of 10⁵ shards is known in seconds.
+
+The files are the truth: a line counts only while the files that it names have the size and time that they had. A lost
+or torn line costs one more look at its shard, and the whole ledger may be deleted.
+"""
+
+import json
+import os
+import re
+from collections.abc import Iterable, Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from curation.workspace.digests import digest
+from curation.workspace.files import stamps, write_text
+from curation.workspace.folder import Workspace
+
+Line = dict[str, Any]
+
+
+class Ledger:
+    """The ledger of one stage. Read by anyone; written only by the run that holds the workspace's lock.
+
+    Long values that many lines share (parameters, predicates, schemas) are defined once and named by their digest.
+
+    Args:
+        stage: its name.
+        writable: whether what is new goes into the file; the caller holds the lock.
+    """
+
+    SHARED = ("meta",)
+    """Keys of a line whose values are defined once."""
+
+    def __init__(self, workspace: Workspace, stage: str, writable: bool = False) -> None:
+        self.path = workspace.ledger(stage)
+        self.writable = writable
+        self.lines: dict[str, Line] = {}
+        """By `CORPUS/SHARD`, the last one of each."""
+        self.definitions: dict[str, Any] = {}
+        self.facts: dict[str, Any] = {}
+        """What is said of the stage as a whole."""
+        self._changes: dict[tuple[str, str], str] = {}
+        self._read = 0
+        for line in _lines(self.path):
+            self._read += 1
+            if isinstance(name := line.get("define"), str):
+                self.definitions[name] = line.get("as")
+            elif isinstance(name := line.get("fact"), str):
+                self.facts[name] = line.get("is")
+            elif isinstance(name := line.get("shard"), str) and isinstance(line.get("files"), list):
+                self.lines[name] = line
+
+    def current(self, corpus: str, shard: str, files: Iterable[str]) -> Line | None:
+        """The shard's line, if its files are still those that it was written for."""
+        line = self.lines.get(f"{corpus}/{shard}")
+        return line if line is not None and line.get("files") == stamps(files) else None
+
+    def define(self, value: Any) -> str:
+        """The short name of a value; noted when it is new."""
+        name = digest(value)[:16]
+        if name not in self.definitions and self._append({"define": name, "as": value}):
+            self.definitions[name] = value
+        return name
+
+    def note(self, name: str, value: Any) -> None:
+        """Says something of the stage as a whole."""
+        if self.facts.get(name) != value:
+            self._append({"fact": name, "is": value})
+            self.facts[name] = value
+
+    def define_mark(self, mark: Mapping[str, Any]) -> str:
+        """The short name of a mark: what a shard's files were made from, part by part, each part defined for itself."""
+        return self.define({part: self.define(value) for part, value in mark.items()})
+
+    def stale(self, corpus: str, shard: str, files: list[str], mark: str) -> str | None:
+        """Why a shard must be looked at again, in words that many shards share; None if it is done.
+
+        Args:
+            files: what its line speaks of, the samples file first.
+            mark: what it would be made from now; see `define_mark`.
+        """
+        line = self.lines.get(f"{corpus}/{shard}")
+        if line is None:
+            return "new"
+        found = stamps(files)
+        if line["files"][:1] != found[:1]:
+            return "its images were indexed anew"
+        if line.get("mark") != mark:
+            return self._change(str(line.get("mark")), mark)
+        return None if line["files"] == found else "a file is missing or was changed"
+
+    def _change(self, old: str, new: str) -> str:
+        if (old, new) not in self._changes:
+            known = self.definitions
+            before, now = ({part: known.get(n) for part, n in (known.get(m) or {}).items()} for m in (old, new))
+            told = [
+                text
+                for part in dict.fromkeys([*before, *now])
+                for text in changes(part, before.get(part), now.get(part))
+            ]
+            self._changes[old, new] = "; ".join(told) or "what goes into it has changed"
+        return self._changes[old, new]
+
+    def add(self, corpus: str, shard: str, line: Mapping[str, Any]) -> Line:
+        """Notes that a shard is done; returns the line as noted.
+
+        The ledger is a convenience: where it cannot be written, nothing is said.
+        """
+        shared = {name: self.define(line[name]) for name in self.SHARED if line.get(name)}
+        if isinstance(line.get("mark"), dict):
+            line = {**line, "mark": self.define_mark(line["mark"])}
+        whole = {"shard": f"{corpus}/{shard}", **line, **shared}
+        self.lines[whole["shard"]] = whole
+        self._append(whole)
+        return whole
+
+    def tidy(self, shards: Iterable[str]) -> None:
+        """Rewrites the file without shards that are no more and lines that later ones replaced, if these are many."""
+        known = set(shards)
+        self.lines = {name: line for name, line in self.lines.items() if name in known}
+        if self._read > 2 * (len(self.lines) + len(self.definitions)) + 100:
+            definitions = [{"define": name, "as": value} for name, value in self.definitions.items()]
+            facts = [{"fact": name, "is": value} for name, value in self.facts.items()]
+            write_text(self.path, "".join(_text(line) for line in [*definitions, *facts, *self.lines.values()]))
+
+    def _append(self, line: Line) -> bool:
+        """Whether the line is noted; a ledger that is only read takes it as such."""
+        if not self.writable:
+            return True
+        try:
+            self.path.parent.mkdir(parents=True, exist_ok=True)
+            file = os.open(self.path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o666)
+            try:
+                # The line break comes first: a line cannot be joined to one that was torn before it.
+                os.write(file, _text(line).encode())
+            finally:
+                os.close(file)
+        except OSError:
+            return False
+        return True
+
+
+def changes(name: str, old: Any, new: Any) -> list[str]:
+    """What differs between two values, part by part: `faces.parameters.min_size: 20 → 30`."""
+    if isinstance(old, list) and isinstance(new, list) and len(old) == len(new):
+        old, new = dict(enumerate(old)), dict(enumerate(new))
+    if isinstance(old, dict) and isinstance(new, dict):
+        if old.get("name") != new.get("name"):  # another plug-in: the rest would be a list of everything
+            old, new = old.get("name"), new.get("name")
+            return changes(name, old, new)
+        return [t for k in dict.fromkeys([*old, *new]) for t in changes(f"{name}.{k}", old.get(k), new.get(k))]
+    if old == new:
+        return []
+    if old is None or new is None:
+        return [f"{name} is {'new' if old is None else 'gone'}"]
+    return [f"{name}: {_short(old)} → {_short(new)}"]
+
+
+def _short(value: Any) -> str:
+    text = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
+    if re.fullmatch("[0-9a-f]{64}", text):
+        return text[:12]
+    return text if len(text) <= 60 else text[:59] + "…"
+
+
+def _lines(path: Path) -> Iterator[Line]:
+    try:
+        data = path.read_bytes()
+    except OSError:
+        return
+    texts = [text for text in data.decode("utf-8", "replace").split("\n") if text]
+    try:
+        lines = json.loads(f"[{','.join(texts)}]")  # a third of the time that they take one by one
+    except (ValueError, RecursionError):
+        lines = [_parsed(text) for text in texts]
+    yield from (line for line in lines if isinstance(line, dict))
+
+
+def _parsed(text: str) -> Any:
+    """A line's value; None for one that was torn."""
+    try:
+        return json.loads(text)
+    except (ValueError, RecursionError):
+        return None
+
+
+def _text(line: Line) -> str:
+    return "\n" + json.dumps(line, separators=(",", ":"), ensure_ascii=False)

@@ -1,0 +1,94 @@
+"""DuckDB as the product uses it: it reads below given folders only, loads nothing, and writes nothing."""
+
+import json
+import re
+from collections.abc import Iterable
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import duckdb
+import pyarrow as pa
+
+_DUCK_TYPES = {
+    pa.bool_(): "BOOLEAN", pa.string(): "VARCHAR",
+    pa.float16(): "FLOAT", pa.float32(): "FLOAT", pa.float64(): "DOUBLE",
+    pa.int8(): "TINYINT", pa.int16(): "SMALLINT", pa.int32(): "INTEGER", pa.int64(): "BIGINT",
+    pa.uint8(): "UTINYINT", pa.uint16(): "USMALLINT", pa.uint32(): "UINTEGER", pa.uint64(): "UBIGINT",
+}  # fmt: skip
+
+
+def duck_types(schema: pa.Schema) -> dict[str, str]:
+    """DuckDB's type of each column. DuckDB is asked for the rare ones only: it would import pandas, a second."""
+    return {f.name: _duck_type(f.type) for f in schema}
+
+
+def _duck_type(kind: pa.DataType) -> str:
+    if kind in _DUCK_TYPES:
+        return _DUCK_TYPES[kind]
+    if pa.types.is_list(kind) or pa.types.is_fixed_size_list(kind):
+        return f"{_duck_type(kind.value_type)}[]"
+    with duckdb.connect(config={"threads": 1}) as connection:
+        return str(connection.from_arrow(pa.schema({"x": kind}).empty_table()).types[0])
+
+
+def connect(
+    folders: Iterable[Path] = (), *, threads: int | None = None, memory: str | None = None, spill: Path | None = None
+) -> duckdb.DuckDBPyConnection:
+    """An in-memory DuckDB that may read below `folders` only, loads no extension, and cannot be told otherwise."""
+    config: dict[str, Any] = {"autoinstall_known_extensions": False, "autoload_known_extensions": False}
+    if threads:
+        config["threads"] = threads
+    if memory:
+        config["memory_limit"] = memory
+    connection = duckdb.connect(config=config)
+    connection.execute("SET enable_progress_bar = false")
+    connection.execute("SET allow_community_extensions = false")
+    allowed = [str(Path(f).resolve()) for f in folders]
+    if spill:
+        connection.execute("SET temp_directory = ?", [str(spill)])
+        allowed.append(str(spill.resolve()))
+    connection.execute("SET allowed_directories = ?", [allowed])
+    connection.execute("SET enable_external_access = false")
+    connection.execute("SET lock_configuration = true")
+    return connection
+
+
+def parquet_files(files: Iterable[str]) -> str:
+    """SQL that reads Parquet files, missing columns as null; what DuckDB would expand in a name is taken literally."""
+    escaped = (re.sub(r"([*?\[])", r"[\1]", f).replace("'", "''") for f in files)
+    return "read_parquet([" + ", ".join(f"'{f}'" for f in escaped) + "], union_by_name = true)"
+
+
+def quoted(name: str) -> str:
+    """A column name as SQL."""
+    return '"' + name.replace('"', '""') + '"'
+
+
+def parsed(sql: str) -> dict[str, Any]:
+    """DuckDB's syntax tree of a statement, or its error."""
+    row = parser().execute("SELECT json_serialize_sql(?)", [sql]).fetchone()
+    return json.loads(row[0]) if row else {"error": True, "error_message": "nothing to parse"}
+
+
+def nodes(tree: Any) -> Iterable[dict[str, Any]]:
+    """Every node of a syntax tree that has a class."""
+    if isinstance(tree, dict):
+        if "class" in tree:
+            yield tree
+        for value in tree.values():
+            yield from nodes(value)
+    elif isinstance(tree, list):
+        for value in tree:
+            yield from nodes(value)
+
+
+@cache
+def parser() -> duckdb.DuckDBPyConnection:
+    """The connection of this process that parses and binds SQL, and reads no file."""
+    return connect(threads=1)
+
+
+def as_lists(column: pa.Array | pa.ChunkedArray) -> pa.Array | pa.ChunkedArray:
+    """A column as DuckDB takes it out of memory, where it knows no float16; other columns as they are."""
+    return column.cast(pa.list_(pa.float32())) if pa.types.is_fixed_size_list(column.type) else column

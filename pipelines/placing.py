@@ -1,0 +1,104 @@
+"""Placing the tasks of a stage on an engine, and counting what comes back."""
+
+import contextlib
+import os
+import time
+from collections import Counter
+from collections.abc import Iterator
+from typing import Any
+
+from curation.recipe import Recipe
+from curation.scoring.estimate import made_with
+from curation.tasks import Plan
+from curation.workspace import Workspace
+from curation.workspace.ledger import Ledger
+from pipelines import progress
+from pipelines.engine import Engine
+from pipelines.summary import Summary
+
+AnyEngine = Engine[Any]
+
+
+@contextlib.contextmanager
+def placing(recipe: Recipe) -> Iterator[AnyEngine]:
+    """The recipe's engine, whose workers serve one stage after the other."""
+    engine: AnyEngine
+    log = Workspace(recipe.workspace).root / "logs" / "workers.log"
+    if recipe.engine == "ray":
+        if not (recipe.ray.address or os.environ.get("RAY_ADDRESS")):
+            # A Ray of one machine then listens on its loopback alone; Ray reads this while it is imported.
+            os.environ.setdefault("RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER", "0")
+        from pipelines.ray_engine import RayEngine
+
+        engine = RayEngine(recipe)
+    else:
+        from pipelines.local import LocalEngine
+
+        engine = LocalEngine(recipe.workers, recipe.image_timeout, log, recipe.worker_memory)
+    with engine:
+        yield engine
+
+
+def _place(recipe: Recipe, stage: str, todo: Plan, unit: str, fence: str, engine: AnyEngine | None) -> Summary:
+    """Runs the tasks on an engine: the one given, or one for this stage alone."""
+    with contextlib.nullcontext(engine) if engine or not todo.tasks else placing(recipe) as used:
+        return _run(recipe, stage, todo, unit, fence, used)
+
+
+def _run(recipe: Recipe, stage: str, todo: Plan, unit: str, fence: str, engine: AnyEngine | None) -> Summary:
+    workspace = Workspace(recipe.workspace)
+    summary = Summary(stage, shards=todo.total, estimate=todo.estimate)
+    ledger = Ledger(workspace, stage, writable=True)
+    by_rows = unit != "shards"
+    amount = sum(t.rows for t in todo.tasks) if by_rows else len(todo.tasks)
+    seconds: Counter[str] = Counter()
+    counts: Counter[str] = Counter()
+    sums: dict[str, Counter[str]] = {}
+    with contextlib.ExitStack() as stack:
+        shown = stack.enter_context(progress.Progress(stage, amount, unit, workspace))
+        for said in (*todo.notices, _left(todo)):
+            shown.say(said)
+        tick = shown.under_way if by_rows else shown.rows_in_hand
+        ended = stack.enter_context(contextlib.closing(engine.run(todo.tasks, tick, fence))) if engine else ()
+        for task, outcome in ended:
+            summary.add(task, outcome)
+            seconds.update(outcome.seconds)
+            counts.update(outcome.counts)
+            for name, amounts in outcome.sums.items():
+                sums.setdefault(name, Counter()).update(amounts)
+            if outcome.line is not None:
+                ledger.add(task.corpus, task.shard, outcome.line)
+            shown.advance((task.rows if by_rows else 1) if outcome.then is None else 0, outcome)
+            if outcome.stop:
+                summary.errors.append(
+                    f"stopped: {todo.total - summary.done} of {todo.total} shards are left; run again"
+                )
+                break
+    if engine is not None and engine.deaths:
+        workspace.sweep()
+    if stage != "build-shards":
+        ledger.tidy(f"{c.name}/{shard}" for c in recipe.corpora for shard in workspace.shards(c.name))
+    summary.failed = dict(sorted(summary.failed.items()))
+    for name, total in sums.items():
+        if total:
+            summary.more[name] = {what: round(amount, 4) for what, amount in sorted(total.items())}
+    summary.seconds = round(time.monotonic() - shown.begun, 2)
+    if todo.tasks:
+        facts = {"rows": summary.rows, "shards": summary.shards, "done": summary.done, "failed": summary.failed}
+        facts |= {"engine": recipe.engine}
+        if seconds:
+            facts |= {"signal_seconds": dict(seconds), "signal_rows": dict(counts), "made_with": made_with(recipe)}
+        progress.note_run(workspace, stage, summary.seconds, **facts)
+    return summary
+
+
+def _left(todo: Plan) -> str | None:
+    """What a rerun finds: how much is done, what is left, and why; nothing where all of it is new."""
+    done, left = todo.total - len(todo.tasks), len(todo.tasks)
+    if not left:
+        return None
+    if not done and set(todo.reasons) <= {"new"}:
+        return todo.estimate
+    reasons = "".join(f"\n  {count:,} × {reason}" for reason, count in todo.reasons.most_common(10))
+    reasons += f"\n  {todo.estimate}" if todo.estimate else ""
+    return f"{done:,} of {todo.total:,} shards are up to date, {left:,} are left{':' if reasons else ''}{reasons}"

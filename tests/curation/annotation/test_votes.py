@@ -1,0 +1,107 @@
+"""Votes: majority of three, a tie stays a tie, any Level 1 is a safety review."""
+
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from curation.annotation.votes import agreement, decide, import_votes
+from curation.errors import UserError
+from curation.recipe import Recipe
+from tests import bench
+
+
+@pytest.mark.parametrize(("levels", "level", "status"), [
+    ([5, 5, 5], 5, "decided"), ([5, 5, 3], 5, "decided"), ([2, 4, 4], 4, "decided"),
+    ([3, 4, 5], None, "tie"), ([2, 3, 5], None, "tie"),
+    ([1, 5, 5], None, "safety_review"), ([1], None, "safety_review"), ([1, 1, 1], None, "safety_review"),
+    ([5, 5], None, "incomplete"), ([], None, "incomplete"),
+    ([5, 5, 3, 3], None, "tie"), ([5, 5, 5, 3], 5, "decided"), ([5, 5, 4, 3], None, "tie"),
+])  # fmt: skip
+def test_what_votes_come_to(levels: list[int], level: int | None, status: str) -> None:
+    assert decide(levels)[:2] == (level, status)
+
+
+@pytest.mark.parametrize(("levels", "share"), [([5, 5, 5], 1.0), ([5, 5, 3], 1 / 3), ([3, 4, 5], 0.0), ([5], None)])
+def test_agreement_is_the_share_of_equal_pairs(levels: list[int], share: float | None) -> None:
+    assert agreement(levels) == pytest.approx(share)
+
+
+@pytest.fixture
+def made(tmp_path: Path) -> Recipe:
+    bench.write_tar(tmp_path / "raw" / "00000.tar", {f"{n}.jpg": bench.encoded(bench.picture(n)) for n in range(3)})
+    recipe = bench.recipe(tmp_path)
+    bench.index(recipe)
+    return recipe
+
+
+def vote_file(folder: Path, *votes: str, head: str = "key,annotator,level") -> Path:
+    path = folder / "votes.csv"
+    path.write_text("\n".join((head, *votes)) + "\n")
+    return path
+
+
+def levels(made: Recipe) -> dict[str, tuple[int | None, str, int]]:
+    return {
+        r["key"]: (r["level"], r["status"], r["votes"]) for r in bench.rows(Path(made.workspace) / "levels.parquet")
+    }
+
+
+def test_import_decides_levels(made: Recipe, tmp_path: Path) -> None:
+    file = vote_file(tmp_path, *(f"c/00000/0,{who},5" for who in "abc"), "c/00000/1,a,2", "c/00000/1,b,3",
+                     "c/00000/1,c,4", "c/00000/2,a,1")  # fmt: skip
+    assert import_votes(made, file) == {"votes": 7, "images": 3, "decided": 1, "tie": 1, "safety_review": 1,
+                                        "incomplete": 0}  # fmt: skip
+    assert levels(made) == {"c/00000/0": (5, "decided", 3), "c/00000/1": (None, "tie", 3),
+                            "c/00000/2": (None, "safety_review", 1)}  # fmt: skip
+
+
+def test_the_same_file_twice_adds_nothing(made: Recipe, tmp_path: Path) -> None:
+    file = vote_file(tmp_path, "c/00000/0,a,5,2026-01-02T03:04:05Z", head="key,annotator,level,at")
+    import_votes(made, file)
+    before = (Path(made.workspace) / "votes.parquet").read_bytes()
+    assert import_votes(made, file)["votes"] == 0
+    assert (Path(made.workspace) / "votes.parquet").read_bytes() == before
+
+
+def test_a_later_vote_of_the_same_annotator_replaces_and_the_first_stays_on_record(
+    made: Recipe, tmp_path: Path
+) -> None:
+    import_votes(made, vote_file(tmp_path, *(f"c/00000/0,{who},4" for who in "abc")))
+    import_votes(made, vote_file(tmp_path, "c/00000/0,a,5"))
+    assert levels(made)["c/00000/0"] == (4, "decided", 3)
+    import_votes(made, vote_file(tmp_path, "c/00000/0,b,5"))
+    assert levels(made)["c/00000/0"] == (5, "decided", 3)
+    stored = bench.rows(Path(made.workspace) / "votes.parquet")
+    assert [(v["annotator"], v["level"], v["revision"]) for v in stored] == [
+        ("a", 4, 1), ("b", 4, 1), ("c", 4, 1), ("a", 5, 2), ("b", 5, 2)]  # fmt: skip
+
+
+def test_parquet_votes_with_times(made: Recipe, tmp_path: Path) -> None:
+    table = pa.table({"key": ["c/00000/0"], "annotator": ["a"], "level": [3],
+                      "at": pa.array([0], pa.timestamp("us", "UTC"))})  # fmt: skip
+    pq.write_table(table, tmp_path / "votes.parquet")
+    assert import_votes(made, tmp_path / "votes.parquet")["incomplete"] == 1
+
+
+@pytest.mark.parametrize(("head", "vote", "says"), [
+    ("key,annotator,level", "c/00000/9,a,5", 'vote 1: there is no image "c/00000/9"'),
+    ("key,annotator,level", "zero,a,5", "keys look like CORPUS/SHARD/MEMBER"),
+    ("key,annotator,level", "c/00000/0,a,6", "the level is 6; levels are 1 to 5"),
+    ("key,annotator,level", "c/00000/0,a,good", "vote 1: invalid literal"),
+    ("key,annotator,level", "c/00000/0,,5", "the annotator is empty"),
+    ("key,annotator,lvl", "c/00000/0,a,5", 'the column "level" is missing'),
+    ("key,annotator,level,at", "c/00000/0,a,5,yesterday", "vote 1: "),
+])  # fmt: skip
+def test_a_wrong_vote_is_one_line_and_nothing_is_imported(made: Recipe, tmp_path: Path, head: str, vote: str,
+                                                          says: str) -> None:  # fmt: skip
+    with pytest.raises(UserError) as caught:
+        import_votes(made, vote_file(tmp_path, vote, head=head))
+    assert says in str(caught.value) and "votes.csv" in str(caught.value) and "\n" not in str(caught.value)
+    assert not (Path(made.workspace) / "votes.parquet").exists()
+
+
+def test_a_missing_file_is_one_line(made: Recipe, tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="no such file"):
+        import_votes(made, tmp_path / "none.csv")
