@@ -5,7 +5,7 @@ import os
 import sys
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -202,9 +202,13 @@ def import_votes(recipe: Recipe, file: Path) -> Summary:
 def build_shards(recipe: Recipe, engine: AnyEngine | None = None) -> Summary:
     """Stage `build-shards`."""
     from curation.shards.build import finish, plan
+    from curation.shards.rows import rows_left
 
     workspace = Workspace(recipe.workspace)
-    with workspace.lock("build-shards") as fence:
+    with workspace.lock("build-shards") as fence, contextlib.ExitStack() as stack:
+        if left := rows_left(recipe):
+            engine = engine or stack.enter_context(placing(recipe))
+            _make_rows(workspace, left, fence, engine)
         plans = plan(recipe)
         tasks, reasons = [task for p in plans for task in p.stale], sum((p.reasons for p in plans), Counter[str]())
         todo = Plan(tasks, sum(p.shards for p in plans), reasons)
@@ -215,6 +219,17 @@ def build_shards(recipe: Recipe, engine: AnyEngine | None = None) -> Summary:
         summary.too_many_failed = sum(summary.failed.values()) > recipe.max_failed_share * max(1, laid_out)
         _keep_recipe(recipe, workspace)
         return summary
+
+
+def _make_rows(workspace: Workspace, tasks: Sequence[Task], fence: str, engine: AnyEngine) -> None:
+    """Lets workers make the rows of raw shards. What they could not do, the plan does next, and says why it cannot."""
+    with contextlib.ExitStack() as stack:
+        shown = stack.enter_context(progress.Progress("build-shards", len(tasks), "raw shards", workspace))
+        ended = stack.enter_context(contextlib.closing(engine.run(tasks, shown.rows_in_hand, fence)))
+        for _task, outcome in ended:
+            shown.advance(1, outcome)
+            if outcome.error:
+                break
 
 
 STAGES: dict[str, Callable[[Recipe, AnyEngine | None], Summary]] = {
