@@ -176,4 +176,5 @@ def _lay_out(
 
 def product_files(workspace: Workspace, phase: str, shard: str) -> list[str]:
     """The files that a product shard's line in the ledger speaks of."""
-    return [str(workspace.product(phase) / f"{shard}.{ending}") for ending in ("parquet", "tar")]
+    folder = workspace.product(phase)
+    return [f"{folder}/{shard}.{ending}" for ending in ("parquet", "tar")]

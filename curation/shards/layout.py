@@ -6,6 +6,7 @@ from pathlib import Path
 from types import TracebackType
 
 import duckdb
+import numpy as np
 import pyarrow as pa
 
 from curation.cascade import Cascade, run_error
@@ -19,7 +20,7 @@ from curation.workspace import Workspace, read_table, replacing
 
 MEMORY = "1GB"
 """What DuckDB may hold; what a sort of more rows needs goes to the workspace's disk."""
-_MADE = pa.schema([pa.field("raw", pa.int32()), *PLACES])
+_MADE = pa.schema([pa.field("raw", pa.int32()), pa.field("row", pa.int32()), *PLACES])
 STREAMED = 1 << 17
 """Rows that are read from a sorted result at a time."""
 
@@ -58,7 +59,7 @@ class Layout:
     def left_out(self) -> Counter[str]:
         """How many kept rows have no place in the product, by reason, that of the first such row first."""
         sql = """SELECT left_out, count(*) FROM places WHERE left_out IS NOT NULL
-                 GROUP BY 1 ORDER BY min(rowid)"""
+                 GROUP BY 1 ORDER BY min(raw::BIGINT << 32 | row)"""
         return Counter(dict(self._connection.execute(sql).fetchall()))
 
     def best(self, cascade: Cascade) -> pa.Table:
@@ -106,11 +107,13 @@ class Layout:
                 yield part
 
     def _made(self) -> Iterator[pa.RecordBatch]:
-        """Where the lines of each raw shard lie, by the shard's number. DuckDB would hold all the files open."""
+        """The places of each raw shard, by the numbers of shard and row. DuckDB would hold all their files open."""
         for number, shard in enumerate(self.shards):
-            for batch in read_table(places_path(self.workspace, *shard)).to_batches():
-                raw = pa.repeat(pa.scalar(number, pa.int32()), batch.num_rows)
-                yield pa.RecordBatch.from_arrays([raw, *batch.columns], schema=_MADE)
+            # One thread: to start more takes longer than to read so small a table.
+            table = read_table(places_path(self.workspace, *shard), use_threads=False)
+            raw = pa.repeat(pa.scalar(number, pa.int32()), table.num_rows)
+            rows = pa.array(np.arange(table.num_rows, dtype=np.int32))
+            yield from pa.table([raw, rows, *table.columns], schema=_MADE).to_batches()
 
 
 def read_part(workspace: Workspace, phase: str, number: int) -> pa.RecordBatch:

@@ -93,7 +93,7 @@ class RowMaker:
     def __init__(self, recipe: Recipe) -> None:
         self.recipe, self.workspace = recipe, Workspace(recipe.workspace)
         self.cascade = Cascade.of(recipe, meta_schema(self.workspace, [c.name for c in recipe.corpora]))
-        self._paths = {corpus.name: corpus.path for corpus in recipe.corpora}
+        self._corpora = {corpus.name: (corpus.path, *self._folders(corpus.name)) for corpus in recipe.corpora}
         sizes = buckets(recipe.shards.buckets.area, recipe.shards.buckets.step)
         self._bucket = lru_cache(1 << 16)(lambda width, height: bucket_name(nearest_bucket(width, height, sizes)))
         captions = recipe.captions.model_dump(mode="json", include={"synthetic_share", "language", "tolerate"})
@@ -104,8 +104,9 @@ class RowMaker:
 
     def is_fresh(self, corpus: str, shard: str) -> bool:
         """Whether a raw shard's lines are those that `make` would make."""
-        notes = footer(places_path(self.workspace, corpus, shard)) or {}
-        lines = stamps([str(lines_path(self.workspace, corpus, shard))])
+        path = places_path(self.workspace, corpus, shard)
+        notes = footer(path) or {}
+        lines = stamps([str(path).removesuffix(".parquet") + ".jsonl"])
         return [notes.get("fingerprint"), notes.get("lines")] == [self._fingerprint(corpus, shard), *lines]
 
     def make(self, corpus: str, shard: str) -> int:
@@ -129,11 +130,15 @@ class RowMaker:
         write_table(places_path(self.workspace, corpus, shard), table, made_from, lines=str(*stamps([str(path)])))
         return table.num_rows
 
-    def _fingerprint(self, corpus: str, shard: str) -> str:
+    def _folders(self, corpus: str) -> list[str]:
+        """The folders of what lines are made from. Text: paths of 10⁴ shards would take most of a plan's time."""
         places = [self.workspace.samples, self.workspace.selection, self.workspace.captions]
-        files = [place(corpus, shard) for place in places]
-        files += [self.workspace.signal(name, corpus, shard) for name in self.cascade.signals]
-        return digest([self._made_by, self._paths[corpus], stamps(map(str, files))])
+        signals = [self.workspace.signal(name, corpus, "x") for name in self.cascade.signals]
+        return [str(path.parent) for path in [*(place(corpus, "x") for place in places), *signals]]
+
+    def _fingerprint(self, corpus: str, shard: str) -> str:
+        path, *folders = self._corpora[corpus]
+        return digest([self._made_by, path, stamps(f"{folder}/{shard}.parquet" for folder in folders)])
 
     def _text(self, sample: dict[str, Any]) -> TrainingText:
         rules = self.recipe.captions
