@@ -39,13 +39,14 @@ def placing(recipe: Recipe) -> Iterator[AnyEngine]:
         yield engine
 
 
-def _place(recipe: Recipe, stage: str, todo: Plan, unit: str, fence: str, engine: AnyEngine | None) -> Summary:
+def place(recipe: Recipe, stage: str, todo: Plan, unit: str, fence: str, engine: AnyEngine | None) -> Summary:
     """Runs the tasks on an engine: the one given, or one for this stage alone."""
     with contextlib.nullcontext(engine) if engine or not todo.tasks else placing(recipe) as used:
-        return _run(recipe, stage, todo, unit, fence, used)
+        return run_tasks(recipe, stage, todo, unit, fence, used)
 
 
-def _run(recipe: Recipe, stage: str, todo: Plan, unit: str, fence: str, engine: AnyEngine | None) -> Summary:
+def run_tasks(recipe: Recipe, stage: str, todo: Plan, unit: str, fence: str, engine: AnyEngine | None) -> Summary:
+    """Runs the tasks on this engine, shows how far they are, and sums up; None where there is nothing to run."""
     workspace = Workspace(recipe.workspace)
     summary = Summary(stage, shards=todo.total, estimate=todo.estimate)
     ledger = Ledger(workspace, stage, writable=True)

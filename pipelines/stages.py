@@ -1,20 +1,21 @@
 """The stages as a user runs them: lock, plan, place the tasks, count, sum up."""
 
+import contextlib
 import sys
 import time
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from curation.errors import UserError
 from curation.recipe import Recipe
 from curation.recipe.load import to_yaml
-from curation.tasks import Plan
+from curation.tasks import Plan, Task
 from curation.workspace import Workspace
 from curation.workspace.files import write_text
 from curation.workspace.ledger import Ledger
 from pipelines import progress
-from pipelines.placing import AnyEngine, _place
+from pipelines.placing import AnyEngine, place, placing
 from pipelines.summary import Summary
 
 
@@ -25,7 +26,7 @@ def index(recipe: Recipe, engine: AnyEngine | None = None) -> Summary:
 
     workspace = Workspace(recipe.workspace)
     with workspace.lock("index") as fence:
-        summary = _place(recipe, "index", plan(recipe), "shards", fence, engine)
+        summary = place(recipe, "index", plan(recipe), "shards", fence, engine)
         _keep_recipe(recipe, workspace)
         meta_schema(workspace, [c.name for c in recipe.corpora], keep=True)
         counts: Counter[str] = Counter()
@@ -55,7 +56,7 @@ def score(recipe: Recipe, engine: AnyEngine | None = None, retry_failed: bool = 
         todo = plan(recipe, retry_failed)
         if todo.total == 0:
             raise UserError(f"{workspace.root}: nothing is indexed yet; run `curate index RECIPE`")
-        summary = _place(recipe, "score", todo, "rows", fence, engine)
+        summary = place(recipe, "score", todo, "rows", fence, engine)
         _keep_recipe(recipe, workspace)
         by_signal: Counter[str] = Counter()
         lines = Ledger(workspace, "score").lines.values()  # of all shards, whichever run has scored them
@@ -90,7 +91,7 @@ def caption(recipe: Recipe, engine: AnyEngine | None = None, retry_failed: bool 
 
     workspace = Workspace(recipe.workspace)
     with workspace.lock("caption") as fence:
-        summary = _place(recipe, "caption", plan(recipe, retry_failed), "texts", fence, engine)
+        summary = place(recipe, "caption", plan(recipe, retry_failed), "texts", fence, engine)
         lines = Ledger(workspace, "caption").lines.values()
         failed = sum(sum(line.get("failed", {}).values()) for line in lines)
         captioned = sum(line.get("captioned", 0) for line in lines)
@@ -113,20 +114,35 @@ def import_votes(recipe: Recipe, file: Path) -> Summary:
 
 def build_shards(recipe: Recipe, engine: AnyEngine | None = None) -> Summary:
     """Stage `build-shards`."""
+    from curation.shards.rows import rows_left
     from curation.shards.stage import finish, plan
 
     workspace = Workspace(recipe.workspace)
-    with workspace.lock("build-shards") as fence:
+    with workspace.lock("build-shards") as fence, contextlib.ExitStack() as stack:
+        if left := rows_left(recipe):
+            engine = engine or stack.enter_context(placing(recipe))
+            _make_rows(workspace, left, fence, engine)
         plans = plan(recipe)
         tasks, reasons = [task for p in plans for task in p.stale], sum((p.reasons for p in plans), Counter[str]())
         todo = Plan(tasks, sum(p.shards for p in plans), reasons)
-        summary = _place(recipe, "build-shards", todo, "images", fence, engine)
+        summary = place(recipe, "build-shards", todo, "images", fence, engine)
         if not summary.errors:
             summary.more = {"products": finish(recipe, plans)}
         laid_out = sum(p.images for p in plans)
         summary.too_many_failed = sum(summary.failed.values()) > recipe.max_failed_share * max(1, laid_out)
         _keep_recipe(recipe, workspace)
         return summary
+
+
+def _make_rows(workspace: Workspace, tasks: Sequence[Task], fence: str, engine: AnyEngine) -> None:
+    """Lets workers make the rows of raw shards. What they could not do, the plan does next, and says why it cannot."""
+    with contextlib.ExitStack() as stack:
+        shown = stack.enter_context(progress.Progress("build-shards", len(tasks), "raw shards", workspace))
+        ended = stack.enter_context(contextlib.closing(engine.run(tasks, shown.rows_in_hand, fence)))
+        for _task, outcome in ended:
+            shown.advance(1, outcome)
+            if outcome.error:
+                break
 
 
 STAGES: dict[str, Callable[[Recipe, AnyEngine | None], Summary]] = {
@@ -157,7 +173,7 @@ def caption_eval_sheet(recipe: Recipe, engine: AnyEngine | None = None) -> Summa
     with workspace.lock("caption-eval") as fence:
         check_untouched(recipe)
         sample = draw(recipe)
-        summary = _place(recipe, "caption-eval", plan(recipe, sample), "rows", fence, engine)
+        summary = place(recipe, "caption-eval", plan(recipe, sample), "rows", fence, engine)
         if not summary.errors:
             summary.more["sheet"] = write_sheet(recipe, sample)
         return summary

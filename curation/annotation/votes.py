@@ -10,11 +10,12 @@ from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.csv as pacsv
 import pyarrow.parquet as pq
 
 from curation.errors import UserError, nearest
-from curation.keys import split_key
+from curation.keys import make_key, split_key
 from curation.recipe import Recipe
 from curation.workspace import Workspace
 from curation.workspace.files import read_table, write_table
@@ -61,11 +62,15 @@ def import_votes(recipe: Recipe, file: Path) -> dict[str, int]:
         UserError: a row is wrong; names the file and the row, and nothing is imported.
     """
     workspace = Workspace(recipe.workspace)
-    known = _indexed_keys(recipe, workspace)
+    if not any(workspace.shards(corpus.name) for corpus in recipe.corpora):
+        raise UserError(f"{workspace.root}: nothing is indexed yet; run `curate index RECIPE`")
+    table = _read(file)
+    known = _indexed(recipe, workspace, {str(key) for key in table["key"].to_pylist() if key})
+    votes = [_vote(file, number, row, known) for number, row in enumerate(table.to_pylist(), start=1)]
     stored = read_table(workspace.votes).to_pylist() if workspace.votes.exists() else []
     latest = {(v["key"], v["annotator"], v["round"]): v for v in stored}
     added = 0
-    for vote in _read(file, known):
+    for vote in votes:
         slot = (vote["key"], vote["annotator"], vote["round"])
         before = latest.get(slot)
         if before and (before["level"], before["at"]) == (vote["level"], vote["at"]):
@@ -121,7 +126,7 @@ def _level(key: str, votes: list[dict[str, Any]], asked: int) -> dict[str, Any]:
     }
 
 
-def _read(file: Path, known: set[str]) -> list[dict[str, Any]]:
+def _read(file: Path) -> pa.Table:
     try:
         table = (
             pq.read_table(file)
@@ -140,7 +145,7 @@ def _read(file: Path, known: set[str]) -> list[dict[str, Any]]:
     for column in ("key", "annotator", "level"):
         if column not in table.column_names:
             raise UserError(f'{file}: the column "{column}" is missing{nearest(column, table.column_names)}')
-    return [_vote(file, number, row, known) for number, row in enumerate(table.to_pylist(), start=1)]
+    return table
 
 
 def _vote(file: Path, number: int, row: dict[str, Any], known: set[str]) -> dict[str, Any]:
@@ -169,11 +174,19 @@ def _vote(file: Path, number: int, row: dict[str, Any], known: set[str]) -> dict
     return {"key": key, "annotator": annotator, "level": level, "round": turn, "at": when, "revision": 1}
 
 
-def _indexed_keys(recipe: Recipe, workspace: Workspace) -> set[str]:
-    keys: set[str] = set()
+def _indexed(recipe: Recipe, workspace: Workspace, keys: set[str]) -> set[str]:
+    """Those of the keys that are images of this workspace. Of the samples, only shards that a key names are read."""
+    named: dict[str, list[str]] = {}
+    for key in keys:
+        named.setdefault(_shard_of(key), []).append(key)
+    found: set[str] = set()
     for corpus in recipe.corpora:
         for shard in workspace.shards(corpus.name):
-            keys.update(read_table(workspace.samples(corpus.name, shard), columns=["key"])["key"].to_pylist())
-    if not keys:
-        raise UserError(f"{workspace.root}: nothing is indexed yet; run `curate index RECIPE`")
-    return keys
+            if wanted := named.get(_shard_of(make_key(corpus.name, shard, ""))):
+                there = read_table(workspace.samples(corpus.name, shard), columns=["key"])["key"]
+                found.update(there.filter(pc.is_in(there, value_set=pa.array(wanted))).to_pylist())
+    return found
+
+
+def _shard_of(key: str) -> str:
+    return "/".join(key.split("/", 2)[:2])

@@ -6,6 +6,7 @@ already is kept; a row that fails costs only itself.
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from functools import cache
 from typing import Any
 
 from curation.corpora.listing import open_source
@@ -95,6 +96,7 @@ def plan(recipe: Recipe, retry_failed: bool = False) -> Plan:
     indexed, ledger = None, Ledger(workspace, "score", writable=True)
     now, found, work = ledger.define_mark(mark(cascade)), Plan(), Work(recipe, cascade)
     legs = legs_of(recipe, cascade)
+    changed = cache(lambda before: _changed(ledger, before, now, cascade))  # of the few marks that shards have
     for corpus in recipe.corpora:
         files = score_files(workspace, cascade, corpus.name)
         for shard in workspace.shards(corpus.name):
@@ -110,7 +112,7 @@ def plan(recipe: Recipe, retry_failed: bool = False) -> Plan:
                     raise UserError(f"{corpus.name}/{shard} is not indexed; run `curate index RECIPE`")
                 path = shard_path(corpus, known["footer"])
                 found.add(ScoreTask(recipe, corpus, shard, path, known["rows"], legs, retry_failed), reason)
-                work.add(_changed(ledger, line, now, cascade), line or {}, known["rows"])
+                work.add(changed(str((line or {}).get("mark"))), line or {}, known["rows"])
     if found.tasks:
         cascade.check_models()
         found.estimate = work.told(workspace, len(found.tasks))
@@ -118,9 +120,9 @@ def plan(recipe: Recipe, retry_failed: bool = False) -> Plan:
     return found
 
 
-def _changed(ledger: Ledger, line: dict[str, Any] | None, now: str, cascade: Cascade) -> list[str]:
-    """The signals that a shard's line does not speak of as they are now."""
-    before = ledger.definitions.get(str((line or {}).get("mark"))) or {}
+def _changed(ledger: Ledger, before_mark: str, now: str, cascade: Cascade) -> list[str]:
+    """The signals of which a shard's mark does not speak as they are now."""
+    before = ledger.definitions.get(before_mark) or {}
     changed = {name for name in cascade.signals if before.get(name) != ledger.definitions[now][name]}
     return [name for name in cascade.signals if changed & {name, *cascade.reads_through(name)}]
 

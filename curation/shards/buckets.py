@@ -53,7 +53,10 @@ def nearest_bucket(width: int, height: int, buckets: Sequence[Bucket]) -> Bucket
         # exp |log(width / height) - log(bucket width / bucket height)|, without rounding
         return Fraction(max(ours, theirs), min(ours, theirs)), -bucket[0] * bucket[1], -bucket[0]
 
-    return min(buckets, key=rank)
+    ratio = width / height
+    off = [max(ratio * bucket[1] / bucket[0], bucket[0] / (ratio * bucket[1])) for bucket in buckets]
+    near = min(off) * (1 + 1e-9)  # of these few the exact fractions, which take fifty times as long, decide
+    return min((bucket for bucket, far in zip(buckets, off, strict=True) if far <= near), key=rank)
 
 
 def bucket_name(bucket: Bucket) -> str:

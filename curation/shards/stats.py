@@ -1,40 +1,58 @@
 """What a product consists of, counted: `stats.json`, from which the card is written."""
 
 from collections import Counter
+from collections.abc import Iterable
 from typing import Any
 
 import pyarrow as pa
 import pyarrow.compute as pc
 
+COUNTED = ("caption_source", "caption_language", "bucket", "level", "source", "license")
+STATS_COLUMNS = [*COUNTED, "length", "flags", "width", "height", "text"]
+"""Columns of a product's Parquet tables that are counted."""
 
-def product_stats(phase: str, tables: list[pa.Table]) -> dict[str, Any]:
-    """Counts over the Parquet tables of a product's shards.
+
+def product_stats(phase: str, tables: Iterable[pa.Table]) -> dict[str, Any]:
+    """Counts over the Parquet tables of a product's shards, of which one at a time is held.
 
     Returns:
         images, shards, images_per_shard [least, most], bytes, captions by source, flag and language, buckets, levels,
         sources, licenses; and quartiles of width, height and caption length (characters).
     """
-    sizes = [t.num_rows for t in tables]
-    columns = ("caption_source", "caption_language", "bucket", "level", "source", "license")
-    counts = {name: Counter(str(v) for t in tables for v in t[name].to_pylist()) for name in columns}
-    lengths = [pc.utf8_length(t["text"]).combine_chunks() for t in tables]
+    sizes: list[int] = []
+    counts = {name: Counter[str]() for name in (*COUNTED, "flags")}
+    numbers: dict[str, list[pa.Array]] = {name: [] for name in ("width", "height", "text_length")}
+    total = 0
+    for table in tables:
+        sizes.append(table.num_rows)
+        total += pc.sum(table["length"]).as_py() or 0
+        for name, counter in counts.items():
+            _count(table[name], counter)
+        for name, values in numbers.items():
+            column = pc.utf8_length(table["text"]) if name == "text_length" else table[name]
+            values.append(column.combine_chunks())
     return {
         "phase": phase,
         "images": sum(sizes),
-        "shards": len(tables),
+        "shards": len(sizes),
         "images_per_shard": [min(sizes, default=0), max(sizes, default=0)],
-        "bytes": sum(sum(t["length"].to_pylist()) for t in tables),
+        "bytes": total,
         "captions": _sorted(counts["caption_source"]),
-        "flags": _sorted(Counter(flag for t in tables for flags in t["flags"].to_pylist() for flag in flags or ())),
+        "flags": _sorted(counts["flags"]),
         "languages": _sorted(counts["caption_language"]),
         "buckets": _sorted(counts["bucket"]),
         "levels": _sorted(counts["level"]),
         "sources": _sorted(counts["source"]),
         "licenses": _sorted(counts["license"]),
-        "width": _quartiles([t["width"].combine_chunks() for t in tables]),
-        "height": _quartiles([t["height"].combine_chunks() for t in tables]),
-        "text_length": _quartiles(lengths),
+        **{name: _quartiles(values) for name, values in numbers.items()},
     }
+
+
+def _count(column: pa.ChunkedArray, counter: Counter[str]) -> None:
+    """Counts each value by its text; those within lists one by one."""
+    flat = pc.list_flatten(column) if pa.types.is_list(column.type) else column
+    for found in flat.value_counts().to_pylist():
+        counter[str(found["values"])] += found["counts"]
 
 
 def _sorted(counts: Counter[str]) -> dict[str, int]:

@@ -135,7 +135,7 @@ def built_before(folder: Path, number: int, fingerprint: str) -> tuple[int, Coun
     if notes.get("fingerprint") != fingerprint or not tar.exists() or file_digest(tar) != notes.get("tar"):
         return None
     try:
-        return read_table(table, ["key"]).num_rows, Counter(json.loads(notes["failed"]))
+        return read_table(table).num_rows, Counter(json.loads(notes["failed"]))
     except StageError:
         return None
 

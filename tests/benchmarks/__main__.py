@@ -16,6 +16,7 @@ MODULES = (
     "caption_checks",
     "cogvlm",
     "select",
+    "build_plan",
     "dedup",
     "cosine",
     "kmeans",

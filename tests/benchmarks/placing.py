@@ -18,7 +18,7 @@ from pathlib import Path
 from curation.recipe import Recipe, load_recipe
 from curation.tasks import Demand, Outcome, Plan, Watch
 from curation.workspace import Workspace
-from pipelines.placing import AnyEngine, _run, placing
+from pipelines.placing import AnyEngine, placing, run_tasks
 from tests.benchmarks.report import Figure, in_fresh_process, show
 
 RECIPE = """
@@ -93,7 +93,7 @@ def measure(engine: str, most: int) -> None:
 def place(recipe: Recipe, engine: AnyEngine, shards: int) -> None:
     todo = Plan([Empty(recipe, f"{n:06d}") for n in range(shards)], shards)
     with Workspace(recipe.workspace).lock("score") as fence:
-        summary = _run(recipe, "score", todo, "shards", fence, engine)
+        summary = run_tasks(recipe, "score", todo, "shards", fence, engine)
     assert summary.done == shards and summary.ok, summary.errors[:3]
 
 

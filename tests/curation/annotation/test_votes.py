@@ -7,7 +7,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from curation.annotation.votes import agreement, decide, import_votes
-from curation.errors import UserError
+from curation.errors import StageError, UserError
 from curation.recipe import Recipe
 from tests import bench
 
@@ -105,3 +105,26 @@ def test_a_wrong_vote_is_one_line_and_nothing_is_imported(made: Recipe, tmp_path
 def test_a_missing_file_is_one_line(made: Recipe, tmp_path: Path) -> None:
     with pytest.raises(UserError, match="no such file"):
         import_votes(made, tmp_path / "none.csv")
+
+
+def test_votes_look_only_at_the_shards_that_they_name(made: Recipe, tmp_path: Path) -> None:
+    bench.write_tar(tmp_path / "raw" / "00001.tar", {"0.jpg": bench.encoded(bench.picture(9))})
+    bench.index(made)
+    samples = Path(made.workspace) / "samples/c"
+    (samples / "00001.parquet").write_bytes(b"of another ten million images")
+    assert import_votes(made, vote_file(tmp_path, "c/00000/0,a,5", "c/00000/2,a,4"))["votes"] == 2
+    with pytest.raises(StageError, match="00001.parquet is damaged"):
+        import_votes(made, vote_file(tmp_path, "c/00001/0,a,5"))
+
+
+def test_votes_name_shards_whose_names_are_no_composed_unicode(tmp_path: Path) -> None:
+    bench.write_tar(tmp_path / "raw" / "cafe\u0301.tar", {"0.jpg": bench.encoded(bench.picture(0))})
+    made = bench.recipe(tmp_path)
+    bench.index(made)
+    assert import_votes(made, vote_file(tmp_path, "c/caf\u00e9/0,a,5"))["votes"] == 1
+
+
+def test_nothing_indexed_is_one_line(tmp_path: Path) -> None:
+    (tmp_path / "raw").mkdir()
+    with pytest.raises(UserError, match="nothing is indexed yet"):
+        import_votes(bench.recipe(tmp_path), vote_file(tmp_path, "c/00000/0,a,5"))

@@ -1,6 +1,7 @@
 """The workspace's own files, damaged by the disk: made again or named, never believed."""
 
 import io
+import os
 import re
 import shutil
 from collections.abc import Callable
@@ -99,7 +100,7 @@ FILES = {
     "selection": "selection/c/00000.parquet",
     "captions": "captions/c/00000.parquet",
     "product": "shards/concept/000000.parquet",
-    "plan": "shards/.plan/concept/000000.parquet",
+    "places": ".plan/rows/c/00000.parquet",
 }
 
 
@@ -180,6 +181,28 @@ def test_a_damaged_product_tar_is_made_again(workspace: tuple[Recipe, Path], fau
     made, kept = workspace
     file = "shards/concept/000000.tar"
     after(made, kept, file, FAULTS[fault](kept / file))
+
+
+@pytest.mark.parametrize("fault", ["empty", "half", "end", "zeros"])
+@pytest.mark.parametrize("file", [".plan/rows/c/00000.jsonl", ".plan/concept.arrow"])
+def test_a_damaged_plan_is_made_again(workspace: tuple[Recipe, Path], file: str, fault: str) -> None:
+    made, kept = workspace
+    after(made, kept, file, FAULTS[fault](kept / file))
+
+
+def test_a_line_that_the_disk_has_changed_is_named(workspace: tuple[Recipe, Path]) -> None:
+    made, kept = workspace
+    work = Path(made.workspace)
+    shutil.rmtree(work)
+    shutil.copytree(kept, work)
+    (work / "shards/concept/000000.tar").unlink()
+    plans = stage.plan(made)
+    path = work / ".plan/rows/c/00000.jsonl"
+    data, stat = path.read_bytes(), path.stat()
+    path.write_bytes(data.replace(b"picture 0", b"picture 8"))
+    os.utime(path, ns=(stat.st_atime_ns, stat.st_mtime_ns))
+    with pytest.raises(StageError, match=f"^{path} is damaged; delete it and run `curate build-shards RECIPE` again$"):
+        plans[0].stale[0].run(Watch())
 
 
 @given(name=st.sampled_from(["samples", "signal", "captions", "product"]), place=st.floats(0, 1), bit=st.integers(0, 7))

@@ -1,0 +1,164 @@
+"""The order of the product's rows, found by DuckDB over where they lie: see `curation.shards.rows`."""
+
+from collections import Counter
+from collections.abc import Iterator
+from pathlib import Path
+from types import TracebackType
+
+import duckdb
+import numpy as np
+import pyarrow as pa
+
+from curation.errors import StageError
+from curation.recipe import Recipe
+from curation.scoring.cascade import Cascade
+from curation.scoring.decider import run_error
+from curation.scoring.wide_table import refresh
+from curation.shards.rows import PLACES, places_path
+from curation.workspace import Workspace
+from curation.workspace.files import read_table, replacing
+from curation.workspace.schemas import LEVELS
+from curation.workspace.sql import connect, parquet_files
+
+MEMORY = "1GB"
+"""What DuckDB may hold; what a sort of more rows needs goes to the workspace's disk."""
+_MADE = pa.schema([pa.field("raw", pa.int32()), pa.field("row", pa.int32()), *PLACES])
+STREAMED = 1 << 17
+"""Rows that are read from a sorted result at a time."""
+
+
+class Layout:
+    """The rows of all raw shards, in the product's order.
+
+    Args:
+        shards: corpus and name of each raw shard; the lines of all of them are made.
+    """
+
+    def __init__(self, recipe: Recipe, workspace: Workspace, shards: list[tuple[str, str]]) -> None:
+        self.recipe, self.workspace, self.shards = recipe, workspace, shards
+        self._connection = connect([workspace.root], memory=MEMORY, spill=workspace.root / ".plan" / "spill")
+        levels = read_table(workspace.levels) if workspace.levels.exists() else LEVELS.empty_table()
+        self._connection.register("levels", levels.select(["key", "level", "status"]))
+        self._connection.register("made", pa.RecordBatchReader.from_batches(_MADE, self._made()))
+        try:
+            self._connection.execute(
+                """CREATE TEMP TABLE places AS SELECT made.*, level,
+                          CASE WHEN status = 'safety_review' THEN status WHEN size = 0 THEN 'no_text' END AS left_out
+                   FROM made LEFT JOIN levels USING (key)"""
+            )
+        except duckdb.Error:
+            _check([places_path(workspace, *shard) for shard in shards])
+            raise
+
+    def __enter__(self) -> "Layout":
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._connection.close()
+
+    def left_out(self) -> Counter[str]:
+        """How many kept rows have no place in the product, by reason, that of the first such row first."""
+        sql = """SELECT left_out, count(*) FROM places WHERE left_out IS NOT NULL
+                 GROUP BY 1 ORDER BY min(raw::BIGINT << 32 | row)"""
+        return Counter(dict(self._connection.execute(sql).fetchall()))
+
+    def best(self, cascade: Cascade) -> pa.Table:
+        """Keys of the rows of the quality phase: at Level 5, and as its rule says.
+
+        Raises:
+            UserError: the rule fails on a value of one of them.
+        """
+        sql = "SELECT key, raw FROM places WHERE level = 5 AND left_out IS NULL"
+        best = self._connection.sql(sql).to_arrow_table()
+        where = self.recipe.shards.quality.where
+        if not where or not best.num_rows:
+            return best
+        shards = [self.shards[number] for number in sorted(set(best["raw"].to_pylist()))]
+        wide = [refresh(self.workspace, self.recipe, cascade, *shard) for shard in shards]
+        self._connection.register("best", best)
+        sql = f"""SELECT key FROM {parquet_files(map(str, wide))}
+                  WHERE CASE WHEN key IN (SELECT key FROM best) THEN (\n{where}\n) END"""
+        try:
+            return self._connection.sql(sql).to_arrow_table()
+        except duckdb.Error as error:
+            _check(wide)
+            raise run_error(error, "shards.quality.where") from None
+
+    def deal(self, phase: str, keys: pa.Table | None, most: int) -> Iterator[pa.RecordBatch]:
+        """Writes the plan of a phase and gives, shard by shard, where its rows lie: raw, start, size, hash, level.
+
+        Args:
+            keys: those of the phase's rows; None for all rows that have a place.
+            most: rows of a shard.
+        """
+        chosen = "left_out IS NULL"
+        if keys is not None:
+            self._connection.register("chosen", keys)
+            chosen += " AND key IN (SELECT key FROM chosen)"
+        ordered = f"SELECT raw, start, size, hash, level FROM places WHERE {chosen} ORDER BY rank, key"
+        names = pa.array(["/".join(shard) for shard in self.shards])
+        total = self._connection.sql(f"SELECT count(*) FROM places WHERE {chosen}").fetchall()[0][0]
+        rows = self._connection.sql(ordered).to_arrow_reader(STREAMED)
+        schema = rows.schema.set(0, pa.field("raw", pa.dictionary(pa.int32(), pa.string())))
+        with replacing(_plan_path(self.workspace, phase)) as path, pa.ipc.new_file(str(path), schema) as plan:
+            for part in _parts(rows, total, most):
+                raw = pa.DictionaryArray.from_arrays(part["raw"], names)
+                plan.write_batch(part.set_column(0, schema.field(0), raw))
+                yield part
+
+    def _made(self) -> Iterator[pa.RecordBatch]:
+        """The places of each raw shard, by the numbers of shard and row. DuckDB would hold all their files open."""
+        for number, shard in enumerate(self.shards):
+            # One thread: to start more takes longer than to read so small a table.
+            table = read_table(places_path(self.workspace, *shard), use_threads=False)
+            raw = pa.repeat(pa.scalar(number, pa.int32()), table.num_rows)
+            rows = pa.array(np.arange(table.num_rows, dtype=np.int32))
+            yield from pa.table([raw, rows, *table.columns], schema=_MADE).to_batches()
+
+
+def read_part(workspace: Workspace, phase: str, number: int) -> pa.RecordBatch:
+    """Where the rows of one shard lie: see `Layout.deal`.
+
+    Raises:
+        StageError: the plan is not there, or damaged.
+    """
+    path = _plan_path(workspace, phase)
+    try:
+        with pa.memory_map(str(path)) as file, pa.ipc.open_file(file) as plan:
+            return plan.get_batch(number)
+    except (OSError, pa.ArrowException) as error:
+        raise StageError(f"{path} is damaged; run `curate build-shards RECIPE` again ({error})") from None
+
+
+def _plan_path(workspace: Workspace, phase: str) -> Path:
+    return workspace.root / ".plan" / f"{phase}.arrow"
+
+
+def _parts(rows: pa.RecordBatchReader, total: int, most: int) -> Iterator[pa.RecordBatch]:
+    """The rows as they come, dealt into as few parts as may be, whose sizes differ by one at most."""
+    parts, left = -(-total // most), rows.schema.empty_table()
+    for number in range(parts):
+        size = (number + 1) * total // parts - number * total // parts
+        while left.num_rows < size:
+            left = pa.concat_tables([left, pa.Table.from_batches([rows.read_next_batch()])])
+        yield left.slice(0, size).combine_chunks().to_batches()[0]
+        left = left.slice(size)
+
+
+def _check(files: list[Path]) -> None:
+    """Where a query failed: was it a damaged file? Removes such ones, which another run makes again."""
+    damaged = [path for path in files if not _readable(path)]
+    for path in damaged:
+        path.unlink(missing_ok=True)
+    if damaged:
+        raise StageError(f"{damaged[0]} was damaged and is removed; run the same command again to make it anew")
+
+
+def _readable(path: Path) -> bool:
+    try:
+        read_table(path)
+    except (StageError, FileNotFoundError):
+        return False
+    return True

@@ -1,0 +1,273 @@
+"""The kept rows of one raw shard as they go into the product: made by workers, put in order by their driver.
+
+A product shard draws each of its rows from another raw shard, as it draws their bytes. So every raw shard leaves a
+line of JSON for each row that may be trained with, to be read one at a time, and a table of where the lines lie, which
+is all that the driver reads. Both are derived: they may be deleted, and are made again when a source has changed.
+"""
+
+import hashlib
+import json
+import os
+from dataclasses import dataclass
+from functools import lru_cache
+from itertools import groupby
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+
+from curation.captions.rows import crew_of
+from curation.captions.rows import fingerprint as caption_fingerprint
+from curation.captions.training_text import TrainingText, trainable, training_text
+from curation.corpora.samples import check_aligned, meta_schema, raw_path, samples_notes
+from curation.errors import StageError
+from curation.keys import key_hash
+from curation.recipe import Recipe
+from curation.recipe.sections import Resources
+from curation.scoring.cascade import Cascade
+from curation.scoring.wide_table import refresh
+from curation.selection.kept import kept_rows
+from curation.shards.buckets import bucket_name, buckets, nearest_bucket
+from curation.shards.writer import signal_columns
+from curation.tasks import Demand, Outcome, Watch
+from curation.workspace import Workspace
+from curation.workspace.digests import canonical, digest
+from curation.workspace.files import footer, read_table, replacing, stamps, write_table
+
+VERSION = 1
+"""Raised when the same sources give other lines."""
+PLACES = pa.schema(
+    {
+        "key": pa.string(),
+        "rank": pa.uint64(),  # hash of the key by which the product is shuffled
+        "start": pa.int64(),  # where the row's line begins, in bytes
+        "size": pa.int32(),  # bytes of the line; 0 for a row without a text, which has none
+        "hash": pa.uint64(),  # hash of the line
+    }
+)
+_SAMPLE = ("key", "member", "offset", "length", "format", "width", "height", "sha256", "url", "caption",
+           "meta_license", "meta_licence")  # fmt: skip
+_CAPTION = ["caption_en", "caption_zh", "translated", "original_en", "flags"]
+
+
+@dataclass(frozen=True, slots=True)
+class RowsTask:
+    """Makes the lines of one raw shard."""
+
+    recipe: Recipe
+    corpus: str
+    shard: str
+    rows: int = 0
+    demands: tuple[Demand, ...] = (Demand(),)
+
+    def run(self, watch: Watch) -> Outcome:
+        """Writes both files."""
+        return Outcome(rows=maker_of(self.recipe).make(self.corpus, self.shard))
+
+
+def rows_left(recipe: Recipe) -> list[RowsTask]:
+    """The raw shards of which the lines are missing or not up to date."""
+    given = recipe.ray.resources.get("build-shards", Resources())
+    demands = (Demand(given.cpus, given.gpus, given.memory),)
+    workspace = Workspace(recipe.workspace)
+    shards = [(corpus.name, shard) for corpus in recipe.corpora for shard in workspace.shards(corpus.name)]
+    maker = RowMaker(recipe) if shards else None
+    return [RowsTask(recipe, *shard, demands=demands) for shard in shards if maker and not maker.is_fresh(*shard)]
+
+
+def places_path(workspace: Workspace, corpus: str, shard: str) -> Path:
+    """The table of where a raw shard's lines lie: see PLACES."""
+    return workspace.root / ".plan" / "rows" / corpus / f"{shard}.parquet"
+
+
+def lines_path(workspace: Workspace, corpus: str, shard: str) -> Path:
+    """The lines of a raw shard."""
+    return places_path(workspace, corpus, shard).with_suffix(".jsonl")
+
+
+def line_hash(line: bytes) -> int:
+    """What tells a line from any other."""
+    return int.from_bytes(hashlib.blake2b(line, digest_size=8).digest(), "big")
+
+
+class RowMaker:
+    """Makes the lines of raw shards, for a recipe and the workspace as they are now."""
+
+    def __init__(self, recipe: Recipe) -> None:
+        self.recipe, self.workspace = recipe, Workspace(recipe.workspace)
+        self.cascade = Cascade.of(recipe, meta_schema(self.workspace, [c.name for c in recipe.corpora]))
+        self._corpora = {corpus.name: (corpus.path, *self._folders(corpus.name)) for corpus in recipe.corpora}
+        sizes = buckets(recipe.shards.buckets.area, recipe.shards.buckets.step)
+        self._bucket = lru_cache(1 << 16)(lambda width, height: bucket_name(nearest_bucket(width, height, sizes)))
+        captions = recipe.captions.model_dump(mode="json", include={"synthetic_share", "language", "tolerate"})
+        self._made_by = digest(
+            [VERSION, self.cascade.identity, recipe.select.rules, crew_of(recipe).identity, captions,
+             recipe.shards.buckets.model_dump(mode="json")]
+        )  # fmt: skip
+
+    def is_fresh(self, corpus: str, shard: str) -> bool:
+        """Whether a raw shard's lines are those that `make` would make."""
+        path = places_path(self.workspace, corpus, shard)
+        notes = footer(path) or {}
+        lines = stamps([str(path).removesuffix(".parquet") + ".jsonl"])
+        return [notes.get("fingerprint"), notes.get("lines")] == [self._fingerprint(corpus, shard), *lines]
+
+    def make(self, corpus: str, shard: str) -> int:
+        """Writes the lines of a raw shard, then the table; returns the number of kept rows.
+
+        Raises:
+            StageError: a stage before this one has not been run to its end.
+        """
+        made_from, path = self._fingerprint(corpus, shard), lines_path(self.workspace, corpus, shard)
+        places: dict[str, list[Any]] = {name: [] for name in PLACES.names}
+        with replacing(path) as temporary, open(temporary, "wb") as file:
+            raw = raw_path(self.recipe.corpus(corpus), self.workspace, shard)
+            for sample in self._kept_samples(corpus, shard):
+                text = self._text(sample)
+                line = canonical(self._row(corpus, shard, raw, sample, text)).encode() if text.text is not None else b""
+                place = (sample["key"], key_hash(sample["key"], "order"), file.tell(), len(line), line_hash(line))
+                for column, value in zip(places.values(), place, strict=True):
+                    column.append(value)
+                file.write(line + b"\n" if line else b"")
+        table = pa.table(places, schema=PLACES)
+        write_table(places_path(self.workspace, corpus, shard), table, made_from, lines=str(*stamps([str(path)])))
+        return table.num_rows
+
+    def _folders(self, corpus: str) -> list[str]:
+        """The folders of what lines are made from. Text: paths of 10⁴ shards would take most of a plan's time."""
+        places = [self.workspace.samples, self.workspace.selection, self.workspace.captions]
+        signals = [self.workspace.signal(name, corpus, "x") for name in self.cascade.signals]
+        return [str(path.parent) for path in [*(place(corpus, "x") for place in places), *signals]]
+
+    def _fingerprint(self, corpus: str, shard: str) -> str:
+        path, *folders = self._corpora[corpus]
+        return digest([self._made_by, path, stamps(f"{folder}/{shard}.parquet" for folder in folders)])
+
+    def _text(self, sample: dict[str, Any]) -> TrainingText:
+        rules = self.recipe.captions
+        good = trainable(sample["flags"], rules.tolerate)
+        return training_text(
+            sample["key"],
+            sample["caption"],
+            sample["caption_en"] if good else None,
+            sample["caption_zh"] if good else None,
+            sample["translated"],
+            rules.synthetic_share,
+            rules.language.get("zh", 0.0),
+        )
+
+    def _row(self, corpus: str, shard: str, path: str, sample: dict[str, Any], text: TrainingText) -> dict[str, Any]:
+        """What a line says: a `RowPlan` but for the level, since votes come and go without the row being touched."""
+        return {
+            "key": sample["key"],
+            "corpus": corpus,
+            "raw_shard": shard,
+            "path": path,
+            "member": sample["member"],
+            "offset": sample["offset"],
+            "length": sample["length"],
+            "format": sample["format"],
+            "width": sample["width"],
+            "height": sample["height"],
+            "source_sha256": sample["sha256"],
+            "url": sample["url"],
+            "license": sample.get("meta_license") or sample.get("meta_licence"),
+            "text": text.text,
+            "caption_source": text.source,
+            "caption_language": text.language,
+            "caption": sample["caption"],
+            "caption_en": sample["caption_en"],
+            "caption_zh": sample["caption_zh"],
+            "translated": sample["translated"],
+            "original_en": sample["original_en"],
+            "flags": sample["flags"],
+            "bucket": self._bucket(sample["width"], sample["height"]),
+            "source": sample["source"],
+            "signals": json.dumps(sample["signals"], sort_keys=True),
+        }
+
+    def _kept_samples(self, corpus: str, shard: str) -> list[dict[str, Any]]:
+        """The kept rows with signals, no lists, and captions. Raises StageError if a caption is missing."""
+        table = read_table(self.workspace.samples(corpus, shard))
+        kept = kept_rows(self.recipe, self.workspace, corpus, shard, table)
+        if not any(kept):
+            return []
+        path = self.workspace.captions(corpus, shard)
+        made_from = caption_fingerprint(self.recipe, self.workspace, corpus, shard)
+        captions = read_table(path) if (footer(path) or {}).get("fingerprint") == made_from else None
+        made = captions["captioned_as"].to_pylist() if captions else [None] * len(kept)
+        done = [source == captioned_as for source, captioned_as in zip(kept, made, strict=True)]
+        missing = sum(source is not None and not ok for source, ok in zip(kept, done, strict=True))
+        if captions is None or missing:
+            raise StageError(f"{corpus}/{shard}: {missing} kept rows have no caption; run `curate caption RECIPE`")
+        check_aligned(table, captions, path)
+        samples = table.select([name for name in _SAMPLE if name in table.column_names])
+        mask = pa.array([source is not None for source in kept])
+        parts = (samples, captions.select(_CAPTION), self._scores(corpus, shard, table))
+        return [
+            sample | caption | {"signals": {k: v for k, v in signals.items() if v is not None}, "source": source}
+            for sample, caption, signals, source in zip(
+                *(part.filter(mask).to_pylist() for part in parts), filter(None, kept), strict=True
+            )
+        ]
+
+    def _scores(self, corpus: str, shard: str, samples: pa.Table) -> pa.Table:
+        """The signals' numbers from the wide file, and their names, of which wide files hold few, from the sidecars."""
+        wide = read_table(refresh(self.workspace, self.recipe, self.cascade, corpus, shard))
+        numbers = [n for n in wide.column_names if n in signal_columns(self.cascade.signals.values())]
+        return pa.table({n: wide[n] for n in numbers} | self._names(corpus, shard, samples))
+
+    def _names(self, corpus: str, shard: str, samples: pa.Table) -> dict[str, pa.ChunkedArray]:
+        """Columns of text that signals give, such as `category`."""
+        notes = samples_notes(self.workspace, corpus, shard)
+        found: dict[str, pa.ChunkedArray] = {}
+        for name, signal in self.cascade.signals.items():
+            columns = [c for c, kind in signal_columns([signal]).items() if pa.types.is_string(kind)]
+            path = self.workspace.signal(name, corpus, shard)
+            if columns and (footer(path) or {}).get("fingerprint") == self.cascade.fingerprint(name, notes):
+                sidecar = read_table(path, ["key", *columns])
+                check_aligned(samples, sidecar, path)
+                found |= {column: sidecar[column] for column in columns}
+        return found
+
+
+def read_rows(workspace: Workspace, places: pa.RecordBatch) -> list[dict[str, Any]]:
+    """Rows by where their lines lie, with the level that the place gives.
+
+    Args:
+        places: columns raw (CORPUS/SHARD), start, size, hash, level.
+
+    Raises:
+        StageError: a line is not what it was.
+    """
+    wanted = places.to_pylist()
+    rows: list[dict[str, Any]] = [{}] * len(wanted)
+    by_file = sorted(range(len(wanted)), key=lambda number: wanted[number]["raw"])
+    for raw, numbers in groupby(by_file, key=lambda number: wanted[number]["raw"]):
+        path, here = lines_path(workspace, *raw.split("/", 1)), list(numbers)
+        for number, line in zip(here, _lines(path, [wanted[n] for n in here]), strict=True):
+            if line_hash(line) != wanted[number]["hash"]:
+                raise StageError(f"{path} is damaged; delete it and run `curate build-shards RECIPE` again")
+            rows[number] = json.loads(line) | {"level": wanted[number]["level"]}
+    return rows
+
+
+def _lines(path: Path, places: list[dict[str, Any]]) -> list[bytes]:
+    try:
+        with open(path, "rb", buffering=0) as file:
+            return [os.pread(file.fileno(), place["size"], place["start"]) for place in places]
+    except OSError as error:
+        raise StageError(f"{path}: {error.strerror or error}; run `curate build-shards RECIPE` again") from None
+
+
+_kept: dict[str, RowMaker] = {}
+
+
+def maker_of(recipe: Recipe) -> RowMaker:
+    """The maker for a recipe, kept for the next raw shard of the same worker."""
+    workspace = Workspace(recipe.workspace)
+    key = recipe.model_dump_json() + str(meta_schema(workspace, [c.name for c in recipe.corpora]))
+    if key not in _kept:
+        _kept.clear()
+        _kept[key] = RowMaker(recipe)
+    return _kept[key]
