@@ -2,7 +2,6 @@
 
 import csv
 import json
-import os
 import re
 import signal
 import subprocess
@@ -18,24 +17,14 @@ from safetensors.torch import save_file
 
 from curation.start import sample_folder
 from tests import bench, checkpoints
-
-CURATE = [sys.executable, "-c", "from curation.cli import main; main()"]
-ROOT = Path(__file__).parents[2]
-
-
-def curate(*arguments: str, cwd: Path, status: int = 0) -> subprocess.CompletedProcess[str]:
-    environment = os.environ | {"PYTHONPATH": str(ROOT)}
-    done = subprocess.run([*CURATE, *arguments], cwd=cwd, capture_output=True, text=True, env=environment, check=False)
-    assert done.returncode == status, done.stdout + done.stderr
-    assert "Traceback" not in done.stderr
-    return done
+from tests.command import ROOT, curate, process, started
 
 
 @pytest.fixture(scope="module")
 def demo(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder in which `curate demo` has run."""
     folder = tmp_path_factory.mktemp("demo")
-    done = curate("demo", cwd=folder)
+    done = process("demo", cwd=folder)
     (folder / "said.txt").write_text(done.stdout)
     return folder
 
@@ -284,8 +273,7 @@ def test_a_job_that_is_killed_goes_on_to_the_same_bytes(tmp_path: Path) -> None:
     whole = bench.tree(tmp_path / "work")
     bench.recipe(tmp_path, workspace="./again", **values)
     for seconds in (1.5, 4.0, 6.5):
-        job = subprocess.Popen([*CURATE, "run", "recipe.yaml"], cwd=tmp_path, env=os.environ | {"PYTHONPATH": str(ROOT)},
-                               stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)  # fmt: skip
+        job = started("run", "recipe.yaml", cwd=tmp_path, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
         try:
             job.wait(seconds)
         except subprocess.TimeoutExpired:
@@ -310,9 +298,8 @@ def test_ctrl_c_is_one_line_and_leaves_no_worker(
     )
     bench.recipe(tmp_path, signals={"ocr": {}})
     curate("index", "recipe.yaml", cwd=tmp_path)
-    job = subprocess.Popen([*CURATE, "score", "recipe.yaml"], cwd=tmp_path, env=os.environ | {"PYTHONPATH": str(ROOT)},
-                           stderr=subprocess.PIPE, text=True,
-                           preexec_fn=lambda: signal.signal(signal.SIGINT, ctrl_c))  # fmt: skip
+    job = started("score", "recipe.yaml", cwd=tmp_path, stderr=subprocess.PIPE,
+                  preexec_fn=lambda: signal.signal(signal.SIGINT, ctrl_c))  # fmt: skip
     until = time.monotonic() + 60
     while not (tmp_path / "work" / ".running.json").exists() and time.monotonic() < until:
         time.sleep(0.02)

@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
@@ -25,7 +25,7 @@ from curation.signals.base import Row, Scores
 from curation.signals.photo import Photo
 from curation.workspace import Workspace
 from tests import bench
-from tests.hostile import REASONS, Sandbox, damaged, fuzzed, patched, pictures
+from tests.hostile import REASONS, Sandbox, damaged, fuzz, fuzzed, patched, pictures
 
 
 @pytest.fixture(scope="module")
@@ -57,7 +57,7 @@ def fates(folder: Path, files: list[bytes]) -> tuple[list[dict[str, Any]], list[
 
 
 @given(files=st.lists(damaged(st.sampled_from(pictures())), min_size=8, max_size=12))
-@settings(fuzzed, max_examples=30)
+@fuzz(30)
 def test_every_damaged_picture_ends_with_a_status_and_a_reason(
     sandbox: Sandbox, corpus: Path, files: list[bytes]
 ) -> None:

@@ -10,7 +10,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from curation.captions import stage as captions
@@ -22,7 +22,7 @@ from curation.shards import build
 from curation.tasks import Watch
 from curation.workspace import Workspace, footer
 from tests import bench
-from tests.hostile import fuzzed, patched
+from tests.hostile import fuzz, patched
 
 
 @pytest.fixture(scope="module")
@@ -182,7 +182,7 @@ def test_a_damaged_product_tar_is_made_again(workspace: tuple[Recipe, Path], fau
 
 
 @given(name=st.sampled_from(["samples", "signal", "captions", "product"]), place=st.floats(0, 1), bit=st.integers(0, 7))
-@settings(fuzzed, max_examples=60)
+@fuzz(60)
 def test_a_flipped_bit_in_a_page_is_never_believed(
     workspace: tuple[Recipe, Path], name: str, place: float, bit: int
 ) -> None:

@@ -26,7 +26,7 @@ from pipelines import stages
 from tests import bench
 
 BAD = Path(__file__).resolve().parents[3] / "shared" / "badimages"
-ENGINES = ("local", "ray")
+ENGINES = ("local", pytest.param("ray", marks=pytest.mark.ray))
 FORMATS = {"dir": "folder", "tar": "webdataset", "table": "parquet"}
 """The corpora, each with the same pictures in it."""
 SIGNALS: dict[str, dict[str, Any]] = {

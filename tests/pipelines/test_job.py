@@ -14,6 +14,7 @@ import pytest
 
 from tests import bench
 
+pytestmark = pytest.mark.ray
 ROOT = Path(__file__).parents[2]
 RAY = [sys.executable, "-m", "ray.scripts.scripts"]
 
