@@ -70,7 +70,9 @@ def process(*arguments: str, cwd: Path, status: int | None = 0, **changed: str) 
     return _expected(done, status)
 
 
-def started(*arguments: str, cwd: Path, variables: dict[str, str] | None = None, **options: Any) -> "subprocess.Popen[str]":
+def started(
+    *arguments: str, cwd: Path, variables: dict[str, str] | None = None, **options: Any
+) -> "subprocess.Popen[str]":
     """Starts `curate` as a process of its own and does not wait for it; `options` are those of Popen."""
     call = [*CURATE, *arguments]
     return subprocess.Popen(call, cwd=cwd, env=environment(**(variables or {})), text=True, **options)

@@ -35,6 +35,7 @@ MEMORY = 8 << 30
 SECONDS = 30
 """That one call in it may take."""
 
+
 def fuzz(examples: int) -> Callable[[Callable[..., None]], Callable[..., None]]:
     """Feeds a test so many damaged files, always the same ones; in a soak more, and others by each seed."""
     given = settings(

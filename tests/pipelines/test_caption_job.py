@@ -12,6 +12,7 @@ from tests import bench, cogvlm, translators
 from tests.command import curate, process
 from tests.scripted import GOOD, Script
 
+
 def corpus(folder: Path, shards: int = 2, images: int = 3) -> None:
     for shard in range(shards):
         names = [f"{shard}{n}" for n in range(images)]
