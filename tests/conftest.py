@@ -38,6 +38,7 @@ def pytest_report_header() -> str | None:
     return f"to repeat it: CURATE_SEED={SEED} make soak" if SOAK else None
 
 
+@pytest.hookimpl(tryfirst=True)  # before xdist looks at the groups
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Tests of one file share its fixtures and so a worker of xdist; what takes longest comes first."""
     groups = {
