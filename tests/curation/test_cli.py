@@ -46,6 +46,7 @@ def test_every_verb_shows_an_example(verb: str, tmp_path: Path) -> None:
     assert f"Example: curate {verb}" in " ".join(curate(*verb.split(), "--help", cwd=tmp_path).stdout.split())
 
 
+@pytest.mark.slow
 def test_demo_makes_both_phases_with_cards(demo: Path) -> None:
     for phase in ("concept", "quality"):
         folder = demo / "demo/work/shards" / phase
@@ -56,6 +57,7 @@ def test_demo_makes_both_phases_with_cards(demo: Path) -> None:
     assert "The votes were made by hand" in card
 
 
+@pytest.mark.slow
 def test_demo_drops_what_the_sample_was_given_to_be_dropped(demo: Path) -> None:
     with open(sample_folder() / "labels.csv", newline="") as file:
         labels = [row for row in csv.DictReader(file)]
@@ -80,6 +82,7 @@ def test_demo_drops_what_the_sample_was_given_to_be_dropped(demo: Path) -> None:
     assert sum(funnel["dropped"].values()) + sum(funnel["duplicate"].values()) + funnel["failed"] + funnel["kept"] == 54
 
 
+@pytest.mark.slow
 def test_demo_again_has_nothing_to_do_and_gives_the_same_bytes(demo: Path) -> None:
     before = bench.tree(demo / "demo/work")
     done = curate("demo", "--json", cwd=demo)
@@ -88,6 +91,7 @@ def test_demo_again_has_nothing_to_do_and_gives_the_same_bytes(demo: Path) -> No
     assert bench.tree(demo / "demo/work") == before
 
 
+@pytest.mark.slow
 def test_two_demos_give_the_same_bytes(demo: Path, tmp_path: Path) -> None:
     curate("demo", "again", cwd=tmp_path)
     first, second = bench.tree(demo / "demo/work"), bench.tree(tmp_path / "again/work")
@@ -95,6 +99,7 @@ def test_two_demos_give_the_same_bytes(demo: Path, tmp_path: Path) -> None:
     assert [name for name in first if first[name] != second[name]] == []
 
 
+@pytest.mark.slow
 def test_query_and_explain_after_the_demo(demo: Path) -> None:
     done = curate("query", "demo/demo.yaml", "select fate, count(*) n from images group by 1", "--json", cwd=demo)
     assert sum(row["n"] for row in json.loads(done.stdout)["rows"]) == 54
@@ -105,6 +110,7 @@ def test_query_and_explain_after_the_demo(demo: Path) -> None:
     assert story["votes"]["level"] == 5
 
 
+@pytest.mark.slow
 def test_a_threshold_is_tried_without_writing(demo: Path) -> None:
     before = bench.tree(demo / "demo/work")
     done = curate(
@@ -115,6 +121,7 @@ def test_a_threshold_is_tried_without_writing(demo: Path) -> None:
     assert bench.tree(demo / "demo/work") == before
 
 
+@pytest.mark.slow
 def test_ones_own_folder_from_init_to_shards(tmp_path: Path) -> None:
     for n in range(4):
         (tmp_path / "pics" / "sub").mkdir(parents=True, exist_ok=True)
@@ -174,6 +181,7 @@ def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("arguments", [
     ["query", "recipe.yaml", "select count(*) n from images where kept and aesthetic is not null"],
     ["explain", "recipe.yaml", "c/00000/1"], ["status", "recipe.yaml"], ["report", "recipe.yaml"],
@@ -196,6 +204,7 @@ def test_what_is_computed_is_read_where_the_models_are_not(finished: Path, argum
             assert said["funnel"]["kept"] == (0 if "--set" in arguments else 6) and not said["funnel"]["undecided"]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("arguments", "says"), [
     (["score", "recipe.yaml"], "signals.embedding.checkpoint: the folder of models"),
     (["run", "recipe.yaml"], "signals.embedding.checkpoint: the folder of models"),
@@ -210,6 +219,7 @@ def test_nothing_is_computed_where_the_models_are_not(finished: Path, arguments:
     assert bench.tree(finished / "work") == before
 
 
+@pytest.mark.slow
 def test_another_model_of_the_same_name_makes_the_scores_stale(finished: Path, tmp_path: Path) -> None:
     checkpoints.open_clip_folder(tmp_path / "tiny", seed=5)
     save_file({"weight": torch.ones(1, 32)}, tmp_path / "head.safetensors")
@@ -284,6 +294,7 @@ def test_a_job_that_is_killed_goes_on_to_the_same_bytes(tmp_path: Path) -> None:
     assert {k for k in whole if again.get(k) != whole[k]} == set() and again.keys() == whole.keys()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("delay", "sent", "ctrl_c"), [
     (0.0, signal.SIGINT, signal.SIG_DFL),  # while its workers are being started
     (0.1, signal.SIGINT, signal.SIG_DFL),

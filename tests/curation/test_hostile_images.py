@@ -171,6 +171,7 @@ def test_metadata_that_unpacks_to_much_costs_little(sandbox: Sandbox, before: by
     assert seconds < 5 and grown < 80
 
 
+@pytest.mark.slow
 def test_the_largest_picture_that_is_read_fits_into_a_workers_memory() -> None:
     box = Sandbox()  # a new one, whose largest size so far is small
     for depth, colour, bytes_a_pixel in ((16, 0, 2), (8, 2, 3)):  # gray, then colour

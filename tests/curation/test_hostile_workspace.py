@@ -181,6 +181,7 @@ def test_a_damaged_product_tar_is_made_again(workspace: tuple[Recipe, Path], fau
     after(made, kept, file, FAULTS[fault](kept / file))
 
 
+@pytest.mark.slow
 @given(name=st.sampled_from(["samples", "signal", "captions", "product"]), place=st.floats(0, 1), bit=st.integers(0, 7))
 @fuzz(60)
 def test_a_flipped_bit_in_a_page_is_never_believed(

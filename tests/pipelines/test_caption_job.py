@@ -45,6 +45,7 @@ def tiny(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
+@pytest.mark.slow
 def test_cogvlm_and_marian_in_workers(tiny: Path) -> None:
     done = process("run", "recipe.yaml", cwd=tiny)
     rows = captions(tiny)
@@ -55,6 +56,7 @@ def test_cogvlm_and_marian_in_workers(tiny: Path) -> None:
     assert "spent" in done.stdout + done.stderr
 
 
+@pytest.mark.slow
 def test_workers_and_interruptions_do_not_change_a_byte(tiny: Path) -> None:
     before = [path.read_bytes() for path in sorted((tiny / "work/captions/c").glob("*.parquet"))]
     for kept in [*(tiny / "work/captions/c").iterdir(), *(tiny / "work/captions/.answers/c").iterdir()]:
@@ -63,6 +65,7 @@ def test_workers_and_interruptions_do_not_change_a_byte(tiny: Path) -> None:
     assert [path.read_bytes() for path in sorted((tiny / "work/captions/c").glob("*.parquet"))] == before
 
 
+@pytest.mark.slow
 def test_what_is_captioned_can_be_read_without_the_models(tiny: Path) -> None:
     (tiny / "models").rename(tiny / "elsewhere")
     try:
@@ -78,6 +81,7 @@ def test_what_is_captioned_can_be_read_without_the_models(tiny: Path) -> None:
         (tiny / "elsewhere").rename(tiny / "models")
 
 
+@pytest.mark.slow
 def test_a_checkpoint_that_does_not_fit_is_told_before_any_row(tiny: Path) -> None:
     given = "captions.captioner={backend: cogvlm, checkpoint: en-zh}"
     done = process("caption", "recipe.yaml", "--set", given, cwd=tiny, status=2)
@@ -95,6 +99,7 @@ def script(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Script:
     return script
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("engine", ["local", pytest.param("ray", marks=pytest.mark.ray)])
 def test_an_image_that_kills_its_worker_costs_itself(
     script: Script, tmp_path: Path, engine: str, request: pytest.FixtureRequest
@@ -115,6 +120,7 @@ def test_an_image_that_kills_its_worker_costs_itself(
     assert len(asked) <= len(set(asked)) + 2  # one batch of two was in hand when it died
 
 
+@pytest.mark.slow
 def test_an_endpoint_that_is_gone_leaves_the_shard_for_later(script: Script, tmp_path: Path) -> None:
     corpus(tmp_path)
     made = bench.recipe(tmp_path, captions={"captioner": script.backend, "translator": None}, workers=1)
@@ -130,6 +136,7 @@ def test_an_endpoint_that_is_gone_leaves_the_shard_for_later(script: Script, tmp
     assert stage.plan(made).tasks == []
 
 
+@pytest.mark.slow
 def test_what_the_captioner_reads_must_be_scored(script: Script, tmp_path: Path) -> None:
     corpus(tmp_path)
     made = bench.recipe(tmp_path, captions={"captioner": script.backend, "translator": None}, signals={"photo": {}})
@@ -154,6 +161,7 @@ def scripted(script: Script, folder: Path, **more: Any) -> Any:
     return made
 
 
+@pytest.mark.slow
 def test_what_stays_bad_is_flagged_and_no_training_text(script: Script, tmp_path: Path) -> None:
     corpus(tmp_path, shards=1, images=5)
     script.say(captions={"*": GOOD, "01": REFUSAL, "02": "A stunning brown dog sits on a wooden bench."})
@@ -170,6 +178,7 @@ def test_what_stays_bad_is_flagged_and_no_training_text(script: Script, tmp_path
     assert stages.caption(made.model_copy(update={"captions": made.captions.model_copy(update={"tolerate": []})})).ok
 
 
+@pytest.mark.slow
 def test_translations_that_failed_are_told_and_tried_again(script: Script, tmp_path: Path) -> None:
     corpus(tmp_path, shards=1, images=4)
     script.say(translations={"*": {"failed": "http_500"}})
@@ -185,6 +194,7 @@ def test_translations_that_failed_are_told_and_tried_again(script: Script, tmp_p
     assert {kind for kind, _ in script.asked()} == {"translations"}  # the captions themselves were kept
 
 
+@pytest.mark.slow
 def test_an_empty_answer_is_asked_for_again(script: Script, tmp_path: Path) -> None:
     corpus(tmp_path, shards=1, images=3)
     script.say(captions={"*": GOOD, "01": ""})
@@ -206,6 +216,7 @@ def test_a_key_that_stands_in_a_recipe_is_refused_before_anything_is_kept(tmp_pa
     assert not (tmp_path / "work" / "recipe.yaml").exists()
 
 
+@pytest.mark.slow
 def test_the_card_says_what_wrote_the_captions(tiny: Path) -> None:
     card = (tiny / "work/shards/concept/README.md").read_text()
     assert "captioner `cogvlm`" in card and "CogVLM Model License" in card and "code Apache-2.0" in card

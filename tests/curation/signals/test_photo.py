@@ -124,6 +124,7 @@ def test_of_each_labelled_pair_the_blurred_one_is_less_sharp() -> None:
     assert all(pair["0"] > 1.5 * pair["1"] for pair in pairs.values()), pairs
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("side", "least"), [(1024, 0.97), (None, 0.95)], ids=["1024", "native"])
 def test_sharpness_tells_sharp_photos_from_blurred_copies(side: int | None, least: float) -> None:
     """Gaussian blur of σ = 2 pixels of the picture as people look at it (long side 1024), and of its own pixels.
@@ -282,6 +283,7 @@ def test_a_picture_that_fades_into_white_is_not_framed(photo: np.ndarray) -> Non
     assert score(jpeg(faded.astype(np.uint8)))["border_share"] == 0
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not CORPUS.is_dir(), reason="../shared/corpus is not there")
 def test_framed_pictures_of_the_corpus_are_found() -> None:
     framed = {name for name, value in read_labels(CORPUS / "labels.csv")["has_border"].items() if value == "1"}
