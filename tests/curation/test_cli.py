@@ -304,9 +304,9 @@ def test_a_job_that_is_killed_goes_on_to_the_same_bytes(tmp_path: Path) -> None:
 def test_ctrl_c_is_one_line_and_leaves_no_worker(
     tmp_path: Path, delay: float, sent: signal.Signals, ctrl_c: signal.Handlers
 ) -> None:
-    bench.write_tar(
-        tmp_path / "raw" / "00000.tar", {f"{n}.jpg": bench.encoded(bench.picture(n, (900, 700))) for n in range(12)}
-    )
+    pictures = 40 if delay > 1 else 12  # so many that it is not yet through them
+    members = {f"{n}.jpg": bench.encoded(bench.picture(n, (900, 700))) for n in range(pictures)}
+    bench.write_tar(tmp_path / "raw" / "00000.tar", members)
     bench.recipe(tmp_path, signals={"ocr": {}})
     curate("index", "recipe.yaml", cwd=tmp_path)
     job = started("score", "recipe.yaml", cwd=tmp_path, stderr=subprocess.PIPE,
