@@ -5,13 +5,32 @@ BIN := $(VENV)/bin
 PADDLE := .venv-paddle
 UV_VERSION := 0.13.9
 
-.PHONY: demo test check bench paddle pins clean
+# Two processes on two cores; tests that would starve each other stay in one of them (tests/conftest.py).
+PYTEST := $(BIN)/python -m pytest
+TOGETHER := -n 2 --dist loadgroup
+# Some machines ask Python to keep no bytecode: torch would be compiled anew by every process.
+unexport PYTHONDONTWRITEBYTECODE
+
+.PHONY: demo test quick soak cov check bench paddle pins clean
 
 demo: $(VENV)/.ready
 	$(BIN)/curate demo demo
 
 test: $(VENV)/.ready
-	$(BIN)/python -m pytest
+	$(PYTEST) $(TOGETHER)
+
+# While editing: what takes a minute.
+quick: $(VENV)/.ready
+	$(PYTEST) $(TOGETHER) -m "not slow and not ray and not browser and not gpu"
+
+# Which lines no test runs; apart from `make test`, since counting costs more than it may.
+cov: $(VENV)/.ready
+	$(PYTEST) $(TOGETHER) --cov --cov-report=term-missing:skip-covered
+
+# Random faults for an hour or so; pytest prints the seed by which they come again: `CURATE_SEED=… make soak`.
+soak: $(VENV)/.ready
+	CURATE_SEED=$${CURATE_SEED:=$$(date +%s)} && export CURATE_SEED && \
+	$(PYTEST) $(TOGETHER) -m soak --hypothesis-seed=$$CURATE_SEED
 
 check: $(VENV)/.ready
 	$(BIN)/ruff check .

@@ -22,6 +22,45 @@ import pytest
 from PIL import Image
 
 from curation.cli.first_recipe import sample_folder
+from tests.soak import SEED, SOAK
+
+# Some machines ask Python to keep no bytecode; then each of the many processes started here would compile torch and
+# transformers anew, which takes longer than all that it does afterwards.
+os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
+sys.dont_write_bytecode = False
+
+ONE_AT_A_TIME = ("ray", "browser", "faults")
+"""Marks of tests that would starve each other of the machine's cores; they run one after the other, all else beside."""
+
+
+def pytest_report_header() -> str | None:
+    """Says how a soak can be repeated."""
+    return f"to repeat it: CURATE_SEED={SEED} make soak" if SOAK else None
+
+
+@pytest.hookimpl(tryfirst=True)  # before xdist looks at the groups
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Tests of one file share its fixtures and so a worker of xdist; what takes longest comes first."""
+    groups = {
+        item: "one at a time" if any(map(item.get_closest_marker, ONE_AT_A_TIME)) else item.nodeid.split("::")[0]
+        for item in items
+    }
+    for item, group in groups.items():
+        item.add_marker(pytest.mark.xdist_group(group))
+    slow = {groups[item] for item in items if item.get_closest_marker("slow")}
+
+    def rank(item: pytest.Item) -> tuple[bool, ...]:
+        group = groups[item]
+        no_ray = "no_ray" in item.fixturenames  # type: ignore[attr-defined]  # each would end the Ray of the others
+        return group != "one at a time", group not in slow, not no_ray
+
+    items.sort(key=rank)
+
+
+def pytest_collection_finish(session: pytest.Session) -> None:
+    """Groups that xdist does not see would scatter the tests without a word, as pytest 9.2 made version 3.8 do."""
+    if getattr(session.config.option, "loadgroup", False):
+        assert all("@" in item.nodeid for item in session.items), "pytest-xdist does not see the groups"
 
 
 @pytest.hookimpl(wrapper=True)
@@ -184,9 +223,30 @@ def crawl(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Crawl]:
     yield Crawl(served, rows, folders)
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def ray_here() -> Iterator[None]:
-    """A Ray of two CPUs in this process, for all tests of a module."""
+    """A Ray of two CPUs in this process, one for all tests."""
+    _start_ray()
+    yield
+    import ray
+
+    ray.shutdown()
+
+
+@pytest.fixture
+def no_ray() -> Iterator[None]:
+    """This process has no Ray, for tests that start one of their own or ask for one that is not there."""
+    import ray
+
+    given = ray.is_initialized()
+    ray.shutdown()
+    yield
+    ray.shutdown()
+    if given:
+        _start_ray()
+
+
+def _start_ray() -> None:
     os.environ.setdefault("RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER", "0")  # loopback alone
     import ray
 
@@ -198,5 +258,3 @@ def ray_here() -> Iterator[None]:
         address="local", num_cpus=2, include_dashboard=False, log_to_driver=False, logging_level="error",
         object_store_memory=100_000_000, runtime_env={"env_vars": environment},
     )  # fmt: skip
-    yield
-    ray.shutdown()

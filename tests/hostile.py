@@ -27,6 +27,7 @@ from curation.errors import StageError, UserError
 from curation.workspace import Workspace
 from curation.workspace.ledger import Ledger
 from tests import bench
+from tests.soak import SOAK, rounds
 
 REASONS = {"empty", "not_an_image", "truncated", "corrupt", "too_large", "unreadable", "duplicate_member", "bad_name"}
 MEMORY = 8 << 30
@@ -34,13 +35,20 @@ MEMORY = 8 << 30
 SECONDS = 30
 """That one call in it may take."""
 
-fuzzed = settings(
-    max_examples=150,
-    deadline=None,
-    derandomize=True,
-    phases=[Phase.explicit, Phase.generate],  # not to shrink: a call that hangs takes half a minute each time
-    suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow, HealthCheck.data_too_large],
-)
+
+def fuzz(examples: int) -> Callable[[Callable[..., None]], Callable[..., None]]:
+    """Feeds a test so many damaged files, always the same ones; in a soak more, and others by each seed."""
+    given = settings(
+        max_examples=rounds(examples, 30 * examples),
+        deadline=None,
+        derandomize=not SOAK,
+        phases=[Phase.explicit, Phase.generate],  # not to shrink: a call that hangs takes half a minute each time
+        suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow, HealthCheck.data_too_large],
+    )
+    return lambda test: pytest.mark.soak(given(test))
+
+
+fuzzed = fuzz(150)
 
 
 def _limit() -> None:

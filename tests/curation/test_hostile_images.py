@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
@@ -25,7 +25,7 @@ from curation.signals.base import Row, Scores
 from curation.signals.photo import Photo
 from curation.workspace import Workspace
 from tests import bench
-from tests.hostile import REASONS, Sandbox, damaged, fuzzed, patched, pictures
+from tests.hostile import REASONS, Sandbox, damaged, fuzz, fuzzed, patched, pictures
 
 
 @pytest.fixture(scope="module")
@@ -57,7 +57,7 @@ def fates(folder: Path, files: list[bytes]) -> tuple[list[dict[str, Any]], list[
 
 
 @given(files=st.lists(damaged(st.sampled_from(pictures())), min_size=8, max_size=12))
-@settings(fuzzed, max_examples=30)
+@fuzz(30)
 def test_every_damaged_picture_ends_with_a_status_and_a_reason(
     sandbox: Sandbox, corpus: Path, files: list[bytes]
 ) -> None:
@@ -97,6 +97,9 @@ def stripped(data: bytes) -> str:
 @fuzzed
 def test_a_damaged_picture_that_is_published_has_the_pixels_that_were_scored(sandbox: Sandbox, data: bytes) -> None:
     assert sandbox(stripped, data) in REASONS | {"rewritten", "refused", "same"}
+
+
+# --- bombs
 
 
 def chunk(kind: bytes, data: bytes) -> bytes:
@@ -168,6 +171,7 @@ def test_metadata_that_unpacks_to_much_costs_little(sandbox: Sandbox, before: by
     assert seconds < 5 and grown < 80
 
 
+@pytest.mark.slow
 def test_the_largest_picture_that_is_read_fits_into_a_workers_memory() -> None:
     box = Sandbox()  # a new one, whose largest size so far is small
     for depth, colour, bytes_a_pixel in ((16, 0, 2), (8, 2, 3)):  # gray, then colour
@@ -176,6 +180,9 @@ def test_the_largest_picture_that_is_read_fits_into_a_workers_memory() -> None:
         assert ended == "decoded" and grown < 800
     assert box.pool
     box.pool.shutdown()
+
+
+# --- odd pictures with sane scores
 
 
 def photo(data: bytes) -> Scores:

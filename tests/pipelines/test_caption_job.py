@@ -1,8 +1,5 @@
 """Stage `caption` as a job: real architectures in worker processes, a worker that is killed, a machine without models."""
 
-import os
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -12,22 +9,8 @@ from curation.captions import stage
 from curation.errors import StageError
 from pipelines import stages
 from tests import bench, cogvlm, translators
+from tests.command import curate, process
 from tests.scripted import GOOD, Script
-
-ROOT = Path(__file__).parents[2]
-
-
-def curate(folder: Path, *arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
-    """The command line, in a process of its own."""
-    call = [sys.executable, "-c", "from curation.cli import main; main()", *arguments]
-    return subprocess.run(
-        call,
-        cwd=folder,
-        capture_output=True,
-        text=True,
-        timeout=600,
-        env=os.environ | {"PYTHONPATH": str(ROOT)} | environment,
-    )
 
 
 def corpus(folder: Path, shards: int = 2, images: int = 3) -> None:
@@ -62,9 +45,9 @@ def tiny(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
+@pytest.mark.slow
 def test_cogvlm_and_marian_in_workers(tiny: Path) -> None:
-    done = curate(tiny, "run", "recipe.yaml")
-    assert done.returncode == 0, done.stderr + done.stdout
+    done = process("run", "recipe.yaml", cwd=tiny)
     rows = captions(tiny)
     assert len(rows) == 6 and all(row["caption_en"] for row in rows)
     assert {(row["captioner"], row["translator"], row["prompt"]) for row in rows} == {("cogvlm", "marian", "pixart")}
@@ -73,15 +56,16 @@ def test_cogvlm_and_marian_in_workers(tiny: Path) -> None:
     assert "spent" in done.stdout + done.stderr
 
 
+@pytest.mark.slow
 def test_workers_and_interruptions_do_not_change_a_byte(tiny: Path) -> None:
     before = [path.read_bytes() for path in sorted((tiny / "work/captions/c").glob("*.parquet"))]
     for kept in [*(tiny / "work/captions/c").iterdir(), *(tiny / "work/captions/.answers/c").iterdir()]:
         kept.unlink()
-    done = curate(tiny, "caption", "recipe.yaml", "--set", "workers=1")
-    assert done.returncode == 0, done.stderr
+    curate("caption", "recipe.yaml", "--set", "workers=1", cwd=tiny)
     assert [path.read_bytes() for path in sorted((tiny / "work/captions/c").glob("*.parquet"))] == before
 
 
+@pytest.mark.slow
 def test_what_is_captioned_can_be_read_without_the_models(tiny: Path) -> None:
     (tiny / "models").rename(tiny / "elsewhere")
     try:
@@ -90,18 +74,18 @@ def test_what_is_captioned_can_be_read_without_the_models(tiny: Path) -> None:
             ["status"],
             ["query", "select count(*) n from images where caption_en is not null"],
         ):
-            done = curate(tiny, verb[0], "recipe.yaml", *verb[1:])
-            assert done.returncode == 0, (verb, done.stderr)
-        done = curate(tiny, "caption", "recipe.yaml")
-        assert done.returncode == 2 and "captions.captioner.checkpoint" in done.stderr and done.stderr.count("\n") == 1
+            curate(verb[0], "recipe.yaml", *verb[1:], cwd=tiny)
+        done = curate("caption", "recipe.yaml", cwd=tiny, status=2)
+        assert "captions.captioner.checkpoint" in done.stderr and done.stderr.count("\n") == 1
     finally:
         (tiny / "elsewhere").rename(tiny / "models")
 
 
+@pytest.mark.slow
 def test_a_checkpoint_that_does_not_fit_is_told_before_any_row(tiny: Path) -> None:
     given = "captions.captioner={backend: cogvlm, checkpoint: en-zh}"
-    done = curate(tiny, "caption", "recipe.yaml", "--set", given)
-    assert done.returncode == 2 and "recipe.yaml: captions.captioner.checkpoint" in done.stderr, done.stderr
+    done = process("caption", "recipe.yaml", "--set", given, cwd=tiny, status=2)
+    assert "recipe.yaml: captions.captioner.checkpoint" in done.stderr, done.stderr
     assert done.stderr.count("\n") == 1
 
 
@@ -117,8 +101,13 @@ def script(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Script:
     return script
 
 
-@pytest.mark.parametrize("engine", ["local", "ray"])
-def test_an_image_that_kills_its_worker_costs_itself(script: Script, tmp_path: Path, engine: str) -> None:
+@pytest.mark.slow
+@pytest.mark.parametrize("engine", ["local", pytest.param("ray", marks=pytest.mark.ray)])
+def test_an_image_that_kills_its_worker_costs_itself(
+    script: Script, tmp_path: Path, engine: str, request: pytest.FixtureRequest
+) -> None:
+    if engine == "ray":
+        request.getfixturevalue("no_ray")  # its workers must find the script
     corpus(tmp_path, shards=1, images=6)
     made = bench.recipe(tmp_path, captions={"captioner": script.backend, "translator": None}, engine=engine, workers=1)
     script.say(crash="03")
@@ -133,6 +122,7 @@ def test_an_image_that_kills_its_worker_costs_itself(script: Script, tmp_path: P
     assert len(asked) <= len(set(asked)) + 2  # one batch of two was in hand when it died
 
 
+@pytest.mark.slow
 def test_an_endpoint_that_is_gone_leaves_the_shard_for_later(script: Script, tmp_path: Path) -> None:
     corpus(tmp_path)
     made = bench.recipe(tmp_path, captions={"captioner": script.backend, "translator": None}, workers=1)
@@ -148,6 +138,7 @@ def test_an_endpoint_that_is_gone_leaves_the_shard_for_later(script: Script, tmp
     assert stage.plan(made).tasks == []
 
 
+@pytest.mark.slow
 def test_what_the_captioner_reads_must_be_scored(script: Script, tmp_path: Path) -> None:
     corpus(tmp_path)
     made = bench.recipe(tmp_path, captions={"captioner": script.backend, "translator": None}, signals={"photo": {}})
@@ -172,6 +163,7 @@ def scripted(script: Script, folder: Path, **more: Any) -> Any:
     return made
 
 
+@pytest.mark.slow
 def test_what_stays_bad_is_flagged_and_no_training_text(script: Script, tmp_path: Path) -> None:
     corpus(tmp_path, shards=1, images=5)
     script.say(captions={"*": GOOD, "01": REFUSAL, "02": "A stunning brown dog sits on a wooden bench."})
@@ -188,6 +180,7 @@ def test_what_stays_bad_is_flagged_and_no_training_text(script: Script, tmp_path
     assert stages.caption(made.model_copy(update={"captions": made.captions.model_copy(update={"tolerate": []})})).ok
 
 
+@pytest.mark.slow
 def test_translations_that_failed_are_told_and_tried_again(script: Script, tmp_path: Path) -> None:
     corpus(tmp_path, shards=1, images=4)
     script.say(translations={"*": {"failed": "http_500"}})
@@ -203,6 +196,7 @@ def test_translations_that_failed_are_told_and_tried_again(script: Script, tmp_p
     assert {kind for kind, _ in script.asked()} == {"translations"}  # the captions themselves were kept
 
 
+@pytest.mark.slow
 def test_an_empty_answer_is_asked_for_again(script: Script, tmp_path: Path) -> None:
     corpus(tmp_path, shards=1, images=3)
     script.say(captions={"*": GOOD, "01": ""})
@@ -218,12 +212,13 @@ def test_a_key_that_stands_in_a_recipe_is_refused_before_anything_is_kept(tmp_pa
     bench.recipe(tmp_path)
     endpoint = "{backend: endpoint, url: 'http://127.0.0.1:9/v1', model: m, api_key: sk-1234567890}"
     for key in ("captions.captioner", "caption_eval.captioners.other.captioner", "captions.translator"):
-        done = curate(tmp_path, "index", "recipe.yaml", "--set", f"{key}={endpoint}")
-        assert done.returncode == 2 and done.stderr.count("\n") == 1
+        done = curate("index", "recipe.yaml", "--set", f"{key}={endpoint}", cwd=tmp_path, status=2)
+        assert done.stderr.count("\n") == 1
         assert "environment variable" in done.stderr and "sk-1234567890" not in done.stderr + done.stdout
     assert not (tmp_path / "work" / "recipe.yaml").exists()
 
 
+@pytest.mark.slow
 def test_the_card_says_what_wrote_the_captions(tiny: Path) -> None:
     card = (tiny / "work/shards/concept/README.md").read_text()
     assert "captioner `cogvlm`" in card and "CogVLM Model License" in card and "code Apache-2.0" in card

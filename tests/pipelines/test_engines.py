@@ -65,7 +65,10 @@ class Chore:
         return outcome
 
 
-@pytest.fixture(params=["local", "ray tasks", "ray actors"])
+RAYS = [pytest.param(kind, marks=pytest.mark.ray) for kind in ("ray tasks", "ray actors")]
+
+
+@pytest.fixture(params=["local", *RAYS])
 def run(request: pytest.FixtureRequest, tmp_path: Path) -> Callable[..., dict[str, Outcome]]:
     """Runs chores on an engine of two workers, and gives each one's outcome."""
     if request.param != "local":

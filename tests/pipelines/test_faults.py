@@ -25,10 +25,12 @@ from curation.tasks import Watch
 from curation.workspace import Workspace
 from pipelines.placing import placing
 from tests import bench
+from tests.soak import SEED, rounds
 
+pytestmark = [pytest.mark.faults, pytest.mark.slow]
 ROOT = Path(__file__).parents[2]
 CURATE = [sys.executable, "-c", "from curation.cli import main; main()"]
-PARENT_KILLS, WORKER_KILLS, RAY_KILLS = 24, 24, 14
+PARENT_KILLS, WORKER_KILLS, RAY_KILLS = rounds(6, 60), rounds(6, 60), rounds(4, 40)
 SLOW = '''
 import time
 from typing import ClassVar
@@ -107,9 +109,10 @@ def finished(folder: Path, name: str) -> None:
     assert leftovers == [], leftovers
 
 
+@pytest.mark.soak
 def test_the_parent_is_killed_at_random_moments(ground: Path) -> None:
     write(ground, "parents")
-    rng = random.Random(1)
+    rng = random.Random(SEED)
     began = time.monotonic()
     finished(ground, "parents")
     whole = time.monotonic() - began
@@ -144,11 +147,11 @@ def kill_workers(stop: threading.Event, find: Callable[[], list[int]], seed: int
 def under_fire(folder: Path, name: str, wanted: int, find: Callable[[int], list[int]]) -> None:
     """Runs the job again and again, its workers being killed, until so many have been; each time to the same bytes."""
     kills: list[int] = []
-    for attempt in range(40):
+    for attempt in range(100):
         shutil.rmtree(folder / name, ignore_errors=True)
         job = curate(folder, name)
         stop = threading.Event()
-        killer = threading.Thread(target=kill_workers, args=(stop, lambda: find(job.pid), attempt, kills))  # noqa: B023
+        killer = threading.Thread(target=kill_workers, args=(stop, lambda: find(job.pid), SEED + attempt, kills))  # noqa: B023
         killer.start()
         with contextlib.suppress(subprocess.TimeoutExpired):
             job.communicate(timeout=240)
@@ -161,6 +164,7 @@ def under_fire(folder: Path, name: str, wanted: int, find: Callable[[int], list[
     raise AssertionError(f"only {len(kills)} workers could be killed")
 
 
+@pytest.mark.soak
 def test_workers_are_killed_at_random_moments(ground: Path) -> None:
     write(ground, "workers")
     under_fire(ground, "workers", WORKER_KILLS, spawned)
@@ -173,6 +177,8 @@ def spawned(pid: int) -> list[int]:
     return []
 
 
+@pytest.mark.ray
+@pytest.mark.soak
 def test_workers_of_ray_are_killed_at_random_moments(ground: Path) -> None:
     write(ground, "rays", engine="ray")
 
@@ -330,6 +336,7 @@ class Deadly(PerImage):
 '''
 
 
+@pytest.mark.ray
 def test_a_picture_that_kills_its_process_costs_itself_on_either_engine(tmp_path: Path) -> None:
     (tmp_path / "own").mkdir()
     (tmp_path / "own" / "deadly.py").write_text(DEADLY)

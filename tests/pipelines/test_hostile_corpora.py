@@ -27,7 +27,7 @@ from pipelines.summary import Summary
 from tests import bench
 
 BAD = Path(__file__).resolve().parents[3] / "shared" / "badimages"
-ENGINES = ("local", "ray")
+ENGINES = ("local", pytest.param("ray", marks=pytest.mark.ray))
 FORMATS = {"dir": "folder", "tar": "webdataset", "table": "parquet"}
 """The corpora, each with the same pictures in it."""
 SIGNALS: dict[str, dict[str, Any]] = {
@@ -262,6 +262,9 @@ def test_a_second_run_has_nothing_to_do(job: Job) -> None:
     for name in ("index", "score", "caption", "build-shards"):
         assert stages.STAGES[name](job.recipe).done == 0, name
     assert bench.tree(Path(job.recipe.workspace)) == before
+
+
+# --- broken containers beside good ones
 
 
 def test_broken_containers_cost_themselves_and_are_named(engine: str, tmp_path: Path) -> None:

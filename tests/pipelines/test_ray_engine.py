@@ -18,6 +18,7 @@ from pipelines import stages
 from pipelines.ray_engine import pools
 from tests import bench
 
+pytestmark = pytest.mark.ray
 ROOT = Path(__file__).parents[2]
 LOOKS = '''
 import os, time
@@ -47,7 +48,7 @@ def write_signal(folder: Path, name: str, cost: float = 1.0, needs: tuple[str, .
 
 
 @pytest.fixture
-def cluster(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
+def cluster(no_ray: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
     """Two nodes on this machine, one CPU each; the second has a GPU in name."""
     from ray.cluster_utils import Cluster
 
@@ -56,7 +57,7 @@ def cluster(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
     made = Cluster(initialize_head=True, head_node_args={"num_cpus": 1, "object_store_memory": 100_000_000})
     made.second = made.add_node(num_cpus=1, num_gpus=1, object_store_memory=100_000_000)
     yield made
-    ray.shutdown()
+    ray.shutdown()  # before its nodes go
     made.shutdown()
 
 
@@ -141,7 +142,7 @@ def test_pools_that_would_wait_for_each_other_are_refused() -> None:
         pools({Demand(gpus=1), Demand()}, [{"CPU": 1, "GPU": 1}], 10)
 
 
-def test_no_ray_at_the_address_is_one_line(tmp_path: Path) -> None:
+def test_no_ray_at_the_address_is_one_line(no_ray: None, tmp_path: Path) -> None:
     corpus(tmp_path, 1, 1)
     made = bench.recipe(tmp_path, engine="ray", ray={"address": "127.0.0.1:1"})
     with pytest.raises(StageError, match="ray.address: no Ray at 127.0.0.1:1") as caught:

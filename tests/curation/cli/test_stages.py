@@ -2,7 +2,6 @@
 
 import csv
 import json
-import os
 import re
 import signal
 import subprocess
@@ -18,24 +17,14 @@ from safetensors.torch import save_file
 
 from curation.cli.first_recipe import sample_folder
 from tests import bench, checkpoints
-
-CURATE = [sys.executable, "-c", "from curation.cli import main; main()"]
-ROOT = Path(__file__).parents[3]
-
-
-def curate(*arguments: str, cwd: Path, status: int = 0) -> subprocess.CompletedProcess[str]:
-    environment = os.environ | {"PYTHONPATH": str(ROOT)}
-    done = subprocess.run([*CURATE, *arguments], cwd=cwd, capture_output=True, text=True, env=environment, check=False)
-    assert done.returncode == status, done.stdout + done.stderr
-    assert "Traceback" not in done.stderr
-    return done
+from tests.command import ROOT, curate, process, started
 
 
 @pytest.fixture(scope="module")
 def demo(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder in which `curate demo` has run."""
     folder = tmp_path_factory.mktemp("demo")
-    done = curate("demo", cwd=folder)
+    done = process("demo", cwd=folder)
     (folder / "said.txt").write_text(done.stdout)
     return folder
 
@@ -57,6 +46,7 @@ def test_every_verb_shows_an_example(verb: str, tmp_path: Path) -> None:
     assert f"Example: curate {verb}" in " ".join(curate(*verb.split(), "--help", cwd=tmp_path).stdout.split())
 
 
+@pytest.mark.slow
 def test_demo_makes_both_phases_with_cards(demo: Path) -> None:
     for phase in ("concept", "quality"):
         folder = demo / "demo/work/shards" / phase
@@ -67,6 +57,7 @@ def test_demo_makes_both_phases_with_cards(demo: Path) -> None:
     assert "The votes were made by hand" in card
 
 
+@pytest.mark.slow
 def test_demo_drops_what_the_sample_was_given_to_be_dropped(demo: Path) -> None:
     with open(sample_folder() / "labels.csv", newline="") as file:
         labels = [row for row in csv.DictReader(file)]
@@ -91,6 +82,7 @@ def test_demo_drops_what_the_sample_was_given_to_be_dropped(demo: Path) -> None:
     assert sum(funnel["dropped"].values()) + sum(funnel["duplicate"].values()) + funnel["failed"] + funnel["kept"] == 54
 
 
+@pytest.mark.slow
 def test_demo_again_has_nothing_to_do_and_gives_the_same_bytes(demo: Path) -> None:
     before = bench.tree(demo / "demo/work")
     done = curate("demo", "--json", cwd=demo)
@@ -99,6 +91,7 @@ def test_demo_again_has_nothing_to_do_and_gives_the_same_bytes(demo: Path) -> No
     assert bench.tree(demo / "demo/work") == before
 
 
+@pytest.mark.slow
 def test_two_demos_give_the_same_bytes(demo: Path, tmp_path: Path) -> None:
     curate("demo", "again", cwd=tmp_path)
     first, second = bench.tree(demo / "demo/work"), bench.tree(tmp_path / "again/work")
@@ -106,6 +99,7 @@ def test_two_demos_give_the_same_bytes(demo: Path, tmp_path: Path) -> None:
     assert [name for name in first if first[name] != second[name]] == []
 
 
+@pytest.mark.slow
 def test_query_and_explain_after_the_demo(demo: Path) -> None:
     done = curate("query", "demo/demo.yaml", "select fate, count(*) n from images group by 1", "--json", cwd=demo)
     assert sum(row["n"] for row in json.loads(done.stdout)["rows"]) == 54
@@ -116,6 +110,7 @@ def test_query_and_explain_after_the_demo(demo: Path) -> None:
     assert story["votes"]["level"] == 5
 
 
+@pytest.mark.slow
 def test_a_threshold_is_tried_without_writing(demo: Path) -> None:
     before = bench.tree(demo / "demo/work")
     done = curate(
@@ -126,6 +121,7 @@ def test_a_threshold_is_tried_without_writing(demo: Path) -> None:
     assert bench.tree(demo / "demo/work") == before
 
 
+@pytest.mark.slow
 def test_ones_own_folder_from_init_to_shards(tmp_path: Path) -> None:
     for n in range(4):
         (tmp_path / "pics" / "sub").mkdir(parents=True, exist_ok=True)
@@ -185,6 +181,7 @@ def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("arguments", [
     ["query", "recipe.yaml", "select count(*) n from images where kept and aesthetic is not null"],
     ["explain", "recipe.yaml", "c/00000/1"], ["status", "recipe.yaml"], ["report", "recipe.yaml"],
@@ -207,6 +204,7 @@ def test_what_is_computed_is_read_where_the_models_are_not(finished: Path, argum
             assert said["funnel"]["kept"] == (0 if "--set" in arguments else 6) and not said["funnel"]["undecided"]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("arguments", "says"), [
     (["score", "recipe.yaml"], "signals.embedding.checkpoint: the folder of models"),
     (["run", "recipe.yaml"], "signals.embedding.checkpoint: the folder of models"),
@@ -221,6 +219,7 @@ def test_nothing_is_computed_where_the_models_are_not(finished: Path, arguments:
     assert bench.tree(finished / "work") == before
 
 
+@pytest.mark.slow
 def test_another_model_of_the_same_name_makes_the_scores_stale(finished: Path, tmp_path: Path) -> None:
     checkpoints.open_clip_folder(tmp_path / "tiny", seed=5)
     save_file({"weight": torch.ones(1, 32)}, tmp_path / "head.safetensors")
@@ -284,8 +283,7 @@ def test_a_job_that_is_killed_goes_on_to_the_same_bytes(tmp_path: Path) -> None:
     whole = bench.tree(tmp_path / "work")
     bench.recipe(tmp_path, workspace="./again", **values)
     for seconds in (1.5, 4.0, 6.5):
-        job = subprocess.Popen([*CURATE, "run", "recipe.yaml"], cwd=tmp_path, env=os.environ | {"PYTHONPATH": str(ROOT)},
-                               stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)  # fmt: skip
+        job = started("run", "recipe.yaml", cwd=tmp_path, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
         try:
             job.wait(seconds)
         except subprocess.TimeoutExpired:
@@ -296,6 +294,7 @@ def test_a_job_that_is_killed_goes_on_to_the_same_bytes(tmp_path: Path) -> None:
     assert {k for k in whole if again.get(k) != whole[k]} == set() and again.keys() == whole.keys()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("delay", "sent", "ctrl_c"), [
     (0.0, signal.SIGINT, signal.SIG_DFL),  # while its workers are being started
     (0.1, signal.SIGINT, signal.SIG_DFL),
@@ -305,14 +304,13 @@ def test_a_job_that_is_killed_goes_on_to_the_same_bytes(tmp_path: Path) -> None:
 def test_ctrl_c_is_one_line_and_leaves_no_worker(
     tmp_path: Path, delay: float, sent: signal.Signals, ctrl_c: signal.Handlers
 ) -> None:
-    bench.write_tar(
-        tmp_path / "raw" / "00000.tar", {f"{n}.jpg": bench.encoded(bench.picture(n, (900, 700))) for n in range(12)}
-    )
+    pictures = 40 if delay > 1 else 12  # so many that it is not yet through them
+    members = {f"{n}.jpg": bench.encoded(bench.picture(n, (900, 700))) for n in range(pictures)}
+    bench.write_tar(tmp_path / "raw" / "00000.tar", members)
     bench.recipe(tmp_path, signals={"ocr": {}})
     curate("index", "recipe.yaml", cwd=tmp_path)
-    job = subprocess.Popen([*CURATE, "score", "recipe.yaml"], cwd=tmp_path, env=os.environ | {"PYTHONPATH": str(ROOT)},
-                           stderr=subprocess.PIPE, text=True,
-                           preexec_fn=lambda: signal.signal(signal.SIGINT, ctrl_c))  # fmt: skip
+    job = started("score", "recipe.yaml", cwd=tmp_path, stderr=subprocess.PIPE,
+                  preexec_fn=lambda: signal.signal(signal.SIGINT, ctrl_c))  # fmt: skip
     until = time.monotonic() + 60
     while not (tmp_path / "work" / ".running.json").exists() and time.monotonic() < until:
         time.sleep(0.02)

@@ -86,6 +86,9 @@ def state_of(folder: Path) -> dict[str, tuple[int, int]]:
     return {str(p.relative_to(folder)): (p.stat().st_ino, p.stat().st_mtime_ns) for p in folder.rglob("*.parquet")}
 
 
+# --- img2dataset's own output
+
+
 @pytest.mark.parametrize("format", ["webdataset", "parquet", "files"])
 def test_img2dataset_output_is_indexed_row_by_row(crawl, indexed: Callable[..., Indexed], format: str) -> None:
     corpus = indexed(crawl.folders[format], format)
@@ -137,6 +140,9 @@ def test_bytes_are_read_back_by_what_the_index_noted(crawl, indexed: Callable[..
     for row in reversed(corpus.rows):
         assert hashlib.sha256(source.read(row["member"], row["offset"], row["length"])).hexdigest() == row["sha256"]
     source.close()
+
+
+# --- rows
 
 
 def test_every_image_gets_a_row_and_the_counts_add_up(
@@ -264,6 +270,9 @@ def with_byte_in_name(data: bytes) -> bytes:
     return bytes(header) + data[512:]
 
 
+# --- plain folders
+
+
 def test_keys_of_a_folder_keep_path_and_extension(
     raw: Path, image_bytes: Callable[..., bytes], indexed: Callable[..., Indexed]
 ) -> None:
@@ -318,6 +327,9 @@ def test_a_folder_that_grows_and_loses_a_file(
     corpus.run()
     assert corpus.column("status") == ["ok", "ok", "ok"]
     assert pq.read_table(listing).to_pylist() == after
+
+
+# --- again
 
 
 @pytest.mark.parametrize("format", ["webdataset", "parquet", "files"])
@@ -385,6 +397,9 @@ def test_the_footer_knows_rows_and_captions_apart(
         notes.append(footer(indexed(raw, work=work).workspace.samples("web", "00000")))
     assert notes[0]["rows_digest"] == notes[1]["rows_digest"]
     assert notes[0]["caption_digest"] != notes[1]["caption_digest"]
+
+
+# --- damage
 
 
 def test_a_truncated_tar_ends_with_status_one_and_keeps_its_rows(

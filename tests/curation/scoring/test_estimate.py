@@ -46,6 +46,7 @@ def made_cost(name: str) -> float:
     return signals.make(name, {}).cost
 
 
+@pytest.mark.slow
 def test_a_change_is_told_by_what_it_took_before_and_for_the_rows_that_it_concerns(
     corpus: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -69,6 +70,7 @@ def test_a_change_is_told_by_what_it_took_before_and_for_the_rows_that_it_concer
     assert "2 × faces.parameters.min_face: 40 → 60" in said and told in said
 
 
+@pytest.mark.slow
 def test_a_moved_threshold_names_no_cost_that_nobody_can_know(corpus: Path) -> None:
     made = recipe(corpus)
     stages.index(made)

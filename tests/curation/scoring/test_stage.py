@@ -187,6 +187,7 @@ def test_a_raw_shard_that_changed_since_the_index_is_said_on_the_row(corpus: Pat
         assert task.run(Watch()).failed["photo unreadable"] > 0
 
 
+@pytest.mark.slow
 def test_the_same_bytes_for_any_number_of_workers(tmp_path: Path) -> None:
     for shard in range(5):
         bench.write_tar(tmp_path / "raw" / f"{shard:05d}.tar",
@@ -235,6 +236,7 @@ def test_another_order_of_the_predicates_is_scored_for(corpus: Path, probe) -> N
     assert stages.select(other).ok
 
 
+@pytest.mark.slow
 def test_too_many_failed_is_said_of_the_whole_and_not_of_the_last_run(tmp_path: Path) -> None:
     good = bench.encoded(bench.picture(1))
     for shard in range(3):
@@ -253,6 +255,7 @@ def test_workspace_knows_its_shards(corpus: Path) -> None:
     assert load_recipe(corpus / "recipe.yaml").workspace == str(corpus / "work")
 
 
+@pytest.mark.slow
 def test_a_raw_shard_that_is_taken_away_is_gone_and_may_come_back(tmp_path: Path) -> None:
     for shard in ("00000", "00001"):
         bench.write_tar(

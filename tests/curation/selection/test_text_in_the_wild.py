@@ -52,6 +52,7 @@ def captions(made: Recipe) -> dict[str, dict[str, Any]]:
     return {row["key"].split("/")[-1]: row for row in table.to_pylist()}
 
 
+@pytest.mark.slow
 def test_the_subset_goes_all_the_way_into_the_product(folder: Path) -> None:
     made = recipe(folder)
     summary = stages.select(made)

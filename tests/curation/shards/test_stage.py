@@ -259,6 +259,7 @@ def test_a_product_shard_of_damaged_pictures_alone_is_empty_and_stops_nothing(tm
     assert (tmp_path / "work/shards/concept/README.md").exists()
 
 
+@pytest.mark.slow
 def test_a_product_shard_draws_from_more_raw_shards_than_may_be_open(tmp_path: Path) -> None:
     for n in range(40):
         bench.write_tar(tmp_path / "raw" / f"{n:05d}.tar", {"a.jpg": bench.encoded(bench.picture(n)), "a.txt": b"text"})

@@ -122,6 +122,7 @@ def test_counts_on_the_sample() -> None:
     assert wrong <= set(TOO_HARD)
 
 
+@pytest.mark.slow
 @needs_corpus
 def test_counts_on_the_counted_corpus() -> None:
     pictures = list(counted(CORPUS))

@@ -286,6 +286,7 @@ def test_is_quick_to_import_and_says_nothing() -> None:
     assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
 
 
+@pytest.mark.slow
 def test_real_pictures_read_well() -> None:
     if not CORPUS.is_dir():
         pytest.skip("the test corpus ../shared/corpus is not there")

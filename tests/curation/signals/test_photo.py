@@ -55,6 +55,9 @@ def test_scores_are_the_same_each_time_and_in_any_company(sample_photos: dict[st
     assert together == [score(sample_photos[name]) for name in NAMES]
 
 
+# --- sharpness
+
+
 def sharpness_by_definition(gray: np.ndarray) -> float:
     """Square root of the 90th percentile of tile variances of the 3×3 Laplacian, edges mirrored."""
     g = np.pad(gray.astype(np.int64), 1, mode="reflect")
@@ -112,6 +115,7 @@ def test_of_each_labelled_pair_the_blurred_one_is_less_sharp() -> None:
     assert all(pair["0"] > 1.5 * pair["1"] for pair in pairs.values()), pairs
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("side", "least"), [(1024, 0.97), (None, 0.95)], ids=["1024", "native"])
 def test_sharpness_tells_sharp_photos_from_blurred_copies(side: int | None, least: float) -> None:
     """Gaussian blur of σ = 2 pixels of the picture as people look at it (long side 1024), and of its own pixels.
@@ -128,6 +132,9 @@ def test_sharpness_tells_sharp_photos_from_blurred_copies(side: int | None, leas
     found = auc(sharp, blurred)
     print(f"AUC {found:.3f} of {len(photos)} photos, blur at {side or 'native size'}")
     assert len(photos) >= 30 and found >= least
+
+
+# --- exposure, colour
 
 
 @pytest.mark.parametrize(
@@ -173,6 +180,9 @@ def test_colourfulness_of_gray_and_of_more_colour(photo: np.ndarray) -> None:
     gray = cv2.cvtColor(cv2.cvtColor(photo, cv2.COLOR_BGR2GRAY), cv2.COLOR_GRAY2BGR)
     half = cv2.addWeighted(photo, 0.5, gray, 0.5, 0)
     assert colourfulness(gray) == 0 < colourfulness(half) < colourfulness(photo)
+
+
+# --- borders
 
 
 def plain_bar(photo: np.ndarray, top: int, bottom: int, left: int, right: int, colour: int) -> np.ndarray:
@@ -264,6 +274,7 @@ def test_a_picture_that_fades_into_white_is_not_framed(photo: np.ndarray) -> Non
     assert score(jpeg(faded.astype(np.uint8)))["border_share"] == 0
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not CORPUS.is_dir(), reason="../shared/corpus is not there")
 def test_framed_pictures_of_the_corpus_are_found() -> None:
     framed = {name for name, value in read_labels(CORPUS / "labels.csv")["has_border"].items() if value == "1"}
@@ -278,6 +289,9 @@ def test_framed_pictures_of_the_corpus_are_found() -> None:
 def test_a_plain_picture_has_no_border_no_seam_and_no_hash(value: int) -> None:
     scores = score(jpeg(np.full((300, 400, 3), value, np.uint8)))
     assert (scores["border_share"], scores["seam_score"], scores["phash"]) == (0, 0, None)
+
+
+# --- seams
 
 
 @pytest.mark.parametrize("axis", [0, 1])
@@ -296,6 +310,9 @@ def test_a_straight_step_from_edge_to_edge_is_a_whole_seam() -> None:
     assert seam_score(gray) == seam_score(gray.T.copy()) == 1
     gray[:64, 100:] = 60  # the step ends a quarter below the edge
     assert seam_score(gray) == pytest.approx(0.75, abs=0.01)
+
+
+# --- hash
 
 
 def phash_by_definition(gray: np.ndarray) -> tuple[int, int]:
@@ -357,6 +374,9 @@ def test_a_picture_of_nothing_but_fine_grain_has_no_hash() -> None:
     gray = 128 + (noise(512, 512).astype(int) - 128) // 6
     assert gray.std() > 10
     assert phash(gray.astype(np.uint8)) is None
+
+
+# --- odd shapes
 
 
 @pytest.mark.parametrize(

@@ -65,6 +65,9 @@ def watermark(data: bytes, ocr: signals.Signal) -> dict:
     return text | signals.make("watermark", {}).score([Row(picture, {}, text)])[0]
 
 
+# --- what text says
+
+
 @pytest.mark.parametrize(
     "text",
     ["© 2019 J. Doe", "@jane_doe", "#168668148", "www.example.com", "photo.example", "Jane Doe Photography", "Photo: Doe",
@@ -143,6 +146,10 @@ def test_evidence_adds_up_as_independent_chances(grain: np.ndarray) -> None:
     assert found.share == pytest.approx(1 - (1 - WEIGHTS["named"]) * (1 - WEIGHTS["corner"]))
 
 
+# --- what is repeated
+
+
+@pytest.mark.slow
 @pytest.mark.parametrize(("opacity", "least", "recall"), [(0.2, 0.93, 0.7), (0.4, 0.98, 0.9)])
 def test_a_tiled_mark_is_seen_without_reading_it(
     photos: dict[str, Image.Image], opacity: float, least: float, recall: float
@@ -178,6 +185,10 @@ def test_small_and_plain_pictures_have_no_repetition(shape: tuple[int, int], kin
     assert 0 <= max(0.0, repetition(gray)) < 8
 
 
+# --- the whole signal
+
+
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("where", "opacity", "recall"), [("corner", 0.7, 0.6), ("middle", 0.5, 0.5), ("tiled", 0.3, 0.85)]
 )
@@ -202,6 +213,7 @@ def test_photos_without_a_mark(photos: dict[str, Image.Image], ocr: signals.Sign
     assert sum(share >= THRESHOLD for share in found.values()) <= 0.1 * len(found), found
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not CORPUS.is_dir(), reason="../shared/corpus is not there")
 def test_real_marks(ocr: signals.Signal) -> None:
     """Nine of twelve at least, which are stock photos but for one: the reader misses some."""

@@ -39,6 +39,7 @@ def of(made: Recipe) -> dict[str, Any]:
     return status(made)["stages"]
 
 
+@pytest.mark.slow
 def test_each_stage_in_turn_and_what_makes_it_stale(folder: Path) -> None:
     made = recipe(folder)
     assert not any(finished(facts) for facts in of(made).values())
@@ -67,6 +68,7 @@ def test_a_lost_samples_file_is_left_to_index(folder: Path) -> None:
     assert "1 of 2 shards done" in "\n".join(lines(status(made)))
 
 
+@pytest.mark.slow
 def test_new_scores_make_the_selection_stale(folder: Path) -> None:
     made = recipe(folder)
     for stage in stages.STAGES.values():
@@ -113,6 +115,7 @@ def test_a_word_that_makes_no_sense_is_none(tmp_path: Path, text: str) -> None:
     assert running(workspace) is None
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("damage", ["{}", "[]", "{", ""])
 def test_damaged_notes_are_as_none(folder: Path, damage: str) -> None:
     made = recipe(folder)

@@ -11,7 +11,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from curation.captions import stage as captions
@@ -24,7 +24,7 @@ from curation.workspace import Workspace
 from curation.workspace.files import footer
 from curation.workspace.ledger import Ledger
 from tests import bench
-from tests.hostile import fuzzed, patched
+from tests.hostile import fuzz, patched
 
 
 @pytest.fixture(scope="module")
@@ -205,8 +205,9 @@ def test_a_line_that_the_disk_has_changed_is_named(workspace: tuple[Recipe, Path
         plans[0].stale[0].run(Watch())
 
 
+@pytest.mark.slow
 @given(name=st.sampled_from(["samples", "signal", "captions", "product"]), place=st.floats(0, 1), bit=st.integers(0, 7))
-@settings(fuzzed, max_examples=60)
+@fuzz(60)
 def test_a_flipped_bit_in_a_page_is_never_believed(
     workspace: tuple[Recipe, Path], name: str, place: float, bit: int
 ) -> None:

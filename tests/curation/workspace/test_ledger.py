@@ -69,6 +69,7 @@ def test_a_torn_line_costs_nothing_but_itself(workspace: Workspace, tmp_path: Pa
     assert set(Ledger(workspace, "score").lines) == {"c/0", "c/1"}
 
 
+@pytest.mark.slow
 def test_a_lost_definition_costs_one_more_look(tmp_path: Path) -> None:
     bench.write_tar(
         tmp_path / "raw" / "00000.tar", {"a.jpg": bench.encoded(bench.picture(1)), "a.json": b'{"likes": 3}'}

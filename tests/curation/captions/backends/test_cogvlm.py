@@ -412,6 +412,7 @@ def test_the_full_model_fits_two_small_gpus_but_not_one(models, monkeypatch, spr
             made.fit(spread)
 
 
+@pytest.mark.gpu
 @pytest.mark.skipif(not GPU, reason="needs a GPU")
 def test_on_a_gpu_captions_are_written_in_padded_batches_and_halves(models, monkeypatch):
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)

@@ -44,6 +44,7 @@ def translate(text):
     return make_translator({"backend": "describe_zh"}).translate([text])[0].text
 
 
+@pytest.mark.slow
 @settings(max_examples=2000, deadline=None)
 @given(descriptions())
 def test_every_caption_is_read_back(description):

@@ -450,6 +450,7 @@ def test_rows_for_which_memory_does_not_last_go_in_halves_or_are_failed(models, 
     assert answers[0] == expected[0] and answers[2:] == expected[2:]
 
 
+@pytest.mark.gpu
 @pytest.mark.skipif(not GPU, reason="needs a GPU")
 def test_on_a_gpu_rows_go_in_batches_by_free_memory(models, monkeypatch):
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)

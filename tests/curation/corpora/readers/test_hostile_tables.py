@@ -123,6 +123,7 @@ def test_a_broken_further_column_costs_no_picture(raw: Path) -> None:
     assert ended["damage"].startswith("damaged Parquet file: ")
 
 
+@pytest.mark.slow
 def test_a_shard_that_broke_after_the_index_fails_its_rows_or_itself(raw: Path) -> None:
     path = emptied(raw) / "00000.parquet"
     pq.write_table(pa.table({"key": ["a", "b"], "jpg": pictures()[:2]}), path, compression="none", use_dictionary=False)

@@ -130,6 +130,7 @@ def test_whatever_lies_beside_a_picture_it_is_indexed(sandbox: Sandbox, raw: Pat
     assert ended["rows"][0]["caption"] == text.decode("utf-8", "replace").strip()
 
 
+@pytest.mark.slow
 def test_pipes_devices_and_folders_in_the_place_of_files_stop_nothing(sandbox: Sandbox, raw: Path) -> None:
     emptied(raw)
     (raw / "a.jpg").write_bytes(pictures()[0])

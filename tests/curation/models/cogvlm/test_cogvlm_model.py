@@ -105,6 +105,9 @@ def test_a_configuration_that_contradicts_itself_is_refused(config, why):
         CogVLMConfig.from_dict(cogvlm.CONFIG | config)
 
 
+# The same model once more, one token at a time, from the tensors alone.
+
+
 def _norm(x, weight, bias=None, eps=1e-6):
     if bias is None:
         return x / torch.sqrt((x * x).mean() + eps) * weight

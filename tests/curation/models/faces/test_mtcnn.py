@@ -204,6 +204,7 @@ class TestDetect:
                     assert part.shape[-2:] == (rows, columns)
                     assert np.allclose(whole[i][..., :rows, :columns], part[0], atol=1e-5)
 
+    @pytest.mark.gpu
     @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
     def test_gpu_is_as_cpu(self, detector: Mtcnn, sample_photos: dict[str, bytes]) -> None:
         images = people(sample_photos)

@@ -12,6 +12,9 @@ from curation.models.faces.yunet import NUMBERS, STRIDES, YuNet, check
 KEY = "signals.faces.model"
 
 
+# --- ONNX files, written field by field: the package onnx is no dependency -------------------------------------------
+
+
 def field(number: int, value: int | str | bytes) -> bytes:
     """One field of a protocol buffer: a number, or a text or message with its length."""
     if isinstance(value, int):

@@ -207,6 +207,7 @@ def posters(sample_photos: dict[str, bytes]) -> dict[str, bytes]:
     return found | {name: sample_photos[name] for name in sorted(labelled)}
 
 
+@pytest.mark.slow
 def test_reads_as_rapidocr_does(tmp_path: Path, environment: Path, models: Path, posters: dict[str, bytes]) -> None:
     files = {f"{name}.jpg": data for name, data in posters.items()}
     torn = posters["sale"][: len(posters["sale"]) // 2]
@@ -233,6 +234,7 @@ def test_reads_as_rapidocr_does(tmp_path: Path, environment: Path, models: Path,
     assert sum(alike) / len(alike) >= 0.9
 
 
+@pytest.mark.slow
 def test_either_engine_on_one_thread_and_without_a_network(tmp_path: Path, environment: Path, models: Path) -> None:
     toys = detector(models / "toy-det", unclip_ratio=1.2), recogniser(models / "toy-rec", ["I"])
     (tmp_path / "toy.py").write_text(TOY)

@@ -190,6 +190,7 @@ def test_of_a_model_on_several_gpus_the_fullest_counts(monkeypatch):
     assert rows_that_fit(10, 100, spare=0, model=spread("meta")) == 82
 
 
+@pytest.mark.gpu
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
 def test_the_rows_that_fit_do_fit_and_four_times_as_many_are_halved():
     row = 2**30
@@ -207,6 +208,7 @@ def test_the_rows_that_fit_do_fit_and_four_times_as_many_are_halved():
     assert whole.size <= fits * 1.2
 
 
+@pytest.mark.gpu
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
 def test_on_a_gpu_a_row_samples_alike_in_any_batch():
     logits = torch.randn((10, 8, 32_000), device="cuda")

@@ -56,6 +56,7 @@ def test_an_embedding_does_not_depend_on_its_batch(tmp_path: Path) -> None:
     assert clip.images([]).shape == (0, 32)
 
 
+@pytest.mark.slow
 def test_a_model_by_name_takes_weights_alone_and_that_models_preprocessing(tmp_path: Path) -> None:
     torch.manual_seed(0)
     model = open_clip.create_model("ViT-B-16-SigLIP", load_weights=False)

@@ -188,6 +188,7 @@ def test_no_vectors_are_refused() -> None:
     assert kmeans.assign(np.empty((0, 8), np.float16), np.eye(8, dtype=np.float32)).shape == (0,)
 
 
+@pytest.mark.gpu
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="there is no GPU")
 def test_a_gpu_gives_the_same_groups() -> None:
     vectors, _ = mixture(20_000, 300, spread=1.5, width=256)

@@ -71,6 +71,7 @@ def threads():
     torch.set_num_threads(before)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("n", "threshold"), [(20_000, 0.95), (6000, 0.9), (6000, 0.99), (3000, 0.95)])
 def test_similar_is_the_brute_force_star(n, threshold):
     vectors = planted(1, n)
@@ -258,6 +259,7 @@ def many(monkeypatch):
     monkeypatch.setattr(inverted_lists, "CHECKED", 10_000)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("cells_of", "least"), [(8, 0.99), (1, 0.4)])
 def test_cells_find_nearly_all_copies_and_say_how_many_they_miss(many, monkeypatch, cells_of, least):
     monkeypatch.setattr(inverted_lists, "CELLS_OF", cells_of)

@@ -35,6 +35,7 @@ def far(original: int, hashes: dict[str, int | None]) -> dict[str, int | None]:
     }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", [copies.encodings, copies.sizes, copies.marked])
 def test_every_copy_of_a_photo_is_joined_to_it(kind) -> None:
     photos = sharp_photos(60, short_side=128)

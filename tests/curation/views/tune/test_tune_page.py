@@ -19,7 +19,10 @@ from curation.selection.stage import Selection
 from tests import bench
 
 CHROMIUM = shutil.which("chromium")
-pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="needs Debian's package chromium")
+pytestmark = [
+    pytest.mark.browser,
+    pytest.mark.skipif(CHROMIUM is None, reason="needs Debian's package chromium"),
+]
 
 WHERE = {
     "size": "min_side >= 210",
