@@ -1,14 +1,23 @@
 """Clusters of stored embeddings: 1,000 over 1,000,000 × 768, told beforehand, beside the bare products of matrices.
 
+Where faiss is installed, its k-means (spherical, as many iterations, from random rows and from k-means++) stands beside
+ours on the same vectors in memory: FIGURES
+
 python -m tests.benchmarks.kmeans [--rows 1000000] [--clusters 1000] [--width 768]
 python -m tests.benchmarks.kmeans --quality: what the sample, and the seeds, cost against Lloyd's iteration on all rows
 """
 
 import argparse
+import hashlib
+import importlib.util
+import json
 import re
+import subprocess
+import sys
 import tempfile
 import time
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -19,7 +28,7 @@ from curation.recipe import Recipe, load_recipe
 from curation.scoring.cascade import Cascade
 from curation.selection.balance import clusters, kmeans
 from curation.selection.balance.clusters import Clusters
-from curation.selection.balance.kmeans import Vectors
+from curation.selection.balance.kmeans import Centroids, Labels, Vectors
 from curation.workspace import Workspace
 from curation.workspace.files import write_table
 from tests import checkpoints
@@ -43,7 +52,11 @@ def main() -> None:
     parser.add_argument("--width", type=int, default=768)
     parser.add_argument("--quality", action="store_true")
     parser.add_argument("--folder", type=Path, help="measure on the workspace below this folder")
+    parser.add_argument("--case", nargs=2, metavar=("NAME", "THREADS"), help=argparse.SUPPRESS)
     given = parser.parse_args()
+    if given.case:
+        print(json.dumps(case(given.case[0], int(given.case[1]), given.rows, given.clusters, given.width)))
+        return
     if given.quality:
         quality(Drawn(128, 600), 100_000, 200)
         return
@@ -58,6 +71,67 @@ def main() -> None:
         numbers = [str(n) for n in (given.rows, given.clusters, given.width)]
         arguments = ("--rows", numbers[0], "--clusters", numbers[1], "--width", numbers[2], "--folder", temporary)
         in_fresh_process("tests.benchmarks.kmeans", *arguments)
+    if importlib.util.find_spec("faiss"):
+        beside_faiss(given.rows, given.clusters, given.width)
+
+
+def beside_faiss(rows: int, groups: int, width: int) -> None:
+    """Prints what ours and faiss take for the same vectors, on one thread, and whether a second one changes bytes."""
+
+    def found(name: str, threads: int, rows: int) -> dict[str, Any]:
+        shape = ["--rows", str(rows), "--clusters", str(groups), "--width", str(width)]
+        command = [sys.executable, "-m", "tests.benchmarks.kmeans", "--case", name, str(threads), *shape]
+        given: dict[str, Any] = json.loads(subprocess.run(command, stdout=subprocess.PIPE, check=True).stdout)
+        return given
+
+    ours = None
+    for name in ("ours", "faiss", "faiss-k-means++"):
+        one = found(name, 1, rows)
+        ours = ours or one
+        few, fewer = (found(name, threads, rows // 10)["digest"] for threads in (1, 2))
+        what = f"k-means, {rows:,} × {width}, in memory, {name}"
+        show(
+            [
+                Figure(f"{what} (floor: ours)", one["cpu"], "CPU s", ours["cpu"]),
+                Figure("the same, 1 - cosine (floor: ours)", one["spread"], "", ours["spread"]),
+                Figure("the same, peak memory (floor: ours)", one["peak"], "MB", ours["peak"]),
+                Figure(f"{rows // 10:,} rows, same bytes by two threads as by one", float(few == fewer), "1: yes"),
+            ]
+        )
+
+
+def case(name: str, threads: int, rows: int, groups: int, width: int) -> dict[str, Any]:
+    """One k-means, in this process: of a sample as large as a workspace's, to which then all rows are put."""
+    torch.set_num_threads(threads)
+    vectors = Drawn(width, 3 * groups).vectors(rows)  # in no order, so that the first ones are a sample
+    sample = vectors[: min(groups * clusters.PER_CLUSTER, clusters.SAMPLE)]
+    before = time.process_time()
+    if name == "ours":
+        centroids = kmeans.fit(sample, groups)
+        labels = kmeans.assign(vectors, centroids)
+    else:
+        centroids, labels = _by_faiss(vectors, sample, groups, threads, name.endswith("++"))
+    cpu, peak = time.process_time() - before, peak_mb()
+    digest = hashlib.sha256(centroids.tobytes() + labels.tobytes()).hexdigest()
+    return {"cpu": cpu, "peak": peak, "digest": digest, "spread": _spread(vectors, centroids, labels)}
+
+
+def _by_faiss(
+    vectors: Vectors, sample: Vectors, groups: int, threads: int, far_apart: bool
+) -> tuple[Centroids, Labels]:
+    import faiss
+
+    faiss.omp_set_num_threads(threads)
+    wanted = faiss.ClusteringParameters()
+    wanted.niter, wanted.spherical, wanted.seed = kmeans.ITERATIONS, True, clusters.SEED
+    wanted.max_points_per_centroid = clusters.PER_CLUSTER
+    if far_apart:
+        wanted.init_method = faiss.ClusteringInitMethod_KMEANS_PLUS_PLUS
+    clustering, index = faiss.Clustering(vectors.shape[1], groups, wanted), faiss.IndexFlatIP(vectors.shape[1])
+    clustering.train(sample.astype(np.float32), index)
+    parts = (vectors[start : start + SHARD].astype(np.float32) for start in range(0, len(vectors), SHARD))
+    labels = np.concatenate([index.search(part, 1)[1][:, 0] for part in parts]).astype(np.int32)
+    return faiss.vector_to_array(clustering.centroids).reshape(groups, -1), labels
 
 
 def measure(recipe: Recipe, rows: int, groups: int, width: int) -> None:
@@ -107,9 +181,11 @@ def quality(drawn: "Drawn", rows: int, groups: int) -> None:
     show(figures)
 
 
-def _spread(vectors: Vectors, centroids: np.ndarray) -> float:
-    nearest = centroids[kmeans.assign(vectors, centroids)]
-    return 1 - float(np.einsum("nd,nd->n", vectors.astype(np.float32), nearest).mean())
+def _spread(vectors: Vectors, centroids: Centroids, labels: Labels | None = None) -> float:
+    labels = kmeans.assign(vectors, centroids) if labels is None else labels
+    parts = (slice(start, start + SHARD) for start in range(0, len(vectors), SHARD))
+    cosines = (np.einsum("nd,nd->n", vectors[part].astype(np.float32), centroids[labels[part]]) for part in parts)
+    return 1 - float(np.concatenate(list(cosines)).mean())
 
 
 def _flops(groups: int, width: int) -> float:
