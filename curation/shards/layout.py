@@ -109,7 +109,7 @@ class Layout:
                 yield part
 
     def _made(self) -> Iterator[pa.RecordBatch]:
-        """The places of each raw shard, by the numbers of shard and row. DuckDB would hold all their files open."""
+        """The places of each raw shard, by the numbers of shard and row, every page checked against its checksum."""
         for number, shard in enumerate(self.shards):
             # One thread: to start more takes longer than to read so small a table.
             table = read_table(places_path(self.workspace, *shard), use_threads=False)
