@@ -8,6 +8,11 @@ Found: the space is turned so that its first k axes tell embeddings apart best (
 Cauchy and Schwarz <x, y> <= <head x, head y> + |tail x| |tail y|, where the head is the first k numbers and the tail
 the others: one product of k + 1 numbers instead of 768 shows nearly every pair to be below the threshold. The few that
 are left are decided as above, so nothing is missed; how many k pays is measured on the sample.
+
+Compared with faiss 1.15 on one thread, 100,000 x 768 (`python -m tests.benchmarks.cosine`): ours takes 6 CPU s, the
+range_search of its IndexFlatIP 67 s, and both find all copies. In a trial with
+our heads and tails in place of the vectors faiss took 6.1 s where ours took 4.9: it would replace no more than one
+product of matrices, and faiss-cpu has no GPU.
 """
 
 import threading

@@ -5,6 +5,11 @@ and is compared with the kept rows of those cells. What is compared is decided e
 missed, the fewer the closer it is. Centres and cells are found in whole numbers, so that they too are the same for any
 number of threads. Centres by k-means were measured to find as many pairs with two thirds of the cells a row, but
 to find them takes more products than that saves.
+
+Compared with faiss 1.15 on one thread, 1,000,000 x 768 (`python -m tests.benchmarks.cosine`): ours takes 178 CPU s and
+2.7 GB, and finds 0.9994 of the copies; the range_search of its IndexIVFFlat, as many cells, 64 of them looked into,
+takes 2,900 s and 5.9 GB for 0.9975. In a trial with the heads and tails of `curation.cosine` in place of the vectors it
+took 163 s for 0.9981, but its cells are found in float32, whose products hang on what is multiplied at once.
 """
 
 import time
