@@ -209,15 +209,14 @@ def legs_of(recipe: Recipe, cascade: Cascade) -> tuple[Leg, ...]:
     if recipe.engine == "local":
         return (Leg(tuple(cascade.signals), Demand(models=True)),)
     given = recipe.ray.resources
-    default = given.get("score", Resources())
     groups: list[list[str]] = []
     for name in (n for _at, names in cascade.order for n in names):
-        gpus = given.get(name, default).gpus > 0
-        if groups and (given.get(groups[-1][0], default).gpus > 0) == gpus:
+        gpus = given.of_signal(name).gpus > 0
+        if groups and (given.of_signal(groups[-1][0]).gpus > 0) == gpus:
             groups[-1].append(name)
         else:
             groups.append([name])
-    return tuple(Leg(tuple(group), _demand([given.get(n, default) for n in group])) for group in groups or [[]])
+    return tuple(Leg(tuple(group), _demand([given.of_signal(n) for n in group])) for group in groups or [[]])
 
 
 def _demand(resources: list[Resources]) -> Demand:

@@ -23,7 +23,6 @@ from curation.corpora.samples import check_aligned, meta_schema, raw_path, sampl
 from curation.errors import StageError
 from curation.keys import key_hash
 from curation.recipe import Recipe
-from curation.recipe.sections import Resources
 from curation.scoring.cascade import Cascade
 from curation.scoring.wide_table import refresh
 from curation.selection.kept import kept_rows
@@ -67,7 +66,7 @@ class RowsTask:
 
 def rows_left(recipe: Recipe) -> list[RowsTask]:
     """The raw shards of which the lines are missing or not up to date."""
-    given = recipe.ray.resources.get("build-shards", Resources())
+    given = recipe.ray.resources.of_stage("build-shards")
     demands = (Demand(given.cpus, given.gpus, given.memory),)
     workspace = Workspace(recipe.workspace)
     shards = [(corpus.name, shard) for corpus in recipe.corpora for shard in workspace.shards(corpus.name)]
