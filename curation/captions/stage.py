@@ -10,7 +10,7 @@ from typing import Any
 import pyarrow as pa
 
 from curation.captions.crew import Crew
-from curation.captions.rows import caption_rows, crew_of, failure, failures, fingerprint, known_rows, load_shard
+from curation.captions.rows import caption_fingerprint, caption_rows, crew_of, failure, failures, known_rows, load_shard
 from curation.errors import StageError, UserError
 from curation.models.checkpoints import Models
 from curation.recipe import Recipe
@@ -56,7 +56,7 @@ class CaptionTask:
         table = pa.table(
             {f.name: pa.array([row.get(f.name) for row in rows], f.type) for f in CAPTIONS}, schema=CAPTIONS
         )
-        made_from = fingerprint(self.recipe, workspace, self.corpus, self.shard)
+        made_from = caption_fingerprint(self.recipe, workspace, self.corpus, self.shard)
         write_table(workspace.captions(self.corpus, self.shard), table, made_from)
         outcome.line = _line(self.recipe, workspace, self.corpus, self.shard, rows)
         return outcome

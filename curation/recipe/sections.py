@@ -213,9 +213,8 @@ class WorkerResources(Section):
     @model_validator(mode="before")
     @classmethod
     def _by_kind(cls, given: Any) -> Any:
-        known = list(cls.model_fields)
-        odd = next((key for key in given if key not in known), None) if isinstance(given, dict) else None
-        if odd is not None and not get_close_matches(str(odd), known):
+        odd = next((key for key in given if key not in cls.model_fields), None) if isinstance(given, dict) else None
+        if odd is not None and not get_close_matches(str(odd), cls.model_fields):
             kind = "stages" if odd in STAGES else "signals"
             also = ", or for the signal of that name under signals" if odd == "caption" else ""
             raise ValueError(f'"{odd}" belongs under {kind}: write ray.resources.{kind}.{odd}{also}')

@@ -148,3 +148,8 @@ def footer(path: Path) -> dict[str, str] | None:
     except (OSError, pa.ArrowException, UnicodeDecodeError):
         return None
     return notes if notes.get(ROWS, str(found.num_rows)) == str(found.num_rows) else None
+
+
+def fingerprint(path: Path) -> str | None:
+    """What a Parquet file says that it was made from; None if it says nothing, or is not there as it was written."""
+    return (footer(path) or {}).get("fingerprint")
