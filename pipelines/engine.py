@@ -45,8 +45,8 @@ class Attempt:
     """A task, and what its earlier attempts have shown."""
 
     task: Task
-    fence: str | None = None
-    """The run that may write; see `curation.workspace.files.Fence`."""
+    token: str | None = None
+    """The fencing token of the run that may write; see `curation.workspace.files.fenced`."""
     kills: Counter[tuple[int, int]] = field(default_factory=Counter)
     """Deaths of workers by the row in hand and the step."""
     condemned: dict[tuple[int, int], str] = field(default_factory=dict)
@@ -68,7 +68,7 @@ class Attempt:
     def given(self, note: Path, memory: int) -> tuple[Any, ...]:
         """The arguments of `pipelines.worker.work` for this attempt on a slot."""
         suspects = frozenset(row for row, _step in self.kills)
-        return self.task, note, memory, suspects, self.condemned, self.fence
+        return self.task, note, memory, suspects, self.condemned, self.token
 
     @property
     def hopeless(self) -> str | None:
@@ -167,7 +167,7 @@ class Engine(ABC, Generic[Handle]):
         self.close()
 
     def run(
-        self, tasks: Sequence[Task], tick: Callable[[int], None] = lambda rows: None, fence: str | None = None
+        self, tasks: Sequence[Task], tick: Callable[[int], None] = lambda rows: None, token: str | None = None
     ) -> Generator[tuple[Task, Outcome], None, None]:
         """Yields each task with its outcome as it ends, in any order. Closing the iterator stops what is under way.
 
@@ -175,7 +175,7 @@ class Engine(ABC, Generic[Handle]):
 
         Args:
             tick: called about twice a second with the rows done so far of the tasks that are under way.
-            fence: the run on whose behalf workers write; see `curation.workspace.files.Fence`.
+            token: the fencing token of the run on whose behalf workers write; see `curation.workspace.files.fenced`.
         """
         if not tasks:
             return
@@ -183,7 +183,7 @@ class Engine(ABC, Generic[Handle]):
         self.prepare(demands, len(tasks))
         pools = {demand: _Pool(self.slots(demand)) for demand in demands}
         for task in tasks:
-            pools[task.demands[0]].waiting.append(Attempt(task, fence))
+            pools[task.demands[0]].waiting.append(Attempt(task, token))
         running: dict[Handle, tuple[Slot[Handle], Attempt]] = {}
         busy: set[Slot[Handle]] = set()
         checked = time.monotonic()
@@ -201,7 +201,7 @@ class Engine(ABC, Generic[Handle]):
                         pool.waiting.appendleft(attempt)
                         continue
                     if outcome.then is not None:
-                        pools[outcome.then.demands[0]].waiting.append(Attempt(outcome.then, fence))
+                        pools[outcome.then.demands[0]].waiting.append(Attempt(outcome.then, token))
                     yield attempt.task, outcome
                 if time.monotonic() - checked >= CHECK:
                     checked = time.monotonic()

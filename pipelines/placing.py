@@ -39,13 +39,13 @@ def placing(recipe: Recipe) -> Iterator[AnyEngine]:
         yield engine
 
 
-def place(recipe: Recipe, stage: str, todo: Plan, unit: str, fence: str, engine: AnyEngine | None) -> Summary:
+def place(recipe: Recipe, stage: str, todo: Plan, unit: str, token: str, engine: AnyEngine | None) -> Summary:
     """Runs the tasks on an engine: the one given, or one for this stage alone."""
     with contextlib.nullcontext(engine) if engine or not todo.tasks else placing(recipe) as used:
-        return run_tasks(recipe, stage, todo, unit, fence, used)
+        return run_tasks(recipe, stage, todo, unit, token, used)
 
 
-def run_tasks(recipe: Recipe, stage: str, todo: Plan, unit: str, fence: str, engine: AnyEngine | None) -> Summary:
+def run_tasks(recipe: Recipe, stage: str, todo: Plan, unit: str, token: str, engine: AnyEngine | None) -> Summary:
     """Runs the tasks on this engine, shows how far they are, and sums up; None where there is nothing to run."""
     workspace = Workspace(recipe.workspace)
     summary = Summary(stage, shards=todo.total, estimate=todo.estimate)
@@ -60,7 +60,7 @@ def run_tasks(recipe: Recipe, stage: str, todo: Plan, unit: str, fence: str, eng
         for said in (*todo.notices, _left(todo)):
             shown.say(said)
         tick = shown.under_way if by_rows else shown.rows_in_hand
-        ended = stack.enter_context(contextlib.closing(engine.run(todo.tasks, tick, fence))) if engine else ()
+        ended = stack.enter_context(contextlib.closing(engine.run(todo.tasks, tick, token))) if engine else ()
         for task, outcome in ended:
             summary.add(task, outcome)
             seconds.update(outcome.seconds)

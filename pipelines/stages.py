@@ -25,8 +25,8 @@ def index(recipe: Recipe, engine: AnyEngine | None = None) -> Summary:
     from curation.corpora.samples import known_shard, meta_schema
 
     workspace = Workspace(recipe.workspace)
-    with workspace.lock("index") as fence:
-        summary = place(recipe, "index", plan(recipe), "shards", fence, engine)
+    with workspace.lock("index") as token:
+        summary = place(recipe, "index", plan(recipe), "shards", token, engine)
         _keep_recipe(recipe, workspace)
         meta_schema(workspace, [c.name for c in recipe.corpora], keep=True)
         counts: Counter[str] = Counter()
@@ -52,11 +52,11 @@ def score(recipe: Recipe, engine: AnyEngine | None = None, retry_failed: bool = 
     from curation.scoring.stage import plan
 
     workspace = Workspace(recipe.workspace)
-    with workspace.lock("score") as fence:
+    with workspace.lock("score") as token:
         todo = plan(recipe, retry_failed)
         if todo.total == 0:
             raise UserError(f"{workspace.root}: nothing is indexed yet; run `curate index RECIPE`")
-        summary = place(recipe, "score", todo, "rows", fence, engine)
+        summary = place(recipe, "score", todo, "rows", token, engine)
         _keep_recipe(recipe, workspace)
         by_signal: Counter[str] = Counter()
         lines = Ledger(workspace, "score").lines.values()  # of all shards, whichever run has scored them
@@ -90,8 +90,8 @@ def caption(recipe: Recipe, engine: AnyEngine | None = None, retry_failed: bool 
     from curation.captions.stage import plan
 
     workspace = Workspace(recipe.workspace)
-    with workspace.lock("caption") as fence:
-        summary = place(recipe, "caption", plan(recipe, retry_failed), "texts", fence, engine)
+    with workspace.lock("caption") as token:
+        summary = place(recipe, "caption", plan(recipe, retry_failed), "texts", token, engine)
         lines = Ledger(workspace, "caption").lines.values()
         failed = sum(sum(line.get("failed", {}).values()) for line in lines)
         captioned = sum(line.get("captioned", 0) for line in lines)
@@ -118,14 +118,14 @@ def build_shards(recipe: Recipe, engine: AnyEngine | None = None) -> Summary:
     from curation.shards.stage import finish, plan
 
     workspace = Workspace(recipe.workspace)
-    with workspace.lock("build-shards") as fence, contextlib.ExitStack() as stack:
+    with workspace.lock("build-shards") as token, contextlib.ExitStack() as stack:
         if left := rows_left(recipe):
             engine = engine or stack.enter_context(placing(recipe))
-            _make_rows(workspace, left, fence, engine)
+            _make_rows(workspace, left, token, engine)
         plans = plan(recipe)
         tasks, reasons = [task for p in plans for task in p.stale], sum((p.reasons for p in plans), Counter[str]())
         todo = Plan(tasks, sum(p.shards for p in plans), reasons)
-        summary = place(recipe, "build-shards", todo, "images", fence, engine)
+        summary = place(recipe, "build-shards", todo, "images", token, engine)
         if not summary.errors:
             summary.more = {"products": finish(recipe, plans)}
         laid_out = sum(p.images for p in plans)
@@ -134,11 +134,11 @@ def build_shards(recipe: Recipe, engine: AnyEngine | None = None) -> Summary:
         return summary
 
 
-def _make_rows(workspace: Workspace, tasks: Sequence[Task], fence: str, engine: AnyEngine) -> None:
+def _make_rows(workspace: Workspace, tasks: Sequence[Task], token: str, engine: AnyEngine) -> None:
     """Lets workers make the rows of raw shards. What they could not do, the plan does next, and says why it cannot."""
     with contextlib.ExitStack() as stack:
         shown = stack.enter_context(progress.Progress("build-shards", len(tasks), "raw shards", workspace))
-        ended = stack.enter_context(contextlib.closing(engine.run(tasks, shown.rows_in_hand, fence)))
+        ended = stack.enter_context(contextlib.closing(engine.run(tasks, shown.rows_in_hand, token)))
         for _task, outcome in ended:
             shown.advance(1, outcome)
             if outcome.error:
@@ -170,10 +170,10 @@ def caption_eval_sheet(recipe: Recipe, engine: AnyEngine | None = None) -> Summa
     from curation.annotation.caption_eval.sheet import check_untouched, write_sheet
 
     workspace = Workspace(recipe.workspace)
-    with workspace.lock("caption-eval") as fence:
+    with workspace.lock("caption-eval") as token:
         check_untouched(recipe)
         sample = draw(recipe)
-        summary = place(recipe, "caption-eval", plan(recipe, sample), "rows", fence, engine)
+        summary = place(recipe, "caption-eval", plan(recipe, sample), "rows", token, engine)
         if not summary.errors:
             summary.more["sheet"] = write_sheet(recipe, sample)
         return summary

@@ -3,6 +3,7 @@
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
+from curation.selection.funnel import Funnel
 from curation.tasks import Outcome, Task
 
 
@@ -66,7 +67,8 @@ class Summary:
             else [self.stage]
         )
         if "funnel" in self.more:
-            lines = [f"{self.stage}: {self.rows:,} rows in {self.seconds:.1f} s", *_funnel_lines(self.more["funnel"])]
+            lines = [f"{self.stage}: {self.rows:,} rows in {self.seconds:.1f} s"]
+            lines += _funnel_lines(Funnel(**self.more["funnel"]))
         for name, value in self.more.items():
             if name == "funnel" or not value:
                 continue
@@ -90,22 +92,20 @@ class Summary:
         return lines
 
 
-def _funnel_lines(funnel: dict[str, Any]) -> list[str]:
+def _funnel_lines(funnel: Funnel) -> list[str]:
     """The funnel as a table: what each step takes away and what is left."""
-    left = funnel["input"]
-    lines = [f"  {'images':24}{'':>10} {left:>10,}"]
-    steps = [("failed", funnel["failed"])]
-    for name, count in funnel["dropped"].items():
-        steps.append((f"dropped by {name}", count))
-        if name in funnel["undecided"]:
-            steps.append((f"undecided by {name}", funnel["undecided"][name]))
-    steps += [(f"undecided by {n}", c) for n, c in funnel["undecided"].items() if n not in funnel["dropped"]]
-    steps += [(f"duplicate ({kind})", count) for kind, count in funnel["duplicate"].items()]
-    steps += [("balanced away", funnel["balance"])] if funnel["balance"] else []
-    for name, count in steps:
-        left -= count
-        lines.append(f"  {name:24}{-count:>10,} {left:>10,}")
-    lines.append(f"  {'kept':24}{'':>10} {funnel['kept']:>10,}")
-    if "text_in_the_wild" in funnel:
-        lines.append(f"  {'of these text in the wild':24}{'':>9} {funnel['text_in_the_wild']:>10,}")
+    texts = {
+        "failed": "failed",
+        "dropped": "dropped by {}",
+        "undecided": "undecided by {}",
+        "duplicate": "duplicate ({})",
+        "balance": "balanced away",
+    }
+    lines = [f"  {'images':24}{'':>10} {funnel.input:>10,}"]
+    for kind, name, count, left in funnel.steps():
+        if count or kind != "balance":
+            lines.append(f"  {texts[kind].format(name):24}{-count:>10,} {left:>10,}")
+    lines.append(f"  {'kept':24}{'':>10} {funnel.kept:>10,}")
+    if funnel.text_in_the_wild is not None:
+        lines.append(f"  {'of these text in the wild':24}{'':>9} {funnel.text_in_the_wild:>10,}")
     return lines

@@ -6,7 +6,7 @@ import time
 from pathlib import Path
 
 from curation.tasks import Outcome, Task, Watch, WorkerLost
-from curation.workspace.files import Fence
+from curation.workspace.files import fenced
 
 ONE_THREAD = {name: "1" for name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")}
 """A worker is one core's; more threads would only disturb the others, and change the order of sums."""
@@ -20,7 +20,7 @@ def work(
     memory: int | None,
     suspects: frozenset[int],
     condemned: dict[tuple[int, int], str],
-    fence: str | None,
+    token: str | None,
 ) -> Outcome:
     """Runs one task under watch.
 
@@ -28,12 +28,12 @@ def work(
         note: the file in which to note what is in hand.
         memory: bytes that this process may hold; above them it ends itself, and the note says so.
         suspects, condemned: see Watch.
-        fence: see `curation.workspace.files.Fence`.
+        token: the fencing token of the run, see `curation.workspace.files.fenced`.
     """
     watch = Watch(note, suspects, condemned)
     watch.note(os.getpid())
     _guard.follow(watch, memory)
-    with Fence(fence):
+    with fenced(token):
         try:
             return task.run(watch)
         except WorkerLost:

@@ -21,7 +21,7 @@ from curation.selection.kept import kept_rows
 from curation.tasks import Outcome, Watch
 from curation.workspace import Workspace
 from curation.workspace.digests import digest
-from curation.workspace.files import footer, read_table
+from curation.workspace.files import fingerprint, read_table
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,7 +86,7 @@ def caption_rows(
     return outcome, columns
 
 
-def fingerprint(recipe: Recipe, workspace: Workspace, corpus: str, shard: str) -> str:
+def caption_fingerprint(recipe: Recipe, workspace: Workspace, corpus: str, shard: str) -> str:
     """What a caption depends on: backends, their parameters and models, the signals they read, and the rows."""
     return digest([digest(crew_of(recipe).identity), samples_notes(workspace, corpus, shard)["rows_digest"]])
 
@@ -101,7 +101,7 @@ def known_rows(
     samples = read_table(workspace.samples(corpus, shard))
     kept = kept_rows(recipe, workspace, corpus, shard, samples)
     path = workspace.captions(corpus, shard)
-    if (footer(path) or {}).get("fingerprint") == fingerprint(recipe, workspace, corpus, shard):
+    if fingerprint(path) == caption_fingerprint(recipe, workspace, corpus, shard):
         with contextlib.suppress(StageError):
             table = read_table(path)
             check_aligned(samples, table, path)

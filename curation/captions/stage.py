@@ -10,11 +10,11 @@ from typing import Any
 import pyarrow as pa
 
 from curation.captions.crew import Crew
-from curation.captions.rows import caption_rows, crew_of, failure, failures, fingerprint, known_rows, load_shard
+from curation.captions.rows import caption_fingerprint, caption_rows, crew_of, failure, failures, known_rows, load_shard
 from curation.errors import StageError, UserError
 from curation.models.checkpoints import Models
 from curation.recipe import Recipe
-from curation.recipe.sections import Corpus, Resources
+from curation.recipe.sections import Corpus
 from curation.tasks import Demand, Outcome, Plan, Watch
 from curation.workspace import Workspace
 from curation.workspace.files import read_table, stamps, write_table
@@ -56,7 +56,7 @@ class CaptionTask:
         table = pa.table(
             {f.name: pa.array([row.get(f.name) for row in rows], f.type) for f in CAPTIONS}, schema=CAPTIONS
         )
-        made_from = fingerprint(self.recipe, workspace, self.corpus, self.shard)
+        made_from = caption_fingerprint(self.recipe, workspace, self.corpus, self.shard)
         write_table(workspace.captions(self.corpus, self.shard), table, made_from)
         outcome.line = _line(self.recipe, workspace, self.corpus, self.shard, rows)
         return outcome
@@ -101,7 +101,7 @@ def plan(recipe: Recipe, retry_failed: bool = False) -> Plan:
 
 def demand_of(recipe: Recipe, crew: Crew) -> Demand:
     """What a worker is given. On one machine a backend that wants a GPU is given one, with the cores to feed it."""
-    given = recipe.ray.resources.get("caption", Resources())
+    given = recipe.ray.resources.of_stage("caption")
     backends = crew.all.values()
     patience = PATIENCE if any(b.generative for b in backends) else 1.0
     if recipe.engine == "local" and any(b.on_gpu for b in backends) and not given.gpus:

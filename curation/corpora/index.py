@@ -19,7 +19,7 @@ from curation.errors import StageError
 from curation.images import ImageError, probe
 from curation.keys import make_key, well_formed
 from curation.recipe import Recipe
-from curation.recipe.sections import Corpus, Resources
+from curation.recipe.sections import Corpus
 from curation.tasks import Demand, Outcome, Plan, Watch
 from curation.workspace import Workspace
 from curation.workspace.digests import digest, table_digest
@@ -107,7 +107,7 @@ def plan(recipe: Recipe) -> Plan:
     workspace = Workspace(recipe.workspace)
     ledger = Ledger(workspace, "index", writable=True)
     found, totals = Plan(), {}
-    given = recipe.ray.resources.get("index", Resources())
+    given = recipe.ray.resources.of_stage("index")
     demands = (Demand(given.cpus, given.gpus, given.memory),)
     for corpus in recipe.corpora:
         listing = _read_listing(workspace.folder_listing(corpus.name))

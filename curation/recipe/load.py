@@ -3,7 +3,7 @@
 import os
 import re
 from pathlib import Path
-from typing import Any, get_args
+from typing import Any, get_args, get_origin
 
 import yaml
 from pydantic import BaseModel, ValidationError
@@ -110,14 +110,16 @@ def explain_validation(error: ValidationError, model: type[BaseModel] = Recipe) 
 
 def _keys_at(model: type[BaseModel], where: list[Any]) -> list[str]:
     """The keys that the section at this place knows."""
+    named = False  # whether the next part is a name that the recipe has chosen: a key of a mapping to sections
     for part in where:
-        if isinstance(part, int):
+        if isinstance(part, int) or named:
+            named = False
             continue
         annotation = model.model_fields[part].annotation
         inner = [a for a in (annotation, *get_args(annotation)) if isinstance(a, type) and issubclass(a, BaseModel)]
         if not inner:
             return []
-        model = inner[0]
+        model, named = inner[0], get_origin(annotation) is dict
     return list(model.model_fields)
 
 

@@ -5,6 +5,7 @@ be at any fsspec URL.
 """
 
 import re
+from difflib import get_close_matches
 from typing import Annotated, Any, Literal
 
 from pydantic import BeforeValidator, Field, field_validator, model_validator
@@ -199,15 +200,42 @@ class Resources(Section):
     memory: Bytes = Field(0, description="memory to be reserved, such as 4 GB; 0: none in particular")
 
 
+STAGES = ("index", "score", "caption", "build-shards")
+"""Stages whose work is placed on workers."""
+
+
+class WorkerResources(Section):
+    """What workers of a Ray cluster are given, by what they do."""
+
+    signals: dict[str, Resources] = Field({}, description="by signal; the others have what `stages.score` says")
+    stages: dict[str, Resources] = Field({}, description="by stage: index, score, caption, build-shards")
+
+    @model_validator(mode="before")
+    @classmethod
+    def _by_kind(cls, given: Any) -> Any:
+        odd = next((key for key in given if key not in cls.model_fields), None) if isinstance(given, dict) else None
+        if odd is not None and not get_close_matches(str(odd), cls.model_fields):
+            kind = "stages" if odd in STAGES else "signals"
+            also = ", or for the signal of that name under signals" if odd == "caption" else ""
+            raise ValueError(f'"{odd}" belongs under {kind}: write ray.resources.{kind}.{odd}{also}')
+        return given
+
+    def of_stage(self, stage: str) -> Resources:
+        """What one worker of a stage is given; one core where the recipe says nothing."""
+        return self.stages.get(stage, Resources())
+
+    def of_signal(self, name: str) -> Resources:
+        """What one worker is given that computes a signal; what `score` is given where the recipe says nothing."""
+        return self.signals.get(name, self.of_stage("score"))
+
+
 class Ray(Section):
     """`engine: ray`: the cluster, and what its workers are given."""
 
     address: str | None = Field(
         None, description="auto or HOST:PORT; default: RAY_ADDRESS, else a Ray started for the run"
     )
-    resources: dict[str, Resources] = Field(
-        {}, description="by signal, or by stage: index, score (of the signals not named), caption, build-shards"
-    )
+    resources: WorkerResources = WorkerResources()
 
 
 class Card(Section):
@@ -253,11 +281,11 @@ class Recipe(Section):
         twice = next((n for n in names if names.count(n) > 1), None)
         if twice:
             raise ValueError(f'corpora: the name "{twice}" is used twice')
-        stages = ("index", "score", "caption", "build-shards")
-        odd = next((n for n in self.ray.resources if n not in (*self.signals, *stages)), None)
-        if odd:
-            hint = nearest(odd, [*self.signals, *stages])
-            raise ValueError(f'ray.resources: "{odd}" is neither a signal of the recipe nor a stage{hint}')
+        given = self.ray.resources
+        if odd := next((name for name in given.signals if name not in self.signals), None):
+            raise ValueError(f'ray.resources.signals: "{odd}" is no signal of the recipe{nearest(odd, self.signals)}')
+        if odd := next((name for name in given.stages if name not in STAGES), None):
+            raise ValueError(f'ray.resources.stages: there is no stage "{odd}"{nearest(odd, STAGES)}')
         if self.select.dedup.needs_phash and "photo" not in self.signals:
             raise ValueError("select.dedup: near and against need the perceptual hash; add `photo: {}` to signals")
         if self.select.dedup.cosine is not None and "embedding" not in self.signals:

@@ -26,15 +26,15 @@ BATCH_PIXELS = 24_000_000
 
 
 @dataclass(frozen=True, slots=True)
-class Leg:
-    """A part of the cascade that is computed by one kind of worker."""
+class Pass:
+    """The signals that one pass over a shard computes, and the kind of worker that makes it."""
 
     signals: tuple[str, ...]
     demand: Demand
 
 
-class Machinery:
-    """The cascade, and which of its signals have loaded their models."""
+class LoadedCascade:
+    """A cascade whose signals load their models when they are first asked for."""
 
     def __init__(self, cascade: Cascade) -> None:
         self.cascade = cascade
@@ -60,15 +60,15 @@ class Machinery:
 class Scan:
     """One walk over the rows of a shard that need something."""
 
-    def __init__(self, machinery: Machinery, leg: Leg, columns: Columns, source: Source, watch: Watch) -> None:
-        self.machinery, self.cascade, self.columns = machinery, machinery.cascade, columns
-        self.leg, self.watch = frozenset(leg.signals), watch
-        self.seconds = dict.fromkeys(leg.signals, 0.0)
-        self.counts = dict.fromkeys(leg.signals, 0)
+    def __init__(self, loaded: LoadedCascade, wanted: Pass, columns: Columns, source: Source, watch: Watch) -> None:
+        self.loaded, self.cascade, self.columns = loaded, loaded.cascade, columns
+        self.wanted, self.watch = frozenset(wanted.signals), watch
+        self.seconds = dict.fromkeys(wanted.signals, 0.0)
+        self.counts = dict.fromkeys(wanted.signals, 0)
         self.steps = {name: number for number, name in enumerate(self.cascade.signals)}
         self.decider = Decider()
-        self.threads = leg.demand.threads
-        self.clock = time.perf_counter if leg.demand.gpus else time.process_time  # a GPU's work is nobody's CPU time
+        self.threads = wanted.demand.threads
+        self.clock = time.perf_counter if wanted.demand.gpus else time.process_time  # a GPU's work is nobody's CPU time
         self.pictures = Pictures(source, columns.samples, self.threads)
         inputs = {i for s in self.cascade.signals.values() for i in s.inputs}
         self.inputs = {i: columns.samples[i].to_pylist() for i in inputs}
@@ -77,17 +77,17 @@ class Scan:
         """Scores every row that needs something."""
         self.stops = self.columns.stops(self.cascade, self.decider)
         needy = self.columns.needy(self.cascade, self.stops)
-        rows = sorted(set().union(*(rows for name, rows in needy.items() if name in self.leg)))
+        rows = sorted(set().union(*(rows for name, rows in needy.items() if name in self.wanted)))
         outcome = Outcome(rows=len(rows))
-        for name in self.leg:  # now, as no image is to blame for the memory that a model takes
+        for name in self.wanted:  # now, as no image is to blame for the memory that a model takes
             if any(self._skipped(name, row) for row in rows):
-                self.machinery.signal(name, self.threads)
+                self.loaded.signal(name, self.threads)
         try:
             self._walk(rows)
         finally:
             self.pictures.close()
         self.watch.note(os.getpid())
-        for name in self.leg:
+        for name in self.wanted:
             errors = self.columns.values[f"{name}_error"]
             outcome.failed.update(f"{name} {str(errors[r]).split(':')[0]}" for r in rows if errors[r])
         outcome.seconds = {name: round(seconds, 6) for name, seconds in self.seconds.items()}
@@ -112,7 +112,7 @@ class Scan:
     def _first_needed(self, rows: list[int]) -> tuple[list[int], int]:
         """The rows that some signal will look at for what is known now, and the side that the first such one wants."""
         for at, names in self.cascade.order:
-            sides = [self.cascade.signals[name].side for name in names if name in self.leg]
+            sides = [self.cascade.signals[name].side for name in names if name in self.wanted]
             wanted = max((side for side in sides if side), default=0)
             looked_at = [r for r in rows if self.stops[r] >= at and any(self._skipped(n, r) for n in names)]
             if wanted and looked_at:
@@ -122,7 +122,7 @@ class Scan:
     def _batch(self, rows: list[int]) -> None:
         new = False  # whether a score of this batch may have moved a row on
         for at, all_names in self.cascade.order:
-            names = [name for name in all_names if name in self.leg]
+            names = [name for name in all_names if name in self.wanted]
             waiting = [r for r in rows if any(self._skipped(n, r) for n in names)]
             if waiting and new:
                 for row, stop in zip(waiting, self.columns.stops(self.cascade, self.decider, waiting), strict=True):
@@ -131,7 +131,7 @@ class Scan:
                 todo = [r for r in waiting if self.stops[r] >= at and self._skipped(name, r)]
                 if todo:
                     began = self.clock()
-                    self._score(self.machinery.signal(name), todo)
+                    self._score(self.loaded.signal(name), todo)
                     self.seconds[name] += self.clock() - began
                     self.counts[name] += len(todo)
                     new = True
@@ -200,24 +200,23 @@ def _as_failure(error: Exception) -> SignalError:
     return SignalError("error", f"{type(error).__name__}: {' '.join(str(error).split())[:200]}")
 
 
-def legs_of(recipe: Recipe, cascade: Cascade) -> tuple[Leg, ...]:
-    """The cascade in parts that ask for the same kind of worker: signals that want a GPU, and those that do not.
+def passes_of(recipe: Recipe, cascade: Cascade) -> tuple[Pass, ...]:
+    """The passes over a shard, each by one kind of worker: signals that want a GPU, and those that do not.
 
     A GPU then does not wait for what needs none, for the price of reading and decoding once more. On one machine
-    there is one kind of worker, and one leg.
+    there is one kind of worker, and one pass.
     """
     if recipe.engine == "local":
-        return (Leg(tuple(cascade.signals), Demand(models=True)),)
+        return (Pass(tuple(cascade.signals), Demand(models=True)),)
     given = recipe.ray.resources
-    default = given.get("score", Resources())
     groups: list[list[str]] = []
     for name in (n for _at, names in cascade.order for n in names):
-        gpus = given.get(name, default).gpus > 0
-        if groups and (given.get(groups[-1][0], default).gpus > 0) == gpus:
+        gpus = given.of_signal(name).gpus > 0
+        if groups and (given.of_signal(groups[-1][0]).gpus > 0) == gpus:
             groups[-1].append(name)
         else:
             groups.append([name])
-    return tuple(Leg(tuple(group), _demand([given.get(n, default) for n in group])) for group in groups or [[]])
+    return tuple(Pass(tuple(group), _demand([given.of_signal(n) for n in group])) for group in groups or [[]])
 
 
 def _demand(resources: list[Resources]) -> Demand:

@@ -15,7 +15,7 @@ from curation.scoring.cascade import Cascade
 from curation.scoring.decider import Decider
 from curation.signals.base import Scores, Signal, sidecar_fields
 from curation.workspace import Workspace
-from curation.workspace.files import footer, read_table, write_table
+from curation.workspace.files import fingerprint, footer, read_table, write_table
 from curation.workspace.schemas import FAILED, SCORED, SKIPPED
 from curation.workspace.sql import as_lists
 
@@ -111,7 +111,7 @@ class Columns:
         """Writes the signal's sidecar if anything in it is new."""
         name = signal.name
         path = workspace.signal(name, corpus, shard)
-        if name not in self.changed and (footer(path) or {}).get("fingerprint") == self.fingerprints[name]:
+        if name not in self.changed and fingerprint(path) == self.fingerprints[name]:
             return
         own = [f.name for f in sidecar_fields(signal)]
         arrays = {"key": self.samples["key"]} | {c: _to_array(self.values[c], self.fields[c]) for c in own}
@@ -119,9 +119,9 @@ class Columns:
         write_table(path, pa.table(arrays), self.fingerprints[name], libraries=json.dumps(sorted(used)))
 
 
-def _stored(path: Path, fingerprint: str, samples: pa.Table) -> pa.Table | None:
+def _stored(path: Path, made_from: str, samples: pa.Table) -> pa.Table | None:
     """A sidecar made as it would be now; None if there is none such, or it is damaged and must be made again."""
-    if (footer(path) or {}).get("fingerprint") != fingerprint:
+    if fingerprint(path) != made_from:
         return None
     try:
         stored = read_table(path)

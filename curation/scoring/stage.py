@@ -18,7 +18,7 @@ from curation.recipe.sections import Corpus
 from curation.scoring.cascade import Cascade
 from curation.scoring.decider import Decider
 from curation.scoring.estimate import Work
-from curation.scoring.shard_pass import Leg, Machinery, Scan, legs_of
+from curation.scoring.shard_pass import LoadedCascade, Pass, Scan, passes_of
 from curation.scoring.sidecars import Columns
 from curation.scoring.wide_table import refresh
 from curation.tasks import Demand, Outcome, Plan, Watch
@@ -37,7 +37,7 @@ class ScoreTask:
     path: str
     rows: int
     """Rows of the shard."""
-    legs: tuple[Leg, ...]
+    passes: tuple[Pass, ...]
     """What is still to be done, each on a worker of its own kind; this task is the first of them."""
     retry_failed: bool = False
 
@@ -49,23 +49,23 @@ class ScoreTask:
     @property
     def demands(self) -> tuple[Demand, ...]:
         """See Task."""
-        return tuple(leg.demand for leg in self.legs)
+        return tuple(one.demand for one in self.passes)
 
     def run(self, watch: Watch) -> Outcome:
         """Scores what is missing and writes the sidecars that changed, and the shard's wide file."""
         workspace = Workspace(self.recipe.workspace)
         machinery = _machinery(self.recipe)
-        cascade, leg = machinery.cascade, self.legs[0]
+        cascade, wanted = machinery.cascade, self.passes[0]
         columns = Columns.read(workspace, cascade, self.corpus, self.shard, self.retry_failed)
         source = open_source(self.source_corpus, self.shard, self.path)
         try:
-            outcome = Scan(machinery, leg, columns, source, watch).run()
+            outcome = Scan(machinery, wanted, columns, source, watch).run()
         finally:
             source.close()
-        for name in leg.signals:
+        for name in wanted.signals:
             columns.write(workspace, self.corpus, self.shard, cascade.signals[name])
-        if len(self.legs) > 1:
-            outcome.then = replace(self, legs=self.legs[1:])
+        if len(self.passes) > 1:
+            outcome.then = replace(self, passes=self.passes[1:])
             return outcome
         refresh(workspace, self.recipe, cascade, self.corpus, self.shard)
         outcome.passed = sum(stop == len(cascade.predicates) for stop in columns.stops(cascade, Decider()))
@@ -95,7 +95,7 @@ def plan(recipe: Recipe, retry_failed: bool = False) -> Plan:
     cascade = Cascade.of(recipe, meta_schema(workspace, [c.name for c in recipe.corpora]))
     indexed, ledger = None, Ledger(workspace, "score", writable=True)
     now, found, work = ledger.define_mark(mark(cascade)), Plan(), Work(recipe, cascade)
-    legs = legs_of(recipe, cascade)
+    passes = passes_of(recipe, cascade)
     changed = cache(lambda before: _changed(ledger, before, now, cascade))  # of the few marks that shards have
     for corpus in recipe.corpora:
         files = score_files(workspace, cascade, corpus.name)
@@ -111,7 +111,7 @@ def plan(recipe: Recipe, retry_failed: bool = False) -> Plan:
                 if known is None:
                     raise UserError(f"{corpus.name}/{shard} is not indexed; run `curate index RECIPE`")
                 path = shard_path(corpus, known["footer"])
-                found.add(ScoreTask(recipe, corpus, shard, path, known["rows"], legs, retry_failed), reason)
+                found.add(ScoreTask(recipe, corpus, shard, path, known["rows"], passes, retry_failed), reason)
                 work.add(changed(str((line or {}).get("mark"))), line or {}, known["rows"])
     if found.tasks:
         cascade.check_models()
@@ -146,14 +146,14 @@ def mark(cascade: Cascade) -> dict[str, Any]:
     return own | where | order
 
 
-_kept: dict[str, Machinery] = {}
+_kept: dict[str, LoadedCascade] = {}
 
 
-def _machinery(recipe: Recipe) -> Machinery:
+def _machinery(recipe: Recipe) -> LoadedCascade:
     """The machinery for a recipe, kept for the next shard of the same worker."""
     meta = meta_schema(Workspace(recipe.workspace), [c.name for c in recipe.corpora])
     key = recipe.model_dump_json() + str(meta)
     if key not in _kept or _kept[key].outdated:
         _kept.clear()
-        _kept[key] = Machinery(Cascade.of(recipe, meta))
+        _kept[key] = LoadedCascade(Cascade.of(recipe, meta))
     return _kept[key]

@@ -23,7 +23,7 @@ from curation.scoring.decider import run_error
 from curation.signals.base import Signal, sidecar_fields
 from curation.workspace import Workspace
 from curation.workspace.digests import digest
-from curation.workspace.files import footer, read_table, write_table
+from curation.workspace.files import fingerprint, read_table, write_table
 from curation.workspace.schemas import SKIPPED
 from curation.workspace.sql import as_lists, connect, parquet_files
 
@@ -99,7 +99,7 @@ def refresh(workspace: Workspace, recipe: Recipe, cascade: Cascade, corpus: str,
     path = workspace.wide(corpus, shard)
     texts = text_columns(recipe, cascade)
     identity = digest([VERSION, cascade.identity, str(cascade.meta), texts, _stats(workspace, cascade, corpus, shard)])
-    if (footer(path) or {}).get("fingerprint") == identity:
+    if fingerprint(path) == identity:
         return path
     samples = cascade.with_meta(read_table(workspace.samples(corpus, shard)))
     notes = samples_notes(workspace, corpus, shard)
@@ -148,7 +148,7 @@ def _sidecar(
 ) -> pa.Table | None:
     """The signal's sidecar if it is there and made as the recipe says now; else all its rows count as skipped."""
     path = workspace.signal(name, corpus, shard)
-    if (footer(path) or {}).get("fingerprint") != cascade.fingerprint(name, notes):
+    if fingerprint(path) != cascade.fingerprint(name, notes):
         return None
     sidecar = read_table(path)
     check_aligned(samples, sidecar, path)

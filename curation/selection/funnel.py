@@ -1,12 +1,26 @@
 """The funnel: how many rows a selection takes away at each step."""
 
+from collections.abc import Iterator
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, NamedTuple
 
 NEAR_UNDECIDED = "dedup"
 """Stands for a predicate's name where duplicates cannot be told apart yet, since hash or embedding is not computed."""
 BALANCE_UNDECIDED = "balance"
 """Stands for a predicate's name where a row's group or rank cannot be told yet."""
+
+
+class FunnelStep(NamedTuple):
+    """What one step of the selection takes away."""
+
+    kind: str
+    """failed, dropped, undecided, duplicate or balance."""
+    name: str
+    """Of the predicate, or of the kind of duplicate; empty where there is but one step of the kind."""
+    rows: int
+    """Rows that it takes away."""
+    left: int
+    """Rows that are left after it."""
 
 
 @dataclass
@@ -36,9 +50,24 @@ class Funnel:
             "kept": self.kept,
         } | ({} if self.text_in_the_wild is None else {"text_in_the_wild": self.text_in_the_wild})
 
+    def steps(self) -> Iterator[FunnelStep]:
+        """Every step in the order in which it was decided, those that take nothing away among them."""
+        left = self.input
+        for kind, name, count in self._taken():
+            left -= count
+            yield FunnelStep(kind, name, count, left)
+
+    def _taken(self) -> Iterator[tuple[str, str, int]]:
+        yield "failed", "", self.failed
+        for name, count in self.dropped.items():
+            yield "dropped", name, count
+            if name in self.undecided:
+                yield "undecided", name, self.undecided[name]
+        yield from (("undecided", name, count) for name, count in self.undecided.items() if name not in self.dropped)
+        yield from (("duplicate", kind, count) for kind, count in self.duplicate.items())
+        yield "balance", "", self.balance
+
     @property
     def complete(self) -> bool:
         """Whether the fates sum to the input."""
-        return self.input == self.failed + self.balance + self.kept + sum(
-            sum(part.values()) for part in (self.dropped, self.undecided, self.duplicate)
-        )
+        return [step.left for step in self.steps()][-1] == self.kept

@@ -7,7 +7,7 @@ from curation.errors import StageError
 from curation.recipe import Recipe
 from curation.workspace import Workspace
 from curation.workspace.digests import digest
-from curation.workspace.files import footer, read_table
+from curation.workspace.files import fingerprint, read_table
 
 
 def kept_rows(recipe: Recipe, workspace: Workspace, corpus: str, shard: str, samples: pa.Table) -> list[str | None]:
@@ -19,7 +19,7 @@ def kept_rows(recipe: Recipe, workspace: Workspace, corpus: str, shard: str, sam
     path = workspace.selection(corpus, shard)
     if not path.exists():
         raise StageError(f"{corpus}/{shard} has no selection; run `curate select RECIPE`")
-    if (footer(path) or {}).get("fingerprint") != digest(recipe.select.rules):
+    if fingerprint(path) != digest(recipe.select.rules):
         raise StageError(f"{corpus}/{shard} was selected by other rules than the recipe's; run `curate select RECIPE`")
     selection = read_table(path)
     check_aligned(samples, selection, path)

@@ -27,7 +27,7 @@ from curation.selection.dedup.duplicates import Duplicates, Embeddings
 from curation.selection.funnel import BALANCE_UNDECIDED, NEAR_UNDECIDED, Funnel
 from curation.workspace import Workspace
 from curation.workspace.digests import digest
-from curation.workspace.files import footer, read_table, stamps, write_table, write_text
+from curation.workspace.files import fingerprint, read_table, stamps, write_table, write_text
 from curation.workspace.ledger import Ledger
 from curation.workspace.schemas import SELECTION, TEXT_IN_THE_WILD, WEB
 from curation.workspace.sql import parquet_files
@@ -314,7 +314,7 @@ def made_of(recipe: Recipe, workspace: Workspace) -> dict[str, Any]:
 
 def _says(path: Path, table: pa.Table, rules: str) -> bool:
     """Whether a selection's file already says this, by these rules."""
-    if (footer(path) or {}).get("fingerprint") != rules:
+    if fingerprint(path) != rules:
         return False
     try:
         return read_table(path).equals(table)

@@ -7,6 +7,7 @@ from curation.annotation.votes import read_levels
 from curation.captions.crew import Crew
 from curation.recipe import Recipe
 from curation.scoring.cascade import Cascade
+from curation.selection.funnel import Funnel
 from curation.workspace import Workspace
 from curation.workspace.files import write_text
 
@@ -82,13 +83,14 @@ def _funnel(workspace: Workspace, stats: dict[str, Any]) -> str:
     if not workspace.funnel.exists():
         return ""
     notes = json.loads(workspace.funnel.read_text())
-    funnel = notes["funnel"]
-    rows: list[tuple[Any, ...]] = [("raw images", "", funnel["input"]), ("unreadable", "", -funnel["failed"])]
-    rows += [(name, f"`{notes['where'].get(name, '')}`", -n) for name, n in funnel["dropped"].items()]
-    rows += [(f"duplicates, {kind}", "", -n) for kind, n in funnel["duplicate"].items()]
-    if notes.get("balance"):
-        rows.append(("balanced away", f"`{notes['balance']}`", -funnel["balance"]))
-    rows += [("kept", "", funnel["kept"])]
+    funnel, where = Funnel(**notes["funnel"]), notes["where"]
+    rows: list[tuple[Any, ...]] = [("raw images", "", funnel.input)]
+    for kind, name, count, _left in funnel.steps():
+        texts = {"failed": "unreadable", "duplicate": f"duplicates, {name}", "balance": "balanced away"}
+        rule = {"dropped": where.get(name, ""), "balance": notes.get("balance")}.get(kind)
+        if count or kind != "balance" or rule:
+            rows.append((texts.get(kind, name), "" if rule is None else f"`{rule}`", -count))
+    rows.append(("kept", "", funnel.kept))
     rows += [(f"left out: {why.replace('_', ' ')}", "", -n) for why, n in stats.get("left_out", {}).items()]
     return "## How they were chosen\n\n" + _table(("step", "condition to pass", "images"), rows)
 

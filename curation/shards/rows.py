@@ -16,14 +16,12 @@ from typing import Any
 
 import pyarrow as pa
 
-from curation.captions.rows import crew_of
-from curation.captions.rows import fingerprint as caption_fingerprint
+from curation.captions.rows import caption_fingerprint, crew_of
 from curation.captions.training_text import TrainingText, trainable, training_text
 from curation.corpora.samples import check_aligned, meta_schema, raw_path, samples_notes
 from curation.errors import StageError
 from curation.keys import key_hash
 from curation.recipe import Recipe
-from curation.recipe.sections import Resources
 from curation.scoring.cascade import Cascade
 from curation.scoring.wide_table import refresh
 from curation.selection.kept import kept_rows
@@ -32,7 +30,7 @@ from curation.shards.writer import signal_columns
 from curation.tasks import Demand, Outcome, Watch
 from curation.workspace import Workspace
 from curation.workspace.digests import canonical, digest
-from curation.workspace.files import footer, read_table, replacing, stamps, write_table
+from curation.workspace.files import fingerprint, footer, read_table, replacing, stamps, write_table
 
 VERSION = 1
 """Raised when the same sources give other lines."""
@@ -67,7 +65,7 @@ class RowsTask:
 
 def rows_left(recipe: Recipe) -> list[RowsTask]:
     """The raw shards of which the lines are missing or not up to date."""
-    given = recipe.ray.resources.get("build-shards", Resources())
+    given = recipe.ray.resources.of_stage("build-shards")
     demands = (Demand(given.cpus, given.gpus, given.memory),)
     workspace = Workspace(recipe.workspace)
     shards = [(corpus.name, shard) for corpus in recipe.corpora for shard in workspace.shards(corpus.name)]
@@ -194,7 +192,7 @@ class RowMaker:
             return []
         path = self.workspace.captions(corpus, shard)
         made_from = caption_fingerprint(self.recipe, self.workspace, corpus, shard)
-        captions = read_table(path) if (footer(path) or {}).get("fingerprint") == made_from else None
+        captions = read_table(path) if fingerprint(path) == made_from else None
         made = captions["captioned_as"].to_pylist() if captions else [None] * len(kept)
         done = [source == captioned_as for source, captioned_as in zip(kept, made, strict=True)]
         missing = sum(source is not None and not ok for source, ok in zip(kept, done, strict=True))
@@ -224,7 +222,7 @@ class RowMaker:
         for name, signal in self.cascade.signals.items():
             columns = [c for c, kind in signal_columns([signal]).items() if pa.types.is_string(kind)]
             path = self.workspace.signal(name, corpus, shard)
-            if columns and (footer(path) or {}).get("fingerprint") == self.cascade.fingerprint(name, notes):
+            if columns and fingerprint(path) == self.cascade.fingerprint(name, notes):
                 sidecar = read_table(path, ["key", *columns])
                 check_aligned(samples, sidecar, path)
                 found |= {column: sidecar[column] for column in columns}

@@ -19,7 +19,6 @@ import pyarrow as pa
 from curation.annotation.votes import decide_levels
 from curation.errors import UserError
 from curation.recipe import Recipe
-from curation.recipe.sections import Resources
 from curation.shards.card import write_card
 from curation.shards.layout import Layout, read_part
 from curation.shards.rows import RowMaker, read_rows
@@ -162,7 +161,7 @@ def _lay_out(
     recipe: Recipe, workspace: Workspace, phase: str, layout: Layout, keys: pa.Table | None, left_out: Counter[str]
 ) -> PhasePlan:
     """Shuffles rows by the hash of their keys and deals them into shards whose sizes differ by one at most."""
-    given = recipe.ray.resources.get("build-shards", Resources())
+    given = recipe.ray.resources.of_stage("build-shards")
     demands = (Demand(given.cpus, given.gpus, given.memory),)
     ledger = Ledger(workspace, "build-shards")
     images, shards, stale, reasons = 0, 0, list[BuildTask](), Counter[str]()

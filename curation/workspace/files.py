@@ -34,38 +34,38 @@ ROWS = "rows"
 """The note in a Parquet file's footer of how many rows it was written with."""
 
 
-class Fence:
-    """Keeps a worker whose run has ended from writing: within it, `replacing` first looks who holds the lock.
+_fencing_token: str | None = None
+"""The token under which this process writes; None checks nothing."""
+
+
+@contextlib.contextmanager
+def fenced(token: str | None) -> Iterator[None]:
+    """Within it, `replacing` writes only while the run that the fencing token names still holds the lock.
 
     A worker on another machine may outlive a run that was killed, and would write while the next one does.
 
     Args:
-        mark: what `Workspace.lock` gave; None checks nothing.
+        token: what `Workspace.lock` gave; None checks nothing.
     """
-
-    def __init__(self, mark: str | None) -> None:
-        self.run, _, self.holder = (mark or "").partition(" ")
-
-    def __enter__(self) -> "Fence":
-        global _fence
-        _fence = self if self.run else None
-        return self
-
-    def __exit__(self, *error: object) -> None:
-        global _fence
-        _fence = None
-
-    def check(self) -> None:
-        """Raises StageError if the run no longer holds the lock."""
-        try:
-            run = json.loads(Path(self.holder).read_text()).get("run")
-        except (OSError, ValueError):
-            run = None
-        if run != self.run:
-            raise StageError(f"{self.holder}: the run that this worker works for has ended; nothing is written")
+    global _fencing_token
+    _fencing_token = token
+    try:
+        yield
+    finally:
+        _fencing_token = None
 
 
-_fence: Fence | None = None
+def _check_token(token: str) -> None:
+    """Raises StageError if the run that the fencing token names no longer holds the lock."""
+    ours, _, holder = token.partition(" ")
+    try:
+        run = json.loads(Path(holder).read_text()).get("run")
+    except (OSError, ValueError):
+        run = None
+    if run != ours:
+        raise StageError(f"{holder}: the run that this worker works for has ended; nothing is written")
+
+
 _NOT_WRITABLE = {errno.ENOSPC, errno.EFBIG, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM, errno.EIO}
 
 
@@ -75,7 +75,7 @@ def replacing(path: Path) -> Iterator[Path]:
 
     Raises:
         WorkspaceError: the disk is full or the folder cannot be written, in one line.
-        StageError: it cannot be written for another reason, or the run has ended (see Fence).
+        StageError: it cannot be written for another reason, or the run has ended (see `fenced`).
     """
     temporary = path.with_name(f".{path.name}.{socket.gethostname()}.{os.getpid()}.tmp")
     try:
@@ -83,8 +83,8 @@ def replacing(path: Path) -> Iterator[Path]:
         yield temporary
         with open(temporary, "rb+") as file:
             os.fsync(file.fileno())
-        if _fence is not None:
-            _fence.check()
+        if _fencing_token is not None:
+            _check_token(_fencing_token)
         os.replace(temporary, path)
     except OSError as error:
         kind = WorkspaceError if error.errno in _NOT_WRITABLE else StageError
@@ -148,3 +148,8 @@ def footer(path: Path) -> dict[str, str] | None:
     except (OSError, pa.ArrowException, UnicodeDecodeError):
         return None
     return notes if notes.get(ROWS, str(found.num_rows)) == str(found.num_rows) else None
+
+
+def fingerprint(path: Path) -> str | None:
+    """What a Parquet file says that it was made from; None if it says nothing, or is not there as it was written."""
+    return (footer(path) or {}).get("fingerprint")

@@ -108,7 +108,8 @@ class Workspace:
     def lock(self, stage: str) -> Iterator[str]:
         """Held by a stage while it writes; a second one is told who holds it (StageError).
 
-        Gives the run's fence, by which its workers know that it still is the one that may write (see Fence).
+        Gives the run's fencing token, by which its workers know that it still is the one that may write: see
+        `curation.workspace.files.fenced`.
         """
         self._make(self.root)
         holder = self.root / ".lock.json"

@@ -47,7 +47,7 @@ def recipe(folder: Path, model: str) -> Recipe:
     """One signal, on a worker with all cores and a GPU."""
     cores = len(os.sched_getaffinity(0))
     signals = {"embedding": {"model": model, "checkpoint": "weights.safetensors"}}
-    resources = {"score": {"cpus": cores, "gpus": 1}}
+    resources = {"stages": {"score": {"cpus": cores, "gpus": 1}}}
     return bench.recipe(folder, models=str(folder), signals=signals, engine="ray", ray={"resources": resources})
 
 

@@ -92,8 +92,8 @@ def measure(engine: str, most: int) -> None:
 
 def place(recipe: Recipe, engine: AnyEngine, shards: int) -> None:
     todo = Plan([Empty(recipe, f"{n:06d}") for n in range(shards)], shards)
-    with Workspace(recipe.workspace).lock("score") as fence:
-        summary = run_tasks(recipe, "score", todo, "shards", fence, engine)
+    with Workspace(recipe.workspace).lock("score") as token:
+        summary = run_tasks(recipe, "score", todo, "shards", token, engine)
     assert summary.done == shards and summary.ok, summary.errors[:3]
 
 

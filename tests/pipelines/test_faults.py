@@ -295,7 +295,7 @@ def test_a_worker_whose_run_has_ended_writes_nothing(ground: Path) -> None:
         with Workspace(recipe.workspace).lock("score") as mine:
             pass  # it ended, as if it had been killed
         with Workspace(recipe.workspace).lock("score"):
-            ended = list(engine.run(tasks, fence=mine))
+            ended = list(engine.run(tasks, token=mine))
     assert "has ended; nothing is written" in str(ended[0][1].error)
     assert not list((ground / "orphan" / "signals").rglob("*.parquet"))
 

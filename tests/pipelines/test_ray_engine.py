@@ -111,7 +111,7 @@ def test_signals_are_given_what_the_recipe_says(cluster: Any, tmp_path: Path) ->
     signals = {"plain": {}, "heavy": {}, "after": {}}
     resources = {"heavy": {"cpus": 0.5, "gpus": 0.5}, "plain": {"cpus": 0.5}, "after": {"cpus": 0.5}}
     made = bench.recipe(
-        tmp_path, engine="ray", ray={"address": cluster.address, "resources": resources}, signals=signals
+        tmp_path, engine="ray", ray={"address": cluster.address, "resources": {"signals": resources}}, signals=signals
     )
     assert stages.index(made).ok and stages.score(made).ok
     rows = {name: bench.rows(tmp_path / f"work/signals/{name}/c/00001.parquet") for name in signals}
@@ -120,7 +120,7 @@ def test_signals_are_given_what_the_recipe_says(cluster: Any, tmp_path: Path) ->
     assert {r["heavy_pid"] for r in rows["heavy"]}.isdisjoint(r["plain_pid"] for r in rows["plain"])
     assert stages.score(made).done == 0
     greedy = bench.recipe(tmp_path, engine="ray", signals={"plain": {}},
-                          ray={"address": cluster.address, "resources": {"plain": {"gpus": 4}}})  # fmt: skip
+                          ray={"address": cluster.address, "resources": {"signals": {"plain": {"gpus": 4}}}})  # fmt: skip
     with pytest.raises(StageError, match="ray.resources: no node of the cluster has 1 CPUs and 4 GPUs"):
         stages.score(greedy)
 

@@ -13,7 +13,7 @@ import pyarrow as pa
 from curation.annotation.caption_eval.files import PART, EvalFiles
 from curation.annotation.caption_eval.sample import Part, Sample
 from curation.captions.crew import Crew
-from curation.captions.rows import Shard, caption_rows, crew_of, fingerprint, load_shard
+from curation.captions.rows import Shard, caption_fingerprint, caption_rows, crew_of, load_shard
 from curation.captions.stage import PATIENCE, demand_of
 from curation.errors import StageError, UserError
 from curation.recipe import Recipe
@@ -21,7 +21,7 @@ from curation.recipe.sections import Captions
 from curation.tasks import Demand, Outcome, Plan, Watch
 from curation.workspace import Workspace
 from curation.workspace.digests import digest
-from curation.workspace.files import footer, read_table, write_table
+from curation.workspace.files import fingerprint, read_table, write_table
 from curation.workspace.schemas import SKIPPED
 
 
@@ -131,7 +131,7 @@ def _captioned(shard: Shard, row: int) -> bool:
 def _up_to_date(recipe: Recipe, workspace: Workspace, name: str, part: Part) -> bool:
     """Whether the part is there; one with an image that got no caption is tried again."""
     path = EvalFiles(workspace).part(name, part.corpus.name, part.shard)
-    if (footer(path) or {}).get("fingerprint") != _made_from(recipe, workspace, part):
+    if fingerprint(path) != _made_from(recipe, workspace, part):
         return False
     with contextlib.suppress(StageError):  # damaged: it is made again
         return read_table(path, columns=["caption_en"])["caption_en"].null_count == 0
@@ -139,7 +139,7 @@ def _up_to_date(recipe: Recipe, workspace: Workspace, name: str, part: Part) -> 
 
 
 def _made_from(recipe: Recipe, workspace: Workspace, part: Part) -> str:
-    own = fingerprint(recipe, workspace, part.corpus.name, part.shard)
+    own = caption_fingerprint(recipe, workspace, part.corpus.name, part.shard)
     return digest([own, part.keys, part.sources])
 
 

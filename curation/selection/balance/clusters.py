@@ -28,7 +28,7 @@ from curation.selection.balance import kmeans
 from curation.selection.balance.kmeans import Centroids, Labels
 from curation.workspace import Workspace
 from curation.workspace.digests import digest
-from curation.workspace.files import ROWS, footer, read_table, stamps, write_table
+from curation.workspace.files import ROWS, fingerprint, footer, read_table, stamps, write_table
 from curation.workspace.schemas import SCORED
 
 Shard = tuple[str, str]
@@ -73,7 +73,7 @@ class Clusters:
         prints = {s: cascade.fingerprint("embedding", samples_notes(workspace, *s)) for s in shards}
         self.identity = digest([VERSION, SEED, groups, sorted([*shard, made] for shard, made in prints.items())])
         paths = {shard: workspace.signal("embedding", *shard) for shard in shards}
-        self.sidecars = {s: path for s, path in paths.items() if (footer(path) or {}).get("fingerprint") == prints[s]}
+        self.sidecars = {s: path for s, path in paths.items() if fingerprint(path) == prints[s]}
         """Those that are made as the recipe says now; of the other shards no row is scored."""
 
     def labels(self) -> list[Labels]:
@@ -122,7 +122,7 @@ class Clusters:
     def _known(self, shard: Shard, centroids: Centroids) -> Labels | None:
         """A shard's clusters, if they are stored and up to date."""
         path = self._path(shard)
-        if (footer(path) or {}).get("fingerprint") != self._mark(shard, centroids):
+        if fingerprint(path) != self._mark(shard, centroids):
             return None
         try:
             return read_table(path)["cluster"].to_numpy()

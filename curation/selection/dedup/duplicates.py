@@ -14,7 +14,7 @@ from curation.scoring.vectors import Vectors
 from curation.selection.dedup import cosine, search
 from curation.selection.dedup.hamming import Index
 from curation.selection.dedup.listed import Listed
-from curation.workspace.files import footer, read_table, write_table
+from curation.workspace.files import fingerprint, read_table, write_table
 
 KINDS = ("listed", "exact", "near", "similar")
 
@@ -53,9 +53,9 @@ class Duplicates:
         return cls(empty, empty, empty, pa.nulls(0, pa.string()), np.empty(0, np.float32))
 
     @classmethod
-    def read(cls, path: Path, fingerprint: str) -> "Duplicates | None":
+    def read(cls, path: Path, made_from: str) -> "Duplicates | None":
         """Those that `write` left under the same fingerprint; None if there are none such."""
-        if (footer(path) or {}).get("fingerprint") != fingerprint:
+        if fingerprint(path) != made_from:
             return None
         try:
             table = read_table(path)
@@ -64,10 +64,10 @@ class Duplicates:
         files, rows, kinds, cosines = (table[c].to_numpy() for c in ("file", "row", "kind", "cosine"))
         return cls(files, rows, kinds, table["original"].combine_chunks(), cosines)
 
-    def write(self, path: Path, fingerprint: str) -> None:
+    def write(self, path: Path, made_from: str) -> None:
         """Leaves them in a file."""
         columns = {"file": self.files, "row": self.rows, "kind": self.kinds, "cosine": self.cosines}
-        write_table(path, pa.table(columns | {"original": self.originals}), fingerprint)
+        write_table(path, pa.table(columns | {"original": self.originals}), made_from)
 
     @classmethod
     def find(cls, candidates: pa.Table, rules: Dedup, embeddings: Embeddings | None = None) -> "Duplicates":

@@ -13,7 +13,7 @@ import pyarrow.parquet as pq
 from curation.corpora.samples import known_shard, samples_notes
 from curation.views.report.fates import Fates
 from curation.views.report.pictures import Gallery, Picture
-from curation.workspace.files import footer
+from curation.workspace.files import fingerprint
 from curation.workspace.ledger import Ledger
 from curation.workspace.schemas import FAILED, SKIPPED
 
@@ -87,7 +87,7 @@ def _failed(fates: Fates, made: Failures, corpus: str, shard: str) -> Iterator[t
     notes = samples_notes(workspace, corpus, shard)
     for name in fates.cascade.signals:
         path = workspace.signal(name, corpus, shard)
-        if (footer(path) or {}).get("fingerprint") != fates.cascade.fingerprint(name, notes):
+        if fingerprint(path) != fates.cascade.fingerprint(name, notes):
             made.signals[name][SKIPPED] += samples.num_rows
             continue
         states = pq.read_table(path, columns=[f"{name}_state", f"{name}_error"])

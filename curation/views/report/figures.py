@@ -8,7 +8,7 @@ from html import escape
 from typing import TYPE_CHECKING, Any
 
 from curation.recipe.thresholds import Threshold, number_text
-from curation.selection.funnel import BALANCE_UNDECIDED, Funnel
+from curation.selection.funnel import BALANCE_UNDECIDED, NEAR_UNDECIDED, Funnel, FunnelStep
 from curation.views.report.histograms import ALL, FAILS, OTHERS, PASSES, Histogram
 from curation.views.report.wording import COLOURS, share
 
@@ -23,31 +23,33 @@ _CLASSES = {PASSES: "kept", FAILS: "dropped", OTHERS: "gone", ALL: "all"}
 _SIGNS = {">=": "≥", ">": ">", "<=": "≤", "<": "<"}
 
 
-def funnel_steps(funnel: Funnel, gone: int) -> list[tuple[str, str, str, int]]:
-    """What takes rows away, in order: kind of fate, name of the predicate or kind, text, rows."""
-    found = [("failed", "", "failed: not readable", funnel.failed - gone), ("gone", "", "gone from the source", gone)]
-    for name, count in funnel.dropped.items():
-        found.append(("dropped", name, f"dropped by {name}", count))
-        if name in funnel.undecided:
-            found.append(("undecided", name, f"undecided by {name}", funnel.undecided[name]))
-    found += [
-        ("undecided", n, f"undecided: {'balance' if n == BALANCE_UNDECIDED else 'duplicates'}", count)
-        for n, count in funnel.undecided.items()
-        if n not in funnel.dropped
+_STEPS = {
+    "failed": "failed: not readable",
+    "gone": "gone from the source",
+    "dropped": "dropped by {}",
+    "undecided": "undecided by {}",
+    "duplicate": "duplicate: {}",
+    "balance": "balanced away",
+}
+_WAITING = {NEAR_UNDECIDED: "undecided: duplicates", BALANCE_UNDECIDED: "undecided: balance"}
+
+
+def funnel_steps(funnel: Funnel, gone: int) -> list[tuple[FunnelStep, str]]:
+    """What takes rows away, in order, and a text for it; of the failed rows those that are gone are told apart."""
+    failed, *steps = funnel.steps()
+    unreadable = FunnelStep("failed", "", failed.rows - gone, failed.left + gone)
+    steps = [unreadable, FunnelStep("gone", "", gone, failed.left), *steps]
+    return [
+        (step, _WAITING.get(step.name) or _STEPS[step.kind].format(step.name))
+        for step in steps
+        if step.rows or step.kind != "balance"
     ]
-    found += [("duplicate", kind, f"duplicate: {kind}", count) for kind, count in funnel.duplicate.items()]
-    found += [("balance", "", "balanced away", funnel.balance)] if funnel.balance else []
-    assert sum(count for *_, count in found) + funnel.kept == funnel.input
-    return found
 
 
 def funnel_figure(funnel: Funnel, gone: int) -> Figure:
     """A bar for each step: what it takes away, right of what is left."""
-    left = funnel.input
-    bars = [("all images", "kept", 0, left)]
-    for kind, _, text, count in funnel_steps(funnel, gone):
-        left -= count
-        bars.append((text, kind, left, count))
+    bars = [("all images", "kept", 0, funnel.input)]
+    bars += [(text, step.kind, step.left, step.rows) for step, text in funnel_steps(funnel, gone)]
     bars.append(("kept", "kept", 0, funnel.kept))
     total = max(1, funnel.input)
     trace = {

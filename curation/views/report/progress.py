@@ -9,7 +9,7 @@ from curation.views.report.fates import Fates
 from curation.views.report.texts import Captions
 from curation.views.status import finished, json_object, status
 from curation.workspace.digests import digest
-from curation.workspace.files import footer
+from curation.workspace.files import fingerprint
 
 
 @dataclass(frozen=True)
@@ -39,8 +39,8 @@ def stored_selection(fates: Fates) -> Stored:
     if not isinstance(funnel, dict):
         return Stored("none")
     rules = digest(fates.selection.recipe.select.rules)
-    prints = [footer(workspace.selection(*shard)) for shard in fates.selection.shards]
-    if any(found is not None and found.get("fingerprint") != rules for found in prints):
+    prints = [fingerprint(workspace.selection(*shard)) for shard in fates.selection.shards]
+    if set(prints) - {None, rules}:
         return Stored("other rules", funnel.get("kept"))
     same = None not in prints and funnel == fates.funnel.as_dict()
     return Stored("current" if same else "older", funnel.get("kept"))

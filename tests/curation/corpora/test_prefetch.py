@@ -72,7 +72,7 @@ def test_decoding_ahead_changes_no_score_and_notes_both_batches(folder: Path, mo
     given: dict[str, Any] = {"signals": {"photo": {}, "faces": {}}, "select": {"where": {"sharp": "sharpness >= 0"}}}
     for name, cpus, gpus in (("plain", 1, 0), ("beside a gpu", 2, 1)):
         made = bench.recipe(folder, workspace=f"./{name}", engine="ray", **given,
-                            ray={"resources": {"score": {"cpus": cpus, "gpus": gpus}}})  # fmt: skip
+                            ray={"resources": {"stages": {"score": {"cpus": cpus, "gpus": gpus}}}})  # fmt: skip
         bench.index(made)
         noted.clear()
         (task,) = plan(made).tasks
@@ -83,7 +83,7 @@ def test_decoding_ahead_changes_no_score_and_notes_both_batches(folder: Path, mo
 
 
 def test_suspects_are_taken_alone_and_nothing_beside_them(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    made = bench.recipe(folder, engine="ray", ray={"resources": {"score": {"cpus": 2, "gpus": 1}}})
+    made = bench.recipe(folder, engine="ray", ray={"resources": {"stages": {"score": {"cpus": 2, "gpus": 1}}}})
     bench.index(made)
     ahead: list[object] = []
     monkeypatch.setattr(Pictures, "ahead", lambda self, rows, side: ahead.append(rows))

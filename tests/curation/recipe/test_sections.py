@@ -169,6 +169,36 @@ def test_two_corpora_of_one_name_are_refused(tmp_path: Path) -> None:
     assert '"web" is used twice' in refusal(tmp_path, LEAST | {"corpora": LEAST["corpora"] * 2})
 
 
+def workers_given(resources: dict[str, Any]) -> dict[str, Any]:
+    """A recipe with the signals `ocr` and `caption`, and these resources."""
+    return LEAST | {"signals": {"ocr": {}, "caption": {}}, "ray": {"resources": resources}}
+
+
+def test_a_signal_is_no_stage_of_the_same_name(tmp_path: Path) -> None:
+    stages = {"caption": {"cpus": 8, "gpus": 1}, "score": {"cpus": 2}}
+    given = workers_given({"signals": {"ocr": {"cpus": 3}}, "stages": stages})
+    resources = load_recipe(write(tmp_path, given)).ray.resources
+    assert (resources.of_stage("caption").gpus, resources.of_stage("index").cpus) == (1, 1)
+    assert (resources.of_signal("caption").gpus, resources.of_signal("caption").cpus) == (0, 2)
+    assert resources.of_signal("ocr").cpus == 3
+
+
+@pytest.mark.parametrize(
+    ("resources", "says"),
+    [
+        ({"ocr": {"cpus": 1}}, '"ocr" belongs under signals: write ray.resources.signals.ocr'),
+        ({"score": {"cpus": 1}}, '"score" belongs under stages: write ray.resources.stages.score'),
+        ({"caption": {"gpus": 1}}, "write ray.resources.stages.caption, or for the signal of that name under signals"),
+        ({"stage": {}}, 'ray.resources.stage: unknown key; did you mean "stages"?'),
+        ({"signals": {"ocrr": {}}}, 'ray.resources.signals: "ocrr" is no signal of the recipe; did you mean "ocr"?'),
+        ({"stages": {"scores": {}}}, 'ray.resources.stages: there is no stage "scores"; did you mean "score"?'),
+        ({"stages": {"score": {"cpu": 1}}}, 'ray.resources.stages.score.cpu: unknown key; did you mean "cpus"?'),
+    ],
+)
+def test_resources_stand_under_signals_or_stages(tmp_path: Path, resources: dict[str, Any], says: str) -> None:
+    assert says in refusal(tmp_path, workers_given(resources))
+
+
 def test_near_duplicates_need_the_hash(tmp_path: Path) -> None:
     assert "photo" in refusal(tmp_path, changed("select.dedup.near", 4))
 
