@@ -4,23 +4,25 @@ Level 5 is an excellent image and goes into the quality phase; Level 1 must not 
 """
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
 import pyarrow.compute as pc
-import pyarrow.csv as pacsv
-import pyarrow.parquet as pq
 
-from curation.errors import UserError, nearest
+from curation.annotation.revisions import Row, latest, revised
+from curation.errors import UserError
 from curation.keys import make_key, split_key
 from curation.recipe import Recipe
 from curation.workspace import Workspace
 from curation.workspace.files import read_table, write_table
 from curation.workspace.schemas import LEVELS, VOTES
+from curation.workspace.user_tables import read_user_table
 
+SLOT = ("key", "annotator", "round")
+"""A vote replaces the earlier one with the same values of these."""
 UNSAFE_LEVEL = 1
 
 
@@ -64,24 +66,15 @@ def import_votes(recipe: Recipe, file: Path) -> dict[str, int]:
     workspace = Workspace(recipe.workspace)
     if not any(workspace.shards(corpus.name) for corpus in recipe.corpora):
         raise UserError(f"{workspace.root}: nothing is indexed yet; run `curate index RECIPE`")
-    table = _read(file)
+    table = read_user_table(file, ("key", "annotator", "level"), ("at", "round")).table
     known = _indexed(recipe, workspace, {str(key) for key in table["key"].to_pylist() if key})
     votes = [_vote(file, number, row, known) for number, row in enumerate(table.to_pylist(), start=1)]
     stored = read_table(workspace.votes).to_pylist() if workspace.votes.exists() else []
-    latest = {(v["key"], v["annotator"], v["round"]): v for v in stored}
-    added = 0
-    for vote in votes:
-        slot = (vote["key"], vote["annotator"], vote["round"])
-        before = latest.get(slot)
-        if before and (before["level"], before["at"]) == (vote["level"], vote["at"]):
-            continue
-        latest[slot] = vote | {"revision": before["revision"] + 1 if before else 1}
-        stored.append(latest[slot])
-        added += 1
-    write_table(workspace.votes, pa.Table.from_pylist(stored, schema=VOTES))
+    added = revised(stored, votes, SLOT, said=("level", "at"))
+    write_table(workspace.votes, pa.Table.from_pylist(stored + added, schema=VOTES))
     levels = decide_levels(recipe)
     statuses = Counter(row["status"] for row in levels)
-    return {"votes": added, "images": len(levels)} | {
+    return {"votes": len(added), "images": len(levels)} | {
         s: statuses[s] for s in ("decided", "tie", "safety_review", "incomplete")
     }
 
@@ -91,8 +84,8 @@ def decide_levels(recipe: Recipe) -> list[dict[str, Any]]:
     workspace = Workspace(recipe.workspace)
     if not workspace.votes.exists():
         return []
-    latest = {(v["key"], v["annotator"], v["round"]): v for v in read_table(workspace.votes).to_pylist()}
-    levels = [_level(key, votes, recipe.annotation.votes) for key, votes in sorted(_by_key(latest).items())]
+    votes = latest(read_table(workspace.votes).to_pylist(), SLOT).values()
+    levels = [_level(key, given, recipe.annotation.votes) for key, given in sorted(_by_key(votes).items())]
     table = pa.Table.from_pylist(levels, schema=LEVELS)
     if not workspace.levels.exists() or not read_table(workspace.levels).equals(table):
         write_table(workspace.levels, table)
@@ -106,14 +99,14 @@ def read_levels(workspace: Workspace) -> dict[str, dict[str, Any]]:
     return {row["key"]: row for row in read_table(workspace.levels).to_pylist()}
 
 
-def _by_key(latest: dict[tuple[str, str, int], dict[str, Any]]) -> dict[str, list[dict[str, Any]]]:
-    votes: dict[str, list[dict[str, Any]]] = {}
-    for (key, _, _), vote in latest.items():
-        votes.setdefault(key, []).append(vote)
-    return votes
+def _by_key(votes: Iterable[Row]) -> dict[str, list[Row]]:
+    found: dict[str, list[Row]] = {}
+    for vote in votes:
+        found.setdefault(vote["key"], []).append(vote)
+    return found
 
 
-def _level(key: str, votes: list[dict[str, Any]], asked: int) -> dict[str, Any]:
+def _level(key: str, votes: list[Row], asked: int) -> Row:
     levels = [vote["level"] for vote in votes]
     level, status, by = decide(levels, asked)
     return {
@@ -124,28 +117,6 @@ def _level(key: str, votes: list[dict[str, Any]], asked: int) -> dict[str, Any]:
         "votes": len(levels),
         "agreement": agreement(levels),
     }
-
-
-def _read(file: Path) -> pa.Table:
-    try:
-        table = (
-            pq.read_table(file)
-            if file.suffix == ".parquet"
-            else pacsv.read_csv(
-                file,
-                convert_options=pacsv.ConvertOptions(
-                    column_types={"key": pa.string(), "annotator": pa.string(), "level": pa.string(), "at": pa.string()}
-                ),
-            )
-        )
-    except FileNotFoundError:
-        raise UserError(f"{file}: no such file") from None
-    except (OSError, pa.ArrowException) as error:
-        raise UserError(f"{file}: cannot be read: {' '.join(str(error).split())[:200]}") from None
-    for column in ("key", "annotator", "level"):
-        if column not in table.column_names:
-            raise UserError(f'{file}: the column "{column}" is missing{nearest(column, table.column_names)}')
-    return table
 
 
 def _vote(file: Path, number: int, row: dict[str, Any], known: set[str]) -> dict[str, Any]:
@@ -160,10 +131,10 @@ def _vote(file: Path, number: int, row: dict[str, Any], known: set[str]) -> dict
     if not annotator:
         raise UserError(f"{where}: the annotator is empty")
     try:
-        level, turn = int(row["level"]), int(row.get("round") or 1)
+        level, turn = int(row["level"]), int(float(row.get("round") or 1))  # beside empty ones, pandas writes 1.0
         at = row.get("at")
         when = at if isinstance(at, datetime) else datetime.fromisoformat(at) if at else None
-    except (TypeError, ValueError) as error:
+    except (TypeError, ValueError, OverflowError) as error:
         raise UserError(f"{where}: {error}") from None
     if level != float(row["level"]) or not 1 <= turn < 1000:
         raise UserError(f"{where}: level and round are whole numbers; given: {row['level']}, {row.get('round')}")
@@ -171,7 +142,7 @@ def _vote(file: Path, number: int, row: dict[str, Any], known: set[str]) -> dict
         raise UserError(f"{where}: the level is {level}; levels are 1 to 5")
     if when is not None:
         when = when.replace(tzinfo=UTC) if when.tzinfo is None else when.astimezone(UTC)
-    return {"key": key, "annotator": annotator, "level": level, "round": turn, "at": when, "revision": 1}
+    return {"key": key, "annotator": annotator, "level": level, "round": turn, "at": when}
 
 
 def _indexed(recipe: Recipe, workspace: Workspace, keys: set[str]) -> set[str]:

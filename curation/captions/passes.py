@@ -156,10 +156,9 @@ class Passes:
         texts.count(answer)
         texts.attempts += 1
         text = trimmed(answer.text)
-        checks = self.settings.checks.model_dump()
         looked = self.rows[row].get("ocr_state") == "scored"
         seen = (self.rows[row].get("text") or "") if looked else None
-        flags = [answer.failed] if answer.failed else check_caption(text, answer.complete, seen, **checks)
+        flags = [answer.failed] if answer.failed else check_caption(text, answer.complete, seen, self.settings.checks)
         better = text and (texts.caption_en is None or self._badness(flags) < self._badness(texts.flags))
         if texts.attempts == 1 or better:
             texts.caption_en, texts.flags = text or None, flags

@@ -104,7 +104,7 @@ class Select(Section):
 
 
 class CaptionChecks(Section):
-    """What a caption must keep to; see `curation.captions.checks`."""
+    """What a caption must keep to; see `curation.captions.checks.check`."""
 
     min_characters: int = Field(10, ge=0)
     min_words: int = Field(3, ge=0)

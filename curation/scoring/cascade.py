@@ -17,16 +17,15 @@ from curation.recipe.predicates import Predicate, admit
 from curation.recipe.sections import Balance, Dedup
 from curation.signals.base import Signal, sidecar_fields
 from curation.workspace.digests import digest
-from curation.workspace.schemas import SAMPLES
+from curation.workspace.schemas import LEVELS_IN_VIEW, SAMPLES, TABLES
 from curation.workspace.sql import duck_types
 
-TAKEN = frozenset(
-    (*SAMPLES.names, "is_ok", "sha_hi", "sha_lo", "file_index", "file_row_number", "corpus", "kept", "fate",
-     "dropped_by", "duplicate_of", "balance_group", "source", "caption_en", "caption_zh", "translated", "flags",
-     "captioner", "translator", "attempts", "captioned_as", "prompt", "original_en", "tokens_in", "tokens_out", "cost",
-     "level", "level_status", "decided_by", "votes", "agreement",
-     "phase", "shard", "index", "bucket", "license")
-)  # fmt: skip
+OWN_TO_PRODUCT = "text"
+"""In the product this is the training text, and what the signal `ocr` gives by the same name is left out there."""
+TAKEN = frozenset(name for table in TABLES for name in table.names if name != OWN_TO_PRODUCT) | {
+    *LEVELS_IN_VIEW.values(), "corpus", "kept",  # of the view `images`
+    "is_ok", "sha_hi", "sha_lo", "file_index", "file_row_number",  # of files made of signals
+}  # fmt: skip
 """Columns of other stages, and of files made of signals: no signal may give one of that name."""
 TEXT_RULE = "select.text_in_the_wild"
 """The recipe's key of the rule that marks the text-rich subset."""

@@ -25,22 +25,12 @@ from curation.signals.base import Signal
 from curation.tasks import Watch
 from curation.workspace.digests import file_digest
 from curation.workspace.files import footer, read_table, replacing, write_table
+from curation.workspace.schemas import PRODUCT
 
 PRODUCT_VERSION = 3
 ENDINGS = {"jpeg": "jpg", "png": "png", "webp": "webp"}
 """Formats that the product keeps as they are; every other one becomes a PNG of the same pixels."""
 
-TEXTS = ("key", "shard", "text", "caption", "caption_en", "caption_zh", "original_en", "caption_source",
-         "caption_language", "bucket", "phase", "source", "url", "license", "sha256", "source_sha256")  # fmt: skip
-TYPES = {
-    **dict.fromkeys(TEXTS, pa.string()),
-    **dict.fromkeys(("width", "height", "index"), pa.int32()),
-    **dict.fromkeys(("offset", "length"), pa.int64()),
-    "level": pa.int8(),
-    "translated": pa.bool_(),
-    "flags": pa.list_(pa.string()),
-}
-"""The product's columns beside the signals: the same types in every shard, even where all values are null."""
 OPEN_SOURCES = 16
 """Raw shards that are held open at once."""
 CHECK_SIDE = 64
@@ -53,7 +43,7 @@ def signal_columns(made: Iterable[Signal]) -> dict[str, pa.DataType]:
     Nor one that is called as one of the product's own: what `ocr` has read is not the training text.
     """
     columns = ((name, kind) for signal in made for name, kind in signal.columns.items())
-    return {name: kind for name, kind in columns if not pa.types.is_nested(kind) and name not in TYPES}
+    return {name: kind for name, kind in columns if not pa.types.is_nested(kind) and name not in PRODUCT.names}
 
 
 @dataclass(frozen=True, slots=True)
@@ -208,7 +198,7 @@ def _json(record: dict[str, Any]) -> dict[str, Any]:
 def _table(recipe: Recipe, records: list[dict[str, Any]]) -> pa.Table:
     """The Parquet table: the same, with every signal in a column of its own."""
     flat = [{k: v for k, v in r.items() if k != "signals"} | r["signals"] for r in records]
-    kinds = signal_columns(Cascade.of(recipe, meta_known=False).signals.values()) | TYPES
+    kinds = signal_columns(Cascade.of(recipe, meta_known=False).signals.values()) | {f.name: f.type for f in PRODUCT}
     names = sorted(kinds.keys() | {name for row in flat for name in row})
     first = ["key", "shard", "index", "offset", "length", "width", "height", "text"]
     ordered = [*first, *(n for n in names if n not in first)]

@@ -13,19 +13,9 @@ from curation.scoring.cascade import Cascade
 from curation.signals.base import sidecar_fields
 from curation.workspace import Workspace
 from curation.workspace.files import read_table
-from curation.workspace.schemas import CAPTIONS as CAPTIONS
-from curation.workspace.schemas import LEVELS
-from curation.workspace.schemas import SAMPLES as SAMPLES
-from curation.workspace.schemas import SELECTION as SELECTION
+from curation.workspace.schemas import CAPTIONS, LEVELS, LEVELS_IN_VIEW, SAMPLES, SELECTION
 from curation.workspace.sql import connect, parquet_files, quoted
 
-_LEVEL_NAMES = {
-    "level": "level",
-    "status": "level_status",
-    "decided_by": "decided_by",
-    "votes": "votes",
-    "agreement": "agreement",
-}
 _BY_NAME_ONLY = ("embedding",)
 """Columns that `select *` leaves out."""
 
@@ -75,7 +65,7 @@ class ImagesView:
         self.owners = {c: f"signal_{n}" for c, n in self.cascade.owners.items()}
         self.owners |= {c: "selection" for c in SELECTION.names if c != "key"}
         self.owners |= {c: "captions" for c in CAPTIONS.names if c != "key"}
-        self.owners |= {c: "levels" for c in _LEVEL_NAMES.values()}
+        self.owners |= {c: "levels" for c in LEVELS_IN_VIEW.values() if c != "key"}
         self.columns = [*self.samples.names, *self.owners, "corpus", "kept"]
 
     def sql(self, named: set[str] | None) -> str:
@@ -99,7 +89,7 @@ class ImagesView:
         for source in self._joined(named):
             if source == "levels":
                 levels = read_table(self.workspace.levels) if self.workspace.levels.exists() else LEVELS.empty_table()
-                tables["levels_table"] = levels.rename_columns(["key", *_LEVEL_NAMES.values()])
+                tables["levels_table"] = levels.rename_columns(LEVELS_IN_VIEW)
             elif not self._files(source):
                 names = [c for c, owner in self.owners.items() if owner == source]
                 kinds = self._schema(source)

@@ -87,3 +87,28 @@ LEVELS = pa.schema(
         "agreement": pa.float32(),
     }
 )
+"""One row an image that was voted on; `level` is null unless the status is decided."""
+
+
+PRODUCT = pa.schema(
+    {
+        **dict.fromkeys(("key", "shard"), pa.string()),
+        "index": pa.int32(),
+        **dict.fromkeys(("offset", "length"), pa.int64()),
+        **dict.fromkeys(("width", "height"), pa.int32()),
+        **dict.fromkeys(("text", "caption", "caption_en", "caption_zh", "original_en"), pa.string()),
+        **dict.fromkeys(("caption_source", "caption_language"), pa.string()),
+        "flags": pa.list_(pa.string()),
+        "translated": pa.bool_(),
+        "level": pa.int8(),
+        **dict.fromkeys(("bucket", "phase", "source", "url", "license", "sha256", "source_sha256"), pa.string()),
+    }
+)
+"""The product's columns beside the signals: the same types in every shard, even where all values are null. `text` is
+the training text."""
+
+
+TABLES = (SAMPLES, SELECTION, CAPTIONS, VOTES, LEVELS, PRODUCT)
+"""Every table whose columns are laid beside those of the signals."""
+LEVELS_IN_VIEW = {"key": "key"} | {name: "level_status" if name == "status" else name for name in LEVELS.names[1:]}
+"""What the columns of LEVELS are called beside those of SAMPLES, which has a status of its own."""

@@ -1,19 +1,20 @@
 """The evaluators' scores: read from CSV or Parquet, checked value by value, and kept."""
 
-import csv
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
-import pyarrow.parquet as pq
 
 from curation.annotation.caption_eval.files import CRITERIA, SCORES, EvalFiles
-from curation.errors import UserError, in_one_line, nearest
+from curation.annotation.revisions import latest, revised
+from curation.errors import UserError
 from curation.recipe import Recipe
 from curation.workspace import Workspace
 from curation.workspace.files import read_table, write_table
+from curation.workspace.user_tables import read_user_table
 
+SLOT = ("item", "evaluator")
+"""A score replaces the earlier one with the same values of these."""
 Score = dict[str, Any]
 """A row of SCORES."""
 
@@ -36,24 +37,20 @@ def import_scores(recipe: Recipe, file: Path) -> dict[str, int]:
     files = EvalFiles(Workspace(recipe.workspace))
     known = sheet_items(files)
     stored = read_scores(files)
-    now, added, empty = latest(stored), 0, 0
-    for where, row in _rows(file):
+    given, empty = [], 0
+    for where, row in read_user_table(file, ("item", "evaluator", *CRITERIA)).rows():
         score = _score(where, row, known, files.sheet)
         if score is None:
             empty += 1
-            continue
-        slot = score["item"], score["evaluator"]
-        before = now.get(slot)
-        if before and all(before[name] == score[name] for name in CRITERIA):
-            continue
-        now[slot] = score | {"revision": before["revision"] + 1 if before else 1}
-        stored.append(now[slot])
-        added += 1
+        else:
+            given.append(score)
+    added = revised(stored, given, SLOT, said=CRITERIA)
     if added:
-        write_table(files.scores, pa.Table.from_pylist(stored, schema=SCORES))
-    scored = {item for item, _evaluator in now} & known
-    evaluators = {evaluator for item, evaluator in now if item in known}
-    counts = {"scores": added, "left_empty": empty, "evaluators": len(evaluators)}
+        write_table(files.scores, pa.Table.from_pylist(stored + added, schema=SCORES))
+    counting = latest([*stored, *added], SLOT)
+    scored = {item for item, _evaluator in counting} & known
+    evaluators = {evaluator for item, evaluator in counting if item in known}
+    counts = {"scores": len(added), "left_empty": empty, "evaluators": len(evaluators)}
     return counts | {"items": len(scored), "of": len(known)}
 
 
@@ -68,52 +65,6 @@ def sheet_items(files: EvalFiles) -> set[str]:
 def read_scores(files: EvalFiles) -> list[Score]:
     """All scores on record; empty if there are none."""
     return read_table(files.scores).to_pylist() if files.scores.exists() else []
-
-
-def latest(scores: list[Score]) -> dict[tuple[str, str], Score]:
-    """Those that count, by item and evaluator."""
-    return {(score["item"], score["evaluator"]): score for score in scores}
-
-
-def _rows(file: Path) -> Iterator[tuple[str, dict[str, Any]]]:
-    """Each row, and its place in words."""
-    try:
-        yield from _parquet(file) if file.suffix == ".parquet" else _csv(file)
-    except FileNotFoundError:
-        raise UserError(f"{file}: no such file") from None
-    except UnicodeDecodeError:
-        raise UserError(f"{file}: is not in UTF-8; save it as CSV in UTF-8") from None
-    except (OSError, csv.Error, pa.ArrowException) as error:
-        raise UserError(f"{file}: cannot be read: {in_one_line(error)}") from None
-
-
-def _parquet(file: Path) -> Iterator[tuple[str, dict[str, Any]]]:
-    columns = ["item", "evaluator", *CRITERIA]
-    _check_columns(file, pq.read_schema(file).names)
-    for number, row in enumerate(pq.read_table(file, columns=columns).to_pylist(), start=1):
-        yield f"{file}: row {number}", row
-
-
-def _csv(file: Path) -> Iterator[tuple[str, dict[str, Any]]]:
-    with open(file, newline="", encoding="utf-8-sig") as text:  # spreadsheets write a byte-order mark
-        lines = csv.reader(text, strict=True)
-        columns = [name.strip() for name in next(lines, [])]
-        _check_columns(file, columns)
-        line = lines.line_num + 1
-        for values in lines:
-            if values:
-                where = f"{file}: line {line}"
-                if len(values) != len(columns):
-                    raise UserError(f"{where}: {len(values)} values, where the head names {len(columns)} columns")
-                yield where, dict(zip(columns, values, strict=True))
-            line = lines.line_num + 1  # a value in quotes may hold line breaks
-
-
-def _check_columns(file: Path, found: list[str]) -> None:
-    for column in ("item", "evaluator", *CRITERIA):
-        if found.count(column) != 1:
-            problem = "stands twice" if column in found else f"is missing{nearest(column, found)}"
-            raise UserError(f'{file}: the column "{column}" {problem}')
 
 
 def _score(where: str, row: dict[str, Any], known: set[str], sheet: Path) -> Score | None:

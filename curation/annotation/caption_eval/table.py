@@ -14,7 +14,8 @@ from curation.annotation.caption_eval import published
 from curation.annotation.caption_eval.agreement import krippendorff_alpha
 from curation.annotation.caption_eval.files import CRITERIA, EvalFiles
 from curation.annotation.caption_eval.plan import captioners
-from curation.annotation.caption_eval.scores import Score, latest, read_scores, sheet_items
+from curation.annotation.caption_eval.scores import SLOT, Score, read_scores, sheet_items
+from curation.annotation.revisions import latest
 from curation.errors import UserError
 from curation.recipe import Recipe
 from curation.workspace import Workspace
@@ -83,7 +84,7 @@ def table(recipe: Recipe) -> Result:
     files = EvalFiles(Workspace(recipe.workspace))
     known = sheet_items(files)
     rows = _captions(files)
-    on_record = list(latest(read_scores(files)).values())
+    on_record = list(latest(read_scores(files), SLOT).values())
     scores = [score for score in on_record if score["item"] in known]
     if not scores:
         raise UserError(f"{files.root}: there are no scores yet; run `curate caption-eval import RECIPE scores.csv`")

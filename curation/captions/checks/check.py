@@ -13,7 +13,10 @@ from curation.captions.checks.numerals import lost_in_chinese, lost_in_english
 from curation.captions.checks.quotes import confirmed
 from curation.captions.checks.repetition import repeats, says_again
 from curation.captions.checks.wording import BOILERPLATE, REFUSALS, SUBJECTIVE, TELLING, any_of, in_another_language
+from curation.recipe.sections import CaptionChecks
 
+DEFAULTS = CaptionChecks()
+"""What a caption must keep to where the recipe says nothing else."""
 _HAN = re.compile("[\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff\U00020000-\U000323af]+")
 QUOTED = re.compile(
     r"""["“「『‘'](?:"""  # a set of characters first: the search leaps from one to the next
@@ -30,13 +33,7 @@ def check_caption(
     text: str | None,
     complete: bool = True,
     seen: str | None = None,
-    *,
-    min_characters: int = 10,
-    min_words: int = 3,
-    max_characters: int = 2500,
-    max_words: int = 400,
-    max_foreign_share: float = 0.1,
-    min_quote_match: float = 0.8,
+    limits: CaptionChecks = DEFAULTS,
 ) -> list[str]:
     """Flags of an English caption, in this order.
 
@@ -57,10 +54,8 @@ def check_caption(
         complete: False if the model had not ended when it reached its limit of tokens.
         seen: the text that OCR has read in the picture, "" if it found none; None if it did not look, and then no
             quote is asked about.
-        min_characters, max_characters: of the text with its quotes.
-        min_words, max_words: of the same.
-        max_foreign_share: 0..1.
-        min_quote_match: likeness of a quote to what was read that is enough, 0..1; see `confirmed`.
+        limits: the recipe's `captions.checks`. Characters and words are those of the text with its quotes;
+            `min_quote_match` is the likeness of a quote to what was read that is enough: see `confirmed`.
     """
     text = text.strip() if text else ""
     if not text:
@@ -69,9 +64,9 @@ def check_caption(
     words = _words(outside)
     said = len(words) + sum(len(quote.split()) for quote in quotes)
     flags = []
-    if len(text) < min_characters or said < min_words:
+    if len(text) < limits.min_characters or said < limits.min_words:
         flags.append("too_short")
-    if len(text) > max_characters or said > max_words:
+    if len(text) > limits.max_characters or said > limits.max_words:
         flags.append("too_long")
     if not complete:
         flags.append("truncated")
@@ -84,9 +79,9 @@ def check_caption(
         flags.append("boilerplate")
     if telling and any_of(SUBJECTIVE, words):
         flags.append("subjective")
-    if _foreign(outside, max_foreign_share) or (telling and in_another_language(outside)):
+    if _foreign(outside, limits.max_foreign_share) or (telling and in_another_language(outside)):
         flags.append("not_english")
-    if seen is not None and "too_long" not in flags and not confirmed(quotes, seen, min_quote_match):
+    if seen is not None and "too_long" not in flags and not confirmed(quotes, seen, limits.min_quote_match):
         flags.append("unconfirmed_quote")
     return flags
 
@@ -99,7 +94,7 @@ def check_translation(
     min_ratio: float = 0.1,
     max_ratio: float = 1.0,
     min_chinese_share: float = 0.6,
-    max_foreign_share: float = 0.1,
+    max_foreign_share: float = DEFAULTS.max_foreign_share,
 ) -> list[str]:
     """Flags of a translation, English into Chinese or Chinese into English, in this order.
 

@@ -1,15 +1,16 @@
 """Lists of images that must not be in the set: evaluation sets and block lists."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.csv as pacsv
-import pyarrow.parquet as pq
 
 from curation.errors import UserError
 from curation.scoring.vectors import Vectors, directions
 from curation.selection.dedup import search
+from curation.workspace.user_tables import UserTable, read_user_table
 
 
 @dataclass
@@ -36,41 +37,24 @@ class Listed:
             UserError: the file is missing, unreadable, or has none of the columns, or a value is no hash, or an
                 embedding is of another width or no finite numbers.
         """
-        where = f"select.dedup.against: {path}"
-        try:
-            table = (
-                pq.read_table(path)
-                if path.endswith(".parquet")
-                else pacsv.read_csv(
-                    path,
-                    convert_options=pacsv.ConvertOptions(column_types={"sha256": pa.string(), "phash": pa.string()}),
-                )
-            )
-        except FileNotFoundError:
-            raise UserError(f"{where}: no such file") from None
-        except (OSError, pa.ArrowException) as error:
-            raise UserError(f"{where}: cannot be read: {' '.join(str(error).split())[:150]}") from None
-        known = {"sha256", "phash"} | ({"embedding"} if width is not None and path.endswith(".parquet") else set())
-        if not known & set(table.column_names):
-            hint = "; to compare embeddings, give select.dedup.cosine" if "embedding" in table.column_names else ""
+        compared = ["sha256", "phash"]
+        if width is not None and path.endswith(".parquet"):
+            compared.append("embedding")
+        given = read_user_table(path, optional=("key", *compared), name=f"select.dedup.against: {path}")
+        table = given.table
+        if not set(compared) & set(given.found):
+            hint = "; to compare embeddings, give select.dedup.cosine" if "embedding" in given.found else ""
             raise UserError(
-                f"{where}: has neither a column sha256 nor phash; it has {', '.join(table.column_names)}{hint}"
+                f"{given.name}: has neither a column sha256 nor phash; it has {', '.join(given.found)}{hint}"
             )
-        count = table.num_rows
-        shas = table["sha256"].to_pylist() if "sha256" in table.column_names else [None] * count
-        hashes = table["phash"].to_pylist() if "phash" in table.column_names else [None] * count
-        keys = table["key"].to_pylist() if "key" in table.column_names else [f"row {i + 1}" for i in range(count)]
-        try:
-            digests = [int(s, 16) if s else None for s in shas]
-            numbers = [_phash(h) for h in hashes]
-        except ValueError as error:
-            raise UserError(f"{where}: not a hash: {error}") from None
+        keys = table["key"].to_pylist() if "key" in given.found else [f"row {i + 1}" for i in range(table.num_rows)]
+        digests, numbers = _hashes(given, "sha256", _digest), _hashes(given, "phash", _phash)
         vectors = None
         if width is not None and "embedding" in table.column_names:
             try:
                 vectors = directions(table["embedding"], width)
             except ValueError as error:
-                raise UserError(f"{where}: column embedding: {error}") from None
+                raise UserError(f"{given.name}: column embedding: {error}") from None
         return cls(
             pa.array([f"listed:{k}" for k in keys], pa.string()),
             np.array([0 if d is None else d >> 192 for d in digests], np.uint64),
@@ -88,6 +72,24 @@ class Listed:
             near = search.near_listed(phash, hashed, self.phash[entries], radius)
             found = np.where(found >= 0, found, np.where(near >= 0, entries[near], -1))
         return found
+
+
+def _hashes(given: UserTable, column: str, read: Callable[[Any], int | None]) -> list[int | None]:
+    """The column's values as numbers, None where there is none. Raises UserError."""
+    if column not in given.found:
+        return [None] * given.table.num_rows
+    hashes = []
+    for row, value in enumerate(given.table[column].to_pylist()):
+        try:
+            hashes.append(read(value))
+        except ValueError as error:
+            raise UserError(f"{given.place(row)}: {column}: not a hash: {error}") from None
+    return hashes
+
+
+def _digest(value: str | None) -> int | None:
+    """A SHA-256: hex digits. Raises ValueError."""
+    return int(value, 16) if value else None
 
 
 def _phash(value: str | int | None) -> int | None:

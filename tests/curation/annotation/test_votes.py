@@ -85,6 +85,14 @@ def test_parquet_votes_with_times(made: Recipe, tmp_path: Path) -> None:
     assert import_votes(made, tmp_path / "votes.parquet")["incomplete"] == 1
 
 
+def test_votes_as_spreadsheets_and_pandas_write_them(made: Recipe, tmp_path: Path) -> None:
+    text = "\ufeffkey,round,annotator,level\r\nc/00000/0,1.0,安,5\r\nc/00000/0,,bo,5\r\nc/00000/0,2.0,bo,4\r\n"
+    (tmp_path / "votes.csv").write_bytes(text.encode())
+    assert import_votes(made, tmp_path / "votes.csv")["votes"] == 3
+    stored = bench.rows(Path(made.workspace) / "votes.parquet")
+    assert [(v["annotator"], v["round"]) for v in stored] == [("安", 1), ("bo", 1), ("bo", 2)]
+
+
 @pytest.mark.parametrize(("head", "vote", "says"), [
     ("key,annotator,level", "c/00000/9,a,5", 'vote 1: there is no image "c/00000/9"'),
     ("key,annotator,level", "zero,a,5", "keys look like CORPUS/SHARD/MEMBER"),
@@ -93,6 +101,7 @@ def test_parquet_votes_with_times(made: Recipe, tmp_path: Path) -> None:
     ("key,annotator,level", "c/00000/0,,5", "the annotator is empty"),
     ("key,annotator,lvl", "c/00000/0,a,5", 'the column "level" is missing'),
     ("key,annotator,level,at", "c/00000/0,a,5,yesterday", "vote 1: "),
+    ("key,annotator,level,round", "c/00000/0,a,5,inf", "vote 1: "),
 ])  # fmt: skip
 def test_a_wrong_vote_is_one_line_and_nothing_is_imported(made: Recipe, tmp_path: Path, head: str, vote: str,
                                                           says: str) -> None:  # fmt: skip

@@ -129,7 +129,8 @@ def test_what_a_given_list_holds_is_dropped(corpus: Path, kind: str) -> None:
 
 
 @pytest.mark.parametrize(("text", "says"), [
-    (None, "no such file"), ("name\nx\n", "has neither a column sha256 nor phash"), ("phash\nxyz\n", "not a hash"),
+    (None, "no such file"), ("name\nx\n", "has neither a column sha256 nor phash"),
+    ("phash\n1\nxyz\n", "line 3: phash: not a hash"), ("sha256,phash\n0g,\n", "line 2: sha256: not a hash"),
 ])  # fmt: skip
 def test_a_wrong_list_is_one_line(corpus: Path, text: str | None, says: str) -> None:
     made = prepared(corpus, select={"dedup": {"against": "./list.csv"}})

@@ -9,6 +9,7 @@ from curation.captions.backends.describe import STYLES, Describe, DescribeParams
 from curation.captions.base import Request
 from curation.captions.checks.check import check_caption, check_translation, quoted, unquoted
 from curation.captions.checks.wording import trimmed
+from curation.recipe.sections import CaptionChecks
 
 GOOD = (
     "A man in a red jacket rides a brown horse along the beach at sunset. Behind him two dogs run through "
@@ -88,10 +89,10 @@ def test_check_caption(text, flags):
 
 
 def test_bounds_are_arguments():
-    assert check_caption("A cat sits.", min_words=4) == ["too_short"]
-    assert check_caption("A cat sits.", min_characters=12) == ["too_short"]
-    assert check_caption("A cat sits.", max_words=2) == ["too_long"]
-    assert check_caption("A cat sits.", max_characters=10) == ["too_long"]
+    assert check_caption("A cat sits.", limits=CaptionChecks(min_words=4)) == ["too_short"]
+    assert check_caption("A cat sits.", limits=CaptionChecks(min_characters=12)) == ["too_short"]
+    assert check_caption("A cat sits.", limits=CaptionChecks(max_words=2)) == ["too_long"]
+    assert check_caption("A cat sits.", limits=CaptionChecks(max_characters=10)) == ["too_long"]
 
 
 @pytest.mark.parametrize(
@@ -201,7 +202,9 @@ def test_quotes_are_confirmed_by_ocr_where_it_has_looked(text, seen, flags):
 
 def test_likeness_asked_for_is_an_argument():
     given = 'A sign reads "Grand Opening".', True, "GRAMD 0PENING"
-    assert check_caption(*given) == [] and check_caption(*given, min_quote_match=0.9) == ["unconfirmed_quote"]
+    assert check_caption(*given) == [] and check_caption(*given, limits=CaptionChecks(min_quote_match=0.9)) == [
+        "unconfirmed_quote"
+    ]
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,20 @@
+"""No signal gives a column that another table has: a new column of any table is taken at once."""
+
+import pyarrow as pa
+import pytest
+
+from curation import signals
+from curation.scoring.cascade import OWN_TO_PRODUCT, TAKEN
+from curation.workspace import schemas
+
+TABLES = {name: found for name, found in vars(schemas).items() if isinstance(found, pa.Schema)}
+
+
+@pytest.mark.parametrize("table", TABLES)
+def test_every_column_of_every_table_is_taken(table: str) -> None:
+    assert set(TABLES[table].names) - {OWN_TO_PRODUCT} <= TAKEN
+
+
+@pytest.mark.parametrize("name", signals.names())
+def test_no_signal_gives_a_column_that_is_taken(name: str) -> None:
+    assert not any(TAKEN & cls.columns.keys() for cls in signals.backends(name).values())
