@@ -25,6 +25,7 @@ from curation.workspace import Workspace
 from pipelines import stages
 from tests import bench
 
+pytestmark = pytest.mark.slow
 BAD = Path(__file__).resolve().parents[3] / "shared" / "badimages"
 ENGINES = ("local", pytest.param("ray", marks=pytest.mark.ray))
 FORMATS = {"dir": "folder", "tar": "webdataset", "table": "parquet"}
