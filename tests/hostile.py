@@ -45,7 +45,7 @@ def fuzz(examples: int) -> Callable[[Callable[..., None]], Callable[..., None]]:
         phases=[Phase.explicit, Phase.generate],  # not to shrink: a call that hangs takes half a minute each time
         suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow, HealthCheck.data_too_large],
     )
-    return lambda test: pytest.mark.soak(given(test))
+    return lambda test: pytest.mark.slow(pytest.mark.soak(given(test)))
 
 
 fuzzed = fuzz(150)

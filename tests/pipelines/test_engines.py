@@ -94,6 +94,7 @@ def test_every_shard_ends_once(tmp_path: Path, run: Run) -> None:
     assert all(o.rows == 10 and not o.error for o in outcomes.values())
 
 
+@pytest.mark.slow
 def test_a_row_that_kills_its_worker_costs_itself_alone(tmp_path: Path, run: Run) -> None:
     outcomes = run([Chore(tmp_path, "a", 20, killers=(6, 13)), Chore(tmp_path, "b", 20), Chore(tmp_path, "c", 20)])
     assert outcomes["a"].failed == Counter(crashed=2)
@@ -101,23 +102,27 @@ def test_a_row_that_kills_its_worker_costs_itself_alone(tmp_path: Path, run: Run
     assert outcomes["b"].rows == outcomes["c"].rows == 20
 
 
+@pytest.mark.slow
 def test_a_row_that_hangs_is_failed_as_timeout(tmp_path: Path, run: Run) -> None:
     outcomes = run([Chore(tmp_path, "a", 6, sleepers=(5,)), Chore(tmp_path, "b", 6)], image_timeout=1.5)
     assert outcomes["a"].failed == Counter(timeout=1), outcomes["a"]
     assert (tmp_path / "a").read_text().split() == ["0", "1", "2", "3", "4"]
 
 
+@pytest.mark.slow
 def test_a_row_that_eats_the_memory_is_failed_as_memory(tmp_path: Path, run: Run) -> None:
     outcomes = run([Chore(tmp_path, "a", 6, gluttons=(2,)), Chore(tmp_path, "b", 6)], worker_memory="700 MB")
     assert outcomes["a"].failed == Counter(memory=1)
     assert (tmp_path / "a").read_text().split() == ["0", "1", "3", "4", "5"]
 
 
+@pytest.mark.slow
 def test_one_death_of_a_lone_row_may_come_from_outside(tmp_path: Path, run: Run) -> None:
     outcomes = run([Chore(tmp_path, "a", 6, once=3), Chore(tmp_path, "b", 6)])
     assert outcomes["a"].failed == Counter() and outcomes["a"].rows == 6
 
 
+@pytest.mark.slow
 def test_a_worker_that_dies_with_no_row_in_hand_gives_its_shard_up(tmp_path: Path, run: Run) -> None:
     outcomes = run([Chore(tmp_path, "a", 4, error="die"), Chore(tmp_path, "b", 4)])
     assert "died twice" in str(outcomes["a"].error)
@@ -131,6 +136,7 @@ def test_an_error_costs_its_shard_and_is_one_line(tmp_path: Path, run: Run, kind
     assert outcomes["b"].rows == 4
 
 
+@pytest.mark.slow
 def test_workers_die_with_their_parent(tmp_path: Path) -> None:
     script = tmp_path / "parent.py"
     script.write_text(

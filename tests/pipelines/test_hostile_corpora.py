@@ -26,6 +26,7 @@ from pipelines import stages
 from pipelines.summary import Summary
 from tests import bench
 
+pytestmark = pytest.mark.slow
 BAD = Path(__file__).resolve().parents[3] / "shared" / "badimages"
 ENGINES = ("local", pytest.param("ray", marks=pytest.mark.ray))
 FORMATS = {"dir": "folder", "tar": "webdataset", "table": "parquet"}

@@ -43,6 +43,7 @@ def placed(engine: LocalEngine, folder: Path, gpus: float, together: int) -> lis
     return sorted(((int(pid), given, int(memory)) for pid, given, memory in found), key=lambda worker: worker[1])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("gpus", "visible", "given"), [
     (1.0, "GPU-a,GPU-b", ["GPU-a", "GPU-b"]),
     (0.5, "GPU-a", ["GPU-a", "GPU-a"]),
@@ -63,6 +64,7 @@ def test_each_worker_has_gpus_of_its_own(
     assert [gpus for _pid, gpus, _memory in found] == given
 
 
+@pytest.mark.slow
 def test_the_next_stage_may_want_other_gpus(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     """Workers that it cannot use are ended, as they hold memory; those that it can use go on."""
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "0,1")

@@ -89,6 +89,7 @@ def state_of(folder: Path) -> dict[str, tuple[int, int]]:
 # --- img2dataset's own output
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("format", ["webdataset", "parquet", "files"])
 def test_img2dataset_output_is_indexed_row_by_row(crawl, indexed: Callable[..., Indexed], format: str) -> None:
     corpus = indexed(crawl.folders[format], format)

@@ -24,6 +24,7 @@ def fill(folder: Path, *names: str) -> Path:
     return folder
 
 
+@pytest.mark.slow
 def test_img2dataset_folders_are_one_shard_each(crawl) -> None:
     for format, folder in crawl.folders.items():
         assert [s.shard for s in sources_of(folder, format)] == ["00000"]

@@ -71,6 +71,7 @@ def test_the_subset_goes_all_the_way_into_the_product(folder: Path) -> None:
     assert stats["sources"] == {"text_in_the_wild": 1, "web": 1}
 
 
+@pytest.mark.slow
 def test_another_rule_captions_anew_only_what_it_moves(folder: Path) -> None:
     made = recipe(folder)
     stages.select(made)
@@ -84,6 +85,7 @@ def test_another_rule_captions_anew_only_what_it_moves(folder: Path) -> None:
     assert LINES[2] not in after["poster"]["caption_en"] and after["poster"]["captioned_as"] == "web"
 
 
+@pytest.mark.slow
 def test_a_rule_that_reads_nothing_scored_waits(folder: Path, tmp_path: Path) -> None:
     made = recipe(folder, workspace=str(tmp_path / "work"))
     stages.index(made)
@@ -91,6 +93,7 @@ def test_a_rule_that_reads_nothing_scored_waits(folder: Path, tmp_path: Path) ->
     assert funnel.kept == 0 and sum(funnel.undecided.values()) == 2 and funnel.text_in_the_wild == 0
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("rule", "says"), [
     ("text_line >= 1", 'select.text_in_the_wild.*: there is no column "text_line"; did you mean "text_lines"'),
     ("unsafe > 0.5", "the column \"unsafe\" is given by the signal safety; add `safety: {}`"),

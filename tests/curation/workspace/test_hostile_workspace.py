@@ -134,6 +134,7 @@ def cases() -> list[Any]:
     return pairs
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("name", "fault"), cases())
 def test_a_damaged_file_of_the_workspace_is_made_again_or_named(
     workspace: tuple[Recipe, Path], name: str, fault: str

@@ -165,6 +165,7 @@ def test_a_caption_that_could_not_be_made_is_counted_and_tried_again(corpus: Pat
         assert evaluated.sheet(made) == {"images": 6, "captioners": 2, "captions": 12, "without_caption": 0}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("workers", [1, 2])
 def test_on_worker_processes_the_bytes_are_the_same(corpus: Path, server: Server, workers: int) -> None:
     from pipelines.local import LocalEngine

@@ -190,6 +190,7 @@ def test_embeddings_that_are_not_normalised_are_one_line(made: Recipe, factor: f
         labels(made)
 
 
+@pytest.mark.slow
 def test_what_takes_long_is_said_beforehand(made: Recipe, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(clusters, "QUICK", 0)
     monkeypatch.setattr(clusters._Pace, "INTERVAL", 0)

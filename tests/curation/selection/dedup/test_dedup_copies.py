@@ -49,6 +49,7 @@ def test_every_copy_of_a_photo_is_joined_to_it(kind) -> None:
     assert not missed
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("folder", [sample_folder(), CORPUS], ids=["sample", "corpus"])
 def test_no_unrelated_pictures_are_joined(folder: Path, sample_photos: dict[str, bytes]) -> None:
     if not folder.is_dir():
