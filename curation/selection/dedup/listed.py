@@ -36,7 +36,7 @@ class Listed:
             UserError: the file is missing, unreadable, or has none of the columns, or a value is no hash, or an
                 embedding is of another width or no finite numbers.
         """
-        where = f"select.dedup.against: {path}"
+        key = "select.dedup.against"
         try:
             table = (
                 pq.read_table(path)
@@ -47,14 +47,14 @@ class Listed:
                 )
             )
         except FileNotFoundError:
-            raise UserError(f"{where}: no such file") from None
+            raise UserError(f"{path}: no such file", key) from None
         except (OSError, pa.ArrowException) as error:
-            raise UserError(f"{where}: cannot be read: {' '.join(str(error).split())[:150]}") from None
+            raise UserError(f"{path}: cannot be read: {' '.join(str(error).split())[:150]}", key) from None
         known = {"sha256", "phash"} | ({"embedding"} if width is not None and path.endswith(".parquet") else set())
         if not known & set(table.column_names):
             hint = "; to compare embeddings, give select.dedup.cosine" if "embedding" in table.column_names else ""
             raise UserError(
-                f"{where}: has neither a column sha256 nor phash; it has {', '.join(table.column_names)}{hint}"
+                f"{path}: has neither a column sha256 nor phash; it has {', '.join(table.column_names)}{hint}", key
             )
         count = table.num_rows
         shas = table["sha256"].to_pylist() if "sha256" in table.column_names else [None] * count
@@ -64,13 +64,13 @@ class Listed:
             digests = [int(s, 16) if s else None for s in shas]
             numbers = [_phash(h) for h in hashes]
         except ValueError as error:
-            raise UserError(f"{where}: not a hash: {error}") from None
+            raise UserError(f"{path}: not a hash: {error}", key) from None
         vectors = None
         if width is not None and "embedding" in table.column_names:
             try:
                 vectors = directions(table["embedding"], width)
             except ValueError as error:
-                raise UserError(f"{where}: column embedding: {error}") from None
+                raise UserError(f"{path}: column embedding: {error}", key) from None
         return cls(
             pa.array([f"listed:{k}" for k in keys], pa.string()),
             np.array([0 if d is None else d >> 192 for d in digests], np.uint64),
