@@ -14,7 +14,7 @@ import numpy as np
 import simplejpeg
 from PIL import Image, ImageFile
 
-from curation.errors import in_one_line
+from curation.errors import RowError, in_one_line
 
 MAX_PIXELS = 64_000_000
 """Declared width × height above which nothing is decoded."""
@@ -43,12 +43,8 @@ ImageFile.LOAD_TRUNCATED_IMAGES = False
 cv2.setNumThreads(1)  # one worker, one core: the workers are the parallelism
 
 
-class ImageError(Exception):
-    """An image that cannot be used. `reason` is one word for counting, `detail` is for people."""
-
-    def __init__(self, reason: str, detail: str = "") -> None:
-        super().__init__(f"{reason}: {detail}" if detail else reason)
-        self.reason = reason
+class ImageError(RowError):
+    """An image that cannot be used."""
 
 
 @dataclass(frozen=True, slots=True)

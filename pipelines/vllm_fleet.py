@@ -166,7 +166,7 @@ def endpoint_of(recipe: Recipe) -> Endpoint:
     """The recipe's captioner. Raises UserError if it is another than `endpoint`."""
     captioner = crew_of(recipe).captioner
     if not isinstance(captioner, Endpoint):
-        raise UserError(f"captions.captioner.backend: the fleet stands in for endpoint, not for {captioner.name}")
+        raise UserError(f"the fleet stands in for endpoint, not for {captioner.name}", "captions.captioner.backend")
     return captioner
 
 

@@ -23,7 +23,7 @@ from PIL import Image
 
 from curation.corpora.listing import list_sources, open_source
 from curation.corpora.samples import known_shard
-from curation.errors import StageError, UserError
+from curation.errors import StageError, UserError, reason_of
 from curation.workspace import Workspace
 from curation.workspace.ledger import Ledger
 from tests import bench
@@ -186,7 +186,7 @@ def check(ended: dict[str, Any], name: str) -> None:
     for row in rows:
         assert row["status"] in ("ok", "failed")
         assert (row["error"] is None) == (row["status"] == "ok")
-        assert row["error"] is None or (row["error"].split(":")[0] in REASONS and "\n" not in row["error"])
+        assert row["error"] is None or (reason_of(row["error"]) in REASONS and "\n" not in row["error"])
     keys = [row["key"] for row in rows if row["status"] == "ok"]
     assert len(set(keys)) == len(keys)
     assert ended["damage"] is None or (ended["damage"] and "\n" not in ended["damage"])

@@ -20,7 +20,7 @@ from curation.keys import key_hash
 from curation.models.checkpoints import Models
 from curation.models.plugin import Plugin, PluginParams
 from curation.models.text.generation import Answer
-from curation.recipe.load import explain_validation
+from curation.recipe.load import wrong_value
 
 PACKAGE = "curation.captions.backends"
 
@@ -142,7 +142,7 @@ def load_captioner(name: str) -> type[Captioner]:
         if issubclass(cls, Captioner):
             return cls
     hint = nearest(name, captioners())
-    raise UserError(f'captions.captioner.backend: there is no captioner "{name}"{hint}')
+    raise UserError(f'there is no captioner "{name}"{hint}', "captions.captioner.backend")
 
 
 def load_translator(name: str, section: str = "captions.translator") -> type[Translator]:
@@ -151,7 +151,7 @@ def load_translator(name: str, section: str = "captions.translator") -> type[Tra
         if issubclass(cls, Translator):
             return cls
     hint = nearest(name, translators())
-    raise UserError(f'{section}.backend: there is no translator "{name}"{hint}')
+    raise UserError(f'there is no translator "{name}"{hint}', f"{section}.backend")
 
 
 def make_captioner(given: Mapping[str, Any], models: Models | None = None) -> Captioner:
@@ -175,8 +175,7 @@ def _params(cls: type[_Backend], given: Mapping[str, Any], section: str) -> Plug
     try:
         return cls.Params.model_validate(dict(given))
     except ValidationError as error:
-        dot = "." if error.errors()[0]["loc"] else ": "  # a rule about the section as a whole names no key
-        raise UserError(f"{section}{dot}{explain_validation(error, cls.Params)}") from None
+        raise wrong_value(error, cls.Params, section) from None
 
 
 def _files() -> list[str]:

@@ -21,7 +21,7 @@ def crews(recipe: Recipe) -> "list[Crew]":
         try:
             found.append(Crew(recipe.model_copy(update={"captions": captions})))
         except UserError as error:
-            raise UserError(f"caption_eval.captioners.{name}: {error}") from None
+            raise UserError(str(error), f"caption_eval.captioners.{name}") from None
     return found
 
 

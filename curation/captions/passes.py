@@ -16,7 +16,7 @@ from curation.captions.checks.wording import trimmed
 from curation.captions.crew import Crew
 from curation.captions.training_text import language_of
 from curation.corpora.prefetch import Pictures
-from curation.errors import SignalError, StageError, UserError, in_one_line
+from curation.errors import RowError, StageError, UserError, in_one_line
 from curation.models.device import gpu_is_lost
 from curation.models.text.generation import Answer
 from curation.recipe.prompts import prompt_for
@@ -110,7 +110,7 @@ class Passes:
             shown = {}
             for row in batch:
                 image = self._image(row, attempt)
-                if isinstance(image, SignalError):
+                if isinstance(image, RowError):
                     texts[row].flags = texts[row].flags or [image.reason]
                     texts[row].attempts = attempt + 1
                 else:
@@ -169,9 +169,9 @@ class Passes:
         return len(flags) - tolerated, tolerated
 
     def _image(self, row: int, attempt: int) -> Any:
-        """What the captioner wants to see of the row's picture; a SignalError where there is nothing to see."""
+        """What the captioner wants to see of the row's picture; a RowError where there is nothing to see."""
         if verdict := self.watch.verdict(row, attempt):
-            return SignalError(verdict)
+            return RowError(verdict)
         if self.pictures is None:
             return None
         try:
@@ -180,7 +180,7 @@ class Passes:
             raise
         except Exception as error:  # a plug-in's own mistake must not cost the shard
             self._note(error)
-            return SignalError("error")
+            return RowError("error")
 
     def _side(self, row: int) -> int:
         given = self.rows[row]

@@ -19,7 +19,7 @@ def main() -> None:
     try:
         status = app(standalone_mode=False, prog_name="curate")
     except UserError as error:
-        stop(with_recipe(str(error)), 2)
+        stop(with_recipe(error), 2)
     except StageError as error:
         stop(str(error), 1)
     except (KeyboardInterrupt, typer.Abort):

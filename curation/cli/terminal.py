@@ -89,14 +89,14 @@ def load(
     return recipe
 
 
-def with_recipe(error: str) -> str:
-    """An error, with the recipe's file before one that begins with a key of the recipe."""
+def with_recipe(error: UserError) -> str:
+    """An error's line, with the recipe's file before one that speaks of a key of the recipe."""
     if _recipe_file is None:
-        return error
+        return str(error)
     from curation.recipe import Recipe
 
-    section = error.partition(":")[0].partition(".")[0]
-    return f"{_recipe_file}: {error}" if section in Recipe.model_fields else error
+    section, *_ = error.key.split(".")
+    return f"{_recipe_file}: {error}" if section in Recipe.model_fields else str(error)
 
 
 def finish(summaries: Sequence[Told], as_json: bool) -> None:

@@ -13,9 +13,9 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from curation.corpora.listing import list_sources, open_source
-from curation.corpora.readers import RawSample, Source
+from curation.corpora.readers import GONE, RawSample, Source
 from curation.corpora.samples import known_shard, ledger_line
-from curation.errors import StageError
+from curation.errors import RowError, StageError, reason_of
 from curation.images import ImageError, probe
 from curation.keys import make_key, well_formed
 from curation.recipe import Recipe
@@ -93,7 +93,7 @@ class GoneTask:
         """Rewrites the samples file."""
         path = Workspace(self.workspace).samples(self.corpus, self.shard)
         table, notes = read_table(path), footer(path) or {}
-        for column, value in (("status", "gone"), ("error", "gone: the shard is no longer there")):
+        for column, value in (("status", "gone"), ("error", str(RowError(GONE, "the shard is no longer there")))):
             at = table.schema.get_field_index(column)
             table = table.set_column(at, column, pa.array([value] * table.num_rows, pa.string()))
         write_table(path, table, **notes)
@@ -159,7 +159,7 @@ def _table(source: Source, watch: Watch) -> tuple[pa.Table, Outcome]:
     for number, sample in enumerate(source.samples()):
         watch.note(os.getpid(), number, number + 1)
         if verdict := watch.verdict(number):
-            sample.error = f"{verdict}: the image killed its worker process again and again"
+            sample.error = RowError(verdict, "the image killed its worker process again and again")
         row = _row(source, sample)
         watch.note(os.getpid())
         for name, values in columns.items():
@@ -168,7 +168,7 @@ def _table(source: Source, watch: Watch) -> tuple[pa.Table, Outcome]:
         metas.append(sample.meta)
         outcome.rows += 1
         if row["status"] == "failed":
-            outcome.failed[row["error"].split(":")[0]] += 1
+            outcome.failed[reason_of(row["error"])] += 1
     if source.damage:
         outcome.notes.append(f"{source.path}: {source.damage}; {outcome.rows} images before it were indexed")
     table = pa.table(columns, schema=SAMPLES)
@@ -191,8 +191,8 @@ def _row(source: Source, sample: RawSample) -> dict[str, Any]:
     if sample.url and (domain := _DOMAIN.match(sample.url)):
         row["domain"] = domain[1].lower()
     if sample.error is not None:
-        row["status"] = "gone" if sample.error.startswith("gone") else "failed"
-        row["error"] = sample.error
+        row["status"] = "gone" if sample.error.reason == GONE else "failed"
+        row["error"] = str(sample.error)
         return row
     row["sha256"] = hashlib.sha256(sample.data).hexdigest()
     try:

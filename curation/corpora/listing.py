@@ -45,30 +45,32 @@ def list_sources(
     """
     fs, root = fsspec.core.url_to_fs(corpus.path)
     if not fs.isdir(root):
-        raise UserError(f"corpora.{corpus.name}.path: no such folder: {corpus.path}")
+        raise UserError(f"no such folder: {corpus.path}", f"corpora.{corpus.name}.path")
     if corpus.format == "folder":
         ours = f"{workspace}/" if workspace else None
         files = [f for f in _files_below(fs, root) if not (ours and f"{root}/{f}".startswith(ours))]
         shards = deal(files, listing or {})
         if not shards:
-            raise UserError(f"corpora.{corpus.name}.path: no image file in {corpus.path}")
+            raise UserError(f"no image file in {corpus.path}", f"corpora.{corpus.name}.path")
         return [open_source(corpus, shard, root, members) for shard, members in shards.items()]
     if corpus.format == "files":
         found = sorted(p.rstrip("/") for p in fs.ls(root, detail=False) if fs.isdir(p))
         if not found:
-            raise UserError(f"corpora.{corpus.name}.path: no folder of images in {corpus.path}")
+            raise UserError(f"no folder of images in {corpus.path}", f"corpora.{corpus.name}.path")
         return [open_source(corpus, os.path.basename(p), p, _files_below(fs, p)) for p in found]
     ending = ".tar" if corpus.format == "webdataset" else ".parquet"
     paths = sorted(p for p in fs.find(root) if p.endswith(ending) and not os.path.basename(p).startswith("."))
     if not paths:
-        raise UserError(f"corpora.{corpus.name}.path: no {ending} file in {corpus.path}")
+        raise UserError(f"no {ending} file in {corpus.path}", f"corpora.{corpus.name}.path")
     by_shard: dict[str, str] = {}
     for path in paths:
         shard = os.path.basename(path)[: -len(ending)]
         if shard == "files":
-            raise UserError(f"corpora.{corpus.name}.path: no shard may be named files: {path}; rename it")
+            raise UserError(f"no shard may be named files: {path}; rename it", f"corpora.{corpus.name}.path")
         if shard in by_shard:
-            raise UserError(f"corpora.{corpus.name}.path: two shards are named {shard}: {by_shard[shard]} and {path}")
+            raise UserError(
+                f"two shards are named {shard}: {by_shard[shard]} and {path}", f"corpora.{corpus.name}.path"
+            )
         by_shard[shard] = path
     return [open_source(corpus, shard, by_shard[shard]) for shard in sorted(by_shard)]
 

@@ -11,7 +11,7 @@ import numpy as np
 import pyarrow as pa
 
 from curation.corpora.readers import Source
-from curation.errors import SignalError, StageError
+from curation.errors import RowError, StageError
 from curation.images import ImageError, Picture
 
 
@@ -34,13 +34,13 @@ class Pictures:
     ) -> None:
         self._source = source
         self._places = samples.select(["member", "offset", "length"]).to_pylist()
-        self._held: dict[int, Picture | SignalError] = {}
+        self._held: dict[int, Picture | RowError] = {}
         self._make = make
         self._made: dict[int, Any] = {}
         self._coming: dict[int, Future[None]] = {}
         self._threads = ThreadPoolExecutor(threads) if threads > 1 else None
 
-    def of(self, row: int, side: int) -> Picture | SignalError:
+    def of(self, row: int, side: int) -> Picture | RowError:
         """The row's picture, decoded for a signal of that side; or why there is none.
 
         Raises:
@@ -54,12 +54,12 @@ class Pictures:
         return self._held[row]
 
     def made(self, row: int, side: int) -> Any:
-        """What `make` made of the row's pixels, decoded at that side; a SignalError if there is nothing.
+        """What `make` made of the row's pixels, decoded at that side; a RowError if there is nothing.
 
         The pixels themselves are not kept. Raises StageError as `of`.
         """
         found = self.of(row, side)
-        return found if isinstance(found, SignalError) else self._made[row]
+        return found if isinstance(found, RowError) else self._made[row]
 
     def ahead(self, rows: Iterable[int], side: int) -> None:
         """Has the pictures of these rows read now, and decoded meanwhile."""
@@ -85,7 +85,7 @@ class Pictures:
 
     def _decode(self, row: int, side: int) -> None:
         picture = self._held[row]
-        if isinstance(picture, SignalError) or row in self._made:
+        if isinstance(picture, RowError) or row in self._made:
             return
         try:
             pixels = picture.bgr(side)
@@ -93,18 +93,18 @@ class Pictures:
                 self._made[row] = self._make(pixels)
                 picture.forget()
         except ImageError as error:
-            self._held[row] = SignalError(error.reason, str(error).partition(": ")[2])
+            self._held[row] = error.with_traceback(None)  # its frames would hold the pixels until the row is dropped
 
-    def _read(self, row: int) -> Picture | SignalError:
+    def _read(self, row: int) -> Picture | RowError:
         place = self._places[row]
         try:
             data = self._source.read(place["member"], place["offset"], place["length"])
         except FileNotFoundError as error:
             if self._source.corpus.format in ("webdataset", "parquet"):  # the shard itself: nothing to note on rows
                 raise StageError(f"{self._source.path}: {error.strerror}") from None
-            return SignalError("unreadable", "the file is no longer there; run `curate index` again")
+            return RowError("unreadable", "the file is no longer there; run `curate index` again")
         except OSError as error:
             raise StageError(f"{self._source.path}: cannot be read: {error.strerror or error}") from None
         if len(data) != place["length"]:
-            return SignalError("unreadable", "the raw shard has changed; run `curate index` again")
+            return RowError("unreadable", "the raw shard has changed; run `curate index` again")
         return Picture(data)

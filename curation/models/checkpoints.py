@@ -94,22 +94,22 @@ class Models:
             UserError: no name is given.
         """
         if not name.strip():
-            raise UserError(f"{key}: names no checkpoint")
+            raise UserError("names no checkpoint", key)
         path = Path(os.path.expandvars(name)).expanduser()
         if path.is_absolute():
             if not path.exists():
-                raise ModelAbsent(f"{key}: {path} is not there")
+                raise ModelAbsent(f"{path} is not there", key)
             return path
         if self.folder is None:
             raise ModelAbsent(
-                f"{key}: {name} lies in the folder of models; say where that is by `models:` or CURATE_MODELS"
+                f"{name} lies in the folder of models; say where that is by `models:` or CURATE_MODELS", key
             )
         if not self.folder.is_dir():
-            raise ModelAbsent(f"{key}: the folder of models {self.folder} is not there; see `models:` or CURATE_MODELS")
+            raise ModelAbsent(f"the folder of models {self.folder} is not there; see `models:` or CURATE_MODELS", key)
         if not (self.folder / path).exists():
             there = sorted(entry.name for entry in self.folder.iterdir())
             raise ModelAbsent(
-                f"{key}: no {name} in {self.folder}{nearest(name, there)}; `curate doctor` tells how to fetch models"
+                f"no {name} in {self.folder}{nearest(name, there)}; `curate doctor` tells how to fetch models", key
             )
         return self.folder / path
 
@@ -117,7 +117,7 @@ class Models:
         """The checkpoint, which must be a file. Raises UserError."""
         path = self.find(key, name)
         if not path.is_file():
-            raise UserError(f"{key}: {path} is a folder; name the file of weights in it")
+            raise UserError(f"{path} is a folder; name the file of weights in it", key)
         return path
 
     def digest(self, path: Path) -> str:
@@ -151,15 +151,15 @@ def read_tensors(key: str, path: Path) -> "dict[str, torch.Tensor]":
             warnings.simplefilter("ignore")  # that an unusual pickle may not be read
             found = torch.load(path, map_location="cpu", weights_only=True)
     except SafetensorError as error:
-        raise UserError(f"{key}: {path} is no safetensors file: {in_one_line(error)}; fetch it again") from None
+        raise UserError(f"{path} is no safetensors file: {in_one_line(error)}; fetch it again", key) from None
     except pickle.UnpicklingError as error:
-        raise UserError(f"{key}: {path} {refusal(error) or in_one_line(error)}") from None
+        raise UserError(f"{path} {refusal(error) or in_one_line(error)}", key) from None
     except (RuntimeError, EOFError, OSError, ValueError, KeyError) as error:
-        raise UserError(f"{key}: {path} is no checkpoint that PyTorch can read: {in_one_line(error)}") from None
+        raise UserError(f"{path} is no checkpoint that PyTorch can read: {in_one_line(error)}", key) from None
     if isinstance(found, dict) and isinstance(found.get("state_dict"), dict):
         found = found["state_dict"]
     if not (isinstance(found, dict) and found and all(isinstance(v, torch.Tensor) for v in found.values())):
-        raise UserError(f"{key}: {path} holds {type(found).__name__}; expected tensors by name")
+        raise UserError(f"{path} holds {type(found).__name__}; expected tensors by name", key)
     return found
 
 

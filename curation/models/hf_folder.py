@@ -84,25 +84,26 @@ class HfFolder:
             UserError: one is missing; or the weights are a pickle, which may hold any code and is not opened.
         """
         if not self.folder.is_dir():
-            raise UserError(f"{self.key}: {self.folder} is a file; expected the folder of a checkpoint")
+            raise UserError(f"{self.folder} is a file; expected the folder of a checkpoint", self.key)
         wanted = ["config.json", *names]
         if not (self.folder / WEIGHTS).is_file() and (self.folder / INDEX).is_file():
             parts = self.json(INDEX).get("weight_map")
             if not isinstance(parts, dict) or not parts or any(Path(str(p)).name != p for p in parts.values()):
-                raise UserError(f"{self.key}: {self.folder / INDEX}: expected a weight_map of file names")
+                raise UserError(f"{self.folder / INDEX}: expected a weight_map of file names", self.key)
             wanted += [INDEX, *sorted(set(parts.values()))]
         else:
             wanted.append(WEIGHTS)
         missing = next((name for name in wanted if not (self.folder / name).is_file()), None)
         if missing == WEIGHTS and (pickles := sorted(p.name for p in self.folder.glob("*.bin"))):
             raise UserError(
-                f"{self.key}: {self.folder} has no {WEIGHTS} but {pickles[0]}, a pickle, which is not opened; "
+                f"{self.folder} has no {WEIGHTS} but {pickles[0]}, a pickle, which is not opened; "
                 "convert it to safetensors where you trust it (`model.save_pretrained(FOLDER)` in transformers), or "
-                "fetch the safetensors files"
+                "fetch the safetensors files",
+                self.key,
             )
         if missing:
             there = ", ".join(sorted(p.name for p in self.folder.iterdir())[:LISTED]) or "nothing"
-            raise UserError(f"{self.key}: {self.folder} has no {missing}; found {there}")
+            raise UserError(f"{self.folder} has no {missing}; found {there}", self.key)
         more = sorted({path.name for pattern in others for path in self.folder.glob(pattern) if path.is_file()})
         return {name: self.folder / name for name in dict.fromkeys(wanted + more)}
 
@@ -114,9 +115,9 @@ class HfFolder:
         except (FileNotFoundError, NotADirectoryError):
             return {}  # said by `listed`
         except (OSError, ValueError) as error:
-            raise UserError(f"{self.key}: {path} is no JSON: {in_one_line(error)}") from None
+            raise UserError(f"{path} is no JSON: {in_one_line(error)}", self.key) from None
         if not isinstance(found, dict):
-            raise UserError(f"{self.key}: {path}: expected a JSON object, found {type(found).__name__}")
+            raise UserError(f"{path}: expected a JSON object, found {type(found).__name__}", self.key)
         return found
 
     def headers(self) -> list[Header]:
@@ -131,7 +132,7 @@ class HfFolder:
                     found += [Header(path, name, s.get_shape(), s.get_dtype()) for name, s in slices.items()]
             except (SafetensorError, OSError) as error:
                 raise UserError(
-                    f"{self.key}: {path} is no safetensors file: {in_one_line(error)}; fetch it again"
+                    f"{path} is no safetensors file: {in_one_line(error)}; fetch it again", self.key
                 ) from None
         return found
 
@@ -143,8 +144,9 @@ class HfFolder:
         """Raises UserError if transformers, loading the weights by their index, would fail for want of `metadata`."""
         if INDEX in self.files and not isinstance(self.json(INDEX).get("metadata"), dict):
             raise UserError(
-                f'{self.key}: {self.folder / INDEX}: expected "metadata" beside the weight_map, as transformers asks '
-                'for it, found none; add "metadata": {}'
+                f'{self.folder / INDEX}: expected "metadata" beside the weight_map, as transformers asks '
+                'for it, found none; add "metadata": {}',
+                self.key,
             )
 
     def fit(self, spread: bool = False) -> None:
@@ -168,8 +170,9 @@ class HfFolder:
         needed = sum(math.prod(h.shape) * (size if h.dtype in FLOATS else 1) for h in self.headers())
         if needed > there:
             raise UserError(
-                f"{self.key}: {self.folder}: the weights take {needed / 1e9:,.1f} GB of memory in {kind}; {where} "
-                f"{there / 1e9:,.1f} GB"
+                f"{self.folder}: the weights take {needed / 1e9:,.1f} GB of memory in {kind}; {where} "
+                f"{there / 1e9:,.1f} GB",
+                self.key,
             )
 
     def kind(self, auto: Any, wanted: str) -> Any:
@@ -206,10 +209,10 @@ class HfFolder:
         weights = self.weights[0] if len(self.weights) == 1 else self.folder
         for name, has, wants in sorted(found["mismatched_keys"]):
             path = next((header.path for header in self.headers() if header.name == name), weights)
-            raise UserError(f"{self.key}: {path}: {name}: expected {list(wants)} by config.json, found {list(has)}")
+            raise UserError(f"{path}: {name}: expected {list(wants)} by config.json, found {list(has)}", self.key)
         if lacking := sorted(found["missing_keys"]):
             more = f" and {len(lacking) - 1} more" if len(lacking) > 1 else ""
-            raise UserError(f"{self.key}: {weights}: expected the tensor {lacking[0]}{more}, found none")
+            raise UserError(f"{weights}: expected the tensor {lacking[0]}{more}, found none", self.key)
 
     @contextmanager
     def explained(self, path: Path, wanted: str) -> Iterator[None]:
@@ -224,7 +227,7 @@ class HfFolder:
         except UserError:
             raise
         except Exception as error:
-            raise UserError(f"{self.key}: {path}: expected {wanted}: {in_one_line(error)}") from None
+            raise UserError(f"{path}: expected {wanted}: {in_one_line(error)}", self.key) from None
         finally:
             logging.set_verbosity(verbosity)
             if bars:

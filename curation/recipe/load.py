@@ -30,7 +30,7 @@ def load_recipe(path: str | Path, overrides: list[str] | None = None) -> Recipe:
     try:
         recipe = Recipe.model_validate(raw)
     except ValidationError as error:
-        raise UserError(f"{path}: {explain_validation(error)}") from None
+        raise UserError(f"{path}: {wrong_value(error)}") from None
     return _resolve_paths(recipe, path.resolve().parent)
 
 
@@ -89,23 +89,34 @@ def _override(raw: dict[str, Any], override: str) -> None:
     at[keys[-1]] = value
 
 
-def explain_validation(error: ValidationError, model: type[BaseModel] = Recipe) -> str:
-    """The first mistake that pydantic found, in one line: the key, what is wrong, and the nearest right name."""
+def wrong_value(error: ValidationError, model: type[BaseModel] = Recipe, section: str = "") -> UserError:
+    """The first mistake that pydantic found: the key, what is wrong, and the nearest right name.
+
+    Args:
+        model: what was validated.
+        section: the dotted key that it stands under; "" for the recipe as a whole.
+    """
+    key, detail = _explain(error, model)
+    return UserError(detail, ".".join(part for part in (section, key) if part))
+
+
+def _explain(error: ValidationError, model: type[BaseModel]) -> tuple[str, str]:
+    """The dotted key of the first mistake, "" where it is of the whole, and what is wrong."""
     first = error.errors()[0]
     where = [part for part in first["loc"] if not (isinstance(part, str) and part.startswith("function-"))]
     dotted = ".".join(str(part) for part in where)
     if first["type"] == "extra_forbidden":
-        return f"{dotted}: unknown key{nearest(str(where[-1]), _keys_at(model, where[:-1]))}"
+        return dotted, f"unknown key{nearest(str(where[-1]), _keys_at(model, where[:-1]))}"
     if first["type"] == "string_type" and where[-1:] == ["[key]"]:
         read = yaml.safe_dump(first["input"]).split()[0]
         section = ".".join(str(part) for part in where[:-2])
-        return f'{section}: YAML reads one of the names here as {read}, no text; put it in quotes, such as "yes" or "1"'
+        return section, f'YAML reads one of the names here as {read}, no text; put it in quotes, such as "yes" or "1"'
     message = first["msg"].removeprefix("Value error, ")
     given = first.get("input")
     shown = "" if first["type"] in ("missing", "value_error") or isinstance(given, dict) else f" (given: {given!r})"
     if not dotted:
-        return f"{message}{shown}"
-    return f"{dotted}: {message[:1].lower()}{message[1:]}{shown}"
+        return "", f"{message}{shown}"
+    return dotted, f"{message[:1].lower()}{message[1:]}{shown}"
 
 
 def _keys_at(model: type[BaseModel], where: list[Any]) -> list[str]:
@@ -129,7 +140,7 @@ def _resolve_paths(recipe: Recipe, folder: Path) -> Recipe:
         return text if "://" in text else str((folder / Path(text).expanduser()).resolve())
 
     if "://" in os.path.expandvars(recipe.workspace):
-        raise UserError(f"workspace: {recipe.workspace} is a URL; the workspace must be a local or mounted folder")
+        raise UserError(f"{recipe.workspace} is a URL; the workspace must be a local or mounted folder", "workspace")
     dedup = recipe.select.dedup
     models = recipe.models or os.environ.get("CURATE_MODELS")
     return recipe.model_copy(

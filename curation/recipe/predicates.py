@@ -13,7 +13,7 @@ from typing import Any
 
 import duckdb
 
-from curation.errors import UserError, nearest
+from curation.errors import UnknownColumn, UserError, nearest
 from curation.workspace.sql import nodes, parsed, parser, quoted
 
 _SCALAR_NODES = {
@@ -59,7 +59,7 @@ def admit(name: str, sql: str, columns: Mapping[str, str], where: str = "select.
     """
     key = f"{where}.{name}" if name else where
     if not sql.strip():
-        raise UserError(f"{key}: the predicate is empty")
+        raise UserError("the predicate is empty", key)
     node = _only_select(sql, key)
     plain = (
         node["from_table"]["type"] == "EMPTY"
@@ -68,7 +68,7 @@ def admit(name: str, sql: str, columns: Mapping[str, str], where: str = "select.
         and not any(node[part] for part in ("where_clause", "group_expressions", "having", "qualify", "sample"))
     )
     if not plain or len(node["select_list"]) != 1:
-        raise UserError(f"{key}: a predicate is one expression, such as `min_side >= 512`; given: {_short(sql)}")
+        raise UserError(f"a predicate is one expression, such as `min_side >= 512`; given: {_short(sql)}", key)
     used = set()
     for part in nodes(node["select_list"][0]):
         if part["class"] == "COLUMN_REF":
@@ -77,11 +77,12 @@ def admit(name: str, sql: str, columns: Mapping[str, str], where: str = "select.
             what = {"SUBQUERY": "a subquery", "WINDOW": "a window function", "STAR": "a star"}.get(
                 part["class"], part["class"].lower()
             )
-            raise UserError(f"{key}: {what} is not allowed in a predicate")
+            raise UserError(f"{what} is not allowed in a predicate", key)
         elif part["class"] == "FUNCTION" and part["function_name"] not in _pure_functions():
             raise UserError(
-                f"{key}: the function {part['function_name']} is not allowed in a predicate"
-                f"{nearest(part['function_name'], _named_functions())}"
+                f"the function {part['function_name']} is not allowed in a predicate"
+                f"{nearest(part['function_name'], _named_functions())}",
+                key,
             )
     _bind(key, sql, {c: columns[c] for c in used})
     return Predicate(name, sql, frozenset(used))
@@ -126,12 +127,12 @@ def _only_select(sql: str, key: str, wrap: bool = True) -> dict[str, Any]:
     answer = parsed(f"SELECT (\n{sql}\n)" if wrap else sql)
     kind = "a predicate is one expression" if wrap else "a query is one SELECT"
     if answer["error"]:
-        raise UserError(f"{key}: {kind}: {' '.join(answer['error_message'].split())}; given: {_short(sql)}")
+        raise UserError(f"{kind}: {' '.join(answer['error_message'].split())}; given: {_short(sql)}", key)
     if wrap and parsed(f"SELECT [\n{sql}\n]")["error"]:  # `a) or (b` is one only between parentheses
-        raise UserError(f"{key}: {kind}; given: {_short(sql)}")
+        raise UserError(f"{kind}; given: {_short(sql)}", key)
     statements = answer["statements"]
     if len(statements) != 1 or (wrap and statements[0]["node"]["type"] != "SELECT_NODE"):
-        raise UserError(f"{key}: {kind}; given: {_short(sql)}")
+        raise UserError(f"{kind}; given: {_short(sql)}", key)
     return statements[0]["node"]
 
 
@@ -140,7 +141,7 @@ def _column(part: dict[str, Any], columns: Mapping[str, str], key: str) -> str:
     for column in columns:  # SQL names are not case-sensitive
         if column.lower() == written.lower():
             return column
-    raise UserError(f'{key}: there is no column "{_short(written)}"{nearest(written, columns)}')
+    raise UnknownColumn(written, f'there is no column "{_short(written)}"{nearest(written, columns)}', key)
 
 
 def _bind(key: str, sql: str, columns: Mapping[str, str]) -> None:
@@ -150,9 +151,9 @@ def _bind(key: str, sql: str, columns: Mapping[str, str]) -> None:
         kind = parser().execute(f"SELECT typeof((\n{sql}\n)) FROM (SELECT {fields})").fetchone()
     except duckdb.Error as error:
         message = str(error).split("\n")[0].split(": ", 1)[-1]
-        raise UserError(f"{key}: {message}; given: {_short(sql)}") from None
+        raise UserError(f"{message}; given: {_short(sql)}", key) from None
     if kind and kind[0] not in ("BOOLEAN", '"NULL"'):
-        raise UserError(f"{key}: a predicate is true or false; this is {kind[0]}: {_short(sql)}")
+        raise UserError(f"a predicate is true or false; this is {kind[0]}: {_short(sql)}", key)
 
 
 @cache

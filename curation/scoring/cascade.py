@@ -10,7 +10,7 @@ from functools import cached_property
 import pyarrow as pa
 
 from curation import signals
-from curation.errors import UserError
+from curation.errors import UnknownColumn, UserError
 from curation.models.checkpoints import Models
 from curation.recipe import Recipe
 from curation.recipe.predicates import Predicate, admit
@@ -60,8 +60,8 @@ class Cascade:
         for name, sql in recipe.select.where.items():
             try:
                 cascade.predicates.append(cascade.admit(name, sql))
-            except UserError as error:
-                if meta_known or 'there is no column "meta_' not in str(error):
+            except UnknownColumn as error:
+                if meta_known or not error.column.startswith("meta_"):
                     raise
         if recipe.shards.quality.where and meta_known:
             cascade.admit("", recipe.shards.quality.where, "shards.quality.where")
@@ -87,15 +87,12 @@ class Cascade:
         """Admits one predicate over these columns. Raises UserError; a signal left out of the recipe is named."""
         try:
             return admit(name, sql, self.columns, where)
-        except UserError as error:
-            for word in sql.replace("(", " ").replace(")", " ").split():
-                owner = signals.owner_of_column(word) if word.isidentifier() else None
-                if owner and owner not in self.signals and f'"{word}"' in str(error):
-                    raise UserError(
-                        f'{where}.{name}: the column "{word}" is given by the signal {owner}; '
-                        f"add `{signals.example(owner)}` to signals"
-                    ) from None
-            raise
+        except UnknownColumn as error:
+            owner = signals.owner_of_column(error.column)
+            if owner is None or owner in self.signals:
+                raise
+            said = f'the column "{error.column}" is given by the signal {owner}'
+            raise UserError(f"{said}; add `{signals.example(owner)}` to signals", error.key) from None
 
     def quality_columns(self, sql: str) -> frozenset[str]:
         """The columns of the expression that ranks duplicates. Raises UserError."""
@@ -151,7 +148,7 @@ class Cascade:
         while left:
             name = next((n for n in left if all(m in ordered for m in self.signals[n].needs)), None)
             if name is None:
-                raise UserError(f"signals: {', '.join(left)} need each other")
+                raise UserError(f"{', '.join(left)} need each other", "signals")
             ordered.append(name)
             left.remove(name)
         return ordered
@@ -232,13 +229,15 @@ def _put_together(recipe: Recipe) -> dict[str, Signal]:
     for name, signal in made.items():
         missing = next((n for n in signal.needs if n not in made), None)
         if missing:
-            raise UserError(f"signals.{name}: reads the signal {missing}; add `{signals.example(missing)}` to signals")
+            raise UserError(
+                f"reads the signal {missing}; add `{signals.example(missing)}` to signals", f"signals.{name}"
+            )
         signal.needed = {n: made[n] for n in signal.needs}
         for column in signal.columns:
             if column in givers:
-                raise UserError(f'signals.{name}: the column "{column}" is given by {givers[column]} too')
+                raise UserError(f'the column "{column}" is given by {givers[column]} too', f"signals.{name}")
             if column in TAKEN or column.startswith("meta_") or column.endswith(("_state", "_error", "_is_skipped")):
-                raise UserError(f'signals.{name}: "{column}" is the name of another column; choose another')
+                raise UserError(f'"{column}" is the name of another column; choose another', f"signals.{name}")
         givers |= dict.fromkeys(signal.columns, name)
     return made
 
@@ -255,12 +254,12 @@ def group_columns(cascade: "Cascade", rules: Balance) -> frozenset[str]:
     """
     if rules.by is None:
         if "embedding" not in cascade.signals:
-            raise UserError("select.balance.clusters: needs the signal embedding; add `embedding: …` to signals")
+            raise UserError("needs the signal embedding; add `embedding: …` to signals", "select.balance.clusters")
         return frozenset()
     read = cascade.admit("", f"(\n{rules.by}\n) IS NOT NULL", "select.balance.by").columns
     lists = sorted(column for column in read if cascade.columns[column].endswith("]"))
     if lists:
-        raise UserError(f"select.balance.by: {lists[0]} is a list; groups of embeddings are asked for by `clusters`")
+        raise UserError(f"{lists[0]} is a list; groups of embeddings are asked for by `clusters`", "select.balance.by")
     return read
 
 

@@ -35,4 +35,4 @@ class Decider:
 
 def run_error(error: duckdb.Error, key: str = "select.where") -> UserError:
     """An expression of the recipe that is right in itself but fails on a value."""
-    return UserError(f"{key}: {str(error).splitlines()[0]}")
+    return UserError(str(error).splitlines()[0], key)

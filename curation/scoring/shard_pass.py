@@ -7,8 +7,8 @@ from functools import cached_property
 
 from curation.corpora.prefetch import Pictures
 from curation.corpora.readers import Source
-from curation.errors import SignalError
-from curation.images import ImageError, reduction
+from curation.errors import RowError, reason_of
+from curation.images import reduction
 from curation.models.device import gpu_is_lost
 from curation.recipe import Recipe
 from curation.recipe.sections import Resources
@@ -89,7 +89,7 @@ class Scan:
         self.watch.note(os.getpid())
         for name in self.wanted:
             errors = self.columns.values[f"{name}_error"]
-            outcome.failed.update(f"{name} {str(errors[r]).split(':')[0]}" for r in rows if errors[r])
+            outcome.failed.update(f"{name} {reason_of(errors[r])}" for r in rows if errors[r])
         outcome.seconds = {name: round(seconds, 6) for name, seconds in self.seconds.items()}
         outcome.counts = dict(self.counts)
         return outcome
@@ -145,7 +145,7 @@ class Scan:
         shown, given = [], []
         for row in rows:
             result = self._row(signal, row)
-            if isinstance(result, SignalError):
+            if isinstance(result, RowError):
                 self.columns.store(signal, row, result)
             else:
                 shown.append(row)
@@ -153,19 +153,19 @@ class Scan:
         for row, scores in zip(shown, _results(signal, given), strict=True):
             self.columns.store(signal, row, scores)
 
-    def _row(self, signal: Signal, row: int) -> Row | SignalError:
+    def _row(self, signal: Signal, row: int) -> Row | RowError:
         if verdict := self.watch.verdict(row, self.steps[signal.name]):
-            return SignalError(verdict, "the image killed its worker process again and again")
+            return RowError(verdict, "the image killed its worker process again and again")
         values = self.columns.values
         for needed in signal.needs:
             if values[f"{needed}_state"][row] != SCORED:
-                return SignalError(f"needs_{needed}", str(values[f"{needed}_error"][row]))
+                return RowError(f"needs_{needed}", str(values[f"{needed}_error"][row]))
         needs = {c: values[c][row] for n in signal.needs for c in self.cascade.signals[n].columns}
         sample = {i: self.inputs[i][row] for i in signal.inputs}
         if signal.side is None:
             return Row(None, sample, needs)
         picture = self.pictures.of(row, signal.side)
-        return picture if isinstance(picture, SignalError) else Row(picture, sample, needs)
+        return picture if isinstance(picture, RowError) else Row(picture, sample, needs)
 
     def _pixels(self, row: int) -> int:
         """Pixels that the row will hold in memory, at the largest reduction that any signal asks for."""
@@ -180,7 +180,7 @@ class Scan:
         return list(zip(samples["width"].to_pylist(), samples["height"].to_pylist(), strict=True))
 
 
-def _results(signal: Signal, rows: list[Row]) -> list[Scores | SignalError]:
+def _results(signal: Signal, rows: list[Row]) -> list[Scores | RowError]:
     """The signal's results. If the batch as a whole goes wrong, each row is tried alone."""
     if not rows:
         return []
@@ -194,10 +194,11 @@ def _results(signal: Signal, rows: list[Row]) -> list[Scores | SignalError]:
         return [result for row in rows for result in _results(signal, [row])]
 
 
-def _as_failure(error: Exception) -> SignalError:
-    if isinstance(error, ImageError):
-        return SignalError(error.reason, str(error).partition(": ")[2])
-    return SignalError("error", f"{type(error).__name__}: {' '.join(str(error).split())[:200]}")
+def _as_failure(error: Exception) -> RowError:
+    if isinstance(error, RowError):
+        return error
+    transient = isinstance(error, (MemoryError, OSError))
+    return RowError("error", f"{type(error).__name__}: {' '.join(str(error).split())[:200]}", transient)
 
 
 def passes_of(recipe: Recipe, cascade: Cascade) -> tuple[Pass, ...]:

@@ -9,7 +9,7 @@ import numpy as np
 import pyarrow as pa
 
 from curation.corpora.samples import check_aligned, samples_notes
-from curation.errors import SignalError, StageError
+from curation.errors import RowError, StageError, reason_of
 from curation.models.environment import libraries
 from curation.scoring.cascade import Cascade
 from curation.scoring.decider import Decider
@@ -80,15 +80,15 @@ class Columns:
             for name, at in cascade.first_use.items()
         }
 
-    def store(self, signal: Signal, row: int, result: Scores | SignalError) -> None:
+    def store(self, signal: Signal, row: int, result: Scores | RowError) -> None:
         """Notes one row's scores, or why it has none. A score that is no finite number is a failure."""
         self.changed.add(signal.name)
-        if not isinstance(result, SignalError):
+        if not isinstance(result, RowError):
             try:
                 stored = {c: _rounded(result.get(c), kind) for c, kind in signal.columns.items()}
-            except SignalError as error:
+            except RowError as error:
                 result = error
-        failed = isinstance(result, SignalError)
+        failed = isinstance(result, RowError)
         self.values[f"{signal.name}_state"][row] = FAILED if failed else SCORED
         self.values[f"{signal.name}_error"][row] = str(result) if failed else None
         for column in signal.columns:
@@ -101,7 +101,7 @@ class Columns:
     def failures(self, cascade: Cascade) -> Counter[str]:
         """Failed rows by signal and reason."""
         return Counter(
-            f"{name} {error.split(':')[0]}"
+            f"{name} {reason_of(error)}"
             for name in cascade.signals
             for error in self.values[f"{name}_error"]
             if error is not None
@@ -155,14 +155,14 @@ def _to_array(values: list[Any], kind: pa.DataType) -> pa.Array:
 
 
 def _rounded(value: Any, kind: pa.DataType) -> Any:
-    """A score as it is stored: float32 rounded to 4 decimals. Raises SignalError for NaN and infinities."""
+    """A score as it is stored: float32 rounded to 4 decimals. Raises RowError for NaN and infinities."""
     if value is not None and pa.types.is_fixed_size_list(kind):
         value = np.asarray(value, kind.value_type.to_pandas_dtype())
         if not np.isfinite(value).all():
-            raise SignalError("not_finite", "the vector holds values that are no finite numbers")
+            raise RowError("not_finite", "the vector holds values that are no finite numbers")
         return value
     if value is None or not pa.types.is_float32(kind):
         return value
     if not np.isfinite(value):
-        raise SignalError("not_finite", f"the score is {value}")
+        raise RowError("not_finite", f"the score is {value}")
     return round(float(value), 4)

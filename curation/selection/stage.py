@@ -213,13 +213,13 @@ class Selection(WideRows):
 
     def _named(self, error: UserError) -> UserError:
         """An expression of the recipe has failed on a value: the error with the key that it stands under."""
-        rules, said = self.recipe.select, str(error).partition(": ")[2]
+        rules = self.recipe.select
 
         def ask(sql: str) -> None:
             self.connection.execute(f"SELECT max({sql}) FROM {self._wide}").fetchall()
 
         if key := failing(self.cascade.fate_sql, ask):
-            return UserError(f"{key}: {said}")
+            return UserError(error.detail, key)
         of_rows_that_pass = {
             "select.dedup.quality": rules.dedup.quality,
             "select.balance.by": rules.balance and rules.balance.by,
@@ -230,7 +230,7 @@ class Selection(WideRows):
                 if sql:
                     ask(f"CASE WHEN {self._passing()} THEN (\n{sql}\n) END")
             except duckdb.Error:
-                return UserError(f"{key}: {said}")
+                return UserError(error.detail, key)
         return error
 
     def _passing(self) -> str:

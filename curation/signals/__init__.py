@@ -14,7 +14,7 @@ from pydantic import ValidationError
 
 from curation.errors import UserError, nearest
 from curation.models.checkpoints import Models
-from curation.recipe.load import explain_validation
+from curation.recipe.load import wrong_value
 from curation.signals.base import Signal
 
 __path__ += [folder for folder in os.environ.get("CURATE_SIGNALS", "").split(os.pathsep) if folder]
@@ -34,12 +34,12 @@ def backends(name: str) -> dict[str, type[Signal]]:
         UserError: there is no such signal; the nearest name is given.
     """
     if name not in names():
-        raise UserError(f'signals.{name}: there is no signal "{name}"{nearest(name, names())}')
+        raise UserError(f'there is no signal "{name}"{nearest(name, names())}', f"signals.{name}")
     module = importlib.import_module(f"{__name__}.{name}")
     found = [v for n, v in vars(module).items() if isinstance(v, type) and issubclass(v, Signal) and n[0] != "_"]
     found = [cls for cls in found if getattr(cls, "name", None) == name]
     if not found:
-        raise UserError(f'signals.{name}: its file defines no Signal named "{name}"')
+        raise UserError(f'its file defines no Signal named "{name}"', f"signals.{name}")
     return {cls.backend: cls for cls in found}
 
 
@@ -48,11 +48,11 @@ def make(name: str, given: Mapping[str, Any], models: Models | None = None) -> S
     known = backends(name)
     backend = given.get("backend") or next(iter(known))
     if backend not in known:
-        raise UserError(f'signals.{name}.backend: there is no "{backend}"{nearest(str(backend), known)}')
+        raise UserError(f'there is no "{backend}"{nearest(str(backend), known)}', f"signals.{name}.backend")
     try:
         params = known[backend].Params.model_validate({**given, "backend": backend})
     except ValidationError as error:
-        raise UserError(f"signals.{name}.{explain_validation(error, known[backend].Params)}") from None
+        raise wrong_value(error, known[backend].Params, f"signals.{name}") from None
     return known[backend](params, models)
 
 

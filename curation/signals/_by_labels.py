@@ -9,7 +9,7 @@ import numpy as np
 import pyarrow as pa
 from pydantic import Field, field_validator
 
-from curation.errors import SignalError, UserError, nearest
+from curation.errors import RowError, UserError, nearest
 from curation.models.checkpoints import Models
 from curation.models.plugin import PluginParams
 from curation.models.vision.hf_classifier import Classifier
@@ -86,8 +86,9 @@ class HfClassifier(Signal):
         if odd is not None:
             listed = ", ".join(f'"{name}"' for name in there[:LISTED]) + (", …" if len(there) > LISTED else "")
             raise UserError(
-                f"signals.{self.name}.labels: {self.classifier.files['config.json']}: "
-                f'expected labels among {listed}; found "{odd}"{nearest(odd, there)}'
+                f"{self.classifier.files['config.json']}: "
+                f'expected labels among {listed}; found "{odd}"{nearest(odd, there)}',
+                f"signals.{self.name}.labels",
             )
         names: dict[str, list[int]] = {}
         for i, label in enumerate(there):
@@ -113,7 +114,7 @@ class HfClassifier(Signal):
         """See Signal."""
         self.classifier.load()
 
-    def score(self, rows: Sequence[Row]) -> list[Scores | SignalError]:
+    def score(self, rows: Sequence[Row]) -> list[Scores | RowError]:
         """See Signal."""
         images = [row.picture.bgr(self.side) for row in rows if row.picture is not None]
         found = self.classifier.probabilities(images)

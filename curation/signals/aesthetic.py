@@ -64,8 +64,8 @@ class _OnEmbedding(PerImage, ABC):
         if self.head.width != self._width:
             (path,) = self.files().values()
             raise UserError(
-                f"signals.aesthetic.checkpoint: {path} reads embeddings of {self.head.width} numbers; "
-                f"those of signals.embedding have {self._width}"
+                f"{path} reads embeddings of {self.head.width} numbers; those of signals.embedding have {self._width}",
+                "signals.aesthetic.checkpoint",
             )
 
     def load(self) -> None:
@@ -146,7 +146,7 @@ class AnyHead(_OnEmbedding):
     def read(self, key: str, path: Path) -> Head:
         """See _OnEmbedding."""
         if path.suffix != ".safetensors":
-            raise UserError(f"{key}: {path} is no safetensors file")
+            raise UserError(f"{path} is no safetensors file", key)
         return read_head(key, path, self.params.activation).collapsed()
 
 

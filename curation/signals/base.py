@@ -11,12 +11,15 @@ from typing import Any
 
 import pyarrow as pa
 
-from curation.errors import SignalError, UserError
+from curation.errors import RowError, UserError
 from curation.images import Picture
 from curation.models.plugin import Plugin
 
 Scores = dict[str, Any]
 """The values of one row, by column; a column left out is null."""
+
+SignalError = RowError
+"""What a plug-in raises, or gives in place of a row's scores, for a row that it cannot score."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,27 +57,27 @@ class Signal(Plugin):
     inputs: tuple[str, ...] = ()
     needed: Mapping[str, "Signal"] = {}
 
-    def score(self, rows: Sequence[Row]) -> list[Scores | SignalError]:
+    def score(self, rows: Sequence[Row]) -> list[Scores | RowError]:
         """Scores a micro-batch; one result for each row, in order. A row that fails costs only itself."""
-        raise UserError(f"signals.{self.name}: defines no score")
+        raise UserError("defines no score", f"signals.{self.name}")
 
 
 class PerImage(Signal):
     """A signal that looks at one image at a time: subclasses write `score_one`."""
 
-    def score(self, rows: Sequence[Row]) -> list[Scores | SignalError]:
+    def score(self, rows: Sequence[Row]) -> list[Scores | RowError]:
         """See Signal."""
-        results: list[Scores | SignalError] = []
+        results: list[Scores | RowError] = []
         for row in rows:
             try:
                 results.append(self.score_one(row))
-            except SignalError as error:
+            except RowError as error:
                 results.append(error)
         return results
 
     def score_one(self, row: Row) -> Scores:
-        """Scores one row. Raises SignalError, or ImageError from the picture (which the pass turns into one)."""
-        raise UserError(f"signals.{self.name}: defines no score_one")
+        """Scores one row. Raises RowError, such as the picture's ImageError."""
+        raise UserError("defines no score_one", f"signals.{self.name}")
 
 
 def sidecar_fields(signal: Signal) -> list[pa.Field]:

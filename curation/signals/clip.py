@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import numpy as np
 import pyarrow as pa
 
-from curation.errors import SignalError
+from curation.errors import RowError
 from curation.signals._by_prompts import ReadsTexts
 from curation.signals.base import Row, Scores
 
@@ -35,7 +35,7 @@ class ClipScore(ReadsTexts):
         """See Signal."""
         _ = self.embedding.clip
 
-    def score(self, rows: Sequence[Row]) -> list[Scores | SignalError]:
+    def score(self, rows: Sequence[Row]) -> list[Scores | RowError]:
         """See Signal."""
         captions = [" ".join((row.sample["caption"] or "").split())[:READ] for row in rows]
         texts = self.embedding.clip.texts([caption for caption in captions if caption])

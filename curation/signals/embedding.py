@@ -7,7 +7,7 @@ from pathlib import Path
 import pyarrow as pa
 from pydantic import Field
 
-from curation.errors import SignalError
+from curation.errors import RowError
 from curation.models.checkpoints import ModelAbsent, Models, Origin
 from curation.models.plugin import PluginParams
 from curation.models.vision.clip import Checkpoint, Clip
@@ -88,7 +88,7 @@ class OpenClip(Signal):
         """See Signal."""
         _ = self.clip
 
-    def score(self, rows: Sequence[Row]) -> list[Scores | SignalError]:
+    def score(self, rows: Sequence[Row]) -> list[Scores | RowError]:
         """See Signal."""
         pictures = [row.picture.bgr(self.side) for row in rows if row.picture is not None]
         return [{"embedding": vector} for vector in self.clip.images(pictures)]

@@ -9,7 +9,7 @@ import numpy as np
 import pyarrow as pa
 from pydantic import Field
 
-from curation.errors import SignalError
+from curation.errors import RowError
 from curation.images import fit
 from curation.models.checkpoints import Models, Origin
 from curation.models.device import device
@@ -60,7 +60,7 @@ class _Faces(Signal):
         super().__init__(params, models)
         self.side = params.side
 
-    def score(self, rows: Sequence[Row]) -> list[Scores | SignalError]:
+    def score(self, rows: Sequence[Row]) -> list[Scores | RowError]:
         """See Signal."""
         pictures = [
             _fit(row.picture.bgr(self.params.side), self.params.side) for row in rows if row.picture is not None

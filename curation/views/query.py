@@ -41,9 +41,9 @@ def run_query(recipe: Recipe, sql: str, limit: int) -> tuple[list[str], list[tup
     except duckdb.BinderException as error:
         message = str(error).splitlines()[0].split(": ", 1)[-1]
         missing = next((c for c in named or () if c not in view.columns and f'"{c}"' in message), None)
-        raise UserError(f"query: {message}{nearest(missing, view.columns) if missing else ''}") from None
+        raise UserError(f"{message}{nearest(missing, view.columns) if missing else ''}", "query") from None
     except duckdb.Error as error:
-        raise UserError(f"query: {str(error).splitlines()[0]}") from None
+        raise UserError(str(error).splitlines()[0], "query") from None
     return [d[0] for d in result.description or []], rows[:limit], len(rows) > limit
 
 

@@ -22,6 +22,9 @@ from curation.workspace.ledger import Ledger, changes
 SILENT = 60
 """Seconds without a word after which a run on another machine is taken for dead."""
 
+_STAMPS = {"index and signals", "selection and captions", "levels", "listed"}
+"""What a stage was made of that is known by times of files: they tell that it has changed, and not how."""
+
 
 def status(recipe: Recipe) -> dict[str, Any]:
     """How far each stage has come.
@@ -157,16 +160,16 @@ def _stale(workspace: Workspace, stage: str, now: dict[str, Any]) -> dict[str, s
     before = Ledger(workspace, stage).facts.get("made_of")
     if before == now:
         return {}
-    told = changes("", before, now) if isinstance(before, dict) else []
-    said = [text.removeprefix(".") for text in told]
-    # A folder's time tells that something in it has changed, and is itself of no interest.
-    said = [f"{text.split('.')[0].split(':')[0]} changed since" if _is_stamps(text, now) else text for text in said]
-    return {"stale": "; ".join(dict.fromkeys(said)) or "made by another run than the one that is known"}
-
-
-def _is_stamps(text: str, now: dict[str, Any]) -> bool:
-    part = text.split(".")[0].split(":")[0]
-    return part in ("index and signals", "selection and captions", "levels", "listed") and part in now
+    if not isinstance(before, dict):
+        before = now  # what it was made of is not known
+    said = []
+    for part in dict.fromkeys([*before, *now]):
+        old, new = before.get(part), now.get(part)
+        if part in _STAMPS and old != new and old is not None and new is not None:
+            said.append(f"{part} changed since")
+        else:
+            said += changes(part, old, new)
+    return {"stale": "; ".join(said) or "made by another run than the one that is known"}
 
 
 def json_object(path: Path) -> dict[str, Any]:

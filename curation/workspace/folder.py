@@ -123,7 +123,7 @@ class Workspace:
                 who = f"curate {said['stage']} (process {said['pid']} on {said['host']})"
             raise StageError(f"{self.root} is in use by {who}; wait for it, or stop it") from None
         except OSError as error:
-            raise UserError(f"workspace: cannot write {self.root}: {error.strerror}") from None
+            raise UserError(f"cannot write {self.root}: {error.strerror}", "workspace") from None
         try:
             if holder.exists():  # the last run was killed
                 self.sweep()
@@ -149,4 +149,4 @@ class Workspace:
         try:
             folder.mkdir(parents=True, exist_ok=True)
         except OSError as error:
-            raise UserError(f"workspace: cannot make {folder}: {error.strerror}") from None
+            raise UserError(f"cannot make {folder}: {error.strerror}", "workspace") from None

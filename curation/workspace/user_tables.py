@@ -2,7 +2,7 @@
 
 import csv
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +24,8 @@ class UserTable:
     """The columns that were asked for and are there. From CSV all values are text, "" where a value is empty."""
     lines: Sequence[int] | None = None
     """The line on which each row of a CSV file begins, counted from 1; None for Parquet."""
+    key: str = ""
+    """The recipe's dotted key that names the file, for errors; "" where an argument names it."""
 
     def place(self, row: int) -> str:
         """The file and the row (counted from 0) in words, as an error begins."""
@@ -36,7 +38,7 @@ class UserTable:
 
 
 def read_user_table(
-    file: str | Path, required: Sequence[str] = (), optional: Sequence[str] = (), name: str | None = None
+    file: str | Path, required: Sequence[str] = (), optional: Sequence[str] = (), key: str = ""
 ) -> UserTable:
     """Reads Parquet if the file's name ends in `.parquet`, and else CSV in UTF-8, whose first line names the columns.
 
@@ -45,37 +47,38 @@ def read_user_table(
     Args:
         required: columns that must be there.
         optional: columns that are read if they are there. All others are ignored.
-        name: how errors name the file; by default its path.
+        key: the recipe's dotted key that names the file; "" where an argument names it.
 
     Raises:
         UserError: there is no such file, it cannot be read, a required column is missing, one that is read stands
             twice, or a line of a CSV file has more or fewer values than its first.
     """
-    name, wanted = name or str(file), [*required, *optional]
+    name, wanted = str(file), [*required, *optional]
+    read = _read_parquet if name.endswith(".parquet") else _read_csv
     try:
-        if str(file).endswith(".parquet"):
-            return _read_parquet(str(file), name, required, wanted)
-        return _read_csv(str(file), name, required, wanted)
+        return replace(read(name, required, wanted), key=key)
     except FileNotFoundError:
-        raise UserError(f"{name}: no such file") from None
+        raise UserError(f"{name}: no such file", key) from None
     except UnicodeDecodeError:
-        raise UserError(f"{name}: is not in UTF-8; save it as CSV in UTF-8") from None
+        raise UserError(f"{name}: is not in UTF-8; save it as CSV in UTF-8", key) from None
     except (OSError, csv.Error, pa.ArrowException) as error:
-        raise UserError(f"{name}: cannot be read: {in_one_line(error)}") from None
+        raise UserError(f"{name}: cannot be read: {in_one_line(error)}", key) from None
+    except UserError as error:
+        raise UserError(error.detail, key) from None
 
 
-def _read_parquet(file: str, name: str, required: Sequence[str], wanted: Sequence[str]) -> UserTable:
+def _read_parquet(file: str, required: Sequence[str], wanted: Sequence[str]) -> UserTable:
     # Not pq.read_table, which takes folders called `a=b` above the file for columns.
     dataset = pads.dataset(file, format="parquet", partitioning=None)
     found = dataset.schema.names
-    return UserTable(name, found, dataset.to_table(columns=_present(name, found, required, wanted)))
+    return UserTable(file, found, dataset.to_table(columns=_present(file, found, required, wanted)))
 
 
-def _read_csv(file: str, name: str, required: Sequence[str], wanted: Sequence[str]) -> UserTable:
+def _read_csv(file: str, required: Sequence[str], wanted: Sequence[str]) -> UserTable:
     with open(file, newline="", encoding="utf-8-sig") as text:  # spreadsheets write a byte-order mark
         reader = csv.reader(text, strict=True)
         found = [column.strip() for column in next(reader, [])]
-        present = _present(name, found, required, wanted)
+        present = _present(file, found, required, wanted)
         places = [found.index(column) for column in present]
         columns: list[list[str]] = [[] for _ in present]
         lines, line = [], reader.line_num + 1
@@ -83,13 +86,13 @@ def _read_csv(file: str, name: str, required: Sequence[str], wanted: Sequence[st
             if values:
                 if len(values) != len(found):
                     head = f"where the head names {len(found)} columns"
-                    raise UserError(f"{name}: line {line}: {len(values)} values, {head}")
+                    raise UserError(f"{file}: line {line}: {len(values)} values, {head}")
                 lines.append(line)
                 for column, place in zip(columns, places, strict=True):
                     column.append(values[place])
             line = reader.line_num + 1  # a value in quotes may hold line breaks
     arrays = [pa.array(column, pa.string()) for column in columns]
-    return UserTable(name, found, pa.table(arrays, names=present), lines)
+    return UserTable(file, found, pa.table(arrays, names=present), lines)
 
 
 def _present(name: str, found: Sequence[str], required: Sequence[str], wanted: Sequence[str]) -> list[str]:

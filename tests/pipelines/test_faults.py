@@ -19,6 +19,7 @@ import psutil
 import pytest
 import yaml
 
+from curation.errors import reason_of
 from curation.recipe import load_recipe
 from curation.scoring.stage import plan
 from curation.tasks import Watch
@@ -355,7 +356,7 @@ def test_a_picture_that_kills_its_process_costs_itself_on_either_engine(tmp_path
             assert job.returncode == 0, out + err
         assert "2 × deadly crashed" in out and "1 × deadly timeout" in out and "1 × deadly memory" in out, out
     rows = [row for shard in range(3) for row in bench.rows(tmp_path / f"local/signals/deadly/c/{shard:05d}.parquet")]
-    failed = {row["key"]: row["deadly_error"].split(":")[0] for row in rows if row["deadly_state"] == "failed"}
+    failed = {row["key"]: reason_of(row["deadly_error"]) for row in rows if row["deadly_state"] == "failed"}
     assert failed == {"c/00000/03": "crashed", "c/00001/00": "timeout", "c/00001/39": "crashed", "c/00002/20": "memory"}
     assert sum(row["deadly_state"] == "scored" for row in rows) == 116
     assert bench.tree(tmp_path / "local") == bench.tree(tmp_path / "ray")

@@ -19,6 +19,7 @@ import pytest
 from PIL import Image
 
 from curation import signals
+from curation.errors import reason_of
 from curation.images import decode
 from curation.recipe import Recipe
 from curation.workspace import Workspace
@@ -160,7 +161,7 @@ def test_every_file_ends_with_a_status_and_a_reason(job: Job, corpus: str) -> No
         assert row["sha256"] == hashlib.sha256(data).hexdigest(), name
         errors = [row["error"], *(row[f"{signal}_error"] for signal in SIGNALS)]
         for error in filter(None, errors):
-            assert "\n" not in error and error.split(":")[0].removeprefix("needs_photo") in REASONS | {""}, (
+            assert "\n" not in error and reason_of(error).removeprefix("needs_photo") in REASONS | {""}, (
                 name,
                 error,
             )

@@ -149,10 +149,10 @@ def _named(recipe: Recipe, name: str) -> Iterator[None]:
     try:
         yield
     except UserError as error:
-        said = str(error)
-        if recipe.caption_eval.captioners and said.startswith("captions."):
-            said = f"caption_eval.captioners.{name}.{said.removeprefix('captions.')}"
-        raise UserError(said) from None
+        key = error.key
+        if recipe.caption_eval.captioners and key.startswith("captions."):
+            key = f"caption_eval.captioners.{name}.{key.removeprefix('captions.')}"
+        raise UserError(error.detail, key) from None
 
 
 def _patient(demand: Demand) -> Demand:

@@ -104,7 +104,7 @@ class DescribeZh(Translator):
     def __init__(self, params: PluginParams, models: Models | None = None, into: Language = "zh") -> None:
         super().__init__(params, models, into)
         if into != "zh":
-            raise UserError("captions.original_translator.backend: describe_zh translates into Chinese only")
+            raise UserError("describe_zh translates into Chinese only", "captions.original_translator.backend")
 
     def translate(self, texts: Sequence[str]) -> list[Answer]:
         """See Translator."""

@@ -63,8 +63,9 @@ class Marian(Sentencewise):
         source: Language = "en" if self.into == "zh" else "zh"
         if given.get("source_lang") in CODES[self.into] and given.get("target_lang") in CODES[source]:
             raise UserError(
-                f"{key}: {found.folder}/tokenizer_config.json: expected a checkpoint from {source} into {self.into}, "
-                f"found one from {given['source_lang']} into {given['target_lang']}"
+                f"{found.folder}/tokenizer_config.json: expected a checkpoint from {source} into {self.into}, "
+                f"found one from {given['source_lang']} into {given['target_lang']}",
+                key,
             )
         return found
 
@@ -77,7 +78,8 @@ class Marian(Sentencewise):
         if wanted and wanted not in there:
             listed = nearest(wanted, there) or f"; for instance {', '.join(there[:20])}"
             raise UserError(
-                f"{self.key}.target: {self.checkpoint.folder}/vocab.json has no token >>{wanted}<<"
-                + (listed if there else ", nor one of any other language; leave `target` out")
+                f"{self.checkpoint.folder}/vocab.json has no token >>{wanted}<<"
+                + (listed if there else ", nor one of any other language; leave `target` out"),
+                f"{self.key}.target",
             )
         return f">>{wanted}<<" if wanted else ""

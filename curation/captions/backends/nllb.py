@@ -55,6 +55,6 @@ class Nllb(Sentencewise):
             if language not in known:
                 folder = self.checkpoint.folder
                 raise UserError(
-                    f"{self.checkpoint.key}: {folder}/tokenizer.json: expected the token {language}, found none"
+                    f"{folder}/tokenizer.json: expected the token {language}, found none", self.checkpoint.key
                 )
         return int(known[LANGUAGES[self.into]])

@@ -13,12 +13,14 @@ import fsspec
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from curation.errors import StageError, in_one_line
+from curation.errors import RowError, StageError, in_one_line
 from curation.recipe.sections import Corpus
 
 IMAGE_ENDINGS = {"jpg", "jpeg", "png", "webp", "gif", "bmp", "tif", "tiff", "avif", "jfif", "mpo"}
 SIDE_ENDINGS = {"txt", "json", "jsonl", "csv", "tsv", "md", "parquet", "yaml", "yml", "npy", "npz", "cls", "pth", "pt"}
 """Endings that never are an image. Anything else gets a row: whether it is one, its bytes say."""
+GONE = "gone"
+"""The reason of a file that was listed and is no longer there; any other one is a failure."""
 MAX_BYTES = 1 << 30
 """Length above which a file is not read: no picture of the sizes that are decoded is as long."""
 
@@ -41,7 +43,7 @@ class RawSample:
     """Its row in the shard's table (`Source.table`), if there is one that knows it."""
     meta: dict[str, Any] = field(default_factory=dict)
     """Further columns, where they come from a `.json` and not from a table."""
-    error: str | None = None
+    error: RowError | None = None
     """Why the bytes could not be had whole, or the row cannot stand; else None."""
 
 
@@ -153,7 +155,7 @@ class Part:
     ending: str
     offset: int
     data: bytes
-    error: str | None
+    error: RowError | None
 
 
 def _json_row(parts: list[Part]) -> dict[str, Any]:
@@ -174,10 +176,10 @@ def size_of(file: BinaryIO) -> int:
     return size
 
 
-def bounded(file: BinaryIO, size: int) -> tuple[bytes, str | None]:
+def bounded(file: BinaryIO, size: int) -> tuple[bytes, RowError | None]:
     """The next `size` bytes; where they are too many, none and the error."""
     if size > MAX_BYTES:
-        return b"", f"too_large: {size:,} bytes; at most {MAX_BYTES:,} are read"
+        return b"", RowError("too_large", f"{size:,} bytes; at most {MAX_BYTES:,} are read")
     return file.read(size), None
 
 

@@ -3,7 +3,8 @@
 from collections.abc import Iterator
 from pathlib import PurePosixPath
 
-from curation.corpora.readers.base import Part, RawSample, Source, beside, bounded, size_of
+from curation.corpora.readers.base import GONE, Part, RawSample, Source, beside, bounded, size_of
+from curation.errors import RowError
 from curation.keys import make_key
 
 
@@ -20,18 +21,18 @@ class FolderSource(Source):
                 with self.fs.open(path, "rb") as file:
                     data, error = bounded(file, size_of(file))
             except FileNotFoundError:
-                bad_name = "\ufffd" in member  # what stands for bytes that are not UTF-8: the listing cannot hold them
-                says = "bad_name: the file's name is not UTF-8" if bad_name else "gone: the file is no longer there"
-                yield RawSample(member, 0, b"", error=says)
+                yield RawSample(member, 0, b"", error=_missing(member))
                 continue
             except OSError as failure:
-                yield RawSample(member, 0, b"", error=f"unreadable: {failure.strerror or failure}")
+                error = RowError("unreadable", str(failure.strerror or failure), transient=True)
+                yield RawSample(member, 0, b"", error=error)
                 continue
             sample = RawSample(member, 0, data, error=error)
             self._fill(sample, PurePosixPath(member).stem, self._side_parts(member))
             name = make_key("", "", member)
             if name in names:
-                sample.error = "duplicate_member: an earlier file has the same name but for its Unicode form"
+                said = "an earlier file has the same name but for its Unicode form"
+                sample.error = RowError("duplicate_member", said)
             names.add(name)
             seen.add(PurePosixPath(member).stem)
             yield sample
@@ -52,3 +53,10 @@ class FolderSource(Source):
             except (FileNotFoundError, IsADirectoryError):
                 continue
         return parts
+
+
+def _missing(member: str) -> RowError:
+    """Why a listed file is not found."""
+    if "\ufffd" in member:  # what stands for bytes that are not UTF-8: the listing cannot hold them
+        return RowError("bad_name", "the file's name is not UTF-8")
+    return RowError(GONE, "the file is no longer there")

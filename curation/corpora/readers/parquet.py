@@ -8,7 +8,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from curation.corpora.readers.base import DAMAGED_PARQUET, IMAGE_ENDINGS, RawSample, Source, as_text, well_formed_texts
-from curation.errors import UserError, in_one_line
+from curation.errors import RowError, UserError, in_one_line
 from curation.keys import make_key
 
 
@@ -32,7 +32,7 @@ class ParquetSource(Source):
                             continue
                         name = make_key("", "", sample.member)
                         if name in seen:
-                            sample.error = "duplicate_member: an earlier row of this shard has the same key"
+                            sample.error = RowError("duplicate_member", "an earlier row of this shard has the same key")
                         seen.add(name)
                         yield sample
         except DAMAGED_PARQUET as error:

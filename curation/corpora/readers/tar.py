@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from typing import BinaryIO
 
 from curation.corpora.readers.base import IMAGE_ENDINGS, SIDE_ENDINGS, Part, RawSample, Source, bounded, size_of
-from curation.errors import in_one_line
+from curation.errors import RowError, in_one_line
 from curation.keys import make_key, well_formed
 
 _DAMAGED_TAR = (tarfile.TarError, EOFError, ValueError, ArithmeticError, MemoryError, RecursionError)
@@ -25,7 +25,7 @@ class TarSource(Source):
                     self._fill(sample, member, parts)
                     name = make_key("", "", member)
                     if sample.error is None and name in names:
-                        sample.error = "duplicate_member: an earlier member of this shard has the same name"
+                        sample.error = RowError("duplicate_member", "an earlier member of this shard has the same name")
                     names.add(name)
                     seen.add(member)
                     yield sample
@@ -46,7 +46,7 @@ class TarSource(Source):
         if parts and group is not None:
             yield group, parts
 
-    def _members(self, file: BinaryIO) -> Iterator[tuple[str, int, bytes, str | None]]:
+    def _members(self, file: BinaryIO) -> Iterator[tuple[str, int, bytes, RowError | None]]:
         """Name, offset of the data, data and error of each regular member."""
         end = size_of(file)
         try:
@@ -56,10 +56,11 @@ class TarSource(Source):
                     if not info.isreg() or info.name.rpartition("/")[2].startswith("."):
                         continue  # folders, links, hidden files such as the "._" ones of macOS
                     if info.issparse():
-                        yield info.name, info.offset_data, b"", "unreadable: stored as a sparse file"
+                        yield info.name, info.offset_data, b"", RowError("unreadable", "stored as a sparse file")
                         continue
                     if info.offset_data + info.size > end:
-                        yield info.name, min(info.offset_data, end), b"", "truncated: the tar ends within this file"
+                        cut = RowError("truncated", "the tar ends within this file")
+                        yield info.name, min(info.offset_data, end), b"", cut
                         self.damage = f"the tar ends early, within {info.name}"
                         return
                     file.seek(info.offset_data)

@@ -34,8 +34,8 @@ class Checkpoint:
             config = CogVLMConfig.from_dict(self.files.json("config.json"))
         if config.template_version != "chat":
             raise UserError(
-                f'{self.files.key}: {path}: template_version: expected "chat" (THUDM/cogvlm-chat-hf), found '
-                f'"{config.template_version}"'
+                f'{path}: template_version: expected "chat" (THUDM/cogvlm-chat-hf), found "{config.template_version}"',
+                self.files.key,
             )
         return config
 
@@ -47,8 +47,9 @@ class Checkpoint:
             found = LlamaTokenizer.from_pretrained(path.parent, **LOCAL)
         if found.vocab_size > self.config.vocab_size or found.eos_token_id != self.config.eos_token_id:
             raise UserError(
-                f"{folder.key}: {path}: expected {self.config.vocab_size} tokens at most and </s> as "
-                f"{self.config.eos_token_id}, found {found.vocab_size} and {found.eos_token_id}"
+                f"{path}: expected {self.config.vocab_size} tokens at most and </s> as "
+                f"{self.config.eos_token_id}, found {found.vocab_size} and {found.eos_token_id}",
+                folder.key,
             )
         return found
 
@@ -65,7 +66,7 @@ class Checkpoint:
         there = [header for header in files.headers() if not header.name.endswith(IGNORED)]
         for path, name, shape, _dtype in there:
             if name not in expected:
-                raise UserError(f"{files.key}: {path}: {name}: expected no such tensor, found {shape}")
+                raise UserError(f"{path}: {name}: expected no such tensor, found {shape}", files.key)
         files.judge(
             {
                 "mismatched_keys": [(h.name, h.shape, expected[h.name]) for h in there if h.shape != expected[h.name]],

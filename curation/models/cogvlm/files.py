@@ -38,7 +38,7 @@ class Files(HfFolder):
         size = vision.get("image_size", IMAGE_SIZE) if isinstance(vision, dict) else IMAGE_SIZE
         if not isinstance(size, int) or size < 1:
             raise UserError(
-                f"{self.key}: {self.folder / 'config.json'}: vision_config.image_size: expected pixels, found {size!r}"
+                f"{self.folder / 'config.json'}: vision_config.image_size: expected pixels, found {size!r}", self.key
             )
         return size
 
@@ -51,7 +51,8 @@ class Files(HfFolder):
             there = sorted(path.name for path in folder.iterdir())[:LISTED] if folder.is_dir() else []
             advice = "; name the folder of Vicuna's by `tokenizer`" if self.vocabulary is self else ""
             raise UserError(
-                f"{self.vocabulary.key}: {folder} has no tokenizer: expected {' or '.join(TOKENIZERS)}, found "
-                f"{', '.join(there) or 'nothing'}{advice}"
+                f"{folder} has no tokenizer: expected {' or '.join(TOKENIZERS)}, found "
+                f"{', '.join(there) or 'nothing'}{advice}",
+                self.vocabulary.key,
             )
         return found

@@ -87,38 +87,40 @@ def check(key: str, model: Path) -> None:
         UserError: the file is no ONNX model that OpenCV can run, or its outputs are not those of YuNet.
     """
     if not model.is_file():
-        raise UserError(f"{key}: {model} is a folder; expected YuNet's ONNX file")
+        raise UserError(f"{model} is a folder; expected YuNet's ONNX file", key)
     try:
         with _quiet():
             net = cv2.dnn.readNetFromONNX(str(model))
     except cv2.error:  # its own words are of its parser, and may hold the file's bytes
-        raise UserError(f"{key}: {model} {_what_it_is(model)}; expected YuNet's ONNX file") from None
+        raise UserError(f"{model} {_what_it_is(model)}; expected YuNet's ONNX file", key) from None
     try:
         with _quiet():
-            _check_outputs(f"{key}: {model}", net)
+            _check_outputs(key, model, net)
             YuNet(model).detect([np.full((LEAST, LEAST, 3), 128, np.uint8)])
     except cv2.error as error:
-        raise UserError(f"{key}: OpenCV cannot run {model} as YuNet: {_said(error)}") from None
+        raise UserError(f"OpenCV cannot run {model} as YuNet: {_said(error)}", key) from None
 
 
-def _check_outputs(what: str, net: cv2.dnn.Net) -> None:
+def _check_outputs(key: str, model: Path, net: cv2.dnn.Net) -> None:
     """Raises UserError if there are others, or in other shapes, or holding anything but numbers."""
     width, height = 3 * LEAST, 2 * LEAST
     expected = {f"{kind}_{s}": (1, height * width // s**2, n) for kind, n in NUMBERS.items() for s in STRIDES}
     names = net.getUnconnectedOutLayersNames()
     if set(names) != set(expected):
         raise UserError(
-            f"{what} gives {', '.join(sorted(names)) or 'nothing'}; "
-            f"expected YuNet's {', '.join(sorted(expected))} (as since its release of March 2023)"
+            f"{model} gives {', '.join(sorted(names)) or 'nothing'}; "
+            f"expected YuNet's {', '.join(sorted(expected))} (as since its release of March 2023)",
+            key,
         )
     net.setInput(cv2.dnn.blobFromImage(np.full((height, width, 3), 128, np.uint8)))
     for (name, shape), output in zip(expected.items(), net.forward(list(expected)), strict=True):
         if output.shape != shape:
             raise UserError(
-                f"{what}: {name} has the shape {output.shape} for a picture of {width} x {height}; expected {shape}"
+                f"{model}: {name} has the shape {output.shape} for a picture of {width} x {height}; expected {shape}",
+                key,
             )
         if not np.isfinite(output).all():
-            raise UserError(f"{what}: {name} holds NaN or infinity for a gray picture; expected finite numbers")
+            raise UserError(f"{model}: {name} holds NaN or infinity for a gray picture; expected finite numbers", key)
 
 
 def _what_it_is(model: Path) -> str:

@@ -93,7 +93,7 @@ class PaddleOcr:
             )
             self._recogniser = paddleocr.TextRecognition(**self.recognition.arguments(where))
         except Exception as error:  # PaddleX raises nearly anything
-            raise UserError(f"{self.key}: PaddleOCR does not load its models: {in_one_line(error)}") from None
+            raise UserError(f"PaddleOCR does not load its models: {in_one_line(error)}", self.key) from None
 
     def find(self, pixels: np.ndarray) -> np.ndarray:
         """Boxes around lines of text: float32 (n, 4, 2), corners in pixels, clockwise from the top left.
@@ -131,15 +131,16 @@ class _Model(ABC):
     def files(self) -> dict[str, Path]:
         """See PaddleOcr."""
         if not self.folder.is_dir():
-            raise UserError(f"{self.key}: {self.folder} is a file; expected the folder of a model of PaddleOCR")
+            raise UserError(f"{self.folder} is a file; expected the folder of a model of PaddleOCR", self.key)
         there = sorted(path.name for path in self.folder.iterdir())
         found = {}
         for names in ((CONFIG,), *WEIGHTS[self.engine]):
             name = next((name for name in names if name in there), None)
             if name is None:
                 raise UserError(
-                    f"{self.key}: {self.folder} has no {' or '.join(names)}, which engine {self.engine} reads; "
-                    f"found {', '.join(there[:20]) or 'nothing'}"
+                    f"{self.folder} has no {' or '.join(names)}, which engine {self.engine} reads; "
+                    f"found {', '.join(there[:20]) or 'nothing'}",
+                    self.key,
                 )
             found[f"{self.key.rpartition('.')[2]}/{name}"] = self.folder / name
         return found
@@ -165,24 +166,24 @@ class _Model(ABC):
         """Whether CONFIG is that of such a model, and the weights are a model that gives what it says."""
         name = self._section("Global").get("model_name")
         if not isinstance(name, str):
-            raise UserError(f"{self.key}: {self._path}: expected Global.model_name, found {name!r}")
+            raise UserError(f"{self._path}: expected Global.model_name, found {name!r}", self.key)
         decoder = self._section("PostProcess").get("name")
         if decoder != self.decoder:
-            raise UserError(f"{self.key}: {self._path}: expected PostProcess.name {self.decoder}, found {decoder!r}")
+            raise UserError(f"{self._path}: expected PostProcess.name {self.decoder}, found {decoder!r}", self.key)
         steps = self._section("PreProcess").get("transform_ops")
         if not isinstance(steps, list) or not all(isinstance(step, dict) for step in steps):
-            raise UserError(f"{self.key}: {self._path}: expected PreProcess.transform_ops, a list of steps")
+            raise UserError(f"{self._path}: expected PreProcess.transform_ops, a list of steps", self.key)
         for step in steps:
             scale = (step.get("NormalizeImage") or {}).get("scale")
             if isinstance(scale, str) and not _FRACTION.fullmatch(scale):  # PaddleX evaluates it as Python
-                raise UserError(f"{self.key}: {self._path}: NormalizeImage.scale: expected a number, found {scale!r}")
+                raise UserError(f"{self._path}: NormalizeImage.scale: expected a number, found {scale!r}", self.key)
         weights = list(self.files().values())[1:]
         try:
             found = _run(self.engine, weights, np.zeros((1, 3, *self.blank), np.float32))
         except Exception as error:  # of either engine's many
-            raise UserError(f"{self.key}: {weights[0]} does not run as a model: {in_one_line(error)}") from None
+            raise UserError(f"{weights[0]} does not run as a model: {in_one_line(error)}", self.key) from None
         if problem := self._misfit(found):
-            raise UserError(f"{self.key}: {weights[0]}: {problem}, found {list(found)}")
+            raise UserError(f"{weights[0]}: {problem}, found {list(found)}", self.key)
 
     @abstractmethod
     def _misfit(self, shape: Sequence[int]) -> str | None:
@@ -198,12 +199,12 @@ class _Model(ABC):
             with open(self._path, encoding="utf-8") as file:
                 return yaml.load(file, getattr(yaml, "CSafeLoader", yaml.SafeLoader))
         except (OSError, ValueError, yaml.YAMLError) as error:
-            raise UserError(f"{self.key}: {self._path} is no YAML: {in_one_line(error)}") from None
+            raise UserError(f"{self._path} is no YAML: {in_one_line(error)}", self.key) from None
 
     def _section(self, name: str) -> dict[str, Any]:
         found = self._config.get(name) if isinstance(self._config, dict) else None
         if not isinstance(found, dict):
-            raise UserError(f"{self.key}: {self._path}: expected a section {name}, found {type(found).__name__}")
+            raise UserError(f"{self._path}: expected a section {name}, found {type(found).__name__}", self.key)
         return found
 
 
@@ -250,16 +251,18 @@ def _find_packages(key: str, engine: Engine) -> None:
     """Raises UserError if what runs the models is not installed, or too old."""
     if importlib.util.find_spec("paddleocr") is None:
         raise UserError(
-            f"{key}.backend: paddleocr is not installed here; it wants an environment of its own: "
-            "`make paddle`, or `uv pip install '.[paddle]'` into a new one"
+            "paddleocr is not installed here; it wants an environment of its own: "
+            "`make paddle`, or `uv pip install '.[paddle]'` into a new one",
+            f"{key}.backend",
         )
     version = importlib.metadata.version("paddleocr")
     if tuple(int(n) for n in re.findall(r"\d+", version)[:2]) < OLDEST:
-        raise UserError(f"{key}.backend: expected paddleocr {'.'.join(map(str, OLDEST))} or later, found {version}")
+        raise UserError(f"expected paddleocr {'.'.join(map(str, OLDEST))} or later, found {version}", f"{key}.backend")
     if engine == "paddle" and importlib.util.find_spec("paddle") is None:
         raise UserError(
-            f"{key}.engine: paddle is PaddlePaddle, which is not installed here; "
-            "`uv pip install paddlepaddle`, or paddlepaddle-gpu where there is one"
+            "paddle is PaddlePaddle, which is not installed here; "
+            "`uv pip install paddlepaddle`, or paddlepaddle-gpu where there is one",
+            f"{key}.engine",
         )
 
 

@@ -51,12 +51,12 @@ def model_files() -> tuple[Path, Path]:
     """
     found = importlib.util.find_spec("rapidocr")
     if found is None or found.origin is None:
-        raise UserError("signals.ocr: the package rapidocr is not installed; `pip install rapidocr`")
+        raise UserError("the package rapidocr is not installed; `pip install rapidocr`", "signals.ocr")
     folder = Path(found.origin).parent / "models"
     files = folder / DETECTOR, folder / RECOGNISER
     for file in files:
         if not file.is_file():
-            raise UserError(f"signals.ocr: {file} is missing; `pip install --force-reinstall rapidocr` brings it")
+            raise UserError(f"{file} is missing; `pip install --force-reinstall rapidocr` brings it", "signals.ocr")
     return files
 
 

@@ -60,9 +60,10 @@ class ImageText(HfFolder):
         said = self.json("config.json")
         if "auto_map" in said and said.get("model_type") not in CONFIG_MAPPING:
             raise UserError(
-                f"{self.key}: {self.files['config.json']}: expected an architecture of transformers' own, found "
+                f"{self.files['config.json']}: expected an architecture of transformers' own, found "
                 f"{said.get('model_type')}, whose code comes with the checkpoint (auto_map) and is not run; fetch its "
-                "conversion for transformers if there is one: often the same name with -hf"
+                "conversion for transformers if there is one: often the same name with -hf",
+                self.key,
             )
         return super().config
 
@@ -76,12 +77,13 @@ class ImageText(HfFolder):
         for part in ("tokenizer", "image_processor"):
             if getattr(found, part, None) is None:
                 raise UserError(
-                    f"{self.key}: {self.folder}: expected a processor with {part}, found {type(found).__name__}"
+                    f"{self.folder}: expected a processor with {part}, found {type(found).__name__}", self.key
                 )
         if not found.chat_template:
             raise UserError(
-                f"{self.key}: {self.folder} has no chat template; expected chat_template.jinja, or chat_template in "
-                "processor_config.json: is it the chat version of the model?"
+                f"{self.folder} has no chat template; expected chat_template.jinja, or chat_template in "
+                "processor_config.json: is it the chat version of the model?",
+                self.key,
             )
         found.tokenizer.padding_side = "left"
         if found.tokenizer.pad_token is None:
@@ -107,14 +109,16 @@ class ImageText(HfFolder):
         ids, vocabulary = self._blanks(side)["input_ids"], self.config.get_text_config().vocab_size
         if int(ids.max()) >= vocabulary:
             raise UserError(
-                f"{self.key}: {self.folder}: expected tokens below config.json's vocab_size {vocabulary}, found "
-                f"{int(ids.max())} from the tokenizer"
+                f"{self.folder}: expected tokens below config.json's vocab_size {vocabulary}, found "
+                f"{int(ids.max())} from the tokenizer",
+                self.key,
             )
         image = getattr(self.config, "image_token_id", None)
         if image is not None and not bool((ids == image).any()):
             raise UserError(
-                f"{self.key}: {self.folder}: expected the token {image} (config.json's image_token_id) for a picture, "
-                "found none of it in what chat template and processor make"
+                f"{self.folder}: expected the token {image} (config.json's image_token_id) for a picture, "
+                "found none of it in what chat template and processor make",
+                self.key,
             )
 
     def load(self, spread: bool = False) -> None:

@@ -21,7 +21,7 @@ from urllib.parse import urlsplit
 
 import httpx
 
-from curation.errors import StageError, UserError, nearest
+from curation.errors import RowError, StageError, UserError, nearest
 from curation.models.text.openai_reply import Reply, read_reply
 
 LONGEST_WAIT = 60.0
@@ -56,12 +56,12 @@ _FILTERED = re.compile("content_filter|content_policy|moderation|flagged", re.IG
 Asked = TypeVar("Asked")
 
 
-class _Failure(Exception):
-    """One try that failed."""
+class _Failure(RowError):
+    """One try that failed; `wait` is how many seconds the server asks to wait before the next."""
 
-    def __init__(self, word: str, detail: str = "", again: bool = True, wait: float = 0.0) -> None:
-        super().__init__(word)
-        self.word, self.detail, self.again, self.wait = word, detail, again, wait
+    def __init__(self, reason: str, detail: str = "", transient: bool = True, wait: float = 0.0) -> None:
+        super().__init__(reason, detail, transient)
+        self.wait = wait
 
 
 class Client:
@@ -106,18 +106,18 @@ class Client:
             with httpx.Client(**self._options(min(CONNECT, self.timeout))) as client:
                 response = client.get(where, headers=self._headers())
         except (httpx.HTTPError, httpx.InvalidURL, OSError) as error:
-            raise UserError(f"{self.section}.url: no server answers at {where}: {self._safe(error)}") from None
+            raise UserError(f"no server answers at {where}: {self._safe(error)}", f"{self.section}.url") from None
         status = response.status_code
         if status in (401, 403):
-            raise UserError(f"{self.section}: {where} {WRONG[status]} (HTTP {status}); {self._key_hint()}")
+            raise UserError(f"{where} {WRONG[status]} (HTTP {status}); {self._key_hint()}", self.section)
         if status in (404, 405, 429):  # it has no such list, or no time
             return
         if status != 200:
-            raise UserError(f"{self.section}.url: {where} answers HTTP {status}; expected a list of models")
+            raise UserError(f"{where} answers HTTP {status}; expected a list of models", f"{self.section}.url")
         names = self._names(response)
         if listed and names and self.model not in names:
             hint = self._safe(nearest(self.model, names) or f"; it lists {len(names)} models")
-            raise UserError(f'{self.section}.model: {self.url} serves no model "{self.model}"{hint}')
+            raise UserError(f'{self.url} serves no model "{self.model}"{hint}', f"{self.section}.model")
 
     def chat(self, requests: Sequence[Asked], payload: Callable[[Asked], dict[str, Any]]) -> list[Reply]:
         """One reply to each request, in order.
@@ -175,10 +175,10 @@ class Client:
                 last = failure
             wait = min(self.wait * 2**number, LONGEST_WAIT) * random.uniform(0.5, 1.5)
             wait = max(wait, last.wait + self.wait * random.random())
-            if not last.again or number + 1 == self.tries or time.monotonic() + wait > until:
+            if not last.transient or number + 1 == self.tries or time.monotonic() + wait > until:
                 break
             await asyncio.sleep(wait)
-        return Reply(failed=last.word, detail=last.detail)
+        return Reply(failed=last.reason, detail=last.detail)
 
     async def _try(self, client: httpx.AsyncClient, body: bytes) -> Reply:
         """Raises _Failure, and StageError for what every request would meet."""
@@ -190,7 +190,7 @@ class Client:
                 async for part in response.aiter_bytes():
                     read += part
                     if len(read) > LARGEST:
-                        raise _Failure("too_large", f"more than {LARGEST:,} bytes", again=False)
+                        raise _Failure("too_large", f"more than {LARGEST:,} bytes", transient=False)
         except (TimeoutError, httpx.TimeoutException):
             raise _Failure("timeout", f"nothing whole in {self.timeout:g} s") from None
         except (httpx.HTTPError, OSError) as error:
@@ -207,14 +207,14 @@ class Client:
             raise _Failure("invalid_answer", self._safe(read.decode("utf-8", "replace")))
         key = self.key()
         if len(key) > 2 * PART and key in reply.text:  # shorter ones, such as EMPTY, are words
-            raise _Failure("invalid_answer", "it holds the key", again=False)
+            raise _Failure("invalid_answer", "it holds the key", transient=False)
         return reply
 
     def _refused(self, status: int, body: bytes, wait: float) -> Exception:
         """What a status other than 200 means."""
         said = body.decode("utf-8", "replace")
         if status in (400, 403) and _FILTERED.search(said):
-            return _Failure("content_filter", again=False)
+            return _Failure("content_filter", transient=False)
         if status in WRONG or status < 400:
             what = WRONG.get(status, "sends elsewhere; give the URL at which it answers")
             hint = self._key_hint() if status in (401, 403) else f'the model is "{self.model}": {self._safe(said)}'
@@ -228,7 +228,7 @@ class Client:
         try:
             found = response.json()
         except ValueError:
-            raise UserError(f"{self.section}.url: {response.url} answers no JSON; is {self.url} the base?") from None
+            raise UserError(f"{response.url} answers no JSON; is {self.url} the base?", f"{self.section}.url") from None
         models = found.get("data") if isinstance(found, dict) else None
         models = models if isinstance(models, list) else []
         return [str(model["id"]) for model in models if isinstance(model, dict) and "id" in model]
@@ -251,9 +251,9 @@ class Client:
             return ""
         key = os.environ.get(self.key_env, "").strip()
         if not key:
-            raise UserError(f"{self.section}.key_env: the environment variable {self.key_env} is not set; set it")
+            raise UserError(f"the environment variable {self.key_env} is not set; set it", f"{self.section}.key_env")
         if not (key.isascii() and key.isprintable()):  # what sends headers would tell the whole of it
-            raise UserError(f"{self.section}.key_env: {self.key_env} holds characters that no key has; set it anew")
+            raise UserError(f"{self.key_env} holds characters that no key has; set it anew", f"{self.section}.key_env")
         return key
 
     def _key_hint(self) -> str:

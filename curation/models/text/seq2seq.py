@@ -69,12 +69,13 @@ class Checkpoint(HfFolder):
         wanted = self.architecture.model_type
         found = self.json("config.json").get("model_type", wanted)
         if found != wanted:
-            raise UserError(f"{self.key}: {self.folder}/config.json: expected model_type {wanted}, found {found}")
+            raise UserError(f"{self.folder}/config.json: expected model_type {wanted}, found {found}", self.key)
         pickles = sorted(path.name for path in self.folder.glob("*.bin"))
         if pickles and not list(self.folder.glob(f"{WEIGHTS}*")):  # as many folders of the hub are
             raise UserError(
-                f"{self.key}: {self.folder} has no {WEIGHTS} but {pickles[0]}, a pickle, which is not opened; convert "
-                f"it where you trust it: {CONVERT.format(self.folder)}"
+                f"{self.folder} has no {WEIGHTS} but {pickles[0]}, a pickle, which is not opened; convert "
+                f"it where you trust it: {CONVERT.format(self.folder)}",
+                self.key,
             )
         others = ("generation_config.json", "tokenizer_config.json", *self.architecture.others)
         return self.listed(self.architecture.names, others)
@@ -91,8 +92,9 @@ class Checkpoint(HfFolder):
             largest = max(found.get_vocab().values())
         if largest >= self.config.vocab_size:
             raise UserError(
-                f"{self.key}: {self.folder}: expected tokens below config.json's vocab_size {self.config.vocab_size}, "
-                f"found {largest} in the tokenizer's files"
+                f"{self.folder}: expected tokens below config.json's vocab_size {self.config.vocab_size}, "
+                f"found {largest} in the tokenizer's files",
+                self.key,
             )
         return found
 

@@ -62,20 +62,22 @@ class Checkpoint:
             return _known_architecture(self.key, self.model)
         if self.path.is_file():
             raise UserError(
-                f"{self.key}.checkpoint: {self.path} is weights alone; add `model: NAME`, open_clip's name of their "
-                "architecture, such as ViT-L-14-quickgelu"
+                f"{self.path} is weights alone; add `model: NAME`, open_clip's name of their "
+                "architecture, such as ViT-L-14-quickgelu",
+                f"{self.key}.checkpoint",
             )
         file = self.path / CONFIG
         if not file.is_file():
             raise UserError(
-                f"{self.key}.checkpoint: {self.path} has no {CONFIG}; fetch it too, or add `model: NAME`, open_clip's "
-                "name of the architecture"
+                f"{self.path} has no {CONFIG}; fetch it too, or add `model: NAME`, open_clip's "
+                "name of the architecture",
+                f"{self.key}.checkpoint",
             )
         try:
             config = json.loads(file.read_text())["model_cfg"]
             int(config["embed_dim"]), dict(config["vision_cfg"]), dict(config["text_cfg"])
         except (ValueError, KeyError, TypeError):
-            raise UserError(f"{self.key}.checkpoint: {file} is not open_clip's: model_cfg lacks its parts") from None
+            raise UserError(f"{file} is not open_clip's: model_cfg lacks its parts", f"{self.key}.checkpoint") from None
         return dict(config)
 
     @property
@@ -100,8 +102,8 @@ class Checkpoint:
             if len(preferred) == 1:
                 return preferred[0]
             if preferred:
-                raise UserError(f"{self.key}.checkpoint: {self.path} holds {len(found)} files of weights; name one")
-        raise UserError(f"{self.key}.checkpoint: {self.path} holds no weights ({', '.join(WEIGHTS)})")
+                raise UserError(f"{self.path} holds {len(found)} files of weights; name one", f"{self.key}.checkpoint")
+        raise UserError(f"{self.path} holds no weights ({', '.join(WEIGHTS)})", f"{self.key}.checkpoint")
 
     def files(self) -> dict[str, Path]:
         """What decides the numbers: the weights, and the configuration beside them."""
@@ -140,8 +142,9 @@ class Checkpoint:
             return open_clip.get_tokenizer(self.name)
         except Exception as error:  # open_clip and transformers raise all kinds
             raise UserError(
-                f"{self.key}.checkpoint: {self.path} has no tokenizer beside the weights, and texts are to be read; "
-                f"fetch the whole folder and leave out `model` ({in_one_line(error)[:120]})"
+                f"{self.path} has no tokenizer beside the weights, and texts are to be read; "
+                f"fetch the whole folder and leave out `model` ({in_one_line(error)[:120]})",
+                f"{self.key}.checkpoint",
             ) from None
 
     @property
@@ -159,7 +162,7 @@ class Checkpoint:
         try:
             return open_clip.create_model(self.name, device=where, precision=precision, **options)
         except Exception as error:  # open_clip and timm raise all kinds
-            raise UserError(f"{self.key}: open_clip cannot build {self.name}: {in_one_line(error)}") from None
+            raise UserError(f"open_clip cannot build {self.name}: {in_one_line(error)}", self.key) from None
         finally:
             logging.disable(logging.NOTSET)
 
@@ -182,7 +185,7 @@ class Checkpoint:
                 warnings.simplefilter("ignore")  # that on the meta device nothing is copied
                 load_checkpoint(model, str(self.weights), strict=True, weights_only=True, device=where)
         except Exception as error:  # a broken file raises as many kinds as there are formats
-            raise UserError(f"{self.key}.checkpoint: {self.weights} {self._unfit(error, model, where)}") from None
+            raise UserError(f"{self.weights} {self._unfit(error, model, where)}", f"{self.key}.checkpoint") from None
 
     def _unfit(self, error: Exception, model: Any, where: str) -> str:
         """Why weights cannot be loaded, in the words of a user: the first thing that does not fit."""
@@ -284,11 +287,11 @@ def _known_architecture(key: str, model: str) -> dict[str, Any]:
     """One of open_clip's own configurations, read without importing it, which takes seconds."""
     package = importlib.util.find_spec("open_clip")
     if package is None or package.origin is None:
-        raise UserError(f"{key}: the package open_clip_torch is not installed; `pip install open_clip_torch`")
+        raise UserError("the package open_clip_torch is not installed; `pip install open_clip_torch`", key)
     folder = Path(package.origin).parent / "model_configs"
     file = folder / f"{model.replace('/', '-')}.json"
     if not file.is_file():
         raise UserError(
-            f'{key}.model: open_clip knows no "{model}"{nearest(model, [f.stem for f in folder.glob("*.json")])}'
+            f'open_clip knows no "{model}"{nearest(model, [f.stem for f in folder.glob("*.json")])}', f"{key}.model"
         )
     return dict(json.loads(file.read_text()))

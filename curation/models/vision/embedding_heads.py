@@ -82,13 +82,13 @@ def read_head(key: str, path: Path, activation: str = "none") -> Head:
             (n for n in tensors if n.rpartition(".")[0] == stem and n not in (dot + "weight", dot + "bias")), None
         )
         if odd or f"{dot}weight" not in tensors:
-            raise UserError(f"{key}: {path}: {odd or stem} is no linear layer; expected NAME.weight and NAME.bias only")
+            raise UserError(f"{path}: {odd or stem} is no linear layer; expected NAME.weight and NAME.bias only", key)
         layers.append(_layer(key, path, dot, tensors))
     for (before, _), (after, _), stem in zip(layers, layers[1:], stems[1:], strict=False):
         if after.shape[1] != before.shape[0]:
-            raise UserError(f"{key}: {path}: {stem} takes {after.shape[1]} numbers, but is given {before.shape[0]}")
+            raise UserError(f"{path}: {stem} takes {after.shape[1]} numbers, but is given {before.shape[0]}", key)
     if layers[-1][0].shape[0] != 1:
-        raise UserError(f"{key}: {path}: the last layer gives {layers[-1][0].shape[0]} numbers, expected 1")
+        raise UserError(f"{path}: the last layer gives {layers[-1][0].shape[0]} numbers, expected 1", key)
     return Head(layers, activation)
 
 
@@ -103,13 +103,13 @@ def read_laion_v2(key: str, path: Path) -> Head:
     if path.suffix != ".safetensors":
         found = hashlib.md5(path.read_bytes(), usedforsecurity=False).hexdigest()
         if found != LAION_V2_MD5:
-            raise UserError(f"{key}: {path}: md5 is {found}, expected {LAION_V2_MD5}; fetch it again")
+            raise UserError(f"{path}: md5 is {found}, expected {LAION_V2_MD5}; fetch it again", key)
     tensors = read_tensors(key, path)
     expected = {f"{n}.weight": s for n, s in LAION_V2.items()} | {f"{n}.bias": s[:1] for n, s in LAION_V2.items()}
     for name in sorted(expected.keys() | tensors.keys()):
         shape = tuple(tensors[name].shape) if name in tensors else None
         if shape != expected.get(name):
-            raise UserError(f"{key}: {path}: {name} is {shape or 'missing'}, expected {expected.get(name, 'none')}")
+            raise UserError(f"{path}: {name} is {shape or 'missing'}, expected {expected.get(name, 'none')}", key)
     return read_head(key, path).collapsed()
 
 
@@ -123,7 +123,7 @@ def read_laion_v1(key: str, path: Path, width: int) -> Head:
     found = {name: tuple(tensor.shape) for name, tensor in sorted(tensors.items())}
     expected = {"bias": (1,), "weight": (1, width)}
     if found != expected:
-        raise UserError(f"{key}: {path}: has {_shapes(found)}; expected {_shapes(expected)}")
+        raise UserError(f"{path}: has {_shapes(found)}; expected {_shapes(expected)}", key)
     return read_head(key, path)
 
 
@@ -134,12 +134,12 @@ def _shapes(shapes: dict[str, tuple[int, ...]]) -> str:
 def _layer(key: str, path: Path, dot: str, tensors: "dict[str, torch.Tensor]") -> tuple[np.ndarray, np.ndarray]:
     weight = tensors[f"{dot}weight"].double().numpy()
     if weight.ndim != 2:
-        raise UserError(f"{key}: {path}: {dot}weight has the shape {weight.shape}; expected two dimensions")
+        raise UserError(f"{path}: {dot}weight has the shape {weight.shape}; expected two dimensions", key)
     if f"{dot}bias" not in tensors:
         return weight, np.zeros(len(weight))
     bias = tensors[f"{dot}bias"].double().numpy()
     if bias.shape != weight.shape[:1]:
-        raise UserError(f"{key}: {path}: {dot}bias has the shape {bias.shape}, expected {weight.shape[:1]}")
+        raise UserError(f"{path}: {dot}bias has the shape {bias.shape}, expected {weight.shape[:1]}", key)
     return weight, bias
 
 

@@ -43,8 +43,8 @@ class Classifier(HfFolder):
             return self.listed(["preprocessor_config.json"])
         if ":" in str(config.get("architecture")):  # timm would look for it on a hub
             raise UserError(
-                f"{self.key}: {self.folder}/config.json: expected timm's name of an architecture, found "
-                f"{config['architecture']}"
+                f"{self.folder}/config.json: expected timm's name of an architecture, found {config['architecture']}",
+                self.key,
             )
         return self.listed([])
 
@@ -59,8 +59,8 @@ class Classifier(HfFolder):
         found = tuple(str(self.config.id2label[i]) for i in sorted(self.config.id2label))
         if self.config.problem_type == "regression" or (len(found) < 2 and self.exclusive):
             raise UserError(
-                f"{self.key}: {path}: expected two labels or more, found {len(found)} "
-                f"(problem_type {self.config.problem_type})"
+                f"{path}: expected two labels or more, found {len(found)} (problem_type {self.config.problem_type})",
+                self.key,
             )
         return found
 
@@ -92,7 +92,7 @@ class Classifier(HfFolder):
         with self.explained(self.files["config.json"], wanting), torch.inference_mode():
             found = tuple(model(pixel_values=self._blank).logits.shape)
         if found != wanted:
-            raise UserError(f"{self.key}: {self.folder}: expected {wanted[1]} outputs by config.json, found {found}")
+            raise UserError(f"{self.folder}: expected {wanted[1]} outputs by config.json, found {found}", self.key)
 
     def load(self) -> None:
         """Loads the weights: in float32 on a CPU, in bfloat16 on a GPU. Raises UserError as `check`."""

@@ -86,7 +86,7 @@ class Balanced:
         missing = next((name for name in rules.shares or {} if name not in self.names), None)
         if missing is not None and self.names:
             hint = nearest(missing, self.names)
-            raise UserError(f'select.balance.shares: no image that passes is of the group "{missing}"{hint}')
+            raise UserError(f'no image that passes is of the group "{missing}"{hint}', "select.balance.shares")
 
     def notes(self, rules: Balance) -> list[str]:
         """What the user might not expect, a line each: rows without a group, and groups that have less than asked."""

@@ -40,13 +40,12 @@ class Listed:
         compared = ["sha256", "phash"]
         if width is not None and path.endswith(".parquet"):
             compared.append("embedding")
-        given = read_user_table(path, optional=("key", *compared), name=f"select.dedup.against: {path}")
+        given = read_user_table(path, optional=("key", *compared), key="select.dedup.against")
         table = given.table
         if not set(compared) & set(given.found):
             hint = "; to compare embeddings, give select.dedup.cosine" if "embedding" in given.found else ""
-            raise UserError(
-                f"{given.name}: has neither a column sha256 nor phash; it has {', '.join(given.found)}{hint}"
-            )
+            has = f"has neither a column sha256 nor phash; it has {', '.join(given.found)}{hint}"
+            raise UserError(f"{given.name}: {has}", given.key)
         keys = table["key"].to_pylist() if "key" in given.found else [f"row {i + 1}" for i in range(table.num_rows)]
         digests, numbers = _hashes(given, "sha256", _digest), _hashes(given, "phash", _phash)
         vectors = None
@@ -54,7 +53,7 @@ class Listed:
             try:
                 vectors = directions(table["embedding"], width)
             except ValueError as error:
-                raise UserError(f"{given.name}: column embedding: {error}") from None
+                raise UserError(f"{given.name}: column embedding: {error}", given.key) from None
         return cls(
             pa.array([f"listed:{k}" for k in keys], pa.string()),
             np.array([0 if d is None else d >> 192 for d in digests], np.uint64),
@@ -83,7 +82,7 @@ def _hashes(given: UserTable, column: str, read: Callable[[Any], int | None]) ->
         try:
             hashes.append(read(value))
         except ValueError as error:
-            raise UserError(f"{given.place(row)}: {column}: not a hash: {error}") from None
+            raise UserError(f"{given.place(row)}: {column}: not a hash: {error}", given.key) from None
     return hashes
 
 

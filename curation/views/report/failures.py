@@ -11,6 +11,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from curation.corpora.samples import known_shard, samples_notes
+from curation.errors import reason_of
 from curation.views.report.fates import Fates
 from curation.views.report.pictures import Gallery, Picture
 from curation.workspace.files import fingerprint
@@ -63,7 +64,7 @@ def failures(fates: Fates, gallery: Gallery) -> Failures:
             made.damaged.append(f"{corpus}/{shard}: {notes['damage']}")
         for stage, rows, errors in _failed(fates, made, corpus, shard):
             for row, error in zip(rows.tolist(), errors, strict=True):
-                name = (stage, error.split(":")[0])
+                name = (stage, reason_of(error))
                 index = int(fates.starts[number]) + row
                 counts[name] += 1
                 kept = examples.setdefault(name, [])

@@ -148,7 +148,7 @@ class Tuner:
     def _threshold(self, place: Place | Moved) -> Threshold:
         found = self.table.threshold(place.predicate, place.number)
         if found is None:
-            raise UserError(f"select.where.{place.predicate}: there is no threshold {place.number}")
+            raise UserError(f"there is no threshold {place.number}", f"select.where.{place.predicate}")
         return found
 
     def _predicate(self, split: Split) -> dict[str, Any]:

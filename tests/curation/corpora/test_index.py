@@ -16,7 +16,7 @@ import pytest
 from curation.corpora.index import plan
 from curation.corpora.listing import open_source
 from curation.corpora.samples import known_shard
-from curation.errors import StageError, UserError
+from curation.errors import StageError, UserError, reason_of
 from curation.recipe import Recipe
 from curation.recipe.sections import Corpus
 from curation.tasks import Outcome, Plan, Watch
@@ -162,7 +162,7 @@ def test_every_image_gets_a_row_and_the_counts_add_up(
         ],
     )
     corpus = indexed(raw)
-    reasons = [(row["key"][-1], row["status"], (row["error"] or "").split(":")[0]) for row in corpus.rows]
+    reasons = [(row["key"][-1], row["status"], reason_of(row["error"] or "")) for row in corpus.rows]
     assert reasons[0] == ("a", "ok", "")
     assert [r[:2] for r in reasons[1:]] == [(n, "failed") for n in "bcdae"]
     assert [r[2] for r in reasons[1:3]] == ["empty", "not_an_image"] and reasons[4][2] == "duplicate_member"
@@ -306,7 +306,7 @@ def test_no_two_good_rows_have_one_key(
     rows = indexed(raw, "folder").rows
     assert len(rows) == 2
     assert sorted(row["status"] for row in rows) == ["failed", "ok"]
-    assert [row["error"].split(":")[0] for row in rows if row["error"]] == ["duplicate_member"]
+    assert [reason_of(row["error"]) for row in rows if row["error"]] == ["duplicate_member"]
 
 
 def test_a_folder_that_grows_and_loses_a_file(

@@ -10,7 +10,7 @@ import pytest
 from curation import images
 from curation.corpora.listing import open_source
 from curation.corpora.prefetch import Pictures
-from curation.errors import SignalError
+from curation.errors import RowError
 from curation.images import Picture
 from curation.scoring.shard_pass import BATCH
 from curation.scoring.stage import plan
@@ -44,7 +44,7 @@ def test_a_picture_is_read_once_and_decoded_once(folder: Path, threads: int, mon
     assert isinstance(first, Picture) and first.bgr(100).shape == (120, 160, 3)
     assert held.of(3, 100) is first and held.of(3, 90) is first
     broken = held.of(7, 100)
-    assert isinstance(broken, SignalError) and broken.reason == "truncated"
+    assert isinstance(broken, RowError) and broken.reason == "truncated"
     held.drop(range(10))
     held.close()
     assert len(decoded) == (10 if threads > 1 else 2)  # each of those asked for, once

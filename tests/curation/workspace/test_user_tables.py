@@ -33,10 +33,10 @@ def test_parquet_keeps_its_types_and_takes_no_folder_for_a_column(tmp_path: Path
     path = tmp_path / "day=3" / "given.parquet"
     path.parent.mkdir()
     pq.write_table(pa.table({"key": ["a", None], "other": [1, 2], "level": [5, None]}), path)
-    given = read_user_table(path, ["key"], ["level", "day"], name="votes")
+    given = read_user_table(path, ["key"], ["level", "day"])
     assert list(given.rows()) == [
-        ("votes: row 1", {"key": "a", "level": 5}),
-        ("votes: row 2", {"key": None, "level": None}),
+        (f"{path}: row 1", {"key": "a", "level": 5}),
+        (f"{path}: row 2", {"key": None, "level": None}),
     ]
 
 
@@ -61,5 +61,6 @@ def test_what_is_no_table_is_one_line(tmp_path: Path) -> None:
                        (latin, "not in UTF-8"), (tmp_path / "odd.parquet", "cannot be read"),
                        (tmp_path, "cannot be read")):  # fmt: skip
         with pytest.raises(UserError, match=says) as caught:
-            read_user_table(path, ["key"])
-        assert str(caught.value).startswith(f"{path}: ") and "\n" not in str(caught.value)
+            read_user_table(path, ["key"], key="select.dedup.against")
+        assert caught.value.key == "select.dedup.against"
+        assert str(caught.value).startswith(f"select.dedup.against: {path}: ") and "\n" not in str(caught.value)

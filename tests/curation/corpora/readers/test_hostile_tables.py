@@ -14,6 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from curation.corpora.listing import list_sources
+from curation.errors import reason_of
 from tests import bench
 from tests.hostile import Sandbox, check, damaged, emptied, fuzzed, indexed, pictures, tar_bytes
 
@@ -75,7 +76,7 @@ def test_parquet_columns_of_another_type_cost_no_row(raw: Path, columns: dict[st
     pq.write_table(pa.table(columns), emptied(raw) / "00000.parquet")
     ended = indexed(raw, "parquet")
     check(ended, "00000")
-    assert [row["error"].split(":")[0] for row in ended["rows"]] == ["not_an_image", "not_an_image"]
+    assert [reason_of(row["error"]) for row in ended["rows"]] == ["not_an_image", "not_an_image"]
 
 
 @pytest.mark.parametrize("columns", [
