@@ -6,6 +6,7 @@ import time
 from pathlib import Path
 
 from curation.tasks import Outcome, Task, Watch, WorkerLost
+from curation.workspace.arrow import without_pandas
 from curation.workspace.files import fenced
 
 ONE_THREAD = {name: "1" for name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")}
@@ -30,6 +31,7 @@ def work(
         suspects, condemned: see Watch.
         token: the fencing token of the run, see `curation.workspace.files.fenced`.
     """
+    without_pandas()
     watch = Watch(note, suspects, condemned)
     watch.note(os.getpid())
     _guard.follow(watch, memory)

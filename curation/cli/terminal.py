@@ -69,7 +69,9 @@ def load(
     from curation.models.environment import opencv_problem
     from curation.recipe import load_recipe
     from curation.scoring.cascade import Cascade
+    from curation.workspace.arrow import without_pandas
 
+    without_pandas()
     recipe = load_recipe(path, overrides)
     _recipe_file = path
     if check:

@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
-import pyarrow.compute as pc
 
 from curation.corpora.listing import list_sources, open_source
 from curation.corpora.readers import GONE, RawSample, Source
@@ -234,6 +233,8 @@ def _finite(column: pa.Array) -> pa.Array:
     """NaN and infinities become null: in SQL, NaN is greater than any number."""
     if not pa.types.is_floating(column.type):
         return column
+    import pyarrow.compute as pc  # here, since a rerun with nothing to do needs it not
+
     return pc.if_else(pc.is_finite(column), column, pa.scalar(None, column.type))
 
 

@@ -8,7 +8,7 @@ nothing beyond the folders it is given.
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, lru_cache
 from typing import Any
 
 import duckdb
@@ -57,6 +57,13 @@ def admit(name: str, sql: str, columns: Mapping[str, str], where: str = "select.
     Raises:
         UserError: it is not one scalar boolean expression over these columns.
     """
+    return _admitted(name, sql, tuple(columns.items()), where)
+
+
+@lru_cache(maxsize=1024)
+def _admitted(name: str, sql: str, typed: tuple[tuple[str, str], ...], where: str) -> Predicate:
+    """See `admit`; remembered, since every part of a stage puts the recipe's cascade together for itself."""
+    columns = dict(typed)
     key = f"{where}.{name}" if name else where
     if not sql.strip():
         raise UserError("the predicate is empty", key)

@@ -3,6 +3,8 @@
 import json
 from typing import Any
 
+import yaml
+
 from curation.annotation.votes import read_levels
 from curation.captions.crew import Crew
 from curation.recipe import Recipe
@@ -28,17 +30,15 @@ _PHASES = {
 
 def write_card(recipe: Recipe, workspace: Workspace, phase: str, stats: dict[str, Any]) -> None:
     """Writes the card of one phase. `stats` is what `stats.json` holds."""
-    from huggingface_hub import DatasetCard, DatasetCardData
-
     title = recipe.card.pretty_name or recipe.name
-    header = DatasetCardData(
-        pretty_name=f"{title} ({phase} phase)",
-        license=recipe.card.license,
-        language=["zh", "en"],
-        task_categories=["text-to-image"],
-        size_categories=[_size(stats["images"])],
-        configs=[{"config_name": "default", "data_files": "*.tar"}],
-    )
+    header = {  # in the order in which the hub's own library writes them
+        "language": ["zh", "en"],
+        "license": recipe.card.license,
+        "size_categories": [_size(stats["images"])],
+        "task_categories": ["text-to-image"],
+        "pretty_name": f"{title} ({phase} phase)",
+        "configs": [{"config_name": "default", "data_files": "*.tar"}],
+    }
     body = "\n\n".join(
         part
         for part in (
@@ -56,7 +56,8 @@ def write_card(recipe: Recipe, workspace: Workspace, phase: str, stats: dict[str
         )
         if part
     )
-    write_text(workspace.product(phase) / "README.md", str(DatasetCard(f"---\n{header}\n---\n\n{body}\n")))
+    block = yaml.dump(header, sort_keys=False, allow_unicode=True)
+    write_text(workspace.product(phase) / "README.md", f"---\n{block}---\n\n{body}\n")
 
 
 def _size(images: int) -> str:

@@ -210,6 +210,7 @@ def test_the_card_is_a_hub_card_and_says_what_was_done(corpus: Path) -> None:
     build(prepared(corpus, votes, select={"where": {"size": "width >= 200"}},
                    card={"pretty_name": "My set", "license": "cc-by-4.0", "notes": ["votes by hand"]}))  # fmt: skip
     card = DatasetCard.load(corpus / "work/shards/quality/README.md")
+    assert card.content == (corpus / "work/shards/quality/README.md").read_text()  # as the hub's library writes it
     assert card.data.license == "cc-by-4.0" and card.data.language == ["zh", "en"]
     assert card.data.task_categories == ["text-to-image"]
     for said in ("# My set: quality phase", "width >= 200", "votes by hand", "| Level 5 | 1 |", "| tie | 1 |"):
