@@ -6,7 +6,6 @@ stores.
 """
 
 import importlib
-import pkgutil
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -15,6 +14,7 @@ from typing import Any, Literal
 import numpy as np
 from pydantic import ValidationError
 
+from curation import extensions
 from curation.errors import UserError, nearest
 from curation.keys import key_hash
 from curation.models.checkpoints import Models
@@ -23,6 +23,8 @@ from curation.models.text.generation import Answer
 from curation.recipe.load import wrong_value
 
 PACKAGE = "curation.captions.backends"
+GROUP = "curate.captions"
+"""Entry points of packages that bring captioners and translators."""
 
 Language = Literal["en", "zh"]
 
@@ -178,21 +180,13 @@ def _params(cls: type[_Backend], given: Mapping[str, Any], section: str) -> Plug
         raise wrong_value(error, cls.Params, section) from None
 
 
-def _files() -> list[str]:
-    files = pkgutil.iter_modules(importlib.import_module(PACKAGE).__path__)
-    return [module.name for module in files if module.name[0] != "_"]
-
-
-def _defined_in(name: str) -> Iterator[type[_Backend]]:
-    """The backends called `name` in the file `name`."""
-    if name not in _files():
-        return
-    for value in vars(importlib.import_module(f"{PACKAGE}.{name}")).values():
-        if isinstance(value, type) and issubclass(value, _Backend) and getattr(value, "name", None) == name:
-            yield value
+def _defined_in(name: str) -> "list[type[_Backend]]":
+    """The backends of that name: a captioner, a translator, or both; none if there is none such."""
+    importlib.import_module(PACKAGE)
+    return extensions.classes(PACKAGE, GROUP, name, _Backend)
 
 
 def _everything() -> Iterator[type[_Backend]]:
     """All backends; imports every file of the folder, so it is for listings and error messages."""
-    for name in sorted(_files()):
+    for name in extensions.names(importlib.import_module(PACKAGE).__path__, GROUP):
         yield from _defined_in(name)

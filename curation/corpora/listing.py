@@ -1,17 +1,16 @@
 """Raw corpora: which shards there are.
 
 img2dataset's three outputs (`webdataset` tars, `parquet` with image bytes, `files`) and any plain `folder` of
-images; local folders or any fsspec URL.
+images, or shards that a reader of one's own opens; local folders or any fsspec URL.
 """
 
 import os
-from collections.abc import Callable
 from pathlib import PurePosixPath
 from typing import Any
 
 import fsspec
 
-from curation.corpora.readers import SIDE_ENDINGS, FolderSource, ParquetSource, Source, TarSource
+from curation.corpora.readers import SIDE_ENDINGS, Source, reader
 from curation.errors import UserError
 from curation.keys import well_formed
 from curation.recipe.sections import Corpus
@@ -22,13 +21,7 @@ FOLDER_SHARD = 10_000
 
 def open_source(corpus: Corpus, shard: str, path: str, members: list[str] | None = None) -> Source:
     """The reader of one raw shard."""
-    kinds: dict[str, Callable[..., Source]] = {
-        "webdataset": TarSource,
-        "parquet": ParquetSource,
-        "files": FolderSource,
-        "folder": FolderSource,
-    }
-    return kinds[corpus.format](corpus, shard, path, members)
+    return reader(corpus)(corpus, shard, path, members)
 
 
 def list_sources(
@@ -58,7 +51,7 @@ def list_sources(
         if not found:
             raise UserError(f"no folder of images in {corpus.path}", f"corpora.{corpus.name}.path")
         return [open_source(corpus, os.path.basename(p), p, _files_below(fs, p)) for p in found]
-    ending = ".tar" if corpus.format == "webdataset" else ".parquet"
+    ending = reader(corpus).ending
     paths = sorted(p for p in fs.find(root) if p.endswith(ending) and not os.path.basename(p).startswith("."))
     if not paths:
         raise UserError(f"no {ending} file in {corpus.path}", f"corpora.{corpus.name}.path")

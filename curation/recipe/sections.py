@@ -11,8 +11,12 @@ from typing import Annotated, Any, Literal
 from pydantic import BeforeValidator, Field, field_validator, model_validator
 
 from curation.errors import UserError, nearest
+from curation.extensions import names, own_folders
 from curation.recipe.fields import Bytes, Name, Section, as_text
 from curation.recipe.prompts import PUBLISHED, TEXT_PROMPT
+
+FORMATS = ("webdataset", "parquet", "files", "folder")
+"""Formats of raw corpora that need no reader of one's own."""
 
 
 class Corpus(Section):
@@ -20,10 +24,20 @@ class Corpus(Section):
 
     name: Name
     path: str = Field(description="folder or fsspec URL")
-    format: Literal["webdataset", "parquet", "files", "folder"] = Field(
+    format: str = Field(
         "webdataset",
-        description="webdataset, parquet and files: as img2dataset writes them; folder: any folder of images",
+        description="webdataset, parquet and files: as img2dataset writes them; folder: any folder of images; "
+        "or the name of a reader of your own",
     )
+
+    @field_validator("format")
+    @classmethod
+    def _known(cls, format: str) -> str:
+        if format not in FORMATS:
+            own = names(own_folders("CURATE_READERS"), "curate.readers")
+            if format not in own:
+                raise ValueError(f'there is no format "{format}"{nearest(format, [*FORMATS, *own])}')
+        return format
 
 
 class Dedup(Section):

@@ -1,29 +1,31 @@
 """The signals. Each file here is one; its name is its name in the recipe.
 
-So is each file of the folders that the environment variable CURATE_SIGNALS names: signals of one's own.
+So is each file of the folders that the environment variable CURATE_SIGNALS names, and each module that an installed
+package announces in the group of entry points `curate.signals`: signals of one's own.
 """
 
-import importlib
-import os
-import pkgutil
 from collections.abc import Mapping
 from functools import cache
 from typing import Any
 
 from pydantic import ValidationError
 
+from curation import extensions
 from curation.errors import UserError, nearest
 from curation.models.checkpoints import Models
 from curation.recipe.load import wrong_value
 from curation.signals.base import Signal
 
-__path__ += [folder for folder in os.environ.get("CURATE_SIGNALS", "").split(os.pathsep) if folder]
+GROUP = "curate.signals"
+"""Entry points of packages that bring signals."""
+
+__path__ += extensions.own_folders("CURATE_SIGNALS")
 
 
 @cache
 def names() -> tuple[str, ...]:
-    """Names of all signals there are: the files of this folder, but for shared ones (`_…`), without importing them."""
-    return tuple(sorted(m.name for m in pkgutil.iter_modules(__path__) if m.name != "base" and m.name[0] != "_"))
+    """Names of all signals there are, but for files shared by several (`_…`), without importing them."""
+    return tuple(name for name in extensions.names(__path__, GROUP) if name != "base")
 
 
 @cache
@@ -31,13 +33,11 @@ def backends(name: str) -> dict[str, type[Signal]]:
     """The classes of a signal by backend, its default first; a class with a leading _ is what backends have in common.
 
     Raises:
-        UserError: there is no such signal; the nearest name is given.
+        UserError: there is no such signal (the nearest name is given), or an installed one cannot be had.
     """
     if name not in names():
         raise UserError(f'there is no signal "{name}"{nearest(name, names())}', f"signals.{name}")
-    module = importlib.import_module(f"{__name__}.{name}")
-    found = [v for n, v in vars(module).items() if isinstance(v, type) and issubclass(v, Signal) and n[0] != "_"]
-    found = [cls for cls in found if getattr(cls, "name", None) == name]
+    found = extensions.classes(__name__, GROUP, name, Signal)
     if not found:
         raise UserError(f'its file defines no Signal named "{name}"', f"signals.{name}")
     return {cls.backend: cls for cls in found}

@@ -48,7 +48,17 @@ class RawSample:
 
 
 class Source(ABC):
-    """One raw shard. `members` is set for a plain folder only: the files dealt to this shard, in order."""
+    """One raw shard. `members` is set for a plain folder only: the files dealt to this shard, in order.
+
+    Attributes:
+        name: of a reader of one's own: the file's name, and the corpus's `format` in the recipe.
+        version: of a reader of one's own: raised when it reads other samples out of the same file.
+        ending: how the names of the files end that are a shard each, such as ".tar".
+    """
+
+    name: str = ""
+    version: int = 0
+    ending: str = ""
 
     def __init__(self, corpus: Corpus, shard: str, path: str, members: list[str] | None = None) -> None:
         self.corpus, self.shard, self.path, self.members = corpus, shard, path, members
@@ -69,7 +79,7 @@ class Source(ABC):
         """Identity of the source as it lies now (names, sizes, times): an unchanged shard is not read again."""
         if self.members is None:
             paths = [self.path, self._table_path()]
-            return [self._stat(p) for p in paths if p]
+            return [self._stat(p) for p in paths if p] + ([self.version] if self.version else [])
         return [
             [
                 m,
@@ -80,7 +90,7 @@ class Source(ABC):
 
     @abstractmethod
     def samples(self) -> Iterator[RawSample]:
-        """Every image of the shard, in order."""
+        """Every image of the shard, in order; of two with one name, the second with the error `duplicate_member`."""
 
     def read(self, member: str, offset: int, length: int) -> bytes:
         """The bytes of one image, by the place that the index noted. Raises OSError."""

@@ -15,6 +15,8 @@ from curation.keys import make_key
 class ParquetSource(Source):
     """img2dataset's Parquet output: one row an image, its bytes in a column named after the format."""
 
+    ending = ".parquet"
+
     def samples(self) -> Iterator[RawSample]:
         """See Source."""
         seen: set[str] = set()

@@ -15,6 +15,8 @@ _DAMAGED_TAR = (tarfile.TarError, EOFError, ValueError, ArithmeticError, MemoryE
 class TarSource(Source):
     """A webdataset tar: members with one base name up to the first dot are one sample."""
 
+    ending = ".tar"
+
     def samples(self) -> Iterator[RawSample]:
         """See Source."""
         seen: set[str] = set()
