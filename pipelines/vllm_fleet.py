@@ -17,7 +17,6 @@ import os
 import sys
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import replace
 from functools import partial
 from importlib.metadata import requires
 from pathlib import Path
@@ -26,17 +25,12 @@ from typing import Any
 import ray
 from ray.data.llm import build_processor, vLLMEngineProcessorConfig
 
+from curation.captions.ahead import endpoint_of, first_requests
 from curation.captions.answer_cache import Answers
-from curation.captions.backends.endpoint import Endpoint, bare
-from curation.captions.passes import Passes
-from curation.captions.rows import crew_of, load_shard
-from curation.corpora.listing import open_source
-from curation.corpora.samples import raw_path
+from curation.captions.backends.endpoint import bare
 from curation.errors import StageError, UserError
-from curation.images import ImageError, decode
 from curation.models.text.generation import Answer
 from curation.recipe import Recipe, load_recipe
-from curation.tasks import Watch
 from curation.workspace import Workspace
 
 KEPT_AT_ONCE = 256
@@ -89,41 +83,17 @@ def engines(options: argparse.Namespace, model: str) -> vLLMEngineProcessorConfi
 
 
 def questions(recipe: Recipe, place: Mapping[str, str]) -> Iterator[dict[str, Any]]:
-    """What is asked of one shard: the first captions of its kept rows that have no caption and no answer yet.
+    """What is asked of one shard: see `first_requests`.
 
     Args:
         place: `corpus` and `shard`.
 
     Yields:
-        The place, the name under which the answer is kept, messages and vLLM's sampling parameters. A row whose image
-        cannot be read is left out: the stage says of it why.
+        The place, the name under which the answer is kept, messages and vLLM's sampling parameters.
     """
-    workspace, captioner = Workspace(recipe.workspace), endpoint_of(recipe)
-    corpus = next(c for c in recipe.corpora if c.name == place["corpus"])
-    shard = load_shard(recipe, corpus, place["shard"])
-    answers = Answers(workspace.answers(corpus.name, shard.name))
-    passes = Passes(recipe.captions, crew_of(recipe), shard.rows, None, answers, Watch())
-    todo = [i for i, kept in enumerate(shard.kept) if kept and shard.rows[i].get("captioned_as") != kept]
-    requests = {row: passes.request(row)[1] for row in todo}
-    names = {row: passes.caption_name(request) for row, request in requests.items()}
-    known = answers.get(list(names.values()))
-    answers.close()
-    source = open_source(corpus, shard.name, raw_path(corpus, workspace, shard.name))
-    try:
-        for row, request in requests.items():
-            if names[row] in known:
-                continue
-            given = shard.rows[row]
-            try:
-                data = source.read(given["member"], given["offset"], given["length"])
-                image = captioner.prepare(decode(data, captioner.side))
-            except (ImageError, OSError):
-                continue
-            body = captioner.payload(replace(request, image=image))
-            body.pop(TEMPLATE, None)
-            yield {**place, "name": names[row], "messages": body.pop("messages"), "sampling_params": body}
-    finally:
-        source.close()
+    for name, body in first_requests(recipe, place["corpus"], place["shard"]):
+        body.pop(TEMPLATE, None)
+        yield {**place, "name": name, "messages": body.pop("messages"), "sampling_params": body}
 
 
 def answered(row: Mapping[str, Any]) -> dict[str, Any]:
@@ -160,14 +130,6 @@ def keep(recipe: Recipe, rows: Iterable[Mapping[str, Any]]) -> Counter[str]:
     for place in list(waiting):
         write(place)
     return counts
-
-
-def endpoint_of(recipe: Recipe) -> Endpoint:
-    """The recipe's captioner. Raises UserError if it is another than `endpoint`."""
-    captioner = crew_of(recipe).captioner
-    if not isinstance(captioner, Endpoint):
-        raise UserError(f"the fleet stands in for endpoint, not for {captioner.name}", "captions.captioner.backend")
-    return captioner
 
 
 def run(recipe: Recipe, options: argparse.Namespace) -> Counter[str]:

@@ -10,13 +10,14 @@ from typing import Any
 import pytest
 from PIL import Image
 
+from curation.captions.ahead import endpoint_of
 from curation.captions.answer_cache import Answers
 from curation.captions.stage import plan
 from curation.errors import UserError
 from curation.recipe import Recipe
 from curation.selection.stage import Selection
 from curation.tasks import Watch
-from pipelines.vllm_fleet import KEPT_AT_ONCE, answered, arguments, endpoint_of, engines, keep, main, questions, run
+from pipelines.vllm_fleet import KEPT_AT_ONCE, answered, arguments, engines, keep, main, questions, run
 from tests import bench
 from tests.misbehaving import Ask, Deed, said, serving
 

@@ -1,0 +1,57 @@
+"""What the captioner `endpoint` will be asked first of a shard's rows, for engines that answer ahead of the stage."""
+
+from collections.abc import Iterator
+from dataclasses import replace
+from typing import Any
+
+from curation.captions.answer_cache import Answers
+from curation.captions.backends.endpoint import Endpoint
+from curation.captions.passes import Passes
+from curation.captions.rows import crew_of, load_shard
+from curation.corpora.listing import open_source
+from curation.corpora.samples import raw_path
+from curation.errors import UserError
+from curation.images import ImageError, decode
+from curation.recipe import Recipe
+from curation.tasks import Watch
+from curation.workspace import Workspace
+
+
+def endpoint_of(recipe: Recipe) -> Endpoint:
+    """The recipe's captioner. Raises UserError if it is another than `endpoint`."""
+    captioner = crew_of(recipe).captioner
+    if not isinstance(captioner, Endpoint):
+        raise UserError(f"the fleet stands in for endpoint, not for {captioner.name}", "captions.captioner.backend")
+    return captioner
+
+
+def first_requests(recipe: Recipe, corpus: str, shard: str) -> Iterator[tuple[str, dict[str, Any]]]:
+    """The first requests for the kept rows of one raw shard that have no caption and no answer yet.
+
+    Yields:
+        The name under which the answer is kept, and the body of the request (see `Endpoint.payload`). A row whose
+        image cannot be read is left out: the stage says of it why.
+    """
+    workspace, captioner = Workspace(recipe.workspace), endpoint_of(recipe)
+    loaded = load_shard(recipe, recipe.corpus(corpus), shard)
+    answers = Answers(workspace.answers(corpus, shard))
+    passes = Passes(recipe.captions, crew_of(recipe), loaded.rows, None, answers, Watch())
+    todo = [i for i, kept in enumerate(loaded.kept) if kept and loaded.rows[i].get("captioned_as") != kept]
+    requests = {row: passes.request(row)[1] for row in todo}
+    names = {row: passes.caption_name(request) for row, request in requests.items()}
+    known = answers.get(list(names.values()))
+    answers.close()
+    source = open_source(loaded.corpus, shard, raw_path(loaded.corpus, workspace, shard))
+    try:
+        for row, request in requests.items():
+            if names[row] in known:
+                continue
+            given = loaded.rows[row]
+            try:
+                data = source.read(given["member"], given["offset"], given["length"])
+                image = captioner.prepare(decode(data, captioner.side))
+            except (ImageError, OSError):
+                continue
+            yield names[row], captioner.payload(replace(request, image=image))
+    finally:
+        source.close()
