@@ -47,10 +47,12 @@ def head(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Head]:
         "RAY_USAGE_STATS_ENABLED": "0",
         "RAY_TMPDIR": str(temporary),
     }
+    # These have fixed numbers unless they are told, and without its agent a head that comes second takes no job.
+    others = [f"--{name}-port={free_port()}" for name in ("ray-client-server", "dashboard-agent-listen")]
     process = subprocess.Popen(
         [*RAY, "start", "--head", "--block", "--num-cpus=2", "--node-ip-address=127.0.0.1", f"--port={gcs}",
          "--dashboard-host=127.0.0.1", f"--dashboard-port={dashboard}", f"--temp-dir={temporary}",
-         "--object-store-memory=100000000", "--disable-usage-stats"],
+         "--object-store-memory=100000000", "--disable-usage-stats", *others],
         env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
     )  # fmt: skip
     try:
@@ -92,7 +94,8 @@ def wait_for(head: Head) -> None:
     import time
 
     for _ in range(60):
-        if head.submit("true").returncode == 0:
+        done = head.submit("true")
+        if done.returncode == 0:
             return
         time.sleep(1)
-    raise AssertionError("the head takes no jobs")
+    raise AssertionError(f"the head takes no jobs: {done.stdout + done.stderr}")
