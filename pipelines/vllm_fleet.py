@@ -25,8 +25,8 @@ from typing import Any
 import ray
 from ray.data.llm import build_processor, vLLMEngineProcessorConfig
 
-from curation.captions.ahead import endpoint_of, first_requests
 from curation.captions.answer_cache import Answers
+from curation.captions.backends._endpoint_requests import endpoint_of, first_requests
 from curation.captions.backends.endpoint import bare
 from curation.errors import StageError, UserError
 from curation.models.text.generation import Answer

@@ -10,8 +10,8 @@ from typing import Any
 import pytest
 from PIL import Image
 
-from curation.captions.ahead import endpoint_of
 from curation.captions.answer_cache import Answers
+from curation.captions.backends._endpoint_requests import endpoint_of
 from curation.captions.stage import plan
 from curation.errors import UserError
 from curation.recipe import Recipe
