@@ -26,8 +26,8 @@ import ray
 from ray.data.llm import build_processor, vLLMEngineProcessorConfig
 
 from curation.captions.answer_cache import Answers
-from curation.captions.backends._endpoint_requests import endpoint_of, first_requests
 from curation.captions.backends.endpoint import bare
+from curation.captions.backends.endpoint_requests import endpoint_of, first_requests
 from curation.errors import StageError, UserError
 from curation.models.text.generation import Answer
 from curation.recipe import Recipe, load_recipe

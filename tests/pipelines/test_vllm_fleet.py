@@ -11,7 +11,7 @@ import pytest
 from PIL import Image
 
 from curation.captions.answer_cache import Answers
-from curation.captions.backends._endpoint_requests import endpoint_of
+from curation.captions.backends.endpoint_requests import endpoint_of
 from curation.captions.stage import plan
 from curation.errors import UserError
 from curation.recipe import Recipe
