@@ -41,7 +41,7 @@ class Outcome:
     counts: dict[str, int] = field(default_factory=dict)
     """Number of rows that each entry of `seconds` was spent on, by the same names."""
     sums: dict[str, dict[str, float]] = field(default_factory=dict)
-    """Further totals, added up over all shards and reported at the end of the stage, such as money spent: group → name →
+    """Further totals, added up over all shards and reported when the stage ends, such as money spent: group → name →
     amount."""
     then: "Task | None" = None
     """The follow-up task that continues with this shard on another kind of worker; None if there is none."""
@@ -119,7 +119,7 @@ class Watch:
     """
 
     _FORM = struct.Struct("<qqqqdqq")
-    """Process id, first row in hand, row after the last one in hand (0: none), rows finished, time in seconds since 1970,
+    """Process id, first row in hand, row after the last in hand (0: none), rows finished, time in seconds since 1970,
     whether the worker was over its memory limit, step."""
 
     def __init__(

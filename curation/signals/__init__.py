@@ -1,6 +1,6 @@
-"""The signals. Each file here is one; its name is its name in the recipe.
+"""The signals. Each file of this folder defines one signal, and its name is the signal's name in the recipe.
 
-So is each file of the folders that the environment variable CURATE_SIGNALS names: signals of one's own.
+The files of the folders in the environment variable CURATE_SIGNALS define further signals, such as the user's own.
 """
 
 import importlib
@@ -22,16 +22,16 @@ __path__ += [folder for folder in os.environ.get("CURATE_SIGNALS", "").split(os.
 
 @cache
 def names() -> tuple[str, ...]:
-    """Names of all signals there are: the files of this folder, but for shared ones (`_…`), without importing them."""
+    """Returns the names of all signals: of the files that do not begin with `_`. Imports none of them."""
     return tuple(sorted(m.name for m in pkgutil.iter_modules(__path__) if m.name != "base" and m.name[0] != "_"))
 
 
 @cache
 def backends(name: str) -> dict[str, type[Signal]]:
-    """The classes of a signal by backend, its default first; a class with a leading _ is what backends have in common.
+    """Returns a signal's classes by backend, the default first; classes with a leading _ are shared bases and left out.
 
     Raises:
-        UserError: there is no such signal; the nearest name is given.
+        UserError: there is no such signal (the message gives the nearest name), or its file does not define it.
     """
     if name not in names():
         raise UserError(f'signals.{name}: there is no signal "{name}"{nearest(name, names())}')
@@ -44,7 +44,7 @@ def backends(name: str) -> dict[str, type[Signal]]:
 
 
 def make(name: str, given: Mapping[str, Any], models: Models | None = None) -> Signal:
-    """The signal as the recipe's `signals.NAME` asks for it. Raises UserError naming the key."""
+    """Creates the signal that the recipe's `signals.NAME` describes. Raises UserError naming the key."""
     known = backends(name)
     backend = given.get("backend") or next(iter(known))
     if backend not in known:
@@ -57,14 +57,14 @@ def make(name: str, given: Mapping[str, Any], models: Models | None = None) -> S
 
 
 def example(name: str) -> str:
-    """What a recipe may say to have the signal by its default backend; three dots where it must say more."""
+    """Returns a recipe entry for the signal with its default backend; required values are shown as three dots."""
     cls = next(iter(backends(name).values()))
     required = [field for field, info in cls.Params.model_fields.items() if info.is_required()]
     return f"{name}: {{{', '.join(f'{field}: …' for field in required)}}}"
 
 
 def owner_of_column(column: str) -> str | None:
-    """The signal that gives a column, `NAME_state` and `NAME_error` included; None if no signal does."""
+    """Returns the signal that a column belongs to, also `NAME_state` and `NAME_error`; None if no signal has it."""
     for name in names():
         if column in (f"{name}_state", f"{name}_error") or any(
             column in cls.columns for cls in backends(name).values()

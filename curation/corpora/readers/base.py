@@ -64,7 +64,7 @@ class Source(ABC):
         return self.path[len(root) :].lstrip("/")
 
     def stamp(self) -> list[Any]:
-        """Returns the sizes and modification times of the shard's files; a shard with the same stamp is not read again."""
+        """Returns sizes and modification times of the shard's files; a shard with the same stamp is not read again."""
         if self.members is None:
             paths = [self.path, self._table_path()]
             return [self._stat(p) for p in paths if p]
