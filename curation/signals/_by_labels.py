@@ -80,7 +80,7 @@ class HfClassifier(Signal):
 
     @cached_property
     def names(self) -> dict[str, list[int]]:
-        """Indices of the model's outputs for each name. Raises UserError if the recipe names a label that does not exist."""
+        """Indices of the model's outputs for each name. Raises UserError if `labels` has one that the model has not."""
         there = self.classifier.labels
         odd = next((label for label in self.params.labels if label not in there), None)
         if odd is not None:

@@ -1,4 +1,4 @@
-"""The signal `aesthetic`: an aesthetic score. No aesthetic model is available offline; `photo_stats` is no such model."""
+"""The signal `aesthetic`: a score by an aesthetic model, or offline, where none is available, by photo statistics."""
 
 from abc import ABC, abstractmethod
 from functools import cached_property
@@ -43,7 +43,7 @@ class HeadParams(PluginParams):
 
 
 class _OnEmbedding(PerImage, ABC):
-    """An aesthetic score by a prediction head on the stored embedding, which another head does not recompute."""
+    """An aesthetic score by a prediction head on the stored embedding; a change of head recomputes no embedding."""
 
     name = "aesthetic"
     version = 1
@@ -154,7 +154,7 @@ class AnyHead(_OnEmbedding):
 
 
 def photo_stats(photo: Any) -> float:
-    """Returns the weighted mean of six statistics, each mapped to 0..1, times 10, reduced by the share of clipped pixels.
+    """Returns the weighted mean of six statistics, each mapped to 0..1, times 10, less a share for clipped pixels.
 
     Args:
         photo: a row's values in the columns of the signal `photo`.

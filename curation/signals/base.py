@@ -73,7 +73,7 @@ class PerImage(Signal):
         return results
 
     def score_one(self, row: Row) -> Scores:
-        """Scores one row. Raises SignalError, or ImageError from the image, which the pass converts to a SignalError."""
+        """Scores one row. Raises SignalError, or ImageError from the image, which the pass turns into a SignalError."""
         raise UserError(f"signals.{self.name}: defines no score_one")
 
 

@@ -54,7 +54,7 @@ LANGUAGES = [
     "uk",
     "vi",
 ]
-"""Languages that are distinguished, besides Chinese: those of most captions on the web. With all languages of the model,
+"""Languages that are distinguished, besides Chinese: those of most captions on the web. With all the model's languages,
 small ones would too often be the most probable for two words of English."""
 
 

@@ -53,7 +53,7 @@ class OpenClip(Signal):
 
     @property
     def _width(self) -> int:
-        """Dimension of the embedding: the model's, or, if that is not on this machine, the one noted in the workspace."""
+        """Dimension of the embedding: the model's, or, if the model is not on this machine, that of the workspace."""
         try:
             return self.checkpoint.width
         except ModelAbsent:
@@ -69,7 +69,7 @@ class OpenClip(Signal):
 
     @property
     def side(self) -> int:  # type: ignore[override]
-        """Three times the model's input size, so that an image with an aspect ratio of up to 3 need not be scaled up."""
+        """Three times the model's input size: an image with an aspect ratio of up to 3 is then never scaled up."""
         return 3 * self.checkpoint.image_size
 
     def files(self) -> dict[str, Path]:

@@ -68,7 +68,7 @@ class ImageText(HfFolder):
 
     @cached_property
     def processor(self) -> Any:
-        """Tokenizer, image processor and chat template, with padding on the left. Raises UserError if any is missing."""
+        """Tokenizer, image processor and chat template, with padding on the left. Raises UserError if one is absent."""
         from transformers import AutoProcessor
 
         with self.explained(self.folder, "the files of a processor for images and text"):

@@ -127,7 +127,7 @@ class Checkpoint:
         return model.eval().requires_grad_(False)
 
     def text_files(self) -> dict[str, Path]:
-        """Returns the tokenizer's own files beside the weights, by name; only the embeddings of texts depend on them."""
+        """Returns the tokenizer's files beside the weights, by name; only the embeddings of texts depend on them."""
         names = ("*token*.json", "vocab*", "merges.txt", "*.model", "*.spm", "special_tokens_map.json")
         found = {file for name in names for file in self.path.glob(name)} if self.path.is_dir() else set()
         return {file.name: file for file in sorted(found)}

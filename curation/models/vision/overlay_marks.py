@@ -199,7 +199,7 @@ def _known(names: tuple[str, ...]) -> _Known:
 
 
 def _repeated(lines: Sequence[TextLine]) -> list[bool]:
-    """Returns for each line whether two others have the same text or a part of it; tiled marks are read in fragments."""
+    """Returns for each line whether two others have the same text or part of it; tiled marks are read in fragments."""
     grams = [_grams(_plain(line.text)) for line in lines]
     number = {gram: i for i, gram in enumerate(sorted(set().union(*grams)))}
     has = np.zeros((len(lines), len(number)), np.float32)
@@ -217,8 +217,8 @@ def _grams(plain: str) -> set[str]:
 
 
 def _autocorrelation(detail: np.ndarray) -> Any:
-    """Returns the mean product of a pixel and the pixel at an offset: float32 (h + 1, 2 w + 1), for offsets of 0..h down
-    and -w..w across, with h and w half the height and width."""
+    """Returns the mean product of a pixel and the pixel at an offset: float32 (h + 1, 2 w + 1), offsets 0..h down and
+    -w..w across, with h and w half the height and width."""
     height, width = detail.shape
     down, across = height // 2, width // 2
     rows, columns = cv2.getOptimalDFTSize(height + down), cv2.getOptimalDFTSize(width + across)
