@@ -1,7 +1,8 @@
-"""Captions: who writes them, who translates them, how they are checked, and which text a row is trained with.
+"""The backends that write and translate captions.
 
-A backend is one file here that defines a `Captioner` or `Translator` (or both) whose `name` is the name of the file.
-So is each file of the folders that the environment variable CURATE_CAPTIONS names: backends of one's own.
+A backend is one file of this folder that defines a `Captioner` or `Translator` (or both) whose `name` is the file's
+name. The files of the folders in the environment variable CURATE_CAPTIONS define further backends, such as the user's
+own.
 """
 
 import os
