@@ -1,8 +1,8 @@
-"""Times in words."""
+"""Durations in words."""
 
 
 def in_words(seconds: float) -> str:
-    """About how long: `40 s`, `12 min`, `5 h` or `4 days`."""
+    """Returns a duration in words, rounded: `40 s`, `12 min`, `5 h` or `4 days`."""
     if seconds < 90:
         return f"{max(1, round(seconds))} s"
     minutes = round(seconds / 60)

@@ -1,8 +1,9 @@
 """Reading one image from its bytes: the header, and pixels at a reduced size.
 
-Bytes are trusted, names are not. Whatever cannot be read whole is an `ImageError` with a reason; a half-gray
-picture is never returned. JPEG goes through libjpeg-turbo's reduced decode (the DCT is scaled, so that a picture of
-a quarter the size costs little more than its entropy decoding); every other format goes through Pillow.
+The format is told by the bytes, not by the file's name. An image that cannot be decoded completely raises an
+`ImageError` with a reason; a picture that is half gray is never returned. JPEG goes through libjpeg-turbo's reduced
+decode (the DCT is scaled, so decoding to a quarter of the size costs little more than the entropy decoding); every
+other format goes through Pillow.
 """
 
 import io
@@ -17,9 +18,9 @@ from PIL import Image, ImageFile
 from curation.errors import RowError, in_one_line
 
 MAX_PIXELS = 64_000_000
-"""Declared width × height above which nothing is decoded."""
+"""Declared width × height, in pixels, above which an image is not decoded."""
 MAX_PIXELS_BASELINE_JPEG = 400_000_000
-"""The same for baseline JPEG in gray or YCbCr, which is decoded reduced, a band of rows at a time."""
+"""The same limit for baseline JPEG in gray or YCbCr, which is decoded at a reduced size, a band of rows at a time."""
 
 FORMATS = {
     "JPEG": "jpeg",
@@ -31,7 +32,7 @@ FORMATS = {
     "TIFF": "tiff",
     "AVIF": "avif",
 }
-"""What is read, as Pillow names it, and what the product calls it. MPO is a JPEG with more pictures behind it."""
+"""Formats that are read: Pillow's name → the name used here. MPO is a JPEG file that holds further pictures."""
 
 _OPENED_AS = [name for name in FORMATS if name != "MPO"]  # Pillow opens an MPO as a JPEG, then says what it is
 
@@ -49,22 +50,23 @@ class ImageError(RowError):
 
 @dataclass(frozen=True, slots=True)
 class Header:
-    """What an image file says of itself before it is decoded. Width and height are those after orientation."""
+    """What an image's file header says. `width` and `height` are in pixels, after the EXIF orientation is applied."""
 
     format: str
     width: int
     height: int
     orientation: int
-    """EXIF orientation, 1..8; 1 if absent or damaged."""
+    """EXIF orientation, 1..8; 1 if the file has none or its EXIF is damaged."""
     reducible: bool
-    """True for a JPEG that is decoded at 1/2, 1/4 or 1/8 right away."""
+    """Whether the image is a JPEG that can be decoded directly at 1/2, 1/4 or 1/8 of its size."""
 
 
 def probe(data: bytes) -> Header:
-    """Reads the header only.
+    """Reads the image's header and decodes no pixels.
 
     Raises:
-        ImageError: `empty`, `not_an_image`, `truncated` (header cut off) or `too_large` (declared size).
+        ImageError: reason `empty`, `not_an_image`, `truncated` (the header is cut off), `corrupt` or `too_large` (the
+            declared size is over the limit).
     """
     if not data:
         raise ImageError("empty", "the file has no bytes")
@@ -85,20 +87,28 @@ def probe(data: bytes) -> Header:
 
 
 def reduction(width: int, height: int, side: int) -> int:
-    """The largest of 8, 4, 2, 1 that leaves the long side at least `side` pixels long (1 for a smaller image)."""
+    """Returns the largest factor of 8, 4, 2, 1 that leaves the long side at least `side` pixels long.
+
+    The factor is 1 for an image that is smaller than `side`.
+    """
     long_side = max(width, height)
     return next((r for r in REDUCTIONS if -(-long_side // r) >= side), 1)
 
 
 def decode(data: bytes, side: int | None = None, header: Header | None = None) -> np.ndarray:
-    """Pixels of the first frame: uint8, shape (H, W, 3), channels B, G, R, upright, transparency on white.
+    """Decodes the first frame, upright, with transparent pixels blended onto white.
 
     Args:
-        side: the smallest reduction whose long side is at least this is returned; None is full size.
-        header: what `probe` said, if it was asked already.
+        data: the bytes of the image file.
+        side: pixels; the image is decoded at the smallest of 1/8, 1/4, 1/2 and full size whose long side is at least
+            this; None decodes at full size.
+        header: the result of `probe`, if the caller already has it.
+
+    Returns:
+        uint8 array, shape (H, W, 3), channels B, G, R.
 
     Raises:
-        ImageError: as `probe`, and `truncated` or `corrupt` where the coded pixels are not whole.
+        ImageError: as in `probe`; also `truncated` or `corrupt` if the pixel data is incomplete or damaged.
     """
     header = header or probe(data)
     factor = 1 if side is None else reduction(header.width, header.height, side)
@@ -112,7 +122,12 @@ def decode(data: bytes, side: int | None = None, header: Header | None = None) -
 
 
 def fit(pixels: np.ndarray, side: int) -> np.ndarray:
-    """The picture scaled down (area averaging) so that its long side is `side`; a smaller one is left alone."""
+    """Scales an image down, by area averaging, so that its long side is `side` pixels; a smaller one is returned as is.
+
+    Args:
+        pixels: uint8, (H, W, 3).
+        side: pixels.
+    """
     height, width = pixels.shape[:2]
     scale = side / max(height, width)
     if scale >= 1:
@@ -122,9 +137,14 @@ def fit(pixels: np.ndarray, side: int) -> np.ndarray:
 
 
 def middle(pixels: np.ndarray, longest: int) -> np.ndarray:
-    """The picture; of one more than `longest` times as long as broad, the middle.
+    """Crops an image whose long side is over `longest` times its short side to the middle part of that ratio.
 
-    Models that look at a square see no more of a strip, which scaled up whole would fill memory.
+    Any other image is returned unchanged. Models with a square input see no more of a long strip, and scaling a whole
+    strip up to their input size would fill the memory.
+
+    Args:
+        pixels: (H, W, 3).
+        longest: largest ratio of the long side to the short side.
     """
     height, width = pixels.shape[:2]
     most = longest * min(height, width)
@@ -133,10 +153,10 @@ def middle(pixels: np.ndarray, longest: int) -> np.ndarray:
 
 
 class Picture:
-    """One image of a pass, decoded when a signal first asks and kept per reduction until the pass drops it.
+    """One image, decoded when a signal first asks for pixels; each decoded size is kept until the pass drops the image.
 
-    Each signal gets the reduction of its own `side`, whatever else runs in the pass: a score is a function of
-    the image alone.
+    Every signal gets the size that its own `side` asks for, whatever other signals run in the pass, so that a score is
+    a function of the image alone.
     """
 
     def __init__(self, data: bytes) -> None:
@@ -146,20 +166,24 @@ class Picture:
 
     @property
     def header(self) -> Header:
-        """The image's header. Raises ImageError."""
+        """The image's header, read on first use. Raises ImageError as `probe`."""
         if self._header is None:
             self._header = probe(self.data)
         return self._header
 
     def bgr(self, side: int) -> np.ndarray:
-        """Pixels at the smallest reduction whose long side is at least `side`. Read-only by agreement."""
+        """Returns the pixels as `decode(data, side)` does: uint8 (H, W, 3), B, G, R. Callers must not modify the array.
+
+        Raises:
+            ImageError: as in `decode`.
+        """
         factor = reduction(self.header.width, self.header.height, side)
         if factor not in self._decoded:
             self._decoded[factor] = decode(self.data, side, self.header)
         return self._decoded[factor]
 
     def forget(self) -> None:
-        """Frees the bytes and the pixels; the picture is not asked again."""
+        """Frees the bytes and the decoded pixels. Nothing can be decoded afterwards."""
         self.data = b""
         self._decoded.clear()
 
@@ -176,9 +200,9 @@ def _open(data: bytes) -> Image.Image:
 
 
 def _orientation(image: Image.Image) -> int:
-    """EXIF orientation, 1 where the EXIF is missing or damaged: broken metadata does not cost a good picture.
+    """Returns the EXIF orientation; 1 if the EXIF is missing or damaged, since broken metadata does not spoil an image.
 
-    Only what stands in the header is asked: for a PNG without EXIF there, Pillow would decode the whole picture.
+    Only EXIF that is in the header is read: for a PNG without it there, Pillow would decode the whole image.
     """
     if image.format == "TIFF" or not {"exif", "Raw profile type exif"} & image.info.keys():
         return 1  # Pillow turns a TIFF upright by itself
@@ -192,7 +216,7 @@ def _orientation(image: Image.Image) -> int:
 
 
 def _decode_jpeg(data: bytes, factor: int, header: Header) -> np.ndarray:
-    """Strictly, so that whatever libjpeg would fill up with gray is an error; but junk between segments is none."""
+    """Decodes a JPEG strictly: areas that libjpeg would fill with gray are an error, junk between segments is not."""
     height, width = (header.width, header.height) if header.orientation >= 5 else (header.height, header.width)
     least = {"min_height": -(-height // factor), "min_width": -(-width // factor)}
     try:
@@ -205,12 +229,15 @@ def _decode_jpeg(data: bytes, factor: int, header: Header) -> np.ndarray:
 
 
 def _is_junk(warning: str) -> bool:
-    """Bytes between segments or a broken profile; but data left over before the end mark (D9) is a damaged scan."""
+    """Whether libjpeg's warning is harmless: extra bytes between segments, or a broken ICC profile.
+
+    Extra bytes before the end-of-image marker (0xd9) are not harmless: they are left over from a damaged scan.
+    """
     return "bad ICC" in warning or ("extraneous bytes" in warning and "0xd9" not in warning)
 
 
 def _decode_jpeg_with_junk(data: bytes, factor: int) -> np.ndarray:
-    """The strict decoder stops at the first warning; OpenCV goes past it, and refuses data that ends early."""
+    """Decodes a JPEG with OpenCV, which goes on where the strict decoder stops at a warning. Refuses data cut short."""
     flags = {
         1: cv2.IMREAD_COLOR,
         2: cv2.IMREAD_REDUCED_COLOR_2,

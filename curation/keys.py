@@ -1,21 +1,25 @@
-"""Keys of images, and the one way in which a key is hashed."""
+"""Keys of images, and the hash function that every choice by key uses."""
 
 import hashlib
 import unicodedata
 
 
 def make_key(corpus: str, shard: str, member: str) -> str:
-    """`CORPUS/SHARD/MEMBER`, in Unicode's composed form (NFC), so that one file has one key on every system."""
+    """Returns the key `CORPUS/SHARD/MEMBER` in Unicode's composed form (NFC): a file has one key on every system."""
     return unicodedata.normalize("NFC", f"{corpus}/{shard}/{member}")
 
 
 def well_formed(text: str) -> str:
-    """The text with what is no Unicode (half a surrogate pair, a byte of another encoding) replaced by U+FFFD."""
+    """Replaces what is not Unicode in a text (half a surrogate pair, a byte of another encoding) by U+FFFD."""
     return text.encode("utf-8", "surrogatepass").decode("utf-8", "replace")
 
 
 def split_key(key: str) -> tuple[str, str, str]:
-    """Corpus, shard and member of a key; ValueError if it has not three parts."""
+    """Splits a key into corpus, shard and member.
+
+    Raises:
+        ValueError: the key does not have three non-empty parts.
+    """
     parts = key.split("/", 2)
     if len(parts) != 3 or not all(parts):
         raise ValueError(f'"{key}" is not a key; keys look like CORPUS/SHARD/MEMBER')
@@ -23,14 +27,15 @@ def split_key(key: str) -> tuple[str, str, str]:
 
 
 def key_hash(key: str, salt: str) -> int:
-    """A 64-bit hash of the key under a named salt.
+    """Returns a hash of the key under a named salt, an integer in [0, 2⁶⁴).
 
-    Every choice that must not depend on sharding or worker count (mix, split, prompt, order) comes from here.
+    Every choice that must not depend on the sharding or the number of workers (mix, split, prompt, order) is made by
+    this hash. Only the salt's first 16 bytes count.
     """
     digest = hashlib.blake2b(key.encode(), digest_size=8, person=salt.encode()[:16]).digest()
     return int.from_bytes(digest, "big")
 
 
 def key_share(key: str, salt: str) -> float:
-    """The same hash as a number in [0, 1): `key_share(k, "mix") < 0.5` holds for half of all keys."""
+    """Returns `key_hash` as a number in [0, 1): `key_share(k, "mix") < 0.5` holds for about half of all keys."""
     return (key_hash(key, salt) >> 11) / (1 << 53)

@@ -1,7 +1,7 @@
-"""The unit of work: one shard in, one file out, done by one worker process.
+"""The unit of work: a task reads one shard and writes one file, in one worker process.
 
-A stage is a list of tasks; `pipelines/` places them. A task says which rows it has in hand, so that a row that kills
-its process costs itself and not its shard.
+A stage is a list of tasks, which `pipelines/` distributes to workers. A task records which rows it is working on, so
+that a row that crashes its worker process fails alone, and the rest of the shard is still done.
 """
 
 import os
@@ -15,58 +15,59 @@ from typing import Any, Protocol
 
 
 class WorkerLost(BaseException):
-    """This process can do no more work, as its GPU is in a state that only a new process leaves: it is to end."""
+    """Raised when the process cannot continue, because its GPU is in a state that only a new process can leave."""
 
 
 @dataclass(slots=True)
 class Outcome:
-    """What became of one task."""
+    """The result of one task."""
 
     rows: int = 0
-    """Rows of the shard that were looked at."""
+    """Number of the shard's rows that were processed."""
     failed: Counter[str] = field(default_factory=Counter)
-    """Failed rows by reason."""
+    """Number of failed rows by reason."""
     notes: list[str] = field(default_factory=list)
-    """Lines for the user: damage that is not a row's."""
+    """Messages for the user about damage that concerns the shard and no single row."""
     error: str | None = None
-    """Why the whole shard could not be done, in one line."""
+    """Why the whole shard failed, in one line; None if it did not."""
     line: dict[str, Any] | None = None
-    """What the stage's ledger keeps of the shard."""
+    """The shard's entry in the stage's ledger."""
     stop: bool = False
-    """Whether every other shard would meet the same error (a full disk): the stage stops."""
+    """Whether every other shard would fail with the same error, such as a full disk; the stage then stops."""
     passed: int = 0
-    """Rows that the predicates let through, as far as is known."""
+    """Number of rows that passed the predicates, as far as is known."""
     seconds: dict[str, float] = field(default_factory=dict)
-    """CPU seconds by what took them, such as a signal."""
+    """CPU seconds by what they were spent on, such as the name of a signal."""
     counts: dict[str, int] = field(default_factory=dict)
-    """Rows by what they took them for."""
+    """Number of rows that each entry of `seconds` was spent on, by the same names."""
     sums: dict[str, dict[str, float]] = field(default_factory=dict)
-    """More that is added up over all shards and told in the end, by name: what was spent, what was flagged."""
+    """Further totals, added up over all shards and reported when the stage ends, such as money spent: group → name →
+    amount."""
     then: "Task | None" = None
-    """The task that goes on with this shard on another kind of worker."""
+    """The follow-up task that continues with this shard on another kind of worker; None if there is none."""
 
 
 @dataclass(frozen=True, slots=True)
 class Demand:
-    """What a task asks of a cluster."""
+    """The resources that a task requests from the cluster."""
 
     cpus: float = 1.0
     gpus: float = 0.0
     memory: int = 0
-    """Bytes; 0 asks for none in particular."""
+    """Bytes; 0 requests no particular amount."""
     models: bool = False
-    """Whether it loads models, which a worker then keeps for its next task."""
+    """Whether the task loads models; its worker process is then kept for the next task, with the models loaded."""
     patience: float = 1.0
-    """How many times `image_timeout` its micro-batch may take."""
+    """Time limit of one micro-batch, as a multiple of the recipe's `image_timeout`."""
 
     @property
     def threads(self) -> int:
-        """Threads that make pictures ready beside a GPU: one for each core that goes with it. A core alone has one."""
+        """Number of threads that decode images: with a GPU, one for each CPU core requested beside it; otherwise 1."""
         return max(1, int(self.cpus)) if self.gpus else 1
 
 
 class Task(Protocol):
-    """One shard's work. Picklable; holds names and parameters, never data."""
+    """The work on one shard. It must be picklable, and holds names and parameters but no data."""
 
     @property
     def corpus(self) -> str:
@@ -78,47 +79,48 @@ class Task(Protocol):
 
     @property
     def rows(self) -> int:
-        """Rows it has to do, for the estimate of the time left; 0 if unknown."""
+        """Number of rows to process, from which the remaining time is estimated; 0 if unknown."""
 
     @property
     def demands(self) -> "tuple[Demand, ...]":
-        """What it asks for, and what the tasks that follow it ask for (`Outcome.then`)."""
+        """The resources that this task requests, and then those of its follow-up tasks (`Outcome.then`), in order."""
 
     def run(self, watch: "Watch") -> Outcome:
-        """Does the work in the worker process and writes the file."""
+        """Does the work in the worker process, writes the file and returns the result."""
         ...
 
 
 @dataclass(frozen=True, slots=True)
 class Note:
-    """What a worker noted."""
+    """The progress record that a worker last wrote; see `Watch`."""
 
     pid: int
     rows: range
-    """Rows that it has, or had, in hand."""
+    """The rows that the worker is, or was, working on; empty if none."""
     done: int
-    """Rows of its shard that it has done."""
+    """Number of the shard's rows that are finished."""
     since: float
-    """Seconds since 1970."""
+    """When the record was written, in seconds since 1970."""
     reason: str | None = None
-    """Why the worker ended itself: `memory`; None if it did not."""
+    """Why the worker ended itself: `memory` if it used too much; None if it did not end itself."""
     step: int = 0
-    """What was being done with the rows in hand; see `Watch.step`."""
+    """The number of the step that was being done with `rows`; see `Watch.step`."""
 
 
 class Watch:
-    """What a worker notes in a small file, for its parent to read after its death.
+    """Writes a worker's progress to a small file, which the parent process reads if the worker dies.
 
-    The file is closed after every note, so that other machines see it on a shared file system.
+    The file is closed after every write, so that other machines see the progress on a shared file system.
 
     Args:
-        path: the file; None if nobody watches.
-        suspects: rows to be taken one at a time, since one of them killed a worker before.
-        condemned: rows that killed their worker at some step, with the reason for which each is failed there.
+        path: the file; None writes nothing.
+        suspects: rows to process one at a time, since one of them was in hand when an earlier worker died.
+        condemned: (row, step) → reason for which the row is failed at that step, since it killed its worker there.
     """
 
     _FORM = struct.Struct("<qqqqdqq")
-    """Process id, first row in hand, row after the last (0: none in hand), rows done, when, over memory, step."""
+    """Process id, first row in hand, row after the last in hand (0: none), rows finished, time in seconds since 1970,
+    whether the worker was over its memory limit, step."""
 
     def __init__(
         self,
@@ -132,20 +134,27 @@ class Watch:
         self._path = path
 
     def note(self, pid: int, start: int = 0, stop: int = 0, count: int | None = None) -> None:
-        """Rows start..stop of the samples file are in hand, those before are done; stop = 0: none in hand."""
+        """Records that rows start..stop of the samples file are in hand, and that the rows noted before are finished.
+
+        Args:
+            pid: the worker's process id.
+            start: first row in hand.
+            stop: row after the last one in hand; 0 if no row is in hand.
+            count: how many of start..stop are in hand; None means all.
+        """
         self._done, self._in_hand = self._done + self._in_hand, count if count is not None else stop - start
         self._write(0, self._FORM.pack(pid, start, stop, self._done, time.time(), 0, 0))
 
     def step(self, number: int) -> None:
-        """What is done next with the rows in hand, such as one signal of several; 0 where there is but one step."""
+        """Records which step comes next for the rows in hand, such as one signal of several; 0 if there is only one."""
         self._write(self._FORM.size - 8, number.to_bytes(8, "little"))
 
     def verdict(self, row: int, step: int = 0) -> str | None:
-        """Why a row is to be failed at this step instead of tried; None if it is to be tried."""
+        """Returns the reason to fail a row at this step without trying it; None if it is to be tried."""
         return self._condemned.get((row, step))
 
     def over_memory(self) -> None:
-        """The worker is about to end itself, since it holds more memory than it may."""
+        """Records that the worker is about to end itself because it uses more memory than it may."""
         self._write(self._FORM.size - 16, (1).to_bytes(8, "little"))
 
     def _write(self, offset: int, data: bytes) -> None:
@@ -158,20 +167,27 @@ class Watch:
 
     @classmethod
     def create(cls, path: Path) -> None:
-        """An empty note."""
+        """Creates the file with an empty progress record."""
         path.write_bytes(cls._FORM.pack(0, 0, 0, 0, 0.0, 0, 0))
 
     @classmethod
     def read(cls, path: Path) -> "Note":
-        """What the worker noted last."""
+        """Reads the progress record that the worker wrote last."""
         data = path.read_bytes()
-        if len(data) != cls._FORM.size:  # a disk that was full when it was made
+        if len(data) != cls._FORM.size:  # the disk was full when the file was created
             return Note(0, range(0), 0, 0.0)
         pid, start, stop, done, since, over_memory, step = cls._FORM.unpack(data)
         return Note(pid, range(start, stop), done, since, "memory" if over_memory else None, step)
 
     def batches(self, rows: list[int], pixels: list[int], size: int, most_pixels: int) -> Iterator[list[int]]:
-        """Micro-batches of at most `size` rows and about `most_pixels` decoded pixels; suspects go alone."""
+        """Yields micro-batches of at most `size` rows and about `most_pixels` decoded pixels; a suspect comes alone.
+
+        Args:
+            rows: row numbers in the samples file.
+            pixels: number of decoded pixels of each of these rows.
+            size: largest number of rows in a batch.
+            most_pixels: largest number of pixels in a batch; a single row may have more.
+        """
         batch: list[int] = []
         total = 0
         for row, count in zip(rows, pixels, strict=True):
@@ -190,19 +206,19 @@ class Watch:
 
 @dataclass
 class Plan:
-    """What a stage has to do."""
+    """The tasks of a stage, and what the user is told of them before the work begins."""
 
     tasks: list[Any] = field(default_factory=list)
     total: int = 0
-    """Shards there are; those without a task are up to date."""
+    """Number of all shards; those without a task are up to date."""
     reasons: Counter[str] = field(default_factory=Counter)
-    """Why shards are to be done, by reason."""
+    """Number of tasks by the reason why their shard has to be done."""
     estimate: str | None = None
-    """How long it will take, in words; None where nobody can say."""
+    """Expected duration of the stage, in words; None if it is unknown."""
     notices: list[str] = field(default_factory=list)
-    """What the user should know before the work begins."""
+    """Messages for the user before the work begins."""
 
     def add(self, task: Any, reason: str) -> None:
-        """One more shard to do."""
+        """Adds the task of one more shard, and the reason why the shard has to be done."""
         self.tasks.append(task)
         self.reasons[reason] += 1

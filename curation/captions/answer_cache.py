@@ -1,7 +1,7 @@
-"""Answers of generative backends, kept beside the captions: one SQLite file a shard, written by its worker alone.
+"""A cache of generative backends' answers beside the captions: one SQLite file per shard, written by its worker alone.
 
-An answer was dear, in GPU time or in money, so it is kept the moment it is there: a worker that is killed repeats one
-batch at most, and a rerun with other checks, with another translator or after a loss of files asks only what is new.
+An answer costs GPU time or money, so it is stored as soon as it arrives: a worker that is killed repeats at most one
+batch, and a rerun with other checks, with another translator or after a loss of files requests only what is new.
 """
 
 import json
@@ -15,21 +15,21 @@ from curation.errors import WorkspaceError
 from curation.models.text.generation import Answer
 
 WAIT = 60.0
-"""Seconds to wait for another process that still has the file: one that is about to be stopped."""
+"""Seconds to wait for another process that still has the file open and is about to be stopped."""
 _AT_ONCE = 500
-"""Names asked for in one statement; SQLite takes no endless lists."""
+"""Number of names in one statement; SQLite limits the number of values."""
 
 
 class Answers:
-    """The answers of one shard, each under the digest of what was asked.
+    """The cached answers of one shard, each under the digest of its request.
 
-    A file that is damaged is made anew: it is a cache.
+    A damaged file is replaced by an empty one, since it is only a cache.
 
     Args:
-        path: the file; it is made when it is first asked.
+        path: the file, created on first use.
 
     Raises:
-        WorkspaceError: by any method, if the file cannot be read or written.
+        WorkspaceError: from any method, if the file cannot be read or written.
     """
 
     def __init__(self, path: Path) -> None:
@@ -37,7 +37,7 @@ class Answers:
         self._kept: sqlite3.Connection | None = None
 
     def get(self, names: Sequence[str]) -> dict[str, Answer]:
-        """Those answers that are there, by name."""
+        """Returns the cached answers among these names, by name."""
         found: dict[str, Answer] = {}
         for start in range(0, len(names), _AT_ONCE):
             some = names[start : start + _AT_ONCE]
@@ -46,7 +46,7 @@ class Answers:
         return found
 
     def put(self, answers: Mapping[str, Answer]) -> None:
-        """Keeps answers, all or none. Those that failed or say nothing are not kept: they are asked for again."""
+        """Stores answers in one transaction. Failed and empty ones are left out, so that they are requested again."""
         rows = [(n, _as_text(answer)) for n, answer in answers.items() if answer.text.strip() and not answer.failed]
         try:
             with self._connection as connection:  # one transaction
@@ -85,7 +85,7 @@ def _as_text(answer: Answer) -> str:
 
 
 def _whole(path: Path) -> bool:
-    """False for a file that is no sound table of answers."""
+    """Whether the file is missing or a sound table of answers; False if it is damaged."""
     if not path.exists():
         return True
     try:

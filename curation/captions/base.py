@@ -1,8 +1,7 @@
-"""What a captioner and a translator are, and how one is found by its name.
+"""The base classes of captioners and translators, and how a backend is found by its name.
 
 A new backend is one file in this folder that defines a subclass whose `name` is the file's name; nothing else
-is edited. What is around them (`curation/captions/passes.py`) reads, decodes, batches, asks again, checks, counts and
-stores.
+is edited. The caption passes (`curation/captions/passes.py`) read, decode, batch, retry, check, count and store.
 """
 
 import importlib
@@ -31,32 +30,33 @@ Language = Literal["en", "zh"]
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """One image to be captioned."""
+    """A request to caption one image."""
 
     key: str
     image: Any
-    """What the captioner's `prepare` made of the picture; None if it reads none."""
+    """The image as the captioner's `prepare` returned it; None if the captioner reads no images."""
     row: Mapping[str, Any]
-    """Samples columns and scalar signal columns of the row; any may be None or absent."""
+    """The row's samples columns and scalar signal columns; any may be None or absent."""
     prompt: str = ""
     attempt: int = 0
-    """0 at first. From 1 on the caption before was found wanting, and the captioner is to sample another one."""
+    """0 for the first attempt. From 1 on, the previous caption had flags, and the captioner must sample another one."""
 
     @property
     def seed(self) -> int:
-        """For sampling: 63 bits that depend on the key and the attempt alone, so that no batch changes a caption."""
+        """The seed for sampling, 0..2⁶³-1. It depends on key and attempt alone, so that no batch changes a caption."""
         return key_hash(self.key, f"attempt {self.attempt}") >> 1
 
 
 class _Backend(Plugin, ABC):
-    """What captioners and translators have in common.
+    """Base of captioners and translators.
 
     Attributes:
-        generative: whether a model writes the texts: its answers are kept on disk, since they were dear, and another
-            attempt may give another one.
-        batch_size: rows or texts that one call takes well; it may be known only after `load`.
-        on_gpu: whether it loads a model that wants a GPU for itself where there is one.
-        notice: what a user should know before it runs, such as a licence that forbids commercial use; "" for nothing.
+        generative: whether a model writes the texts. Its answers are then cached, since they are expensive, and another
+            attempt may give another answer.
+        batch_size: number of rows or texts for one call; it may be known only after `load`.
+        on_gpu: whether the backend loads a model that needs a GPU of its own, if there is one.
+        notice: a notice for the user before the work begins, such as a licence that forbids commercial use; "" for
+            none.
     """
 
     generative: bool = True
@@ -65,16 +65,16 @@ class _Backend(Plugin, ABC):
     notice: str = ""
 
     def fit(self) -> None:
-        """Raises UserError if its model is larger than the memory of this machine, or of its GPUs."""
+        """Raises UserError if the model is larger than the memory of this machine, or of its GPUs."""
 
 
 class Captioner(_Backend):
     """Writes one English caption for each image.
 
     Attributes:
-        side: long side in pixels that it wants to see at least; None reads no pixels.
-        signals: signals whose columns it reads, if the recipe has them.
-        max_text: characters of OCR text that its prompt may carry.
+        side: smallest long side in pixels of the decoded image that the captioner gets; None if it reads no pixels.
+        signals: names of the signals whose columns it reads, if the recipe has them.
+        max_text: largest number of characters of OCR text in its prompt.
     """
 
     side: int | None = None
@@ -87,28 +87,30 @@ class Captioner(_Backend):
         return "captions.captioner"
 
     def side_for(self, width: int, height: int) -> int:
-        """The long side in pixels that it wants to see of a picture of this size."""
+        """Returns the smallest long side, in pixels, at which the captioner needs an image of this size (in pixels)."""
         return self.side or 0
 
     def prepare(self, pixels: np.ndarray) -> Any:
-        """What it wants to see of a picture, made on a CPU thread ahead of `caption`.
+        """Converts an image's pixels to what `caption` needs; runs on a CPU thread ahead of `caption`.
 
         Args:
-            pixels: uint8, (H, W, 3), channels B, G, R, long side `side_for` or more (a smaller picture as it is).
+            pixels: uint8, (H, W, 3), channels B, G, R, long side `side_for` or more, or full size if the image is
+                smaller.
         """
         return pixels
 
     @abstractmethod
     def caption(self, requests: Sequence[Request]) -> list[Answer]:
-        """One English caption for each request, in order.
+        """Returns one English caption for each request, in order.
 
         Raises:
-            StageError: nothing can be captioned any more (an endpoint that is gone); the shard is left for later.
+            StageError: nothing can be captioned any more, such as when an endpoint is gone; the shard is left for
+                later.
         """
 
 
 class Translator(_Backend):
-    """Translates into `into`, from English or, for "en", from Chinese."""
+    """Translates into the language `into`: into Chinese from English, or into English from Chinese."""
 
     def __init__(self, params: PluginParams, models: Models | None = None, into: Language = "zh") -> None:
         super().__init__(params, models)
@@ -121,25 +123,25 @@ class Translator(_Backend):
 
     @abstractmethod
     def translate(self, texts: Sequence[str]) -> list[Answer]:
-        """One translation for each text, in order; an empty one where it cannot be translated truly.
+        """Returns one translation for each text, in order; an empty one if a text cannot be translated correctly.
 
         Raises:
-            StageError: nothing can be translated any more.
+            StageError: nothing can be translated any more, such as when an endpoint is gone.
         """
 
 
 def captioners() -> dict[str, type[Captioner]]:
-    """All captioners there are, by name."""
+    """Returns the classes of all captioners by name."""
     return {cls.name: cls for cls in _everything() if issubclass(cls, Captioner)}
 
 
 def translators() -> dict[str, type[Translator]]:
-    """All translators there are, by name."""
+    """Returns the classes of all translators by name."""
     return {cls.name: cls for cls in _everything() if issubclass(cls, Translator)}
 
 
 def load_captioner(name: str) -> type[Captioner]:
-    """The class of a captioner. Raises UserError, with the nearest name, if there is none such."""
+    """Returns a captioner's class by name. Raises UserError, with the nearest name, if there is none."""
     for cls in _defined_in(name):
         if issubclass(cls, Captioner):
             return cls
@@ -148,7 +150,7 @@ def load_captioner(name: str) -> type[Captioner]:
 
 
 def load_translator(name: str, section: str = "captions.translator") -> type[Translator]:
-    """The class of a translator. Raises UserError, with the nearest name, if there is none such."""
+    """Returns a translator's class by name. Raises UserError, with the nearest name, if there is none."""
     for cls in _defined_in(name):
         if issubclass(cls, Translator):
             return cls
@@ -157,7 +159,7 @@ def load_translator(name: str, section: str = "captions.translator") -> type[Tra
 
 
 def make_captioner(given: Mapping[str, Any], models: Models | None = None) -> Captioner:
-    """The captioner that the recipe's `captions.captioner` asks for. Raises UserError with the key."""
+    """Creates the captioner of the recipe's section `captions.captioner`. Raises UserError with the recipe's key."""
     cls = load_captioner(str(given.get("backend", "")))
     return cls(_params(cls, given, "captions.captioner"), models)
 
@@ -168,7 +170,7 @@ def make_translator(
     into: Language = "zh",
     section: str = "captions.translator",
 ) -> Translator:
-    """The translator that a section of the recipe asks for. Raises UserError with the key."""
+    """Creates the translator of a section of the recipe. Raises UserError with the recipe's key."""
     cls = load_translator(str(given.get("backend", "")), section)
     return cls(_params(cls, given, section), models, into)
 
@@ -187,6 +189,6 @@ def _defined_in(name: str) -> "list[type[_Backend]]":
 
 
 def _everything() -> Iterator[type[_Backend]]:
-    """All backends; imports every file of the folder, so it is for listings and error messages."""
+    """Yields all backends. It imports every file of the folder, so it is for listings and error messages only."""
     for name in extensions.names(importlib.import_module(PACKAGE).__path__, GROUP):
         yield from _defined_in(name)

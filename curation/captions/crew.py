@@ -1,4 +1,4 @@
-"""The captioner and the translators that a recipe names, put together."""
+"""The captioner and the translators that a recipe names."""
 
 from contextlib import suppress
 from functools import cached_property
@@ -15,7 +15,11 @@ from curation.workspace.files import stamps
 
 
 def crews(recipe: Recipe) -> "list[Crew]":
-    """That of the recipe's `captions`, and those of its `caption_eval`. Raises UserError as Crew, with the key."""
+    """Returns the backends of the recipe's `captions`, and of each captioner of `caption_eval`.
+
+    Raises:
+        UserError: as Crew, with the recipe's key.
+    """
     found = [Crew(recipe)]
     for name, captions in recipe.caption_eval.captioners.items():
         try:
@@ -26,13 +30,13 @@ def crews(recipe: Recipe) -> "list[Crew]":
 
 
 class Crew:
-    """The backends of a recipe. Cheap to make; the models are loaded by `load`.
+    """The captioner and the translators of a recipe. Creating it is cheap; `load` loads the models.
 
     Args:
-        recipe: its sections `captions`, `signals` and `models` are read.
+        recipe: the sections `captions`, `signals` and `models` are read.
 
     Raises:
-        UserError: a backend is unknown, a parameter wrong, a model file missing.
+        UserError: a backend is unknown, a parameter is wrong, or a model file is missing.
     """
 
     def __init__(self, recipe: Recipe) -> None:
@@ -47,12 +51,12 @@ class Crew:
         )
         cascade = Cascade.of(recipe.model_copy(update={"select": Select()}), meta_known=False)
         self.signals = {n: cascade.identity_of(n) for n in self.captioner.signals if n in cascade.signals}
-        """Identities of the signals that are read."""
+        """Identities of the signals that the captioner reads, by name."""
         self._stamps = self._files()
         self._digests: dict[Captioner | Translator, str] = {}
 
     def _files(self) -> list[Any]:
-        """Paths of the model files, each with size and time; those that are not there left out."""
+        """Returns the paths of the model files that exist, and their sizes and modification times."""
         found: list[str] = []
         for backend in self.all.values():
             with suppress(ModelAbsent):
@@ -61,7 +65,7 @@ class Crew:
 
     @property
     def all(self) -> dict[str, Captioner | Translator]:
-        """By the recipe's keys."""
+        """The captioner and the translators by their keys in the recipe's `captions`."""
         found = {
             "captioner": self.captioner,
             "translator": self.translator,
@@ -71,7 +75,7 @@ class Crew:
 
     @cached_property
     def identity(self) -> dict[str, Any]:
-        """What captions depend on beside the images: the backends, what they are asked, and what is checked."""
+        """What captions depend on besides the images: backends, signals, prompts, attempts and checks."""
         backends = {key: backend.full_identity for key, backend in self.all.items()}
         asked = self.settings.model_dump(
             mode="json", include={"prompts", "text_prompt", "attempts", "checks", "tolerate"}
@@ -79,7 +83,7 @@ class Crew:
         return {"backends": backends, "signals": self.signals} | (asked if self.captioner.generative else {})
 
     def digest_of(self, backend: Captioner | Translator) -> str:
-        """Stands for a backend in the names of kept answers."""
+        """Returns the digest that stands for a backend in the names of cached answers."""
         into = backend.into if isinstance(backend, Translator) else None
         if backend not in self._digests:
             self._digests[backend] = digest([backend.full_identity, into])
@@ -87,24 +91,25 @@ class Crew:
 
     @property
     def outdated(self) -> bool:
-        """Whether a model file has changed since."""
+        """Whether a model file has changed since this object was created."""
         return self._files() != self._stamps
 
     @property
     def notices(self) -> list[str]:
-        """What a user should know before the work begins, such as a licence that forbids commercial use."""
+        """Notices for the user before the work begins, such as a licence that forbids commercial use."""
         return [backend.notice for backend in self.all.values() if backend.notice]
 
     def find(self) -> None:
-        """Raises UserError if something is missing that a backend needs; whether it fits takes longer to tell."""
+        """Raises UserError if a backend lacks a file or a key; quick, since no model is opened."""
         for backend in self.all.values():
             backend.find()
 
     def check(self, here: bool = False) -> None:
-        """Raises UserError if a backend could not do its work.
+        """Raises UserError if a backend could not do its work: a model is missing, damaged, or does not fit.
 
         Args:
-            here: whether it is this machine that does it; how much memory others have, each says when it loads.
+            here: whether this machine does the work, so that its memory is checked too; other machines check theirs on
+                loading.
         """
         for backend in self.all.values():
             backend.check()
@@ -113,11 +118,11 @@ class Crew:
 
     @property
     def made_with(self) -> dict[str, dict[str, Any]]:
-        """For machines that have no models: see `Models.note`."""
+        """Identity and model digests of each backend, noted for machines without the models; see `Models.note`."""
         return {b.key: {"identity": b.identity, "models": b.digests()} for b in self.all.values()}
 
     def load(self, threads: int) -> None:
-        """Loads all models; each may keep so many CPU threads busy beside a GPU."""
+        """Loads all models; each backend may keep `threads` CPU threads busy beside a GPU."""
         for backend in self.all.values():
             backend.threads = threads
             backend.load()

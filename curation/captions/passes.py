@@ -1,7 +1,7 @@
-"""How the rows of one shard get their texts: asked, checked, asked again where the checks say so, and translated.
+"""Captions and translates the rows of one shard: requests captions, checks them, retries flagged ones, and translates.
 
-Pass after pass over all rows that still need something, so that each pass fills its batches: first every row, then
-those whose caption was found wanting, with other sampling settings; then the translations.
+Each pass goes over all rows that still need something, so that its batches are full: the first pass over all rows, the
+next ones over rows whose caption was flagged, with sampling; then the translations.
 """
 
 import os
@@ -26,14 +26,14 @@ from curation.workspace.digests import digest
 from curation.workspace.schemas import TEXT_IN_THE_WILD
 
 NO_TRANSLATOR, UNTRANSLATED = "no_translator", "untranslated"
-"""Flags of a text that nothing translates, and of one that its translator could not translate truly."""
+"""Flags of a text for which there is no translator, and of one that its translator could not translate correctly."""
 
 Asked = TypeVar("Asked")
 
 
 @dataclass(slots=True)
 class Texts:
-    """What one row has got."""
+    """The texts of one row, with the flags of their checks, the prompt's name, the number of attempts and the cost."""
 
     caption_en: str | None = None
     caption_zh: str | None = None
@@ -47,22 +47,22 @@ class Texts:
     cost: float = 0.0
 
     def count(self, answer: Answer) -> None:
-        """Adds what an answer has cost."""
+        """Adds an answer's tokens and cost (US dollars)."""
         self.tokens_in += answer.tokens_in
         self.tokens_out += answer.tokens_out
         self.cost += answer.cost
 
 
 class Passes:
-    """The passes over one shard.
+    """The captioning and translation passes over one shard.
 
     Args:
         settings: the recipe's section `captions`.
-        crew: captioner and translators, with their models loaded.
-        rows: the shard's rows: samples columns, `source`, and the columns of the signals that are read.
-        pictures: of the shard, made ready by the captioner's `prepare`; None if it looks at none.
-        answers: those kept of this shard.
-        watch: told of the rows in hand.
+        crew: the captioner and translators, with their models loaded.
+        rows: the shard's rows: samples columns, `source`, and the columns of the signals that the captioner reads.
+        pictures: the shard's images, converted by the captioner's `prepare`; None if it reads no images.
+        answers: the cached answers of this shard.
+        watch: records the rows in hand.
     """
 
     def __init__(
@@ -77,15 +77,21 @@ class Passes:
         self.settings, self.crew, self.rows = settings, crew, rows
         self.pictures, self.answers, self.watch = pictures, answers, watch
         self.notes: list[str] = []
-        """What went wrong in a backend, in its own words."""
+        """Messages of unexpected errors in a backend."""
         self.spent: dict[str, float] = {}
-        """What this run has paid for, answers kept before not among it."""
+        """Tokens and dollars that this run has spent, without cached answers."""
 
     def run(self, todo: Sequence[int]) -> dict[int, Texts]:
-        """Captions these rows, in ascending order, and translates what is to be translated.
+        """Captions the given rows and translates their captions and Chinese originals.
+
+        Args:
+            todo: row numbers, in ascending order.
+
+        Returns:
+            The texts of each row, by row number.
 
         Raises:
-            StageError: nothing can be asked any more; what was answered before is kept.
+            StageError: a backend can do no more work; the answers so far are cached.
         """
         texts = {row: Texts() for row in todo}
         waiting = list(todo)
@@ -97,7 +103,7 @@ class Passes:
         return texts
 
     def _caption(self, rows: list[int], texts: dict[int, Texts], attempt: int) -> list[int]:
-        """One attempt at these rows; returns those that were answered: nothing is gained by asking others again."""
+        """Makes one attempt at these rows; returns those that were answered, since retrying the others is useless."""
         asked = {row: self.request(row, attempt) for row in rows}
         requests = {row: request for row, (_name, request) in asked.items()}
         for row, (name, _request) in asked.items():
@@ -123,7 +129,7 @@ class Passes:
         return sorted(row for row, answer in answered.items() if not answer.failed)
 
     def request(self, row: int, attempt: int = 0) -> tuple[str, Request]:
-        """The name of the row's prompt, and what the captioner is asked, the image left out."""
+        """Returns the name of the row's prompt, and the captioner's request without the image."""
         given = self.rows[row]
         text = given.get("text") if given.get("source") == TEXT_IN_THE_WILD else None
         name, prompt = prompt_for(
@@ -143,7 +149,7 @@ class Passes:
         return {row: kept[name] for row, name in names.items() if name in kept}
 
     def caption_name(self, request: Request) -> str:
-        """What is asked, in short: the image stands for what `prepare` makes of it."""
+        """Returns the digest that names a request in the cache; the image's sha256 stands for its `prepare`d form."""
         seed = request.seed if request.attempt else None
         return digest([self.crew.digest_of(self.crew.captioner), request.row["sha256"], request.prompt, seed])
 
@@ -152,7 +158,7 @@ class Passes:
             self.answers.put(answers)
 
     def _judge(self, row: int, texts: Texts, answer: Answer) -> None:
-        """Takes an answer for the row's caption if it is better than the one before."""
+        """Checks an answer, and makes it the row's caption if it is better than the previous one."""
         texts.count(answer)
         texts.attempts += 1
         text = trimmed(answer.text)
@@ -164,7 +170,7 @@ class Passes:
             texts.caption_en, texts.flags = text or None, flags
 
     def _badness(self, flags: Sequence[str]) -> tuple[int, int]:
-        """Flags with which a caption cannot be trained with, and the others."""
+        """Returns the number of flags that exclude a caption from training, and the number of other flags."""
         tolerated = sum(flag in self.settings.tolerate for flag in flags)
         return len(flags) - tolerated, tolerated
 
@@ -187,7 +193,7 @@ class Passes:
         return self.crew.captioner.side_for(given["width"] or 1, given["height"] or 1)
 
     def _batches(self, rows: list[int], step: int) -> Iterator[list[int]]:
-        """Batches of rows, noted as in hand; the pictures of the next one are decoded meanwhile."""
+        """Yields batches of rows, recorded as in hand, while the images of the next batch are decoded."""
         captioner, pictures = self.crew.captioner, self.pictures
         batches = self.watch.batches(rows, [0] * len(rows), captioner.batch_size, 1)
         batch: list[int] | None = next(batches, None)
@@ -217,7 +223,7 @@ class Passes:
             texts[row].flags += [f"zh_{flag}" for flag in wrong]
 
     def _translate_originals(self, texts: dict[int, Texts]) -> None:
-        """Chinese originals into English, where the recipe names a translator for them."""
+        """Translates Chinese original captions into English, if the recipe names a translator for them."""
         if self.crew.original_translator is None:
             return
         given = {row: self.rows[row].get("caption") or "" for row in texts}
@@ -236,7 +242,7 @@ class Passes:
         return translation, cut + check_translation(text, translation, into=into)
 
     def _translated(self, translator: Translator, texts: dict[int, str]) -> Iterator[tuple[int, Answer]]:
-        """Each row's translation, from those kept or from the translator."""
+        """Yields each row's translation, from the cache or the translator."""
         step = self.settings.attempts + (translator.into == "en")  # counted on from the attempts at captions
         names = {row: digest([self.crew.digest_of(translator), text]) for row, text in texts.items()}
         kept = self.answers.get(list(names.values())) if translator.generative else {}
@@ -253,7 +259,7 @@ class Passes:
             yield from (answers | condemned).items()
 
     def _each(self, ask: Callable[[Sequence[Asked]], list[Answer]], items: list[Asked]) -> list[Answer]:
-        """The answers; if a batch as a whole goes wrong, each item is tried alone."""
+        """Returns one answer for each item; if a batch as a whole raises an error, each item is tried alone."""
         if not items:
             return []
         try:

@@ -1,9 +1,9 @@
-"""Texts taken apart for a model that translates sentence by sentence, and put together again. Pure functions.
+"""Splits texts for a model that translates single sentences, and joins the translations. Pure functions.
 
-Models of translation are trained on pairs of single sentences, and leave out half of a paragraph. So every sentence
-goes alone, however short the text. What stands in quotation marks is text in a picture: it is shown, not translated.
-A placeholder stands for it while its sentence is translated; a sentence that comes back without its placeholders is
-translated again in the parts around the quotes, so that a quote is never lost.
+Translation models are trained on pairs of single sentences and omit half of a paragraph, so every sentence is
+translated alone, however short the text. A string in quotation marks is text in an image: it is copied and not
+translated. A placeholder stands for it while its sentence is translated; a sentence whose translation lacks a
+placeholder is translated again in the parts around the quotes, so that no quote is ever lost.
 """
 
 import re
@@ -36,13 +36,13 @@ ABBREVIATIONS = frozenset({
 })  # fmt: skip
 """Words whose full stop does not end a sentence, whatever follows."""
 NUMBERED = frozenset({"no", "nos", "p", "pp", "art", "sec", "ch"})
-"""The same, where a number follows."""
+"""Words whose full stop does not end a sentence if a number follows."""
 BETWEEN: dict[Language, str] = {"zh": "", "en": " "}
-"""What stands between two sentences of one line."""
+"""Separator between two sentences of one line, by language."""
 NOT: dict[Language, str] = {"en": "not_english", "zh": "not_chinese"}
-"""Why a text in other scripts has no translation."""
+"""`Answer.failed` of a text that is not in the source language, by that language."""
 LETTERS = "XZKVQ"
-"""A placeholder is one of these and a number: models copy what looks like the name of a product."""
+"""A placeholder is one of these letters and a number: models copy what looks like a product's name."""
 _NARROW, _WIDE = ".,!?;:", "。，！？；："
 _PUNCTUATION = {"zh": str.maketrans(_NARROW, _WIDE), "en": str.maketrans(_WIDE, _NARROW)}
 _MARKS = {"zh": ("“", "”"), "en": ('"', '"')}
@@ -52,12 +52,12 @@ _ANY_MARK = r"[\"“”「」『』‘’'《》＂]"
 
 @dataclass(frozen=True, slots=True)
 class Sentence:
-    """A piece of a text that is translated by itself."""
+    """A sentence of a text, which is translated by itself."""
 
     gap: str
-    """What stands before it: spaces, line breaks, the mark of a list's item."""
+    """The text before the sentence: spaces, line breaks, the bullet or number of a list item."""
     parts: tuple[str, ...]
-    """Text and quoted string by turns, beginning and ending with text, which may be empty; without the marks."""
+    """Text and quoted strings in alternation, beginning and ending with text, which may be empty; without the marks."""
 
     @property
     def quotes(self) -> tuple[str, ...]:
@@ -66,15 +66,15 @@ class Sentence:
 
     @property
     def wordless(self) -> bool:
-        """Whether there is nothing to translate: no letter outside quotes."""
+        """Whether there is nothing to translate, as no letter is outside quotes."""
         return not any(map(has_letters, self.parts[::2]))
 
 
 def split(text: str) -> list[Sentence]:
-    """The sentences of an English or Chinese text; no break lies within a quote.
+    """Splits an English or Chinese text into sentences, never within a quote.
 
-    A full stop ends no sentence within a number, after an initial or an abbreviation, or where the next word is not
-    capitalised; `。！？；` always do, and so does a line break.
+    A full stop does not end a sentence within a number, after an initial or an abbreviation, or if the next word is not
+    capitalised; `。！？；` and line breaks always do.
     """
     text = text.strip()
     quotes = list(QUOTED.finditer(text))
@@ -92,7 +92,7 @@ def split(text: str) -> list[Sentence]:
 
 
 def _breaks(text: str, quotes: Sequence[re.Match[str]]) -> Iterator[tuple[int, int]]:
-    """Where a sentence ends, and where the next one begins."""
+    """Yields the end of each sentence but the last, and the beginning of the next one."""
     inside = iter(quotes)
     quote = next(inside, None)
     for found in _BREAK.finditer(text):
@@ -108,7 +108,7 @@ def _breaks(text: str, quotes: Sequence[re.Match[str]]) -> Iterator[tuple[int, i
 
 
 def _ends(text: str, found: re.Match[str]) -> bool:
-    """Whether a sentence ends with these marks, which a space follows."""
+    """Whether these punctuation marks, which a space follows, end a sentence."""
     following = text[found.end() : found.end() + 4].lstrip("\"'“‘([「『")[:1]
     if following.islower():
         return False
@@ -132,7 +132,12 @@ def _parts(text: str, begin: int, end: int, quotes: Sequence[re.Match[str]]) -> 
 
 
 def clauses(text: str, fits: Callable[[str], bool]) -> list[str] | None:
-    """The text in as few pieces as fit, cut at commas, semicolons and colons; None if one is too long even so."""
+    """Splits a text at commas, semicolons and colons into few pieces that fit; None if some clause is too long.
+
+    Args:
+        text: a sentence.
+        fits: whether a piece is short enough for the model.
+    """
     if fits(text):
         return [text]
     packed: list[str] = []
@@ -147,14 +152,14 @@ def clauses(text: str, fits: Callable[[str], bool]) -> list[str] | None:
 
 
 def has_letters(text: str) -> bool:
-    """Whether there is a letter of any script."""
+    """Whether a text has a letter of any script."""
     return any(map(str.isalpha, text))
 
 
 def foreign(text: str, language: Language) -> bool:
-    """Whether what is outside quotes is mostly in scripts that are not the language's: a model would make things up.
+    """Whether most letters outside quotes are of other scripts than the language's: a model would invent a translation.
 
-    Latin letters are at home in Chinese, but there must be a Chinese character beside them.
+    Latin letters are usual in Chinese, but there must also be a Chinese character.
     """
     outside = QUOTED.sub(" ", text)
     letters, han, latin = sum(map(str.isalpha, outside)), len(_HAN.findall(outside)), len(_LATIN.findall(outside))
@@ -163,7 +168,10 @@ def foreign(text: str, language: Language) -> bool:
 
 
 def mask(sentence: Sentence, language: Language) -> tuple[str, str] | None:
-    """The sentence with placeholders in its quotation marks, and their letter; None if it holds such words itself."""
+    """Replaces a sentence's quotes by placeholders; returns the text and the placeholders' letter.
+
+    It returns None if the sentence itself contains every letter followed by a number.
+    """
     text = "".join(sentence.parts)
     letter = next((letter for letter in LETTERS if not re.search(rf"{letter}\s*\d", text)), None)
     if letter is None:
@@ -174,7 +182,7 @@ def mask(sentence: Sentence, language: Language) -> tuple[str, str] | None:
 
 
 def restore(translation: str, letter: str, quotes: Sequence[str], into: Language) -> str | None:
-    """The translation with the quotes in the place of their placeholders; None if one is lost, doubled or changed."""
+    """Replaces the placeholders in a translation by the quotes; None if one is missing, doubled or changed."""
     wanted = [f"{letter}{n + 1}" for n in range(len(quotes))]
     if sorted(re.findall(rf"[A-Za-z0-9]*{letter}\d+[A-Za-z0-9]*", translation)) != sorted(wanted):
         return None
@@ -187,17 +195,17 @@ def restore(translation: str, letter: str, quotes: Sequence[str], into: Language
 
 
 def marked(string: str, language: Language) -> str:
-    """The string in the language's quotation marks: “” in Chinese, straight ones in English."""
+    """Puts a string in the language's quotation marks: “” in Chinese, straight ones in English."""
     left, right = (_OTHER_MARKS if _MARKS[language][1] in string else _MARKS)[language]
     return f"{left}{string}{right}"
 
 
 class Plan:
-    """How one text is translated: what the model is to be asked, and what its answers amount to.
+    """The translation of one text: which pieces the model must translate, and how their translations are joined.
 
     Args:
-        text: in the other language.
-        into: the language that is wanted.
+        text: a text in the source language.
+        into: the target language.
     """
 
     def __init__(self, text: str, into: Language) -> None:
@@ -207,24 +215,24 @@ class Plan:
         self.sentences = [] if self.foreign else split(text)
 
     def wholes(self) -> list[str]:
-        """The sentences, masked; none for what has no words."""
+        """Returns the sentences with placeholders for their quotes, without those that have no words."""
         masks = [mask(sentence, self.source) for sentence in self.sentences if not sentence.wordless]
         return [found[0] for found in masks if found]
 
     def fragments(self, said: Mapping[str, Answer]) -> list[str]:
-        """What is around the quotes of those sentences whose translations have lost one.
+        """Returns the text around the quotes of those sentences whose translations have lost a quote.
 
         Args:
-            said: translations of `wholes`.
+            said: translations of `wholes`, by source text.
         """
         broken = (s for s in self.sentences if not s.wordless and self._whole(s, said) is None)
         return [part.strip() for sentence in broken for part in sentence.parts[::2] if has_letters(part)]
 
     def answer(self, said: Mapping[str, Answer]) -> Answer:
-        """The whole translation; `complete` is False if a sentence was cut, too long, or came back empty.
+        """Joins the whole translation; `complete` is False if a sentence was cut, was too long, or came back empty.
 
         Args:
-            said: translations of `wholes` and `fragments`.
+            said: translations of `wholes` and `fragments`, by source text.
         """
         if self.foreign:
             return Answer(failed=NOT[self.source])
@@ -241,7 +249,7 @@ class Plan:
         return Answer(text.strip(), complete, tokens_in=tokens_in, tokens_out=tokens_out)
 
     def _sentence(self, sentence: Sentence, said: Mapping[str, Answer]) -> tuple[str, bool]:
-        """A sentence's translation, and whether nothing of it is missing."""
+        """Returns a sentence's translation, and whether it is complete."""
         if sentence.wordless:
             return self._around(sentence, said), True
         whole = self._whole(sentence, said)
@@ -252,12 +260,12 @@ class Plan:
         return self._around(sentence, said), all(answer.complete for answer in around)
 
     def _whole(self, sentence: Sentence, said: Mapping[str, Answer]) -> str | None:
-        """The translation of the masked sentence with its quotes again; None if they cannot be placed."""
+        """Returns the translation of the masked sentence with its quotes restored; None if they cannot be placed."""
         masked = mask(sentence, self.source)
         return restore(self._tidy(said[masked[0]].text), masked[1], sentence.quotes, self.into) if masked else None
 
     def _around(self, sentence: Sentence, said: Mapping[str, Answer]) -> str:
-        """The translations of the parts, with the quotes between them."""
+        """Returns the translations of the parts around the quotes, with the quotes between them."""
         text = ""
         for n, part in enumerate(sentence.parts):
             if n % 2:
@@ -275,5 +283,5 @@ class Plan:
         return text
 
     def _tidy(self, text: str) -> str:
-        """Without the spaces that tokenizers leave between Chinese characters."""
+        """Removes the spaces that tokenizers leave between Chinese characters."""
         return _SPACE_BETWEEN.sub("", text.strip()) if self.into == "zh" else text.strip()

@@ -1,4 +1,4 @@
-"""The one text that a row is trained with: original or synthetic, Chinese or English, decided by its key."""
+"""Chooses the text that a row is trained with: original or synthetic, Chinese or English, by the row's key."""
 
 import re
 from collections.abc import Collection, Sequence
@@ -11,9 +11,9 @@ Source = Literal["original", "synthetic"]
 Language = Literal["zh", "en", "other"]
 
 MIN_HAN_SHARE = 0.3
-"""A text is Chinese if this share of its letters is: one Chinese character says as much as a short word."""
+"""Smallest share of Chinese characters among the letters of a Chinese text: one says as much as a short word."""
 MAX_KANA_SHARE = 0.1
-"""With more kana than this it is Japanese, whatever the characters around them."""
+"""Share of kana above which a text is Japanese, whatever its other characters are."""
 
 _KANA = re.compile("[\u3041-\u309f\u30a1-\u30fa\u30fc-\u30ff]")
 _LETTER = re.compile(r"[^\W\d_]")
@@ -21,7 +21,7 @@ _LATIN = re.compile(r"[A-Za-z]")
 
 
 class TrainingText(NamedTuple):
-    """A row's training text, where it comes from and its language; all None if the row has no text."""
+    """A row's training text with its source and language; all None if the row has no text."""
 
     text: str | None
     source: Source | None
@@ -29,9 +29,9 @@ class TrainingText(NamedTuple):
 
 
 def trainable(flags: Sequence[str] | None, tolerated: Collection[str]) -> bool:
-    """Whether a caption may be trained with, and its translation: all of its flags are tolerated.
+    """Whether a caption and its translation may be used for training, because all flags of the caption are tolerated.
 
-    Flags of the translation, and of an original's, do not speak against the caption.
+    Flags of the translation and of the original caption are ignored.
     """
     return all(flag in tolerated or flag.startswith(("zh_", "original_")) for flag in flags or ())
 
@@ -47,13 +47,16 @@ def training_text(
 ) -> TrainingText:
     """Chooses the training text of one row.
 
-    The key's hash under the salt "mix" chooses between original and synthetic, that under "language" the
-    language of a synthetic text; two salts, so that the choices are independent. What is missing falls back
-    to the other.
+    The key's hash under the salt "mix" chooses between original and synthetic, that under "language" the language of a
+    synthetic text; the salts differ so that the choices are independent. If the chosen text is missing, the other one
+    is used.
 
     Args:
-        original: the text that came with the image, used as it is.
-        translated: only True lets `caption_zh` be used.
+        key: the row's key.
+        original: the caption that came with the image, used unchanged.
+        caption_en: the synthetic English caption.
+        caption_zh: the synthetic Chinese caption.
+        translated: whether `caption_zh` is a translation; it is used only if this is True.
         synthetic_share: share of synthetic texts, 0..1.
         zh_share: share of Chinese among the synthetic texts, 0..1.
     """
@@ -66,9 +69,9 @@ def training_text(
 
 
 def language_of(text: str) -> Language:
-    """The language by script: "zh" for enough Chinese characters and few kana, "en" for mostly Latin letters.
+    """Returns the language by script: "zh" for enough Chinese characters and few kana, "en" for mostly Latin letters.
 
-    Scripts are counted, languages are not recognised: French is "en". A text without letters is "other".
+    Only scripts are counted and no languages are recognised: French is "en". A text without letters is "other".
     """
     if text.isascii():
         return "en" if _LATIN.search(text) else "other"

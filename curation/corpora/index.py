@@ -1,4 +1,4 @@
-"""Stage `index`: what there is. One row an image: where its bytes lie, what its header says, what came with it."""
+"""Stage `index`: records for each image the place of its bytes, its header's fields, caption, URL and metadata."""
 
 import hashlib
 import json
@@ -50,7 +50,7 @@ class IndexTask:
         return self.source_corpus.name
 
     def run(self, watch: Watch) -> Outcome:
-        """Reads the shard once and writes its samples file. Every image gets a row, whatever is wrong with it."""
+        """Reads the shard once and writes its samples file. Every image gets a row, even one that cannot be read."""
         source = open_source(self.source_corpus, self.shard, self.path, self.members)
         stamp = digest([VERSION, source.stamp()])
         table, outcome = _table(source, watch)
@@ -80,7 +80,7 @@ class IndexTask:
 
 @dataclass(frozen=True, slots=True)
 class GoneTask:
-    """Marks the rows of a raw shard that is no longer there as gone. Should it come back, it is indexed anew."""
+    """Marks all rows of a raw shard that no longer exists as gone. If the shard comes back, it is indexed again."""
 
     workspace: str
     corpus: str
@@ -89,7 +89,7 @@ class GoneTask:
     demands: tuple[Demand, ...] = (Demand(),)
 
     def run(self, watch: Watch) -> Outcome:
-        """Rewrites the samples file."""
+        """Rewrites the samples file with the status `gone` on every row."""
         path = Workspace(self.workspace).samples(self.corpus, self.shard)
         table, notes = read_table(path), footer(path) or {}
         for column, value in (("status", "gone"), ("error", str(RowError(GONE, "the shard is no longer there")))):
@@ -102,7 +102,7 @@ class GoneTask:
 
 
 def plan(recipe: Recipe) -> Plan:
-    """The shards that are new, changed or gone. Raises UserError."""
+    """Returns one task for each shard that is new, changed or gone. Raises UserError if a corpus cannot be listed."""
     workspace = Workspace(recipe.workspace)
     ledger = Ledger(workspace, "index", writable=True)
     found, totals = Plan(), {}
@@ -209,7 +209,7 @@ def _row(source: Source, sample: RawSample) -> dict[str, Any]:
 
 
 def _meta(table: pa.Table | None, rows: list[int | None], metas: list[dict[str, Any]]) -> dict[str, pa.Array]:
-    """Further columns of the source, in the order of the rows; from its table, else from the samples' `.json`."""
+    """Returns the source's further columns, aligned with the rows: from its table, or else from the `.json` files."""
     if table is not None:
         indices = pa.array(rows, pa.int64())
         taken = {n: table[n].take(indices) for n in table.column_names if n not in ("key", "caption", "url")}
@@ -219,7 +219,7 @@ def _meta(table: pa.Table | None, rows: list[int | None], metas: list[dict[str, 
 
 
 def _array(values: list[Any]) -> pa.Array:
-    """Values of a JSON field; where types are mixed, as their JSON text."""
+    """Returns the values of one JSON field as an Arrow array; values of mixed types become their JSON text."""
     try:
         array = pa.array(values)
         if not _has_empty_struct(array.type):
@@ -230,7 +230,7 @@ def _array(values: list[Any]) -> pa.Array:
 
 
 def _finite(column: pa.Array) -> pa.Array:
-    """NaN and infinities become null: in SQL, NaN is greater than any number."""
+    """Replaces NaN and infinities by null: in SQL, NaN is greater than any number."""
     if not pa.types.is_floating(column.type):
         return column
     import pyarrow.compute as pc  # here, since a rerun with nothing to do needs it not
@@ -239,7 +239,7 @@ def _finite(column: pa.Array) -> pa.Array:
 
 
 def _clean(value: Any) -> Any:
-    """A JSON value whose texts can all be written."""
+    """Returns a JSON value in which every string is valid Unicode, so that it can be written."""
     if isinstance(value, str):
         return well_formed(value)
     if isinstance(value, list):
@@ -248,6 +248,6 @@ def _clean(value: Any) -> Any:
 
 
 def _has_empty_struct(kind: pa.DataType) -> bool:
-    """Parquet has none."""
+    """Whether a type contains a struct without fields, which Parquet cannot store."""
     children = [kind.field(i).type for i in range(kind.num_fields)]
     return pa.types.is_struct(kind) and not children or any(_has_empty_struct(c) for c in children)

@@ -16,25 +16,34 @@ from curation.keys import well_formed
 from curation.recipe.sections import Corpus
 
 FOLDER_SHARD = 10_000
-"""Files of a plain folder that make one shard."""
+"""Number of files of a plain folder that form one shard."""
 
 
 def open_source(corpus: Corpus, shard: str, path: str, members: list[str] | None = None) -> Source:
-    """The reader of one raw shard."""
+    """Returns the reader of one raw shard, chosen by the corpus's format.
+
+    Args:
+        corpus: the corpus.
+        shard: the shard's name.
+        path: the shard's file or folder, as fsspec names it.
+        members: for a plain folder, the shard's files, relative to `path`; None otherwise.
+    """
     return reader(corpus)(corpus, shard, path, members)
 
 
 def list_sources(
     corpus: Corpus, listing: dict[str, list[str]] | None = None, workspace: str | None = None
 ) -> list[Source]:
-    """The shards of a corpus, sorted by name.
+    """Returns a reader for each shard of a corpus, sorted by the shard's name.
 
     Args:
-        listing: for a plain folder, the files dealt to each shard so far; new files go to new shards.
-        workspace: a folder whose files are none of the corpus, should it lie within.
+        corpus: the corpus.
+        listing: for a plain folder, the files assigned to each shard so far; new files go to new shards.
+        workspace: the workspace's folder; files below it are not the corpus's, even if it lies within the corpus's
+            folder.
 
     Raises:
-        UserError: the folder is missing, holds no shard, or holds two of one name.
+        UserError: the corpus's folder is missing, or holds no shard, two shards of one name, or a shard named `files`.
     """
     fs, root = fsspec.core.url_to_fs(corpus.path)
     if not fs.isdir(root):
@@ -69,7 +78,15 @@ def list_sources(
 
 
 def deal(files: list[str], listing: dict[str, list[str]]) -> dict[str, list[str]]:
-    """Deals sorted files into shards of 10,000; what was dealt before stays, new files go to new shards."""
+    """Assigns sorted files to shards of 10,000; files assigned before stay in their shard, new files go to new shards.
+
+    Args:
+        files: all files of the folder, sorted.
+        listing: the files assigned to each shard so far.
+
+    Returns:
+        The files of each shard, by the shard's name (a number of five digits).
+    """
     shards = {shard: list(members) for shard, members in sorted(listing.items())}
     known = {member for members in shards.values() for member in members}
     new = [f for f in files if f not in known]
@@ -80,7 +97,7 @@ def deal(files: list[str], listing: dict[str, list[str]]) -> dict[str, list[str]
 
 
 def _files_below(fs: Any, root: str) -> list[str]:
-    """Files that may be images, as paths relative to the folder, sorted; hidden ones left out."""
+    """Returns the files that may be images, sorted, relative to the folder; hidden files are left out."""
     prefix = root.rstrip("/") + "/"
     found = fs.find(root, detail=True).items()
     relative = (well_formed(p[len(prefix) :]) for p, info in found if not _is_special(fs, p, info))
@@ -93,5 +110,5 @@ def _files_below(fs: Any, root: str) -> list[str]:
 
 
 def _is_special(fs: Any, path: str, info: dict[str, Any]) -> bool:
-    """A pipe, a socket or a device: opening one may wait for ever. A link that leads nowhere is none."""
+    """Whether a path is a pipe, a socket or a device, which might block for ever on opening; a broken link is not."""
     return info["type"] != "file" and fs.exists(path) and not (fs.isfile(path) or fs.isdir(path))

@@ -1,6 +1,6 @@
-"""The pictures of a shard in the order in which they are scored: each read once, and decoded once for each reduction.
+"""The images of a shard, read and decoded in the order of scoring: each is read once, and decoded once for each size.
 
-Beside a GPU, which would wait for them, the next ones are decoded by threads while it works.
+With a GPU, which would otherwise wait, threads decode the next images while it works.
 """
 
 from collections.abc import Callable, Iterable
@@ -16,13 +16,13 @@ from curation.images import ImageError, Picture
 
 
 class Pictures:
-    """The pictures in hand.
+    """The images of a shard that are being scored, held in memory until they are dropped.
 
     Args:
         source: the raw shard.
-        samples: its samples; `member`, `offset` and `length` of each row are read.
-        threads: that decode ahead; with one, nothing is.
-        make: what is to be made of a picture's pixels, on the same thread; see `made`.
+        samples: the shard's samples table; the columns `member`, `offset` and `length` are read.
+        threads: number of threads that decode ahead; with 1, nothing is decoded ahead.
+        make: function applied to an image's pixels on the decoding thread; see `made`.
     """
 
     def __init__(
@@ -41,7 +41,7 @@ class Pictures:
         self._threads = ThreadPoolExecutor(threads) if threads > 1 else None
 
     def of(self, row: int, side: int) -> Picture | RowError:
-        """The row's picture, decoded for a signal of that side; or why there is none.
+        """Returns the row's image, decoded for a signal's `side` (pixels), or the error because of which there is none.
 
         Raises:
             StageError: the raw shard as a whole cannot be read.
@@ -62,7 +62,7 @@ class Pictures:
         return found if isinstance(found, RowError) else self._made[row]
 
     def ahead(self, rows: Iterable[int], side: int) -> None:
-        """Has the pictures of these rows read now, and decoded meanwhile."""
+        """Reads the images of these rows now, and lets the threads decode them in the background."""
         if self._threads is None or not side:
             return
         for row in rows:
@@ -71,7 +71,7 @@ class Pictures:
                 self._coming[row] = self._threads.submit(self._decode, row, side)
 
     def drop(self, rows: Iterable[int]) -> None:
-        """Frees the pictures of these rows."""
+        """Frees the images of these rows."""
         for row in rows:
             if coming := self._coming.pop(row, None):
                 coming.result()
@@ -79,7 +79,7 @@ class Pictures:
             self._made.pop(row, None)
 
     def close(self) -> None:
-        """Ends the threads."""
+        """Stops the threads."""
         if self._threads is not None:
             self._threads.shutdown(cancel_futures=True)
 

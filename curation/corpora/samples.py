@@ -1,4 +1,4 @@
-"""The samples files, one a raw shard: what the index knows, how it is read, and what is side by side with it."""
+"""Reading the samples files, which the index writes, one for each raw shard; and checking sidecars against them."""
 
 import base64
 import json
@@ -17,11 +17,13 @@ from curation.workspace.ledger import Ledger, Line
 
 
 def meta_schema(workspace: Workspace, corpora: list[str], keep: bool = False) -> pa.Schema:
-    """All `meta_*` columns of the indexed shards; where shards differ in a type, the wider one or text.
+    """Returns all `meta_*` columns of the indexed shards; a column whose type differs gets the wider type, or text.
 
     Args:
-        keep: whether to leave the answer in the workspace, since it takes a look at every shard; the caller holds the
-            lock.
+        workspace: the workspace.
+        corpora: names of the corpora.
+        keep: whether to store the result in the workspace, since finding it takes a look at every shard; the caller
+            must hold the workspace's lock.
     """
     folders = stamps([str(workspace.samples(corpus, "").parent) for corpus in corpora])  # change with any file in them
     key = canonical([str(workspace.root.resolve()), corpora, folders])
@@ -74,7 +76,7 @@ def _wider(a: pa.DataType, b: pa.DataType) -> pa.DataType:
 
 
 def samples_notes(workspace: Workspace, corpus: str, shard: str) -> dict[str, str]:
-    """The notes in the footer of a samples file. Raises UserError if the shard is not indexed."""
+    """Returns the notes in a samples file's footer. Raises UserError if the shard is not indexed."""
     notes = footer(workspace.samples(corpus, shard))
     if notes is None:
         raise UserError(f"{corpus}/{shard} is not indexed; run `curate index RECIPE`")
@@ -82,12 +84,13 @@ def samples_notes(workspace: Workspace, corpus: str, shard: str) -> dict[str, st
 
 
 def known_shard(workspace: Workspace, ledger: Ledger, corpus: str, shard: str) -> Line | None:
-    """What the ledger of the index knows of a shard; None if the shard is not indexed.
+    """Returns the index ledger's entry of a shard; None if the shard is not indexed.
 
-    `source` (digest of the raw shard as it lay; null for one that is gone), `rows`, `failed`, `gone`, `without_image`,
-    `damage`, `reasons` (failed rows by reason); `footer`, the notes in the samples file's footer; `meta`, the name in
-    the ledger's definitions of its `meta_*` columns, a schema in base64, null if there are none. Where the ledger is
-    lost, only what the samples file itself says: its rows, footer and columns.
+    The entry holds `source` (digest of the raw shard when it was indexed; null if the shard is gone), `rows`, `failed`,
+    `gone`, `without_image`, `damage`, `reasons` (failed rows by reason), `footer` (the notes in the samples file's
+    footer) and `meta` (the name under which the ledger's definitions hold the shard's `meta_*` columns, as a schema in
+    base64; null if it has none). If the ledger is lost, the entry holds what the samples file says: rows, footer,
+    columns.
     """
     line = ledger.current(corpus, shard, [f"{workspace.root}/samples/{corpus}/{shard}.parquet"])
     if line is not None and (not line.get("meta") or line["meta"] in ledger.definitions):
@@ -111,7 +114,7 @@ def _whole(path: Path) -> bool:
 
 
 def ledger_line(samples: Path, notes: dict[str, Any]) -> Line:
-    """A shard's line in the ledger."""
+    """Returns a shard's ledger entry: `notes`, the stamp and footer of its samples file, and its `meta_*` columns."""
     schema = pq.read_schema(samples)
     meta = pa.schema([f for f in schema if f.name.startswith("meta_")])
     return {
@@ -123,16 +126,16 @@ def ledger_line(samples: Path, notes: dict[str, Any]) -> Line:
 
 
 def raw_path(corpus: Corpus, workspace: Workspace, shard: str) -> str:
-    """Where the raw shard lies, from the note that the index left."""
+    """Returns the path of a raw shard, which the index recorded in the footer of the samples file."""
     return shard_path(corpus, footer(workspace.samples(corpus.name, shard)) or {})
 
 
 def shard_path(corpus: Corpus, notes: dict[str, str]) -> str:
-    """The same, from the notes of the samples file."""
+    """Returns the path of a raw shard from the notes in the footer of its samples file."""
     return "/".join(part for part in (corpus.path.rstrip("/"), notes.get("source", "")) if part)
 
 
 def check_aligned(samples: pa.Table, sidecar: pa.Table, path: Path) -> None:
-    """Row i of a sidecar belongs to row i of the samples. Raises StageError if they cannot be side by side."""
+    """Checks that row i of a sidecar belongs to row i of the samples file. Raises StageError if the keys differ."""
     if not samples["key"].equals(sidecar["key"]):
         raise StageError(f"{path} does not fit its samples file, which is newer; run the stage that makes it again")

@@ -1,4 +1,4 @@
-"""Small pictures of raw images, for people to look at: for the report, and for pages that a server shows."""
+"""Thumbnails of raw images, for the report and for the pages that a server shows."""
 
 import threading
 from collections import OrderedDict
@@ -18,13 +18,13 @@ from curation.workspace import Workspace
 QUALITY = 70
 """JPEG quality, 0..100."""
 SHARDS_KEPT = 8
-"""Shards whose source stays open, and whose rows' places stay in memory."""
+"""Number of shards that stay open, with the places of their rows in memory."""
 DECODED_AT_ONCE = 2
-"""A picture that has no reduced decode takes up to 200 MB for a moment."""
+"""Number of images decoded at once: one that cannot be decoded at a reduced size takes up to 200 MB for a moment."""
 
 
 class Thumbnails:
-    """Small JPEGs of raw images, read by the place that the index noted. May be used by several threads."""
+    """Makes thumbnails of raw images, whose bytes are read from the place that the index recorded. Thread-safe."""
 
     def __init__(self, recipe: Recipe) -> None:
         self._corpora = {corpus.name: corpus for corpus in recipe.corpora}
@@ -34,13 +34,16 @@ class Thumbnails:
         self._decoding = threading.BoundedSemaphore(DECODED_AT_ONCE)
 
     def jpeg(self, corpus: str, shard: str, row: int, side: int = 160) -> bytes | None:
-        """One image as a JPEG without metadata, upright, its long side at most `side` pixels.
+        """Returns one image as a JPEG without metadata, upright, its long side at most `side` pixels.
 
         Args:
-            row: its row in the shard's samples file, from 0.
+            corpus: the corpus's name.
+            shard: the shard's name.
+            row: the image's row in the shard's samples file, from 0.
+            side: pixels.
 
         Returns:
-            None if there is no such row, or if the image can no longer be read, or not be decoded.
+            The bytes of the JPEG; None if there is no such row, or if the image can no longer be read or decoded.
         """
         try:
             with self._reading:
@@ -60,7 +63,13 @@ class Thumbnails:
             self._open.clear()
 
     def _read(self, corpus: str, shard: str, row: int) -> bytes:
-        """The image's bytes. Raises LookupError (no such row), ImageError (others lie there now), OSError and more."""
+        """Reads an image's bytes.
+
+        Raises:
+            LookupError: there is no such row.
+            ImageError: the raw shard has changed since the index.
+            OSError: the raw shard cannot be read; other errors are possible.
+        """
         source, places = self._shard(corpus, shard)
         if not 0 <= row < places.num_rows:
             raise IndexError(f"{corpus}/{shard} has no row {row}")
@@ -71,7 +80,7 @@ class Thumbnails:
         return data
 
     def _shard(self, corpus: str, shard: str) -> tuple[Source, pa.Table]:
-        """The source of a shard and the places of its rows."""
+        """Returns the reader of a shard, and the member, offset and length of each row; the last few are kept."""
         name = (corpus, shard)
         if name not in self._open:
             given = self._corpora[corpus]

@@ -1,1 +1,1 @@
-"""Models behind small classes; they know no signal and no caption."""
+"""Models, each wrapped in a small class that knows nothing of signals and captions."""

@@ -1,4 +1,4 @@
-"""Model checkpoints: one folder holds them, and each is found in it by name. Nothing is ever downloaded."""
+"""Model checkpoints, found by name in one folder. Nothing is ever downloaded."""
 
 import json
 import os
@@ -22,29 +22,29 @@ if TYPE_CHECKING:
 
 
 WEIGHTS = (".safetensors", ".onnx", ".pth", ".pt", ".bin")
-"""Endings of files of weights."""
+"""Endings of weight files."""
 LARGE = 32_000_000
-"""Bytes from which a file's sha256 is kept on disk: hashing a checkpoint of some gigabytes takes seconds."""
+"""Size in bytes from which a file's sha256 is cached on disk: hashing a checkpoint of some gigabytes takes seconds."""
 
 
 @dataclass(frozen=True, slots=True)
 class Origin:
-    """Where a model comes from, for people: `curate doctor` prints it."""
+    """Where a model can be fetched, and its licence; `curate doctor` prints this."""
 
     name: str
     licence: str
     fetch: str
-    """The command that brings it, on a machine with a connection; MODELS stands for the folder of checkpoints."""
+    """The command that fetches the model, on a machine with a connection; MODELS stands for the checkpoints' folder."""
 
     @property
     def place(self) -> str | None:
-        """Where below MODELS the command puts it; None for what comes with a package."""
+        """The folder below MODELS into which `fetch` puts the model; None for a model that comes with a package."""
         found = re.search(r"MODELS/([\w.-]+)", self.fetch)
         return found[1] if found else None
 
 
 class ModelAbsent(UserError):
-    """A model is not on this machine: what was computed with it can be read, and nothing be computed."""
+    """A model is not on this machine. Earlier results of it can still be read, but nothing new can be computed."""
 
 
 class Models:
@@ -52,8 +52,8 @@ class Models:
 
     Args:
         folder: the recipe's `models`, or CURATE_MODELS; None if neither is given.
-        digests: the file in which sha256 of large files are kept; None keeps none.
-        notes: the file that says what the scores of a workspace were made with; None keeps none.
+        digests: the JSON file that caches the sha256 of large files; None caches nothing.
+        notes: the JSON file that records which models made the scores of a workspace; None records nothing.
     """
 
     def __init__(
@@ -64,12 +64,12 @@ class Models:
 
     @classmethod
     def of(cls, recipe: "Recipe") -> "Models":
-        """The recipe's."""
+        """Returns the folder of checkpoints of a recipe, with the cache and the notes in its workspace."""
         ledger = Workspace(recipe.workspace).ledger
         return cls(recipe.models, *(ledger(name).with_suffix(".json") for name in ("digests", "models")))
 
     def note(self, made_with: dict[str, dict[str, Any]]) -> None:
-        """Keeps, by plug-in, what its output is made with, for machines that have no models: see `noted`."""
+        """Records, by plug-in, which models its output is made with, for machines without those models; see `noted`."""
         if self._notes is None:
             return
         before = _read_json(self._notes)
@@ -78,20 +78,20 @@ class Models:
                 write_text(self._notes, json.dumps(before | made_with, indent=1, ensure_ascii=False))
 
     def noted(self, plugin: str) -> dict[str, Any]:
-        """What the last run in the workspace noted of a plug-in; empty if nothing."""
+        """Returns what the workspace's last run recorded of a plug-in with `note`; empty if nothing."""
         found = _read_json(self._notes).get(plugin) if self._notes else None
         return found if isinstance(found, dict) else {}
 
     def find(self, key: str, name: str) -> Path:
-        """The checkpoint, a file or a folder.
+        """Returns the path of a checkpoint, a file or a folder.
 
         Args:
-            key: the recipe's key that names it, for the error.
-            name: its path below the folder of checkpoints; an absolute path is taken as it is.
+            key: the recipe's key that names the checkpoint, for the error message.
+            name: the checkpoint's path below the folder of checkpoints, or an absolute path.
 
         Raises:
-            ModelAbsent: it is not there.
-            UserError: no name is given.
+            ModelAbsent: the checkpoint does not exist, or no folder of checkpoints is set.
+            UserError: the name is empty.
         """
         if not name.strip():
             raise UserError("names no checkpoint", key)
@@ -114,14 +114,14 @@ class Models:
         return self.folder / path
 
     def find_file(self, key: str, name: str) -> Path:
-        """The checkpoint, which must be a file. Raises UserError."""
+        """Returns the path of a checkpoint that must be a file. Raises UserError if it is a folder, or as `find`."""
         path = self.find(key, name)
         if not path.is_file():
             raise UserError(f"{path} is a folder; name the file of weights in it", key)
         return path
 
     def digest(self, path: Path) -> str:
-        """sha256 of a file, known by its size and time: of a large one, from the workspace."""
+        """Returns a file's sha256; a large file's is cached in the workspace by path, size and modification time."""
         stat = path.stat()
         if stat.st_size < LARGE or self._digests is None:
             return file_digest(path)
@@ -135,10 +135,10 @@ class Models:
 
 
 def read_tensors(key: str, path: Path) -> "dict[str, torch.Tensor]":
-    """The tensors of a small checkpoint (a head): safetensors, or PyTorch's own format read without running code.
+    """Reads the tensors of a small checkpoint, safetensors or PyTorch's own format, without running code from the file.
 
     Raises:
-        UserError: the file is no such checkpoint, or asks for anything but tensors. One line, with the key.
+        UserError: the file cannot be read, or holds anything but named tensors; one line, with the recipe's key.
     """
     import torch
     from safetensors import SafetensorError
@@ -164,7 +164,7 @@ def read_tensors(key: str, path: Path) -> "dict[str, torch.Tensor]":
 
 
 def refusal(error: Exception) -> str | None:
-    """Why PyTorch did not open a pickle, out of its long advice on how to make it; None if it was no pickle's fault."""
+    """Returns why PyTorch refused to open a pickle, shortened from its long message; None if it had another reason."""
     found = re.search(r"GLOBAL (\S+)", str(error))
     other = re.search(r"WeightsUnpickler error:\s*(.+)", str(error))
     if not found and not other:

@@ -1,17 +1,17 @@
-"""Models and programs that signals and captions are made with, each behind one small class."""
+"""The device that models run on."""
 
 import sys
 
 
 def gpu_is_lost(error: Exception) -> bool:
-    """Whether an error leaves the GPU useless to this process, as an illegal access or broken memory does."""
+    """Whether this process can no longer use the GPU after the error, as after an illegal memory access."""
     if (torch := sys.modules.get("torch")) is None:
         return False
     return isinstance(error, torch.AcceleratorError) and not isinstance(error, torch.OutOfMemoryError)
 
 
 def device() -> str:
-    """Where a worker's models run, as torch names it: `cuda` where the worker sees a GPU, else `cpu`."""
+    """Returns the device on which a worker's models run: `cuda` if the worker sees a GPU, else `cpu`."""
     import torch
 
     return "cuda" if torch.cuda.is_available() else "cpu"

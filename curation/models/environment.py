@@ -1,4 +1,4 @@
-"""The installed packages that scores may depend on."""
+"""Versions of the installed packages that scores may depend on."""
 
 import importlib.metadata
 import platform
@@ -28,7 +28,7 @@ say of themselves takes a tenth of a second."""
 
 
 def versions() -> dict[str, str]:
-    """Versions of Python, of this product and of the packages that scores may depend on."""
+    """Returns the versions of Python, of this product and of the packages that scores may depend on, by name."""
     found = {"python": platform.python_version(), "machine": platform.machine()}
     for package in ("curate", *PACKAGES, *(name for name in SCORING if name not in (*PACKAGES, "machine"))):
         try:
@@ -40,14 +40,15 @@ def versions() -> dict[str, str]:
 
 @cache
 def libraries() -> str:
-    """The libraries that a score may depend on in its last digits, with versions; noted beside every score."""
+    """Returns the libraries that may change a score's last digits, with versions; stored beside every score."""
     return ", ".join(f"{name} {version}" for name, version in versions().items() if name in SCORING)
 
 
 def opencv_problem() -> str | None:
-    """Why the OpenCV that is installed must not be used, if so; None if it is right.
+    """Returns why the installed OpenCV must not be used; None if it is right.
 
-    Two wheels that both bring `cv2` overwrite each other's files; and some releases decode half-cut JPEGs as good.
+    Two wheels that both contain `cv2` overwrite each other's files, and some releases decode truncated JPEGs without an
+    error.
     """
     wheels = [name for name in _OPENCV_WHEELS if any(importlib.metadata.distributions(name=name))]
     if len(wheels) > 1:

@@ -1,7 +1,7 @@
-"""A checkpoint folder of Hugging Face transformers: which files are read, and whether they are whole.
+"""A checkpoint folder of Hugging Face transformers: which of its files are read, and whether they are complete.
 
-Only JSON, tokenizers' files and safetensors are read: no pickle, no code that comes with a checkpoint, nothing from a
-hub. transformers fills what a checkpoint lacks with random numbers; here that is an error.
+Only JSON, tokenizer files and safetensors are read: no pickle, no code from a checkpoint, nothing from a hub. Where
+transformers would fill missing tensors with random numbers, this module raises an error.
 """
 
 import json
@@ -22,29 +22,29 @@ if TYPE_CHECKING:
 WEIGHTS = "model.safetensors"
 INDEX = f"{WEIGHTS}.index.json"
 FLOATS = ("F64", "F32", "F16", "BF16")
-"""Types of tensors, as safetensors names them, that are loaded as the model's own; quantised ones stay as they are."""
+"""Tensor types, in the names of safetensors, that are converted to the model's own type; quantised ones are kept."""
 LISTED = 20
-"""Files that an error names at most."""
+"""Largest number of files that an error message lists."""
 LOCAL = {"local_files_only": True, "trust_remote_code": False}
-"""What every `from_pretrained` is told."""
+"""Arguments of every `from_pretrained`."""
 
 
 class Header(NamedTuple):
-    """What the files of weights say of one tensor."""
+    """What a weight file's header says of one tensor."""
 
     path: Path
     name: str
     shape: list[int]
     dtype: str
-    """As safetensors names it, such as BF16."""
+    """The tensor's type in the names of safetensors, such as BF16."""
 
 
 class HfFolder:
-    """Base of what loads such a folder. A subclass says which files it reads, in `files`, by `listed`.
+    """Base class of checkpoint folders. A subclass overrides `files`, by `listed`, to say which files it reads.
 
     Args:
-        key: the recipe's key that names it, for errors.
-        folder: the checkpoint.
+        key: the recipe's key that names the checkpoint, for error messages.
+        folder: the checkpoint's folder.
     """
 
     def __init__(self, key: str, folder: Path) -> None:
@@ -52,12 +52,12 @@ class HfFolder:
 
     @cached_property
     def files(self) -> dict[str, Path]:
-        """The files that are read, by name. Raises UserError as `listed`."""
+        """The files that are read, by name. Raises UserError as `listed` does."""
         return self.listed([])
 
     @property
     def weights(self) -> list[Path]:
-        """The files of weights among them."""
+        """The weight files among `files`."""
         return [path for name, path in self.files.items() if name.endswith(".safetensors")]
 
     @cached_property
@@ -65,8 +65,8 @@ class HfFolder:
         """The model's configuration.
 
         Raises:
-            UserError: it is damaged, of an architecture that transformers does not know, or of one whose code comes
-                with the checkpoint, which is not run.
+            UserError: config.json is damaged, or names an architecture that transformers does not know, or one whose
+                code comes with the checkpoint, which is not run.
         """
         from transformers import AutoConfig
 
@@ -74,14 +74,14 @@ class HfFolder:
             return AutoConfig.from_pretrained(self.folder, **LOCAL)
 
     def listed(self, names: Sequence[str], others: Sequence[str] = ()) -> dict[str, Path]:
-        """config.json, these files, and the weights: a single safetensors file, or an index and the files it names.
+        """Returns config.json, the named files, and the weights: a single safetensors file, or an index and its files.
 
         Args:
-            names: that there must be.
-            others: patterns of files that are read if they are there.
+            names: files that must exist.
+            others: glob patterns of files that are read if they exist.
 
         Raises:
-            UserError: one is missing; or the weights are a pickle, which may hold any code and is not opened.
+            UserError: a file is missing; or the weights are a pickle, which may hold any code and is not opened.
         """
         if not self.folder.is_dir():
             raise UserError(f"{self.folder} is a file; expected the folder of a checkpoint", self.key)
@@ -108,7 +108,7 @@ class HfFolder:
         return {name: self.folder / name for name in dict.fromkeys(wanted + more)}
 
     def json(self, name: str) -> dict[str, Any]:
-        """A JSON object of the folder; {} if there is no such file. Raises UserError."""
+        """Reads a JSON object from the folder; {} if there is no such file. Raises UserError if it is not an object."""
         path = self.folder / name
         try:
             found = json.loads(path.read_text(encoding="utf-8"))
@@ -121,7 +121,7 @@ class HfFolder:
         return found
 
     def headers(self) -> list[Header]:
-        """What the files of weights say of their tensors, read without them. Raises UserError."""
+        """Reads the headers of all tensors in the weight files. Raises UserError if a file is damaged."""
         from safetensors import SafetensorError, safe_open
 
         found: list[Header] = []
@@ -137,11 +137,11 @@ class HfFolder:
         return found
 
     def shapes(self) -> dict[str, list[int]]:
-        """Shapes of the tensors in the files of weights, by name. Raises UserError as `headers`."""
+        """Returns the shapes of the tensors in the weight files, by name. Raises UserError as `headers` does."""
         return {header.name: header.shape for header in self.headers()}
 
     def check_index(self) -> None:
-        """Raises UserError if transformers, loading the weights by their index, would fail for want of `metadata`."""
+        """Raises UserError if the weights' index has no `metadata`, without which transformers cannot load by it."""
         if INDEX in self.files and not isinstance(self.json(INDEX).get("metadata"), dict):
             raise UserError(
                 f'{self.folder / INDEX}: expected "metadata" beside the weight_map, as transformers asks '
@@ -150,13 +150,13 @@ class HfFolder:
             )
 
     def fit(self, spread: bool = False) -> None:
-        """Compares the weights, in float32 on a CPU and in bfloat16 on a GPU, with all memory of this machine.
+        """Checks that the weights fit into this machine's whole memory: float32 on a CPU, bfloat16 on a GPU.
 
         Args:
-            spread: over all GPUs, and the CPU's memory if they are too small.
+            spread: whether the model may be spread over all GPUs, and over the CPU's memory if those are too small.
 
         Raises:
-            UserError: they are larger, so that the model would not load even if nothing else lay there.
+            UserError: the weights are larger, so that the model would not load even if nothing else were in memory.
         """
         import torch
 
@@ -176,20 +176,25 @@ class HfFolder:
             )
 
     def kind(self, auto: Any, wanted: str) -> Any:
-        """The class that one of transformers' Auto classes has for the configuration. Raises UserError."""
+        """Returns the class that one of transformers' Auto classes selects for the configuration. Raises UserError."""
         import torch
 
         with self.explained(self.files["config.json"], wanted), torch.device("meta"):
             return type(auto.from_config(self.config, trust_remote_code=False))
 
     def built(self, kind: Any, tensors: "Mapping[str, torch.Tensor] | None", wanted: str, **settings: Any) -> Any:
-        """The model of these tensors, judged by `judge`; transformers' own loading covers its renaming of old ones.
+        """Builds the model with the given tensors and checks the result by `judge`.
+
+        transformers' own loading is used, since it also renames tensors of old checkpoints.
 
         Args:
             kind: the model's class.
-            tensors: by name; None takes the folder's, read straight to where they are wanted.
-            wanted: what was expected of config.json, for the error.
-            settings: what `from_pretrained` takes besides, such as `dtype` and `device_map`.
+            tensors: by name; None loads those of the folder, each directly onto its device.
+            wanted: what config.json was expected to hold, for the error message.
+            settings: further arguments of `from_pretrained`, such as `dtype` and `device_map`.
+
+            Raises:
+                UserError: the configuration fits no such model, or `judge` finds tensors missing or of another shape.
         """
         given = {"state_dict": dict(tensors)} if tensors is not None else {"use_safetensors": True, **LOCAL}
         with self.explained(self.files["config.json"], wanted):
@@ -205,7 +210,7 @@ class HfFolder:
         return model
 
     def judge(self, found: Mapping[str, Any]) -> None:
-        """Raises UserError if tensors are missing or of the wrong shape by transformers' report on loading."""
+        """Raises UserError if transformers' report on loading lists tensors that are missing or of the wrong shape."""
         weights = self.weights[0] if len(self.weights) == 1 else self.folder
         for name, has, wants in sorted(found["mismatched_keys"]):
             path = next((header.path for header in self.headers() if header.name == name), weights)
@@ -216,7 +221,7 @@ class HfFolder:
 
     @contextmanager
     def explained(self, path: Path, wanted: str) -> Iterator[None]:
-        """Turns what transformers raises, which is nearly anything, into one line; keeps it from printing."""
+        """Converts any exception of transformers, which raises nearly any type, to a UserError; silences its output."""
         from transformers.utils import logging
 
         verbosity, bars = logging.get_verbosity(), logging.is_progress_bar_enabled()

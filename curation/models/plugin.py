@@ -1,4 +1,4 @@
-"""What signals, captioners and translators have in common: a name, parameters in the recipe, and models."""
+"""Base class of signals, captioners and translators: a name, parameters in the recipe, and models."""
 
 from pathlib import Path
 from typing import Any
@@ -19,15 +19,16 @@ class PluginParams(BaseModel):
 class Plugin:
     """Base of all plug-ins. A subclass is one backend.
 
-    An instance is cheap to make: it describes itself, by its parameters, and loads its models when `load` is called.
+    An instance is cheap to create: it only holds its parameters; the models are loaded by `load`.
 
     Attributes:
-        name: the file's name.
+        name: the plug-in's name, which is that of its file.
         version: an integer, raised when the output changes for the same input and parameters.
-        origins: where the models come from that it was written for.
-        Params: its parameters in the recipe. All of them are part of the fingerprint but for those named in
-            `placement`, which say where and how fast it runs, not what comes out.
-        threads: CPU threads that it may keep busy beside a GPU; set before `load`.
+        origins: where the models that the plug-in was written for can be fetched.
+        Params: class of the plug-in's parameters in the recipe. All parameters are part of the fingerprint but those in
+            `placement`.
+        placement: names of the parameters that decide where and how fast the plug-in runs, but not its output.
+        threads: number of CPU threads that the plug-in may keep busy beside a GPU; set before `load`.
     """
 
     name: str
@@ -42,37 +43,37 @@ class Plugin:
 
     @property
     def key(self) -> str:
-        """Its place in the recipe."""
+        """The plug-in's section in the recipe, such as `captions.captioner`, and its name in the workspace's notes."""
         return self.name
 
     def files(self) -> dict[str, Path]:
-        """The model files by name. Raises UserError if one is missing."""
+        """Returns the model files by name. Raises UserError if one is missing."""
         return {}
 
     @property
     def identity(self) -> dict[str, Any]:
-        """What its output depends on beside its input, its models, and other plug-ins that it reads."""
+        """What the output depends on, apart from the input, the model files and other plug-ins whose output is read."""
         parameters = self.params.model_dump(mode="json", exclude=set(self.placement))
         return {"name": self.name, "version": self.version, "parameters": parameters}
 
     @property
     def full_identity(self) -> dict[str, Any]:
-        """The same with the sha256 of its models."""
+        """`identity`, together with the sha256 of the model files."""
         return self.identity | {"models": self.digests()}
 
     @property
     def noted(self) -> dict[str, Any] | None:
-        """What the workspace's last run noted of this very plug-in (`models` and more); None if it did not."""
+        """What the workspace's last run noted (`models` and more), if it used this very plug-in; else None."""
         found = self.models.noted(self.key)
         return found if found.get("identity") == self.identity else None
 
     def digests(self) -> dict[str, str]:
-        """sha256 of each model file; part of the fingerprint.
+        """Returns the sha256 of each model file, which is part of the fingerprint.
 
-        Where the models are not on this machine, it is that of the models that the workspace was made with.
+        If the models are not on this machine, it returns those of the models that the workspace was made with.
 
         Raises:
-            ModelAbsent: they are not, and nothing was made with this plug-in.
+            ModelAbsent: the models are not on this machine, and the workspace was not made with this plug-in.
         """
         try:
             return self._file_digests()
@@ -86,12 +87,12 @@ class Plugin:
 
     @property
     def told(self) -> str:
-        """What it is made with, for people: its model files, with the beginning of their sha256."""
+        """The model files with the first digits of their sha256, for people."""
         return ", ".join(f"{name} {sha[:12]}" for name, sha in self.digests().items())
 
     @property
     def licences(self) -> list[str]:
-        """Licences of those of its models that lie where the commands of `origins` put them."""
+        """Licences of those models that lie where the commands of `origins` put them."""
         try:
             files, folder = self.files().values(), self.models.folder
         except UserError:
@@ -100,16 +101,16 @@ class Plugin:
         return [f"{o.name}: {o.licence}" for o in self.origins if o in there]
 
     def find(self) -> None:
-        """Says at once what is missing that it needs: a model file, a key. Raises UserError."""
+        """Raises UserError if a model file or a key is missing; a quick check that opens no model."""
         self.files()
 
     def check(self) -> None:
-        """Says before any work starts what could not be done: a model that is missing, damaged, or does not fit.
+        """Checks, before any work starts, that the models exist, are undamaged and fit together.
 
         Raises:
-            UserError: in one line that names the file, what was expected and what was found.
+            UserError: one line that names the file, what was expected and what was found.
         """
         self._file_digests()
 
     def load(self) -> None:
-        """Loads the models, before any image is in hand; called once in each worker that needs them."""
+        """Loads the models; called once in each worker that needs them, before the first image."""

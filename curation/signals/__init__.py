@@ -44,7 +44,7 @@ def backends(name: str) -> dict[str, type[Signal]]:
 
 
 def make(name: str, given: Mapping[str, Any], models: Models | None = None) -> Signal:
-    """The signal as the recipe's `signals.NAME` asks for it. Raises UserError naming the key."""
+    """Creates the signal that the recipe's `signals.NAME` describes. Raises UserError naming the key."""
     known = backends(name)
     backend = given.get("backend") or next(iter(known))
     if backend not in known:
@@ -57,14 +57,14 @@ def make(name: str, given: Mapping[str, Any], models: Models | None = None) -> S
 
 
 def example(name: str) -> str:
-    """What a recipe may say to have the signal by its default backend; three dots where it must say more."""
+    """Returns a recipe entry for the signal with its default backend; required values are shown as three dots."""
     cls = next(iter(backends(name).values()))
     required = [field for field, info in cls.Params.model_fields.items() if info.is_required()]
     return f"{name}: {{{', '.join(f'{field}: …' for field in required)}}}"
 
 
 def owner_of_column(column: str) -> str | None:
-    """The signal that gives a column, `NAME_state` and `NAME_error` included; None if no signal does."""
+    """Returns the signal that a column belongs to, also `NAME_state` and `NAME_error`; None if no signal has it."""
     for name in names():
         if column in (f"{name}_state", f"{name}_error") or any(
             column in cls.columns for cls in backends(name).values()

@@ -1,4 +1,4 @@
-"""What the signals by an image classifier share: a checkpoint, and what its labels mean."""
+"""Base of signals by an image classifier: a checkpoint, and what its labels mean."""
 
 from collections.abc import Mapping, Sequence
 from functools import cached_property
@@ -16,7 +16,7 @@ from curation.models.vision.hf_classifier import Classifier
 from curation.signals.base import Row, Scores, Signal
 
 LISTED = 20
-"""Labels that an error names at most."""
+"""Largest number of labels that an error message lists."""
 
 Column = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]*$")]
 
@@ -25,7 +25,7 @@ class LabelParams(PluginParams):
     """A checkpoint and names for its labels."""
 
     example: ClassVar[str] = ""
-    """What a recipe may say, for errors."""
+    """An example of a recipe entry, for error messages."""
 
     checkpoint: str = Field("", validate_default=True, description="folder of the checkpoint, below `models`")
     labels: dict[str, str] = Field({}, description="label of the checkpoint: name; others keep their own")
@@ -39,10 +39,10 @@ class LabelParams(PluginParams):
 
 
 class ColumnParams(LabelParams):
-    """A checkpoint and the columns that its labels give."""
+    """A checkpoint and the columns that its labels map to."""
 
     main: ClassVar[str] = ""
-    """The column that at least one label must give."""
+    """The column that at least one label must map to."""
 
     labels: dict[str, Column] = Field({}, validate_default=True, description="label of the checkpoint: column")
 
@@ -55,10 +55,10 @@ class ColumnParams(LabelParams):
 
 
 class HfClassifier(Signal):
-    """Base of signals by an image classifier: the probability of each name that labels of the checkpoint stand for.
+    """Base of signals by an image classifier: the probability of each name that the checkpoint's labels map to.
 
-    Where several labels stand for one name it is their sum, or, of labels that do not exclude each other
-    (`problem_type: multi_label_classification` in config.json), the greatest.
+    If several labels map to one name, its probability is their sum, or, for labels that do not exclude each other
+    (`problem_type: multi_label_classification` in config.json), their maximum.
     """
 
     backend = "hf_classifier"
@@ -69,18 +69,18 @@ class HfClassifier(Signal):
 
     @cached_property
     def classifier(self) -> Classifier:
-        """The checkpoint. Raises UserError if it is not there."""
+        """The checkpoint. Raises UserError if it does not exist."""
         key = f"signals.{self.name}.checkpoint"
         return Classifier(key, self.models.find(key, self.params.checkpoint))
 
     @cached_property
     def side(self) -> int:  # type: ignore[override]
-        """See Signal. It is the checkpoint's processor that scales."""
+        """See Signal. The checkpoint's own processor scales the image down further."""
         return self.classifier.side
 
     @cached_property
     def names(self) -> dict[str, list[int]]:
-        """The model's outputs that stand for each name. Raises UserError for a label that the checkpoint has not."""
+        """Indices of the model's outputs for each name. Raises UserError if `labels` has one that the model has not."""
         there = self.classifier.labels
         odd = next((label for label in self.params.labels if label not in there), None)
         if odd is not None:
@@ -97,7 +97,7 @@ class HfClassifier(Signal):
         return names
 
     def name_of(self, label: str) -> str | None:
-        """What a label of the checkpoint stands for; None for nothing."""
+        """Returns the name that a label of the checkpoint maps to; None if it is not used."""
         return self.params.labels.get(label)
 
     def files(self) -> dict[str, Path]:
@@ -123,12 +123,12 @@ class HfClassifier(Signal):
         return [self.scores_of({name: float(of[i]) for name, of in shares.items()}) for i in range(len(rows))]
 
     def scores_of(self, shares: Mapping[str, float]) -> Scores:
-        """A row's values by column, from the probability of each name."""
+        """Converts the probability of each name to a row's values by column."""
         return dict(shares)
 
 
 class HfColumns(HfClassifier):
-    """Base of those whose recipe maps labels to columns: a column for each name, 0..1."""
+    """Base of signals whose recipe maps labels to columns: one column for each name, with values in 0..1."""
 
     params: ColumnParams
 

@@ -1,4 +1,4 @@
-"""Zero-shot classes: stored embeddings compared with prompts (Radford et al. 2021, CLIP, section 3.1)."""
+"""Zero-shot classification: stored embeddings compared with prompts (Radford et al. 2021, CLIP, section 3.1)."""
 
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
@@ -17,13 +17,16 @@ if TYPE_CHECKING:
 
 
 class ReadsTexts(Signal):
-    """Base of them: no picture is looked at again, and the tokenizer is part of the fingerprint."""
+    """Base of signals that compare the stored embedding with texts: no image is read, but the tokenizer is.
+
+    The tokenizer's files are therefore part of the fingerprint.
+    """
 
     needs = ("embedding",)
 
     @property
     def embedding(self) -> "OpenClip":
-        """The signal whose vectors are compared."""
+        """The signal whose stored vectors are compared."""
         return cast("OpenClip", self.needed["embedding"])
 
     def files(self) -> dict[str, Path]:
@@ -44,21 +47,21 @@ Prompts = Annotated[
 
 
 def class_vectors(clip: "Clip", classes: Sequence[Sequence[str]]) -> np.ndarray:
-    """One vector for each class: the mean of its prompts' embeddings, float32 (classes, width), L2-normalised."""
+    """Returns the mean of the prompts' embeddings of each class: float32 (classes, width), L2-normalised."""
     vectors = np.stack([clip.texts(prompts).mean(0) for prompts in classes])
     return np.asarray(vectors / np.linalg.norm(vectors, axis=1, keepdims=True))
 
 
 def probabilities(clip: "Clip", embedding: np.ndarray, vectors: np.ndarray) -> np.ndarray:
-    """Probability of each class for one picture: softmax over the model's logits.
+    """Returns the probability of each class for one image: softmax over the model's logits.
 
-    The logits are cosines times the model's `logit_scale`. A SigLIP, trained to judge each pair alone by a sigmoid,
-    has a bias too; it is the same for all classes, and softmax does not see it.
+    The logits are cosines times the model's `logit_scale`. A SigLIP, which is trained to judge each pair by itself with
+    a sigmoid, also has a bias; it is the same for all classes and cancels in the softmax.
 
     Args:
-        clip: the model of the embedding.
+        clip: the model that made the embedding.
         embedding: float16 or float32 (width,), L2-normalised.
-        vectors: see `class_vectors`.
+        vectors: float32 (classes, width), from `class_vectors`.
 
     Returns:
         float32 (classes,), adding up to 1; NaN where a vector holds NaN.
@@ -71,8 +74,8 @@ def probabilities(clip: "Clip", embedding: np.ndarray, vectors: np.ndarray) -> n
 class ZeroShot(ReadsTexts, PerImage, ABC):
     """Base of signals that compare the stored embedding with prompts: other prompts recompute no embedding.
 
-    The prompts are encoded by the text half of the model that made the embedding, and say what they say in the
-    languages that it was trained on.
+    The prompts are encoded by the text half of the model that made the embedding, so they must be in a language that it
+    was trained on.
     """
 
     backend = "zero_shot"
@@ -86,12 +89,12 @@ class ZeroShot(ReadsTexts, PerImage, ABC):
 
     @cached_property
     def vectors(self) -> np.ndarray:
-        """See `class_vectors`."""
+        """The vector of each class; see `class_vectors`."""
         return class_vectors(self.clip, self.classes)
 
     @property
     def clip(self) -> "Clip":
-        """The embedding's model."""
+        """The model that made the embedding."""
         return self.embedding.clip
 
     def load(self) -> None:
@@ -99,5 +102,5 @@ class ZeroShot(ReadsTexts, PerImage, ABC):
         _ = self.vectors
 
     def shares(self, row: Row) -> np.ndarray:
-        """Probability of each class, see `probabilities`."""
+        """Returns the probability of each class for a row; see `probabilities`."""
         return probabilities(self.clip, np.asarray(row.signals["embedding"]), self.vectors)

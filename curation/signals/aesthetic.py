@@ -1,4 +1,4 @@
-"""An aesthetic score. Offline there is no honest aesthetic model; `photo_stats` says in its name what it is."""
+"""The signal `aesthetic`: a score by an aesthetic model, or offline, where none is available, by photo statistics."""
 
 from abc import ABC, abstractmethod
 from functools import cached_property
@@ -16,11 +16,11 @@ from curation.signals.base import PerImage, Row, Scores
 
 
 class PhotoStats(PerImage):
-    """A score from 0 (poor) to 10 (fine).
+    """A score from 0 (poor) to 10 (good) from photo statistics.
 
-    A fixed mean of classical photo statistics, read from the signal `photo`. It finds dull,
-    flat, blurred or badly exposed pictures; it knows nothing of composition or subject, and correlates weakly with
-    what people like.
+    It is a fixed weighted mean of classical photo statistics, read from the signal `photo`. It finds dull, flat,
+    blurred or badly exposed images; it does not know composition or subject, and correlates weakly with what people
+    like.
     """
 
     name = "aesthetic"
@@ -37,13 +37,13 @@ class PhotoStats(PerImage):
 
 
 class HeadParams(PluginParams):
-    """Parameters of a head over the embedding."""
+    """Parameters of a prediction head on the embedding."""
 
     checkpoint: str = Field(description="the head's file, below the folder of models")
 
 
 class _OnEmbedding(PerImage, ABC):
-    """An aesthetic score by a head that reads the stored embedding: another head recomputes no embedding."""
+    """An aesthetic score by a prediction head on the stored embedding; a change of head recomputes no embedding."""
 
     name = "aesthetic"
     version = 1
@@ -74,13 +74,13 @@ class _OnEmbedding(PerImage, ABC):
 
     @cached_property
     def head(self) -> Head:
-        """The head. Raises UserError if its file is not right."""
+        """The prediction head. Raises UserError if its file cannot be used."""
         (path,) = self.files().values()
         return self.read("signals.aesthetic.checkpoint", path)
 
     @abstractmethod
     def read(self, key: str, path: Path) -> Head:
-        """Reads this backend's kind of head."""
+        """Reads a prediction head of this backend's kind. Raises UserError if the file holds no such head."""
 
     def score_one(self, row: Row) -> Scores:
         """See Signal."""
@@ -92,9 +92,9 @@ class _OnEmbedding(PerImage, ABC):
 
 
 class LaionV2(_OnEmbedding):
-    """LAION's aesthetic predictor V2, about 1 (poor) to 10 (fine), over CLIP ViT-L/14 of OpenAI; 5 is usual on the web.
+    """LAION's aesthetic predictor V2 on OpenAI's CLIP ViT-L/14: about 1 (poor) to 10 (good), typically 5 on the web.
 
-    The original `sac+logos+ava1-l14-linearMSE.pth` or its tensors as safetensors.
+    The checkpoint is the original `sac+logos+ava1-l14-linearMSE.pth`, or its tensors as safetensors.
     """
 
     backend = "laion_v2"
@@ -131,13 +131,16 @@ class LaionV1(_OnEmbedding):
 
 
 class AnyHeadParams(HeadParams):
-    """Parameters of a head of one's own."""
+    """Parameters of any prediction head on the embedding, such as the user's own."""
 
     activation: Literal["none", "relu", "tanh", "sigmoid"] = Field("none", description="between the layers")
 
 
 class AnyHead(_OnEmbedding):
-    """Any head of linear layers, trained on the same embedding: a safetensors file of NAME.weight and NAME.bias."""
+    """Any prediction head of linear layers, trained on the same embedding.
+
+    The checkpoint is a safetensors file with tensors NAME.weight and NAME.bias.
+    """
 
     backend = "head"
     Params = AnyHeadParams
@@ -151,10 +154,13 @@ class AnyHead(_OnEmbedding):
 
 
 def photo_stats(photo: Any) -> float:
-    """Mean of six statistics, each brought to 0..1, times 10, less what is clipped.
+    """Returns the weighted mean of six statistics, each mapped to 0..1, times 10, less a share for clipped pixels.
 
     Args:
-        photo: the columns of signal `photo`.
+        photo: a row's values in the columns of the signal `photo`.
+
+    Returns:
+        The score, 0..10.
     """
     parts = (
         (_ramp(photo["sharpness"], 5, 40), 2.0),
@@ -170,5 +176,5 @@ def photo_stats(photo: Any) -> float:
 
 
 def _ramp(value: float, low: float, high: float) -> float:
-    """0 up to `low`, 1 from `high` on, straight between."""
+    """Returns 0 up to `low`, 1 from `high` on, and a linear interpolation between."""
     return min(1.0, max(0.0, (value - low) / (high - low)))

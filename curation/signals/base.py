@@ -1,8 +1,8 @@
-"""What a signal is: a pure function of an image that gives columns. No signal knows a threshold.
+"""The base class of signals. A signal is a pure function of an image that gives columns; it knows no threshold.
 
-A new signal is one file in this folder that defines a subclass of `Signal` whose `name` is the file's name; another
-way to compute the same columns, a backend, is one more such class in the file.
-The pass around it (`curation/scoring/stage.py`) reads, decodes, batches, counts, rounds and stores.
+A new signal is one file in this folder that defines a subclass of `Signal` whose `name` is the file's name. A further
+backend, which computes the same columns in another way, is one more such class in the file.
+The scoring pass (`curation/scoring/stage.py`) reads, decodes, batches, counts, rounds and stores.
 """
 
 from collections.abc import Mapping, Sequence
@@ -16,7 +16,7 @@ from curation.images import Picture
 from curation.models.plugin import Plugin
 
 Scores = dict[str, Any]
-"""The values of one row, by column; a column left out is null."""
+"""The values of one row by column; a column that is left out is null."""
 
 SignalError = RowError
 """What a plug-in raises, or gives in place of a row's scores, for a row that it cannot score."""
@@ -24,29 +24,29 @@ SignalError = RowError
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """One image as a signal sees it."""
+    """One image as passed to a signal."""
 
     picture: Picture | None
     """None for a signal with `side = None`, which reads no pixels."""
     sample: Mapping[str, Any]
-    """The samples columns named in the signal's `inputs`."""
+    """The row's values in the samples columns named in the signal's `inputs`."""
     signals: Mapping[str, Any]
-    """The columns of the signals named in `needs`."""
+    """The row's values in the columns of the signals named in `needs`."""
 
 
 class Signal(Plugin):
-    """Base of all signals. A subclass is one backend of one signal; it sets the class's variables and writes `score`.
+    """Base of all signals. A subclass is one backend of one signal; it sets the class variables and defines `score`.
 
     Attributes:
-        name: the file's name, the recipe's key, and the folder of its sidecars.
-        backend: the value of `backend` in the recipe; "" where there is but one. The first class of a file is what a
-            recipe without `backend` means.
-        columns: name and type of every column given.
-        side: long side in pixels that the signal wants to see at least; None reads no pixels.
-        cost: CPU milliseconds for a usual image; the cascade runs cheap signals first.
-        needs: signals whose columns it reads.
-        inputs: samples columns that it reads beside the pixels, such as `caption`.
-        needed: the signals named in `needs`, once the cascade has put them together.
+        name: the signal's name: that of its file, its key in the recipe, and the folder of its sidecars.
+        backend: the value of `backend` in the recipe; "" if there is only one. The first class of a file is the
+            default.
+        columns: name and type of every column that the signal gives.
+        side: smallest long side in pixels of the decoded image that the signal gets; None if it reads no pixels.
+        cost: CPU milliseconds for a typical image; the cascade runs cheap signals first.
+        needs: names of the signals whose columns it reads.
+        inputs: samples columns that it reads besides the pixels, such as `caption`.
+        needed: the signals named in `needs`, set when the cascade is built.
     """
 
     backend: str = ""
@@ -58,12 +58,12 @@ class Signal(Plugin):
     needed: Mapping[str, "Signal"] = {}
 
     def score(self, rows: Sequence[Row]) -> list[Scores | RowError]:
-        """Scores a micro-batch; one result for each row, in order. A row that fails costs only itself."""
+        """Scores a micro-batch and returns one result for each row, in order; a row that fails gives a SignalError."""
         raise UserError("defines no score", f"signals.{self.name}")
 
 
 class PerImage(Signal):
-    """A signal that looks at one image at a time: subclasses write `score_one`."""
+    """A signal that scores one image at a time: subclasses define `score_one`."""
 
     def score(self, rows: Sequence[Row]) -> list[Scores | RowError]:
         """See Signal."""
@@ -81,7 +81,7 @@ class PerImage(Signal):
 
 
 def sidecar_fields(signal: Signal) -> list[pa.Field]:
-    """Columns of a signal's sidecar beside the key."""
+    """Returns the fields of a signal's sidecar, except the key."""
     return [
         pa.field(f"{signal.name}_state", pa.string()),
         pa.field(f"{signal.name}_error", pa.string()),

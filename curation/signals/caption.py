@@ -1,4 +1,4 @@
-"""The original text of an image: its length and language. Reads no pixels."""
+"""The length and language of an image's original caption. Reads no pixels."""
 
 from functools import cache
 from typing import Any
@@ -8,10 +8,10 @@ import pyarrow as pa
 from curation.signals.base import PerImage, Row, Scores
 
 SURE = 0.5
-"""Probability below which a language is not named: alt texts are often two words long."""
+"""Probability below which the language is given as `und`: alt texts are often two words long."""
 
 CHINESE = ("zh", "yue", "wuu")
-"""Mandarin, Cantonese and Wu: a short written text is hardly ever told from one to the other; all count as zh."""
+"""Mandarin, Cantonese and Wu: a short written text can hardly be told apart between them, so all count as zh."""
 LANGUAGES = [
     "ar",
     "bg",
@@ -54,19 +54,19 @@ LANGUAGES = [
     "uk",
     "vi",
 ]
-"""Told apart, beside Chinese: those that captions on the web are mostly in. Of all that the model knows, small ones are
-too often the likeliest for two words of English."""
+"""Languages that are distinguished, besides Chinese: those of most captions on the web. With all the model's languages,
+small ones would too often be the most probable for two words of English."""
 
 
 class Caption(PerImage):
     """Length and language of the original caption.
 
     Columns:
-        caption_length: characters, 0 for none.
-        caption_words: words between spaces; for Chinese text say less with this and more with the length.
-        caption_lang: ISO 639-1 code by py3langid (a naive Bayes over byte n-grams; Lui and Baldwin 2012), `und` where
-            it is not sure; null for a caption without letters.
-        caption_lang_confidence: its probability, 0..1.
+        caption_length: number of characters, 0 without a caption.
+        caption_words: number of words between spaces; for Chinese text the length says more.
+        caption_lang: ISO 639-1 code by py3langid (a naive Bayes classifier over byte n-grams; Lui and Baldwin 2012),
+            `und` if its probability is below 0.5; null for a caption without letters.
+        caption_lang_confidence: probability of the language, 0..1.
     """
 
     name = "caption"
@@ -99,7 +99,7 @@ class Caption(PerImage):
 
 
 def identify(text: str) -> tuple[str, float]:
-    """The likeliest language of a text and its probability."""
+    """Returns the most probable language of a text and its probability, 0..1."""
     ranked = [(name, float(share)) for name, share in _identifier().rank(text)]
     chinese = sum(share for name, share in ranked if name in CHINESE)
     name, share = next((name, share) for name, share in ranked if name not in CHINESE)

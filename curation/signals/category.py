@@ -1,6 +1,6 @@
-"""What a picture is of, for the balance of the set: one of a few names.
+"""The signal `category`: what an image shows, as one of a few names, for balancing the dataset.
 
-There is no honest way to tell without a model, so there is no default that runs without one.
+No method without a model is reliable, so there is no default backend.
 """
 
 from collections.abc import Mapping, Sequence
@@ -19,7 +19,7 @@ COLUMNS = {"category": pa.string(), "category_confidence": pa.float32()}
 
 
 class ClassifierParams(LabelParams):
-    """An image classifier, and which of its labels count as one category."""
+    """An image classifier, and the categories that its labels map to."""
 
     example = (
         "`category: {checkpoint: vit-imagenet}`, or `category: {backend: zero_shot, prompts: {people: a photo of a "
@@ -28,12 +28,12 @@ class ClassifierParams(LabelParams):
 
 
 class CategoryByClassifier(HfClassifier):
-    """By an image classifier of Hugging Face transformers.
+    """The category by an image classifier of Hugging Face transformers.
 
     Columns:
-        category: the likeliest of the checkpoint's labels, by the name that `labels` gives it or its own; labels of one
-            name count together.
-        category_confidence: its probability, 0..1.
+        category: the most probable category; `labels` maps the checkpoint's labels to categories, and a label that it
+            does not contain is a category of its own. Labels of the same category count together.
+        category_confidence: probability of the category, 0..1.
     """
 
     name = "category"
@@ -61,17 +61,19 @@ class CategoryByClassifier(HfClassifier):
 
 
 class PromptParams(PluginParams):
-    """The categories in words."""
+    """The categories, each described by prompts."""
 
     prompts: dict[str, Prompts] = Field(min_length=2, description="category: one prompt or a list of them")
 
 
 class CategoryByPrompts(ZeroShot):
-    """By prompts against the stored embedding. Every picture falls into one of them: give a category for the rest too.
+    """The category by comparing the stored embedding with prompts.
+
+    Every image gets one of the categories, so there should also be one for all the rest.
 
     Columns:
-        category: the name whose prompts are likest.
-        category_confidence: its share of a softmax over all names, 0..1.
+        category: the category whose prompts are most similar to the image.
+        category_confidence: its softmax probability over all categories, 0..1.
     """
 
     name = "category"

@@ -1,4 +1,4 @@
-"""How well the original caption fits the picture."""
+"""How well the original caption matches the image."""
 
 from collections.abc import Sequence
 
@@ -10,19 +10,20 @@ from curation.signals._by_prompts import ReadsTexts
 from curation.signals.base import Row, Scores
 
 READ = 4000
-"""Characters of a caption that are read: many times what any of these models has room for (64 to 77 tokens)."""
+"""Number of characters of a caption that are read: many times the context of any of these models (64 to 77 tokens)."""
 
 
 class ClipScore(ReadsTexts):
-    """The cosine between picture and caption, from the stored embedding and the text half of its model.
+    """The cosine between image and caption, from the stored embedding and the text half of its model.
 
-    CLIPScore (Hessel et al. 2021) is 2.5 times it, negative ones counted as 0. It compares only with others of the same
-    model: LAION-5B (Schuhmann et al. 2022) kept English pairs from 0.28 on, by OpenAI's ViT-B/32. A model trained on
-    English says nothing about a Chinese caption; for those, embed with a multilingual one, such as a SigLIP 2.
+    CLIPScore (Hessel et al. 2021) is 2.5 times this cosine, with negative ones counted as 0. Only scores of the same
+    model can be compared: LAION-5B (Schuhmann et al. 2022) kept English pairs from 0.28 on, by OpenAI's ViT-B/32. A
+        model
+    trained on English says nothing about a Chinese caption; use a multilingual embedding for those, such as a SigLIP 2.
 
     Columns:
-        clip_score: cosine of the picture's embedding and the caption's, -1..1; null without a caption. Of a caption
-            longer than the model takes, the beginning is compared.
+        clip_score: cosine of the image's embedding and the caption's, -1..1; null without a caption. Of a caption
+            longer than the model's context, the beginning is compared.
     """
 
     name = "clip"

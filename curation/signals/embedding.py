@@ -1,4 +1,4 @@
-"""The embedding of a picture, from which aesthetic, category, safety and likeness are told without its pixels."""
+"""The signal `embedding`, from which aesthetic score, category, safety and similarity follow without the pixels."""
 
 from collections.abc import Sequence
 from functools import cached_property
@@ -24,17 +24,19 @@ class OpenClipParams(PluginParams):
 
 
 class OpenClip(Signal):
-    """Any model of open_clip, CLIP or SigLIP. The reference is ViT-L-14-quickgelu with OpenAI's weights, 768 numbers.
+    """The image embedding by any CLIP or SigLIP model of open_clip.
+
+    The reference is ViT-L-14-quickgelu with OpenAI's weights, whose embedding has 768 dimensions.
 
     Columns:
-        embedding: L2-normalised, float16; as many numbers as the model gives.
+        embedding: L2-normalised vector, float16, of the model's dimension.
     """
 
     name = "embedding"
     backend = "open_clip"
     version = 1
     cost = 2500.0  # ViT-L/14 on one core
-    columns = {"embedding": pa.list_(pa.float16())}  # of an instance, with its width
+    columns = {"embedding": pa.list_(pa.float16())}  # an instance gives it the model's dimension
     Params = OpenClipParams
     params: OpenClipParams
     origins = (
@@ -51,7 +53,7 @@ class OpenClip(Signal):
 
     @property
     def _width(self) -> int:
-        """Numbers in an embedding: as the model says, or where it is not on this machine, as the workspace does."""
+        """Dimension of the embedding: the model's, or, if the model is not on this machine, that of the workspace."""
         try:
             return self.checkpoint.width
         except ModelAbsent:
@@ -67,7 +69,7 @@ class OpenClip(Signal):
 
     @property
     def side(self) -> int:  # type: ignore[override]
-        """Thrice the model's square, so that even of a picture thrice as long as high none of it is scaled up."""
+        """Three times the model's input size: an image with an aspect ratio of up to 3 is then never scaled up."""
         return 3 * self.checkpoint.image_size
 
     def files(self) -> dict[str, Path]:
@@ -81,7 +83,7 @@ class OpenClip(Signal):
 
     @cached_property
     def clip(self) -> Clip:
-        """The model, loaded; signals that read the embedding encode texts with it."""
+        """The loaded model; signals that read the embedding also encode texts with it."""
         return Clip(self.checkpoint, threads=self.threads)
 
     def load(self) -> None:

@@ -1,4 +1,4 @@
-"""Faces: how many, how much of the picture they cover, and where they are."""
+"""The signal `faces`: the number of faces, the share of the image that they cover, and their boxes."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -26,23 +26,23 @@ class FacesParams(PluginParams):
 
 
 class Detector(Protocol):
-    """What a backend loads."""
+    """A face detector, as a backend loads it."""
 
     def detect(self, images: Sequence[np.ndarray]) -> list[np.ndarray]:
-        """For each image (uint8 BGR) its faces (n, 5): x0, y0, x1, y1 in pixels, and the probability; likeliest first.
+        """Returns for each image (uint8 BGR) its faces, float32 (n, 5): x0, y0, x1, y1 in pixels, probability.
 
-        Boxes do not leave the image.
+        The most probable face comes first. Boxes lie within the image.
         """
 
 
 class _Faces(Signal):
-    """Faces by a detector that gives boxes.
+    """Base of the backends, each of which loads a detector that gives boxes.
 
     Columns:
-        face_count: number of faces of at least `min_face` pixels in the picture scaled to `side`.
-        face_area_share: area of the union of the boxes by the area of the picture, 0..1.
-        face_boxes: for each face, the likeliest first, [x0, y0, x1, y1, probability]; x and y as shares of
-            width and height, 0..1 from the left and the top edge; to 4 decimals.
+        face_count: number of faces of at least `min_face` pixels in the image scaled to `side`.
+        face_area_share: area of the union of the boxes over the area of the image, 0..1.
+        face_boxes: for each face, the most probable first, [x0, y0, x1, y1, probability]; x and y as shares of
+            width and height, 0..1 from the left and the top edge, rounded to 4 decimals.
     """
 
     name = "faces"
@@ -54,7 +54,7 @@ class _Faces(Signal):
     Params: type[PluginParams] = FacesParams
     params: FacesParams
     detector: Detector
-    """Set by `load`."""
+    """The detector, set by `load`."""
 
     def __init__(self, params: FacesParams, models: Models | None = None) -> None:
         super().__init__(params, models)
@@ -77,10 +77,10 @@ class MtcnnParams(FacesParams):
 
 
 class Faces(_Faces):
-    """Faces by MTCNN: nine in ten of those tilted by up to 30 degrees, from the front, half turned and some profiles.
+    """Faces by MTCNN: nine of ten faces that are tilted by up to 30 degrees; frontal, half turned and some profiles.
 
-    Not found are half of those tilted by 60 degrees, nearly all that lie on their side or are upside down, and heads
-    that look away or down. A drawn face counts if it is drawn like one.
+    It misses half of the faces tilted by 60 degrees, nearly all that lie on their side or are upside down, and heads
+    that look away or down. It counts a drawn face if it is drawn like a real one.
     """
 
     backend = "mtcnn"
@@ -117,10 +117,10 @@ class YuNetParams(FacesParams):
 
 
 class FacesByYuNet(_Faces):
-    """Faces by YuNet: small ones too, at no more cost, and half of those upside down.
+    """Faces by YuNet, which finds small faces at no more cost, and half of those upside down.
 
-    Not found are half of those tilted by 45 degrees, and nearly all that lie on their side. The face of a dog may
-    count. It runs on the CPU, one image at a time.
+    It misses half of the faces tilted by 45 degrees, and nearly all that lie on their side. It may count the face of a
+    dog. It runs on the CPU, one image at a time.
     """
 
     backend = "yunet"
@@ -154,7 +154,7 @@ class FacesByYuNet(_Faces):
 
 
 def _fit(pixels: np.ndarray, side: int) -> np.ndarray:
-    """As `fit`; but what was decoded at less than twice the side is scaled bilinearly, in a seventh of the time."""
+    """Scales down as `fit` does, but bilinearly for a factor of less than 2, which takes a seventh of the time."""
     height, width = pixels.shape[:2]
     scale = side / max(height, width)
     if not 0.5 < scale < 1:
@@ -173,7 +173,7 @@ def _columns(boxes: np.ndarray, height: int, width: int) -> Scores:
 
 
 def union_area(boxes: np.ndarray) -> float:
-    """Area that boxes (n, 4) of x0, y0, x1, y1 cover together, each spot counted once."""
+    """Returns the area of the union of boxes (n, 4) of x0, y0, x1, y1, in squares of their unit."""
     x, y = np.unique(boxes[:, [0, 2]]), np.unique(boxes[:, [1, 3]])
     covered = np.zeros((max(0, len(y) - 1), max(0, len(x) - 1)), np.bool_)
     for x0, y0, x1, y1 in boxes:

@@ -1,4 +1,4 @@
-"""Text in the picture: what it says, how surely it was read, where it stands, and whether the caption repeats it."""
+"""The signal `ocr`: text in the image, its confidence and boxes, and whether the caption repeats it."""
 
 import re
 import unicodedata
@@ -24,7 +24,7 @@ from curation.signals.base import PerImage, Row, Scores
 
 SIDE = 736
 SHORTEST = 16
-"""Pixels of the short side below which no letter can be read and nothing is looked for."""
+"""Short side in pixels below which no letter can be read, so that no text is detected."""
 
 
 class OcrParams(PluginParams):
@@ -57,23 +57,23 @@ class PaddleParams(OcrParams):
 
 
 class _Reader(PerImage, ABC):
-    """What the backends have in common.
+    """Base of the backends.
 
-    Text is looked for first, and where it is found it is read: also upright, upside down, and in Chinese columns. A
-    line is one text box; a row of several boxes, such as a menu's dish and its price, gives several lines. Pictures of
-    a short side under 16 pixels have no text. Where a picture with transparency is quite plain on white, it is read on
-    black: white letters are letters all the same.
+    Text is detected and then read, also text that is vertical, upside down, or in Chinese columns. A line is one text
+    box; a row of several boxes, such as a menu's dish and its price, gives several lines. Images with a short side
+    under 16 pixels have no text. A transparent image of which nothing is visible on white is read on black, since it
+    may hold white letters.
 
     Columns:
         ocr_confidence: mean confidence of the lines, weighted by their characters, 0..1; null without text.
-        ocr_min_confidence: that of the least sure line; null without text.
-        text_area_share: area of the boxes over that of the picture, 0..1.
-        text_lines: number of lines; 0 = looked and found none.
+        ocr_min_confidence: confidence of the least confident line, 0..1; null without text.
+        text_area_share: area of the boxes over that of the image, 0..1.
+        text_lines: number of lines; 0 if none were found.
         text: the lines in reading order, joined by a line feed; empty, not null, without text.
         text_boxes: for each line x and y of its corners, clockwise from the top left, as shares of width and height,
             and its confidence: nine numbers.
-        ocr_caption_agreement: how much of the text the original caption repeats, 0..1, see `agreement`; null
-            without text or caption.
+        ocr_caption_agreement: share of the text that the original caption repeats, 0..1, see `agreement`; null without
+            text or caption.
     """
 
     name = "ocr"
@@ -93,7 +93,7 @@ class _Reader(PerImage, ABC):
 
     @abstractmethod
     def read(self, pixels: np.ndarray) -> list[Line]:
-        """The lines on a picture (uint8 BGR), in no order."""
+        """Returns the lines of text on an image (uint8 (H, W, 3), BGR) in no particular order."""
 
     def score_one(self, row: Row) -> Scores:
         """See Signal."""
@@ -107,9 +107,9 @@ class _Reader(PerImage, ABC):
 
 
 class Ocr(_Reader):
-    """Text as PP-OCRv6 small reads it: Chinese (simplified and traditional), Japanese and Latin script.
+    """Text by PP-OCRv6 small: Chinese (simplified and traditional), Japanese and Latin script. Columns: see _Reader.
 
-    A glance at few pixels tells whether it is worth looking for. Columns: see _Reader.
+    A low-resolution detection pass decides whether the full-size pass is worthwhile.
     """
 
     backend = "rapidocr"
@@ -133,7 +133,7 @@ class Ocr(_Reader):
 
 
 class Paddle(_Reader):
-    """Text as models of PaddleOCR read it, in the scripts that they were trained for. Columns: see _Reader."""
+    """Text by PaddleOCR's models, in the scripts that they were trained for. Columns: see _Reader."""
 
     backend = "paddleocr"
     version = 1
@@ -175,13 +175,13 @@ class Paddle(_Reader):
 
 
 def describe(lines: Sequence[Line], width: int, height: int, caption: str | None) -> Scores:
-    """The columns of Ocr for lines already filtered and in order.
+    """Returns the columns of the signal for lines that are already filtered and in reading order.
 
     Args:
-        lines: what was read.
-        width: of the picture in the pixels of the lines' corners.
-        height: likewise.
-        caption: the picture's original caption.
+        lines: the lines of text.
+        width: of the image, in the pixels of the lines' corners.
+        height: of the image, in the same pixels.
+        caption: the image's original caption.
     """
     text = "\n".join(line.text for line in lines)
     characters = [len("".join(line.text.split())) for line in lines]
@@ -202,7 +202,7 @@ def describe(lines: Sequence[Line], width: int, height: int, caption: str | None
 
 
 def _seen(picture: Picture, pixels: np.ndarray) -> np.ndarray:
-    """The pixels; those of a transparent picture of which nothing is to be seen on white, on black."""
+    """Returns the pixels, except for a transparent image of which nothing is visible on white: its pixels on black."""
     if picture.header.reducible or picture.header.orientation != 1 or pixels.min() < 255:
         return pixels
     raw: Any = cv2.imdecode(np.frombuffer(picture.data, np.uint8), cv2.IMREAD_UNCHANGED)
@@ -213,19 +213,19 @@ def _seen(picture: Picture, pixels: np.ndarray) -> np.ndarray:
 
 
 LONG_WORD = 4
-"""Letters from which a word counts as repeated even where the caption runs it together with others."""
+"""Number of letters from which a word counts as repeated even if the caption joins it with others."""
 
 
 def agreement(text: str, caption: str | None) -> float | None:
-    """Share of the text's letters and digits that stand in words which the caption repeats, 0..1.
+    """Returns the share of the text's letters and digits that are in words which the caption repeats, 0..1.
 
-    Both are brought to NFKC and case-folded; punctuation and white space count for nothing. A word in letters is
-    repeated if it is one of the caption's words, or has at least LONG_WORD letters and occurs in the caption with all
-    spaces taken out. Chinese, written without spaces, is compared by pairs of characters: a character is repeated
-    if a pair that it belongs to is; one that stands alone, if the caption has it.
+    Both are brought to NFKC and case-folded; punctuation and white space do not count. A word in letters is repeated if
+    it is one of the caption's words, or has at least LONG_WORD letters and occurs in the caption without its spaces.
+    Chinese, which is written without spaces, is compared by pairs of characters: a character is repeated if a pair that
+    contains it is; a single character, if the caption contains it.
 
     Returns:
-        None if there is no text or no caption, or one of them has no letter or digit.
+        None if there is no text or no caption, or one of them has no letter or digit; else the share.
     """
     found, said = _words(text), _words(caption or "")
     if not found or not said:
@@ -241,12 +241,12 @@ _UNSPACED = re.compile(rf"[{_HAN_KANA}]")
 
 
 def _words(text: str) -> list[str]:
-    """Runs of Chinese or Japanese characters, and words of other scripts."""
+    """Splits a text into runs of Chinese or Japanese characters, and words of other scripts."""
     return _WORD.findall(unicodedata.normalize("NFKC", text).casefold())
 
 
 def _repeated(word: str, known: set[str], together: str) -> int:
-    """How many letters of the word are repeated."""
+    """Returns the number of the word's letters that are repeated."""
     if not _UNSPACED.match(word):
         return len(word) if word in known or (len(word) >= LONG_WORD and word in together) else 0
     if len(word) == 1:

@@ -1,6 +1,7 @@
-"""Classical photo statistics, all from one reduced colour decode and its gray picture of long side 512.
+"""The signal `photo`: classical photo statistics, from one reduced decode and its gray image of long side 512.
 
-Never at native size: Laplacian variance of a 20-megapixel picture says more about its sensor noise than its focus.
+They are never computed at native size: the Laplacian variance of a 20-megapixel image says more about its sensor noise
+than about its focus.
 """
 
 import math
@@ -14,40 +15,41 @@ from curation.signals.base import PerImage, Row, Scores
 
 TILE = 128
 GROUND, RIM = 0.3, 0.4
-"""Share of the bars' colour in all that they enclose, and along its rim, above which they are the ground on which an
-object stands and no frame of a picture. A night shot in black bars has up to 0.3 along the rim, a logo 0.6."""
+"""Share of pixels in the bars' colour within what the bars enclose, and along its rim, above which the bars are the
+plain ground around an object and not the frame of an image. A night shot in black bars has up to 0.3 along the rim, a
+logo 0.6."""
 BAR, PICTURE = 0.9, 0.5
-"""Share of a line in the bar's colour: at least this in a bar, ringing and specks allowed for, and at most this where
-the picture begins, with one line between them. A vignette fades over more."""
+"""Share of a line's pixels in the bar's colour: at least this in a bar, allowing for ringing and specks, and at most
+this where the image begins, with at most one line between them. A vignette fades over more lines."""
 
 FLAT = 0.2
-"""Mean amplitude of the lowest frequencies, in gray levels, below which a picture is too plain to have a hash."""
+"""Mean amplitude of the lowest frequencies, in gray levels, below which an image is too plain for a perceptual hash."""
 NOTHING = 1 / 16
-"""Share of that mean by which a frequency must be above zero to count as positive: the signs of smaller ones are noise,
-which any new encoding would turn at random."""
+"""A frequency counts as positive if it exceeds this share of the mean amplitude: the signs of smaller ones are noise,
+which any re-encoding would flip at random."""
 TIE = 1 / 12
-"""Weight of a frequency's neighbours in its bit. Half of all frequencies of a symmetrical picture are noise, and three
-quarters of a doubly symmetrical one; the rest is too little to tell such pictures apart, so there the bit says which
-neighbour is the larger. Elsewhere this weight hardly turns one."""
+"""Weight of a frequency's neighbours in its bit. Half of all frequencies of a symmetrical image are noise, and three
+quarters of a doubly symmetrical one; the rest does not distinguish such images, so there the bit says which neighbour
+is larger. For other images this weight hardly flips a bit."""
 
 
 class Photo(PerImage):
     """Sharpness, exposure, colour, borders, seams and the perceptual hash.
 
-    No parameters: the definition is fixed, so that scores of different runs compare.
+    It has no parameters: the definition is fixed, so that scores of different runs can be compared.
 
     Columns:
         sharpness: square root of the 90th percentile, over whole 128-pixel tiles, of the variance of the 3×3
-            Laplacian on the 8-bit scale; 0 is flat, about 10 soft, 30 and more crisp.
+            Laplacian on the 8-bit scale; 0 is flat, about 10 soft, 30 and more sharp.
         brightness, contrast: mean and standard deviation of gray, 0..1.
         clip_low, clip_high: share of pixels with gray ≤ 2 and ≥ 253.
         colourfulness: Hasler and Süsstrunk 2003, 0 (gray) to about 110, on a 128-pixel copy.
         entropy: of the gray histogram, 0..8 bits.
-        border_share: share of the area that is plain bars around a picture.
-        seam_score: 0..1, the share of the length of the strongest straight line, from edge to edge, along which
-            the picture steps: 1 for two pictures pasted side by side.
-        phash: 64-bit perceptual hash, see `phash`; null for a plain picture. Copies differ in a few bits, unrelated
-            pictures in 31 on average.
+        border_share: share of the area covered by plain bars around the image, 0..1.
+        seam_score: 0..1, the largest share of a straight line from edge to edge along which the gray level steps: 1 for
+            two images pasted side by side.
+        phash: 64-bit perceptual hash, see `phash`; null for a plain image. Copies differ in a few bits, unrelated
+            images in 31 on average.
     """
 
     name = "photo"
@@ -83,13 +85,13 @@ class Photo(PerImage):
 
 
 def gray_512(colour: np.ndarray) -> np.ndarray:
-    """Gray uint8 of long side 512 (bilinear); a smaller picture keeps its size."""
+    """Converts uint8 (H, W, 3) BGR to gray uint8 (h, w), scaled to long side 512 (bilinear); never scaled up."""
     gray = cv2.cvtColor(colour, cv2.COLOR_BGR2GRAY)
     return _to_side(gray, 512, cv2.INTER_LINEAR)
 
 
 def sharpness(gray: np.ndarray) -> float:
-    """See Photo. A picture without one whole tile counts as one tile."""
+    """Returns the sharpness of a gray image, see Photo. An image without a whole tile counts as one tile."""
     laplacian = cv2.Laplacian(gray, cv2.CV_16S, ksize=1)
     rows, columns = gray.shape[0] // TILE, gray.shape[1] // TILE
     if rows == 0 or columns == 0:
@@ -103,7 +105,7 @@ def sharpness(gray: np.ndarray) -> float:
 
 
 def exposure(gray: np.ndarray) -> dict[str, float]:
-    """Brightness, contrast, clipping and entropy from the gray histogram."""
+    """Returns the columns brightness, contrast, clipping and entropy from the histogram of a gray image (uint8)."""
     share = cv2.calcHist([gray], [0], None, [256], [0, 256]).ravel().astype(np.float64) / gray.size
     mean = float(share @ _LEVELS)
     deviation = float(share @ (_LEVELS - mean) ** 2) ** 0.5
@@ -118,7 +120,7 @@ def exposure(gray: np.ndarray) -> dict[str, float]:
 
 
 def colourfulness(colour: np.ndarray) -> float:
-    """Hasler and Süsstrunk, "Measuring colourfulness in natural images", 2003."""
+    """Returns the measure of Hasler and Süsstrunk, "Measuring colourfulness in natural images", 2003; see Photo."""
     blue, green, red = (c.astype(np.float32) for c in cv2.split(_small(colour, 128)))
     mean_rg, deviation_rg = _mean_deviation(red - green)
     mean_yb, deviation_yb = _mean_deviation((red + green) / 2 - blue)
@@ -126,18 +128,21 @@ def colourfulness(colour: np.ndarray) -> float:
 
 
 def border_share(gray: np.ndarray) -> float:
-    """Share of the area that is plain bars, see `bars`."""
+    """Returns the share of the area of a gray image that is plain bars, 0..1; see `bars`."""
     height, width = gray.shape
     top, bottom, left, right = bars(gray)
     return 1 - (height - top - bottom) * (width - left - right) / gray.size
 
 
 def bars(gray: np.ndarray) -> tuple[int, int, int, int]:
-    """Rows at the top and at the bottom and columns at the left and at the right that are plain bars around a picture.
+    """Returns the numbers of rows at the top and bottom and of columns at the left and right that are plain bars.
 
-    A bar is of one gray, up to an edge that most of its length shares. That edge tells a framed or letterboxed picture
-    from an object on a plain ground, whose outline is uneven; and so does what lies inside, most of all along its rim:
-    there a picture hardly has the colour of the bars, while around an object it goes on.
+    A bar has one gray level, up to an edge along most of its length. That edge tells a framed or letterboxed image from
+    an object on a plain ground, whose outline is uneven; and so does the content within, most of all along its rim: an
+    image hardly has the bars' colour there, while around an object it continues.
+
+    Args:
+        gray: uint8 (H, W).
     """
     height, width = gray.shape
     top, bottom = _bar(gray), _bar(gray[::-1])
@@ -154,16 +159,19 @@ def bars(gray: np.ndarray) -> tuple[int, int, int, int]:
 
 
 def seam_score(gray: np.ndarray) -> float:
-    """See Photo. Looks at every straight line between two rows or columns of a copy of long side 256."""
+    """Returns the seam score of a gray image, see Photo, over all straight lines of a copy of long side 256."""
     small = _to_side(gray, 256, cv2.INTER_AREA)
     return max(_strongest_step(small), _strongest_step(np.ascontiguousarray(small.T)))
 
 
 def phash(gray: np.ndarray) -> int | None:
-    """Which of the 8×8 lowest frequencies of the DCT of the 64×64 gray are positive; null for a plain picture.
+    """Returns the 64-bit perceptual hash of a gray image: the signs of the 8×8 lowest DCT frequencies at 64×64 pixels.
 
-    After Zauner, "Implementation and benchmarking of perceptual image hash functions", 2010, who asks which are above
-    their median; see NOTHING and TIE. Bit 63 is the mean, and always set; the others follow row by row.
+    It follows Zauner, "Implementation and benchmarking of perceptual image hash functions", 2010, which compares with
+    the median instead of zero; see NOTHING and TIE. Bit 63 is the mean, and always set; the others follow row by row.
+
+    Returns:
+        The hash, 0..2⁶⁴-1; None for a plain image.
     """
     for axis in (1, 0):  # one after the other: where one side is to grow, OpenCV would not average along the other
         gray = _resized(gray, 64, axis)
@@ -180,9 +188,9 @@ def phash(gray: np.ndarray) -> int | None:
 _LEVELS = np.arange(256, dtype=np.float64)
 _EVEN = np.arange(8) & ~1
 _LOWER, _UPPER = np.ix_(_EVEN, _EVEN), np.ix_(np.arange(8) + 1 & ~1, np.arange(8) + 1 & ~1)
-"""The even frequencies below and above each: those that every symmetry leaves."""
+"""Indices of the even frequencies just below and above each frequency: those that remain under every symmetry."""
 _PLAIN = 10
-"""Gray levels between the darkest and the lightest pixel of a row that still is one plain bar (JPEG ringing)."""
+"""Largest difference in gray levels between the pixels of a row that still counts as one plain bar (JPEG ringing)."""
 
 
 def _mean_deviation(values: np.ndarray) -> tuple[float, float]:
@@ -191,7 +199,7 @@ def _mean_deviation(values: np.ndarray) -> tuple[float, float]:
 
 
 def _percentile_90(values: list[float]) -> float:
-    """With linear interpolation, as numpy's, which takes longer than all tiles together."""
+    """Returns the 90th percentile with linear interpolation, as numpy's, which takes longer than all tiles together."""
     values = sorted(values)
     at = 0.9 * (len(values) - 1)
     low = int(at)
@@ -199,7 +207,7 @@ def _percentile_90(values: list[float]) -> float:
 
 
 def _small(pixels: np.ndarray, side: int) -> Any:
-    """Scaled to a long side: halved by averaging while that is far, then bilinear; a fifth of the cost of one step."""
+    """Scales to a long side: repeated halving by averaging, then bilinearly; a fifth of the cost of a single step."""
     while max(pixels.shape[:2]) >= 2 * side and min(pixels.shape[:2]) >= 2:
         height, width = pixels.shape[0] & ~1, pixels.shape[1] & ~1
         pixels = cv2.resize(pixels[:height, :width], (width // 2, height // 2), interpolation=cv2.INTER_AREA)
@@ -217,7 +225,7 @@ def _to_side(pixels: np.ndarray, side: int, interpolation: int) -> Any:
 
 
 def _bar(gray: np.ndarray) -> int:
-    """Rows of the plain bar at the top of a picture; 0 if there is none or it does not end in a straight edge."""
+    """Returns the number of rows of the plain bar at the top; 0 if there is none or it has no straight edge."""
     level = int(gray[0, 0])
     first = gray[0]
     if int(first.max()) - int(first.min()) > _PLAIN:
@@ -229,7 +237,7 @@ def _bar(gray: np.ndarray) -> int:
 
 
 def _near(gray: np.ndarray, level: int) -> Any:
-    """255 where the gray is that of a bar of this level, else 0."""
+    """Returns 255 where the gray level is close to that of a bar, else 0."""
     lines = gray if gray.flags.c_contiguous else np.ascontiguousarray(gray)
     return cv2.inRange(lines, max(0, level - _PLAIN), level + _PLAIN)
 
@@ -239,7 +247,7 @@ def _share_near(gray: np.ndarray, level: int) -> float:
 
 
 def _resized(gray: np.ndarray, side: int, axis: int) -> Any:
-    """Scaled along one axis: by averaging if it is to shrink, else bilinear."""
+    """Scales along one axis: by averaging if that reduces the size, else bilinearly."""
     size = [gray.shape[1], gray.shape[0]]
     size[1 - axis] = side
     shrinks = gray.shape[axis] >= side
@@ -247,7 +255,7 @@ def _resized(gray: np.ndarray, side: int, axis: int) -> Any:
 
 
 def _strongest_step(gray: np.ndarray) -> float:
-    """Over the lines between columns: the largest share of rows with a step much above what is beside it."""
+    """Returns the largest share of rows, at one boundary between columns, with a step far above those beside it."""
     if gray.shape[1] < 16:
         return 0.0
     step = cv2.absdiff(gray[:, 1:], gray[:, :-1])

@@ -1,6 +1,6 @@
-"""How likely a picture is unsafe to show: nudity, violence, whatever the model or the prompts mean by it.
+"""The signal `safety`: the probability that an image is unsafe to show, as the model or the prompts define it.
 
-There is no honest way to tell without a model, so there is no default that runs without one.
+No method without a model is reliable, so there is no default backend.
 """
 
 from collections.abc import Sequence
@@ -16,7 +16,7 @@ from curation.signals.base import Row, Scores
 
 
 class ClassifierParams(ColumnParams):
-    """An NSFW classifier and the columns that its labels give."""
+    """An NSFW classifier and the columns that its labels map to."""
 
     main = "unsafe"
     example = (
@@ -26,11 +26,11 @@ class ClassifierParams(ColumnParams):
 
 
 class SafetyByClassifier(HfColumns):
-    """By an image classifier of Hugging Face transformers, whose labels the recipe maps to columns.
+    """Safety by an image classifier of Hugging Face transformers, whose labels the recipe maps to columns.
 
     Columns:
-        unsafe: probability of the labels mapped to it, 0..1.
-        others: as the recipe names them, likewise.
+        unsafe: probability of the labels mapped to this column, 0..1.
+        others: further columns that the recipe maps labels to, 0..1.
     """
 
     name = "safety"
@@ -54,19 +54,19 @@ class SafetyByClassifier(HfColumns):
 
 
 class PromptParams(PluginParams):
-    """What is unsafe and what is not, in words."""
+    """Prompts for what is unsafe and for what is not."""
 
     unsafe: Prompts = Field(description="prompts, each for one thing that is unsafe")
     safe: Prompts = Field(description="prompts for what pictures show otherwise")
 
 
 class SafetyByPrompts(ZeroShot):
-    """By prompts against the stored embedding.
+    """Safety by comparing the stored embedding with prompts.
 
-    It knows what the prompts name, as far as CLIP does; publish no figure for it that was not measured on labels.
+    It covers what the prompts name, as far as CLIP knows it; publish only figures for it that were measured on labels.
 
     Columns:
-        unsafe: what the unsafe prompts get of a softmax over all prompts, 0..1.
+        unsafe: softmax probability of the unsafe prompts together, over all prompts, 0..1.
     """
 
     name = "safety"
@@ -76,7 +76,7 @@ class SafetyByPrompts(ZeroShot):
 
     @property
     def classes(self) -> Sequence[Sequence[str]]:
-        """Each prompt is a class of its own: a mean of unlike things would be like none of them."""
+        """The classes: each prompt is one of its own, since a mean of different things would resemble none of them."""
         return [[prompt] for prompt in (*self.params.unsafe, *self.params.safe)]
 
     def score_one(self, row: Row) -> Scores:

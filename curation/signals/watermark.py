@@ -1,4 +1,4 @@
-"""How likely a picture bears a watermark: an agency's mark, an author's name or account, a word tiled over all."""
+"""The signal `watermark`: the probability that an image has an agency's mark, an author's name or a tiled mark."""
 
 import numpy as np
 import pyarrow as pa
@@ -20,21 +20,21 @@ class ClassicalParams(PluginParams):
 
 
 class Classical(PerImage):
-    """By rules, without a trained model: from the text that the signal `ocr` has read, and from repetition.
+    """Watermarks by rules, without a trained model, from the text that the signal `ocr` has read and from repetition.
 
-    It finds marks that can be read: with a sign of copyright, an account, an address or a known name anywhere; any text
-    in a corner, or across the middle of a photograph; the same text again and again. And it finds what is tiled over
-    the picture, text or not, read or not, in half of all photos at an opacity of 0.1, in most at 0.2.
+    It finds marks that can be read: a copyright sign, an account, an address or a known name anywhere; any text in a
+    corner or across the middle of a photograph; the same text several times. It also finds what is tiled over the
+    image, readable or not: in half of all photos at an opacity of 0.1, in most at 0.2.
 
-    It does not find a single mark that the reader misses (two in five at an opacity of 0.4), nor signs without
-    letters. A text of the scene that stands in a corner is taken for a mark, and so is a patterned wallpaper. Where the
-    picture has much other text, as a poster or a screen, all of this counts for little.
+    It does not find a single mark that the OCR reader misses (two in five at an opacity of 0.4), nor marks without
+    letters. It takes a text in the scene for a mark if it is in a corner, and also a patterned wallpaper. In an image
+    with much other text, such as a poster or a screen, all evidence counts for little.
 
-    It reads the stored text, since what tells the letters of a mark from branches is a reader, and most recipes have
-    one; the pixels are looked at for repetition alone.
+    It uses the stored text, since only a reader tells a mark's letters from branches, and most recipes score `ocr`; the
+    pixels are used for repetition alone.
 
     Columns:
-        watermark: 0..1; a recipe may keep `watermark < 0.5`.
+        watermark: probability of a watermark, 0..1; a recipe may keep `watermark < 0.5`.
         watermark_kind: the strongest evidence: named, corner, middle, repeated or tiled; null if there is none.
         watermark_boxes: for each line of text that is evidence, [x0, y0, x1, y1, weight]; x and y as shares of width
             and height, 0..1 from the left and the top edge.
@@ -72,18 +72,18 @@ class Classical(PerImage):
 
 
 class ClassifierParams(ColumnParams):
-    """A watermark classifier and the columns that its labels give."""
+    """A watermark classifier and the columns that its labels map to."""
 
     main = "watermark"
     example = "`watermark: {backend: hf_classifier, checkpoint: watermark-siglip2, labels: {Watermark: watermark}}`"
 
 
 class WatermarkByClassifier(HfColumns):
-    """By an image classifier of Hugging Face transformers, whose labels the recipe maps to columns.
+    """Watermarks by an image classifier of Hugging Face transformers, whose labels the recipe maps to columns.
 
     Columns:
-        watermark: probability of the labels mapped to it, 0..1.
-        others: as the recipe names them, likewise.
+        watermark: probability of the labels mapped to this column, 0..1.
+        others: further columns that the recipe maps labels to, 0..1.
     """
 
     name = "watermark"

@@ -1,4 +1,4 @@
-"""What CogVLM is given and what is made of its answer: prompts and pictures in, one text a row out."""
+"""Prepares CogVLM's inputs and decodes its outputs: prompts and pictures in, one caption for each row out."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -13,20 +13,20 @@ from curation.models.cogvlm.vision import normalised
 from curation.models.text.generation import Answer, SeededSampling
 
 QUESTION = "Question: {} Answer:"
-"""As the 1.1 chat model was trained."""
+"""The prompt format with which the 1.1 chat model was trained."""
 WIDE = 10
-"""Tensors of the widest layer's width that a row needs while the prompt is read, on the safe side."""
+"""Number of tensors of the widest layer's width that an image token needs while the prompt is read; a safe estimate."""
 
 
 class Writer:
-    """A model that writes captions.
+    """Writes captions with a loaded CogVLM.
 
     Args:
-        model: with its weights.
-        tokenizer: that belongs to it.
-        max_new_tokens: at which a caption is cut.
-        temperature: for sampling.
-        top_p: for sampling.
+        model: the model with its weights.
+        tokenizer: the model's tokenizer.
+        max_new_tokens: largest number of tokens of a caption.
+        temperature: temperature for sampling, > 0.
+        top_p: share of the most probable tokens for sampling, in (0, 1].
     """
 
     def __init__(
@@ -36,17 +36,17 @@ class Writer:
         self.max_new_tokens, self.temperature, self.top_p = max_new_tokens, temperature, top_p
 
     def prompt_ids(self, prompt: str) -> list[int]:
-        """BOS, placeholders of the image, and the question."""
+        """Returns the token ids of a prompt: BOS, the image's placeholders, and the question."""
         text = self.tokenizer.encode(QUESTION.format(prompt), add_special_tokens=False, split_special_tokens=True)
         return [self.config.bos_token_id, *[self.config.pad_token_id] * self.config.image_tokens, *text]
 
     def room(self, ids: Sequence[int]) -> int:
-        """Tokens that a caption may have; below 1 for a prompt that leaves none."""
+        """Returns the number of tokens left for a caption; below 1 if the prompt is too long."""
         return min(self.max_new_tokens, self.config.max_position_embeddings - len(ids))
 
     @property
     def row_bytes(self) -> int:
-        """Memory that a row needs at most: keys and values of all its tokens, and the widest activations."""
+        """Largest memory, in bytes, that a row needs: key-value cache of all its tokens, and the widest activations."""
         config, size = self.config, self.model.dtype.itemsize
         tokens = config.image_tokens + 64 + self.max_new_tokens  # with a prompt of some sentences
         kept = 2 * config.num_hidden_layers * config.hidden_size * min(tokens, config.max_position_embeddings)
@@ -54,14 +54,14 @@ class Writer:
         return size * (kept + WIDE * config.image_tokens * widest)
 
     def write(self, requests: Sequence[Request], room: int) -> list[Answer]:
-        """One caption for each request, in order: greedy at its first attempt, then sampled.
+        """Returns one caption for each request, in order: greedy at its first attempt, then sampled.
 
         Args:
-            requests: each with a picture, uint8 (S, S, 3), channels R, G, B, and a prompt that leaves `room`.
-            room: tokens that a caption may have.
+            requests: each with an image, uint8 (S, S, 3), channels R, G, B, and a prompt that leaves `room`.
+            room: largest number of tokens of a caption.
 
         Raises:
-            torch.OutOfMemoryError: they are too many.
+            torch.OutOfMemoryError: the requests are too many for the memory.
         """
         prompts = [self.prompt_ids(request.prompt) for request in requests]
         length = max(map(len, prompts))

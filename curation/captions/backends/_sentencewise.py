@@ -1,4 +1,4 @@
-"""What translators by an encoder-decoder on this machine have in common: sentence by sentence, quotes kept."""
+"""Base of translators by a local encoder-decoder model, which translate sentence by sentence and keep quotes."""
 
 from abc import abstractmethod
 from collections.abc import Iterable, Sequence
@@ -15,11 +15,11 @@ from curation.models.text.generation import Answer
 from curation.models.text.seq2seq import Checkpoint
 
 CODES: dict[Language, tuple[str, ...]] = {"en": ("en", "eng", "eng_Latn"), "zh": ("zh", "zho", "cmn", "zho_Hans")}
-"""How checkpoints name the two languages."""
+"""Names of the two languages in checkpoints."""
 
 
 class Seq2SeqParams(PluginParams):
-    """A checkpoint, and how it is run."""
+    """The checkpoint of an encoder-decoder translator, and the settings of its beam search."""
 
     checkpoint: str = Field(description="folder of the checkpoint")
     beams: int = Field(4, ge=1, le=16, description="hypotheses that are followed at once; 1 is greedy")
@@ -27,7 +27,7 @@ class Seq2SeqParams(PluginParams):
 
 
 class Sentencewise(Translator):
-    """Base of them. A subclass says which files it reads, and how its model is told the languages."""
+    """Base class: a subclass defines the checkpoint, and how the model is told the languages."""
 
     Params: type[Seq2SeqParams] = Seq2SeqParams
     params: Seq2SeqParams
@@ -38,16 +38,16 @@ class Sentencewise(Translator):
     @cached_property
     @abstractmethod
     def checkpoint(self) -> Checkpoint:
-        """The checkpoint that the recipe names. Raises UserError if there is none."""
+        """The checkpoint that the recipe names. Raises UserError if it does not exist."""
 
     @cached_property
     def prefix(self) -> str:
-        """A token that is put before each source; "" for none. Raises UserError if the checkpoint lacks it."""
+        """The token before each source; "" for none. Raises UserError if the checkpoint does not have it."""
         return ""
 
     @cached_property
     def first(self) -> int | None:
-        """The token that each target begins with; None for none. Raises UserError if the checkpoint lacks it."""
+        """The id of the first token of each target; None for none. Raises UserError if the checkpoint lacks it."""
         return None
 
     def files(self) -> dict[str, Path]:
@@ -71,18 +71,18 @@ class Sentencewise(Translator):
         self.batch_size = 64 if device() == "cuda" else 1
 
     def encode(self, text: str) -> list[int]:
-        """Token ids of a sentence as the model wants it."""
+        """Returns the token ids of a sentence, with the prefix."""
         return self.checkpoint.encode(text, self.prefix)
 
     def translate(self, texts: Sequence[str]) -> list[Answer]:
-        """See Translator. A text in the scripts of other languages fails as `not_english` or `not_chinese`."""
+        """See Translator. A text in scripts of other languages fails as `not_english` or `not_chinese`."""
         plans = [Plan(text, self.into) for text in texts]
         said = self._said(part for plan in plans for part in plan.wholes())
         said |= self._said(part for plan in plans for part in plan.fragments(said))
         return [plan.answer(said) for plan in plans]
 
     def _said(self, texts: Iterable[str]) -> dict[str, Answer]:
-        """The translation of each text; one that is too long for the model is translated clause by clause."""
+        """Translates each text; one that is too long for the model is translated clause by clause."""
         cut = {text: clauses(text, lambda part: len(self.encode(part)) <= self.checkpoint.limit) for text in texts}
         parts = list(dict.fromkeys(part for found in cut.values() for part in found or ()))
         sources = [self.encode(part.strip()) for part in parts]
@@ -91,7 +91,7 @@ class Sentencewise(Translator):
         return {text: self._joined([of[part] for part in found or ()]) for text, found in cut.items()}
 
     def _joined(self, answers: Sequence[Answer]) -> Answer:
-        """Those of a sentence's clauses as one; of a sentence that is too long even so there is none."""
+        """Joins the translations of a sentence's clauses; without clauses (a sentence too long) it is incomplete."""
         return Answer(
             BETWEEN[self.into].join(answer.text for answer in answers),
             bool(answers) and all(answer.complete for answer in answers),

@@ -1,4 +1,4 @@
-"""CogVLM-1.1-chat (arXiv:2311.03079), the captioner of the paper, as a model of this project's own."""
+"""CogVLM-1.1-chat (arXiv:2311.03079), the captioner of the Kolors paper, implemented in this project."""
 
 import math
 from collections import defaultdict
@@ -26,13 +26,13 @@ if TYPE_CHECKING:
 
 KEY = "captions.captioner"
 PROMPT = PUBLISHED["pixart"]
-"""Asked where a request asks nothing of its own."""
+"""The prompt of a request that has none."""
 LONGEST = 4
-"""Long side over short side up to which a picture is decoded large enough for its short one."""
+"""Long side over short side up to which an image is decoded so large that its short side need not be scaled up."""
 AT_MOST = 64
-"""Images that a GPU is given at once, if its memory takes them: more would gain little."""
+"""Largest number of images that a GPU is given at once: more would gain little."""
 LONG_PROMPT = "long_prompt"
-"""Why there is no caption where the prompt leaves no room for one."""
+"""`Answer.failed` of a request whose prompt leaves no room for a caption."""
 
 
 class CogVLMParams(PluginParams):
@@ -50,14 +50,15 @@ class CogVLMParams(PluginParams):
 
 
 class CogVLM(Captioner):
-    """The 17.6-billion-parameter model: greedy at first, sampled when a caption was found wanting."""
+    """The model of 17.6 billion parameters: greedy at the first attempt, sampled if that caption had flags."""
 
     name = "cogvlm"
     version = 1
     on_gpu = True
     signals = ("ocr",)
     max_text = 160
-    """A Chinese character is up to three tokens of the 820 that the picture leaves of 2048, and a caption needs 256."""
+    """Largest number of characters: a Chinese one takes up to three of the 820 tokens that the image leaves of 2048, and
+    a caption needs 256."""
     Params = CogVLMParams
     params: CogVLMParams
     placement = frozenset({"batch_size", "device_map"})
@@ -89,16 +90,16 @@ class CogVLM(Captioner):
 
     @property
     def licences(self) -> list[str]:
-        """See Plugin: there is one such model, wherever it lies."""
+        """See Plugin. There is only one such model, so that the licences do not depend on where it lies."""
         return [f"{origin.name}: {origin.licence}" for origin in self.origins]
 
     @property
     def side(self) -> int:  # type: ignore[override]
-        """Of the square that the model sees."""
+        """Side in pixels of the model's square input."""
         return self._files.image_size
 
     def side_for(self, width: int, height: int) -> int:
-        """Such that the short side is not scaled up; of a picture longer than 4 to 1 it may be."""
+        """See Captioner. The short side is at least the input's, unless the aspect ratio is over 4."""
         return math.ceil(self.side * min(LONGEST, max(width, height) / min(width, height)))
 
     def files(self) -> dict[str, Path]:
@@ -129,7 +130,7 @@ class CogVLM(Captioner):
 
     @cached_property
     def _at_once(self) -> Halving:
-        """On a CPU one image at a time: a batch gains nothing there, and its size would change the last bits."""
+        """Batches rows; on a CPU one at a time, as a batch gains nothing there and its size changes the last bits."""
         if self._writer.model.device.type == "cpu":
             return Halving(1)
         return Halving(
@@ -137,11 +138,11 @@ class CogVLM(Captioner):
         )
 
     def prepare(self, pixels: np.ndarray) -> np.ndarray:
-        """The square that the model sees: uint8 (S, S, 3), channels R, G, B; the picture is squashed to it."""
+        """Returns the model's input: uint8 (S, S, 3), channels R, G, B; the image is stretched to a square."""
         return squashed(pixels, self.side)
 
     def caption(self, requests: Sequence[Request]) -> list[Answer]:
-        """See Captioner. Rows whose prompts leave different room are apart, so that none depends on another's."""
+        """See Captioner. Rows whose prompts leave different room are batched apart, so that none depends on another."""
         rows = [request if request.prompt else replace(request, prompt=PROMPT) for request in requests]
         by_room: defaultdict[int, list[int]] = defaultdict(list)
         for index, row in enumerate(rows):
@@ -157,12 +158,13 @@ class CogVLM(Captioner):
 
 
 def squashed(pixels: np.ndarray, side: int) -> np.ndarray:
-    """A picture as CogVLM sees it: a square, whatever its shape, by bicubic interpolation with antialiasing.
+    """Resizes an image to a square, whatever its shape, by bicubic interpolation with antialiasing.
 
-    torch does it in a fifth of Pillow's time, and differs by 0.1 of 255 on average.
+    torch takes a fifth of Pillow's time, and differs by 0.1 of 255 levels on average.
 
     Args:
         pixels: uint8 (H, W, 3), channels B, G, R.
+        side: side of the square, in pixels.
 
     Returns:
         uint8 (side, side, 3), channels R, G, B.

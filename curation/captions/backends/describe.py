@@ -1,8 +1,8 @@
-"""The offline captioner: it says in plain English what was measured, and nothing else.
+"""The offline captioner, which states in plain English what was measured, and nothing else.
 
-Shape, main colours, brightness, number of faces and readable text are facts of the row; who or what is to be
-seen is not, so that it is never said. "Vertical" and "horizontal" stand for portrait and landscape, because
-"a portrait picture" and "a landscape picture" would be read as their subject.
+Shape, main colours, brightness, number of faces and readable text are facts of the row; who or what is visible is not,
+and is never stated. "Vertical" and "horizontal" are used for portrait and landscape, because "a portrait picture" and
+"a landscape picture" would be read as their subject.
 """
 
 from collections.abc import Sequence
@@ -32,7 +32,7 @@ NUMBERS = ("no", "one", "two", "three", "four", "five", "six", "seven", "eight",
 MANY = len(NUMBERS)
 """`Description.faces` of this value says "more than ten faces"."""
 STYLES = 4
-"""Ways to word the same description."""
+"""Number of wordings of the same description."""
 MAX_COLOURS = 3
 
 COLOURS: dict[str, str] = {
@@ -55,37 +55,39 @@ COLOURS: dict[str, str] = {
     "brown": "8b4513 6b3e1e 5a3a22 a0622d 7a5a40 3d2817 96704f 5c4c40",
     "beige": "f3ead2 e8d8b8 d2b48c c8b090 f0e0c8 dcc8a8 b8a07c e0b49a",
 }
-"""Names of colours with examples (RGB); a pixel has the name of the example nearest to it in CIE Lab."""
+"""Names of colours with examples (RGB); a pixel is named after the example nearest to it in CIE Lab."""
 
 SQUARE = 1.03
-"""Sides that differ by up to 3 % make a square."""
+"""Largest ratio of the sides of an image that is called square."""
 PANORAMA = 2.0
-"""A picture at least this many times as wide as high is "wide"."""
+"""Smallest width over height of an image that is called wide."""
 BRIGHT, DARK = 75.0, 25.0
-"""Mean CIE lightness (0..100) of a bright and a dark picture; photographs usually lie between 35 and 65."""
+"""Mean CIE lightness (0..100) from which an image is bright, and up to which it is dark; photographs usually lie
+between 35 and 65."""
 MIN_SHARE, MAIN_SHARE = 0.12, 0.5
-"""A colour is named if it covers 12 % or more; none is, if those would cover less than half together."""
+"""A colour is named if it covers 12 % or more; no colour is named if those would cover less than half together."""
 GRAY_SPREAD, GRAY_SHARE, GRAY_CONTRAST = 12, 0.99, 10.0
-"""Black-and-white: channels of 99 % of the pixels differ by up to 12 of 255, and lightness varies by 10."""
+"""An image is black-and-white if the channels of 99 % of its pixels differ by up to 12 of 255 and the standard
+deviation of its lightness is at least 10 of 100."""
 
 _QUOTES = str.maketrans({"“": "‘", "„": "‘", "”": "’", "‟": "’", '"': "'", "＂": "'"})
 
 
 @dataclass(frozen=True, slots=True)
 class Description:
-    """What is said of a picture. Equal descriptions say the same, in whatever style."""
+    """The content of a caption. Equal descriptions have the same content, whatever their style."""
 
     shape: Shape
     tone: Tone | None = None
     black_and_white: bool = False
     colours: tuple[str, ...] = ()
-    """Up to three names from COLOURS, largest share first; none for black-and-white."""
+    """Up to three names from COLOURS, largest share first; none for a black-and-white image."""
     faces: int = 0
-    """1..10, MANY for more; 0 says nothing."""
+    """Number of faces, 1..10; MANY for more; with 0 the caption does not mention faces."""
     text: str = ""
-    """Text to be read in the picture, as `quotable` leaves it."""
+    """Text in the image, in the form that `quotable` returns."""
     text_goes_on: bool = False
-    """True if `text` is only the beginning."""
+    """Whether `text` is only the beginning of the image's text."""
     style: int = field(default=0, compare=False)
 
     def __post_init__(self) -> None:
@@ -98,7 +100,7 @@ class Description:
             raise ValueError(f"text {self.text!r}, text_goes_on={self.text_goes_on}")
 
     def english(self) -> str:
-        """The description in one of STYLES wordings; `describe_zh.parse` reads each of them back."""
+        """Returns the description in its style's wording; `describe_zh.parse` parses every one of them."""
         tone = f"{self.tone} " if self.tone else ""
         picture = f"{SHAPES[self.shape]} {'black-and-white ' if self.black_and_white else ''}picture"
         colours = join(self.colours)
@@ -133,17 +135,17 @@ class Description:
 
 
 def join(parts: Sequence[str]) -> str:
-    """`a`, `a and b`, `a, b and c`."""
+    """Joins parts as `a`, `a and b` or `a, b and c`."""
     return " and ".join(filter(None, (", ".join(parts[:-1]), *parts[-1:])))
 
 
 def quotable(text: str) -> str:
-    """The text as it stands between double quotes: one line, double quotes made single, all printable."""
+    """Returns the text in the form for double quotes: one line, double quotes made single, all printable."""
     return " ".join("".join(c if c.isprintable() else " " for c in text.translate(_QUOTES)).split())
 
 
 def first_lines(text: str, limit: int) -> tuple[str, bool]:
-    """As many whole lines as fit into `limit` characters, joined by a space, and whether there is more."""
+    """Returns as many whole lines as fit into `limit` characters, joined by spaces, and whether more lines follow."""
     lines = [line for line in map(quotable, text.splitlines()) if line]
     taken = ""
     for number, line in enumerate(lines):
@@ -155,7 +157,7 @@ def first_lines(text: str, limit: int) -> tuple[str, bool]:
 
 
 def shape_of(width: float, height: float) -> Shape:
-    """The shape by the ratio of the sides."""
+    """Returns the shape by the ratio of the sides."""
     if max(width, height) <= SQUARE * min(width, height):
         return "square"
     if width < height:
@@ -164,7 +166,7 @@ def shape_of(width: float, height: float) -> Shape:
 
 
 def measure(pixels: np.ndarray) -> tuple[Tone | None, bool, tuple[str, ...]]:
-    """Tone, black-and-white, and the names of the main colours of a picture (BGR, uint8)."""
+    """Returns tone, whether it is black-and-white, and main colours' names of an image, uint8 (H, W, 3), BGR."""
     lightness = cv2.cvtColor(pixels.astype(np.float32) / 255, cv2.COLOR_BGR2Lab)[:, :, 0]
     mean = float(lightness.mean())
     tone: Tone | None = "bright" if mean >= BRIGHT else "dark" if mean <= DARK else None
@@ -181,7 +183,7 @@ def measure(pixels: np.ndarray) -> tuple[Tone | None, bool, tuple[str, ...]]:
 
 @cache
 def _nearest_colour() -> np.ndarray:
-    """Index into COLOURS for each of the 32×32×32 BGR cells."""
+    """Returns the index into COLOURS of each of the 32×32×32 BGR cells: uint8 (32768,), blue slowest."""
     levels = np.arange(32) * 8 + 4
     cells = np.stack(np.meshgrid(levels, levels, levels, indexing="ij"), axis=-1).reshape(-1, 1, 3)
     examples = [(i, rgb) for i, rgbs in enumerate(COLOURS.values()) for rgb in rgbs.split()]
@@ -206,7 +208,7 @@ class DescribeParams(PluginParams):
 
 
 class Describe(Captioner):
-    """Captions from pixels at side 128 and, where they were scored, from faces and ocr."""
+    """Writes captions from the pixels at side 128 and, if they were scored, from the signals faces and ocr."""
 
     name = "describe"
     version = 2
@@ -217,12 +219,12 @@ class Describe(Captioner):
     params: DescribeParams
 
     def caption(self, requests: Sequence[Request]) -> list[Answer]:
-        """See Captioner. Empty only for a row of which not even the size is known."""
+        """See Captioner. A caption is empty only if not even the size of the image is known."""
         descriptions = [self.describe(request) for request in requests]
         return [Answer(d.english() if d else "") for d in descriptions]
 
     def describe(self, request: Request) -> Description | None:
-        """What was measured of one image; the wording is chosen by the key."""
+        """Returns the description of one image, with its style chosen by the key; None if its size is not known."""
         row, pixels = request.row, request.image
         width, height = row.get("width"), row.get("height")
         if pixels is not None and not (width and height):

@@ -1,7 +1,7 @@
-"""The offline translator: it translates what `describe` writes, exactly, and no other text.
+"""The offline translator, which translates the captions of `describe` exactly, and no other text.
 
-A caption is read back into its Description, and the proof that it was understood is that the Description
-words the same caption again. Whatever does not pass that proof is not translated.
+A caption is parsed to a Description, which must give exactly the same caption again: this proves that it was
+understood. A caption that fails this test is not translated.
 """
 
 import re
@@ -18,7 +18,7 @@ from curation.models.text.generation import Answer
 ZH_SHAPES: dict[Shape, str] = {"landscape": "横向", "portrait": "竖向", "square": "方形", "panorama": "宽幅"}
 ZH_TONES: dict[Tone, tuple[str, str]] = {"bright": ("明亮", "整体明亮"), "dark": ("昏暗", "整体偏暗")}
 ZH_NUMBERS = ("零", "一", "两", "三", "四", "五", "六", "七", "八", "九", "十")
-"""As they stand before a measure word: 两张, not 二张."""
+"""Numerals before a measure word: 两张, not 二张."""
 ZH_COLOURS = {
     "black": "黑色", "gray": "灰色", "white": "白色", "red": "红色", "dark red": "深红色", "orange": "橙色",
     "yellow": "黄色", "green": "绿色", "dark green": "深绿色", "light green": "浅绿色", "turquoise": "青绿色",
@@ -40,7 +40,7 @@ _SHAPE_OF_WORD = {word: shape for shape, word in SHAPES.items()}
 
 
 def parse(caption: str) -> Description | None:
-    """The Description that words itself as exactly this caption; None if there is none."""
+    """Returns the Description whose English wording is exactly this caption; None if there is none."""
     quotes = _QUOTED.findall(caption)
     said = _QUOTED.sub("", caption).lower()
     shape = _SHAPE.search(said)
@@ -66,7 +66,7 @@ def parse(caption: str) -> Description | None:
 
 
 def chinese(description: Description) -> str:
-    """The description in Chinese, in the counterpart of its English style; quoted text is left as it is."""
+    """Returns the description in the Chinese counterpart of its English style; quoted text is unchanged."""
     d = description
     tone, overall = ZH_TONES[d.tone] if d.tone else ("", "")
     picture = f"{ZH_SHAPES[d.shape]}{'黑白' if d.black_and_white else ''}图片"
@@ -90,12 +90,12 @@ def chinese(description: Description) -> str:
 
 
 def join(parts: Sequence[str]) -> str:
-    """`甲`, `甲和乙`, `甲、乙和丙`."""
+    """Joins parts as `甲`, `甲和乙` or `甲、乙和丙`."""
     return "和".join(filter(None, ("、".join(parts[:-1]), *parts[-1:])))
 
 
 class DescribeZh(Translator):
-    """Chinese for the captions of `describe`."""
+    """Translates the captions of `describe` into Chinese."""
 
     name = "describe_zh"
     version = 1

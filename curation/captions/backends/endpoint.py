@@ -1,6 +1,6 @@
-"""Captions and translations by any server that speaks OpenAI's chat completions: vLLM, SGLang, LMDeploy, a hosted API.
+"""Captions and translations by any server with OpenAI's chat completions API: vLLM, SGLang, LMDeploy, a hosted API.
 
-The key comes from the environment variable that `key_env` names and goes nowhere but to the server.
+The key is read from the environment variable that `key_env` names and is sent to the server only.
 """
 
 import base64
@@ -26,13 +26,14 @@ if TYPE_CHECKING:
 
 
 IN_FLIGHT_TIMES = 4
-"""Requests of one call, in multiples of those in flight: at the end of a call some connections wait for the last."""
+"""Requests of one call per request in flight: at the end of a call, some connections wait for the last request."""
 SEEDS = 2**31
-"""Servers take seeds below this."""
+"""Servers accept seeds below this."""
 OURS = {"model", "messages", "stream", "n"}
-"""What `extra` may not say."""
+"""Fields of a request that `extra` must not set."""
 PLACEMENT = frozenset({"url", "key_env", "concurrency", "tries", "timeout", "wait", "price", "listed"})
-"""How a model is reached; not what it says. Another model must have another name, wherever it is served."""
+"""Parameters that say how the model is reached and do not change its output. A different model must have a different
+`model` name, wherever it is served."""
 
 INTO: dict[Language, str] = {
     "zh": (
@@ -46,7 +47,7 @@ INTO: dict[Language, str] = {
         "character by character, in the same quotation marks, untranslated. Answer with the translation alone."
     ),
 }
-"""What the model is told, by the language that it translates into."""
+"""The system prompt, by the language that the model translates into."""
 
 NO_KEY = "a key does not belong into a recipe; put it into an environment variable and name that by key_env"
 _SECRET = re.compile(r"key|secret|password|authorization|bearer|(^|_)token$", re.IGNORECASE)
@@ -54,7 +55,7 @@ _QUOTES = {'"': '"', "'": "'", "“": "”", "‘": "’", "「": "」", "『": 
 
 
 def _base(url: str) -> str:
-    """The URL without what follows the base. Raises ValueError, which repeats nothing of it: it may hold a password."""
+    """Returns the base of a URL. Raises ValueError, whose message never contains the URL: it may hold a password."""
     try:
         parts = urlsplit(url)
         host, _ = parts.hostname, parts.port
@@ -70,7 +71,7 @@ def _base(url: str) -> str:
 
 
 def _variable(name: str) -> str:
-    """The name of an environment variable. Raises ValueError, which repeats nothing of it: it may be the key itself."""
+    """Checks the name of an environment variable. Raises ValueError, without the name: it may be the key itself."""
     if name and not re.fullmatch("[A-Z_][A-Z0-9_]*", name):
         raise ValueError(
             "expected the name of an environment variable in capitals, such as OPENAI_API_KEY; never a key"
@@ -79,7 +80,7 @@ def _variable(name: str) -> str:
 
 
 class Price(BaseModel):
-    """US dollars per million tokens."""
+    """Prices in US dollars per million tokens."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
     input: float = Field(0.0, ge=0, description="tokens of prompt and image")
@@ -87,7 +88,7 @@ class Price(BaseModel):
 
 
 class EndpointParams(PluginParams):
-    """What a captioner and a translator behind an endpoint have in common."""
+    """Parameters of both a captioner and a translator behind an endpoint."""
 
     url: Annotated[str, AfterValidator(_base)] = Field(description="the base, such as http://host:8000/v1")
     model: str = Field(min_length=1, description="the model's name there")
@@ -113,18 +114,18 @@ class EndpointParams(PluginParams):
     @model_validator(mode="before")
     @classmethod
     def _no_key(cls, given: Any) -> Any:
-        """A key that stands in a recipe would be copied into files; what stands there is not repeated."""
+        """Raises ValueError, without quoting it, if the recipe holds a key, which would be copied into files."""
         if isinstance(given, dict) and any(_SECRET.search(str(name)) for name in given.keys() - {"key_env"}):
             raise ValueError(NO_KEY)
         return given
 
     @property
     def told(self) -> str:
-        """What answers, for people; not where, since it stands in the card too."""
+        """The model, for people; without the URL, since the text is also in the dataset card."""
         return f"{self.model}, behind an endpoint"
 
     def client(self, section: str) -> "Client":
-        """What asks the server."""
+        """The client that sends requests to the server."""
         from curation.models.text.openai import Client
 
         return Client(
@@ -132,26 +133,26 @@ class EndpointParams(PluginParams):
         )
 
     def payload(self, messages: list[dict[str, Any]], **sampling: Any) -> dict[str, Any]:
-        """The body of a request, less the model."""
+        """Returns the body of a request, without the model's name."""
         ours = {"messages": messages, "max_tokens": self.max_tokens} | sampling
         return {name: value for name, value in (ours | self.extra).items() if value is not None}
 
     def answer(self, reply: "Reply", asked: str = "") -> Answer:
-        """The answer in a reply, with what it cost."""
+        """Converts a server's reply to an answer, with its cost in US dollars."""
         cost = (reply.tokens_in * self.price.input + reply.tokens_out * self.price.output) / 1e6
         text = bare(reply.text, asked)
         return Answer(text, reply.complete, reply.failed, reply.tokens_in, reply.tokens_out, cost)
 
 
 class _AtEndpoint(Plugin):
-    """What both have in common: the server."""
+    """Base of captioner and translator: the connection to the server."""
 
     placement = PLACEMENT
     params: EndpointParams
 
     @cached_property
     def client(self) -> "Client":
-        """What asks the server."""
+        """The client that sends requests to the server."""
         return self.params.client(self.key)
 
     @property
@@ -160,11 +161,11 @@ class _AtEndpoint(Plugin):
         return self.params.told
 
     def find(self) -> None:
-        """See Plugin: no key."""
+        """See Plugin. Raises UserError if the key is missing."""
         self.client.key()
 
     def check(self) -> None:
-        """See Plugin: no key, no server, or no such model there."""
+        """See Plugin. Raises UserError if the key is missing, no server answers, or it does not have the model."""
         self.client.check(self.params.listed)
 
 
@@ -191,12 +192,12 @@ class Endpoint(_AtEndpoint, Captioner):
         self.side, self.batch_size = params.side, IN_FLIGHT_TIMES * params.concurrency
 
     def prepare(self, pixels: np.ndarray) -> bytes:
-        """The picture as the JPEG that is sent, its long side `side` at most."""
+        """Returns the JPEG that is sent, with a long side of at most `side` pixels."""
         small = np.ascontiguousarray(fit(pixels, self.params.side))
         return bytes(simplejpeg.encode_jpeg(small, quality=self.params.quality, colorspace="BGR"))
 
     def payload(self, request: Request) -> dict[str, Any]:
-        """The body of a request, less the model: greedy at first, sampled at later attempts."""
+        """Returns the body of a request, without the model's name: greedy at first, sampled at later attempts."""
         url = f"data:image/jpeg;base64,{base64.b64encode(request.image).decode()}"
         content: list[dict[str, Any]] = [{"type": "image_url", "image_url": {"url": url}}]
         if request.prompt:
@@ -220,7 +221,7 @@ class EndpointTranslatorParams(EndpointParams):
 
 
 class EndpointTranslator(_AtEndpoint, Translator):
-    """Translations by a language model behind an endpoint, a whole caption at a time, greedy."""
+    """Translations by a language model behind an endpoint: a whole caption at a time, by greedy decoding."""
 
     name = "endpoint"
     version = 1
@@ -233,16 +234,16 @@ class EndpointTranslator(_AtEndpoint, Translator):
 
     @property
     def prompt(self) -> str:
-        """What the model is told."""
+        """The system prompt."""
         return INTO[self.into] if self.params.prompt is None else self.params.prompt
 
     @property
     def identity(self) -> dict[str, Any]:
-        """See Plugin: what the model is told is part of it."""
+        """See Plugin. The system prompt is part of the identity."""
         return super().identity | {"prompt": self.prompt}
 
     def payload(self, text: str) -> dict[str, Any]:
-        """The body of a request, less the model."""
+        """Returns the body of a request, without the model's name."""
         messages = [{"role": "system", "content": self.prompt}, {"role": "user", "content": text}]
         return self.params.payload(messages, temperature=0.0)
 
@@ -253,17 +254,18 @@ class EndpointTranslator(_AtEndpoint, Translator):
 
 
 def bare(text: str, asked: str = "") -> str:
-    """An answer without what a reasoning model thought before it, and without quotation marks about the whole of it.
+    """Removes what a reasoning model wrote before its answer, and quotation marks around the whole answer.
 
     Args:
-        asked: the text that was to be translated; if it is all in quotation marks, so is its translation.
+        text: the answer.
+        asked: the text to be translated; if it is wholly in quotation marks, so is its translation.
     """
     text = after_thought(text)
     return text if _quoted(asked.strip()) else text[1:-1].strip() if _quoted(text) else text
 
 
 def _quoted(text: str) -> bool:
-    """Whether one pair of quotation marks is about the whole text, and none of its kind within."""
+    """Whether one pair of quotation marks encloses the whole text, with none of its kind within."""
     closing = _QUOTES.get(text[:1])
     inner = text[1:-1]
     return len(text) > 1 and text.endswith(closing or "\0") and text[0] not in inner and (closing or "") not in inner

@@ -1,4 +1,4 @@
-"""Translation by OPUS-MT, whose models are small Marian networks, one for each direction.
+"""Translation by OPUS-MT: small Marian networks, one for each direction.
 
 Tiedemann and Thottingal, "OPUS-MT: Building open translation services for the World", 2020.
 """
@@ -21,20 +21,20 @@ ARCHITECTURE = Architecture(
     decoding={"use_source_tokenizer": False},
 )
 TARGETS: dict[Language, str] = {"zh": "cmn_Hans", "en": "eng"}
-"""The language that is asked for of a checkpoint that writes several."""
+"""The target language requested of a checkpoint that knows several."""
 _FILES = "config.json generation_config.json tokenizer_config.json vocab.json source.spm target.spm model.safetensors"
 
 
 class MarianParams(Seq2SeqParams):
-    """A checkpoint such as opus-mt-en-zh, and how it is run."""
+    """Parameters of a checkpoint such as opus-mt-en-zh."""
 
     target: str | None = Field(None, description="language to write, of those that the checkpoint knows")
 
 
 class Marian(Sentencewise):
-    """By a checkpoint of OPUS-MT: opus-mt-en-zh into Chinese, opus-mt-zh-en into English.
+    """Translation by a checkpoint of OPUS-MT: opus-mt-en-zh into Chinese, opus-mt-zh-en into English.
 
-    opus-mt-en-zh writes many kinds of Chinese; each source begins with the token of the one that is wanted.
+    opus-mt-en-zh writes several kinds of Chinese; each source begins with the token of the requested one.
     """
 
     name = "marian"
@@ -56,7 +56,7 @@ class Marian(Sentencewise):
 
     @cached_property
     def checkpoint(self) -> Checkpoint:
-        """See Sentencewise. Raises UserError also if it translates in the other direction."""
+        """See Sentencewise. Also raises UserError if the checkpoint translates in the other direction."""
         key = f"{self.key}.checkpoint"
         found = Checkpoint(key, self.models.find(key, self.params.checkpoint), ARCHITECTURE)
         given = found.json("tokenizer_config.json")
@@ -71,7 +71,7 @@ class Marian(Sentencewise):
 
     @cached_property
     def prefix(self) -> str:
-        """The token of the language that is wanted; "" if the checkpoint writes one only. Raises UserError."""
+        """The token of the target language; "" if the checkpoint has only one. Raises UserError if it is unknown."""
         tokens = self.checkpoint.tokenizer.supported_language_codes
         there = sorted(token.removeprefix(">>").removesuffix("<<") for token in tokens)
         wanted = self.params.target or (TARGETS[self.into] if there else "")

@@ -1,4 +1,4 @@
-"""Translation by NLLB-200, one model for two hundred languages.
+"""Translation by NLLB-200: one model for two hundred languages.
 
 NLLB Team, "No Language Left Behind: Scaling Human-Centered Machine Translation", 2022.
 """
@@ -22,7 +22,7 @@ LANGUAGES: dict[Language, str] = {"en": "eng_Latn", "zh": "zho_Hans"}
 
 
 class Nllb(Sentencewise):
-    """By a checkpoint of NLLB-200 in M2M-100's architecture, in either direction."""
+    """Translation by a checkpoint of NLLB-200 in M2M-100's architecture, in either direction."""
 
     name = "nllb"
     version = 1
@@ -49,7 +49,7 @@ class Nllb(Sentencewise):
 
     @cached_property
     def first(self) -> int | None:
-        """The token of the language that is wanted. Raises UserError."""
+        """The id of the target language's token. Raises UserError if the tokenizer does not have it."""
         known = self.checkpoint.tokenizer.get_vocab()
         for language in LANGUAGES.values():
             if language not in known:

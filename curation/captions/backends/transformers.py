@@ -1,4 +1,4 @@
-"""Captions by a vision-language model that transformers knows, from a local folder: Qwen-VL, InternVL, GLM-4V …"""
+"""Captions by any vision-language model that transformers supports, from a local folder: Qwen-VL, InternVL, GLM-4V …"""
 
 from collections.abc import Sequence
 from functools import cached_property
@@ -23,14 +23,14 @@ if TYPE_CHECKING:
 
 KEY = "captions.captioner.checkpoint"
 PROMPT = PUBLISHED["pixart"]
-"""Asked where a request asks nothing of its own."""
+"""The prompt of a request that has none."""
 AT_MOST = 64
-"""Images that a GPU is given at once, if its memory takes them: more would gain little."""
+"""Largest number of images that a GPU is given at once: more would gain little."""
 ELONGATED = 16
-"""Of a picture more than this many times as long as broad, the middle is shown: processors refuse threads of pixels,
-or scale them up without bound."""
+"""Long side over short side above which only the middle of an image is shown: processors refuse narrow strips, or scale
+them up without bound."""
 SHORTEST = 32
-"""Pixels of the short side at least: of a picture of three rows some processors take the rows for its channels."""
+"""Smallest short side in pixels: some processors take an image of three rows for one with three channels first."""
 
 
 class TransformersParams(PluginParams):
@@ -46,7 +46,7 @@ class TransformersParams(PluginParams):
 
 
 class Transformers(Captioner):
-    """Any native image-text-to-text checkpoint: greedy at first, sampled when a caption was found wanting."""
+    """Any image-text-to-text checkpoint that transformers itself supports: greedy at first, sampled after flags."""
 
     name = "transformers"
     version = 1
@@ -95,14 +95,14 @@ class Transformers(Captioner):
 
     @cached_property
     def _at_once(self) -> Halving:
-        """On a CPU one image at a time: its numbers then do not depend on what it is batched with."""
+        """Batches rows; on a CPU one at a time, so that a caption does not depend on the other rows of a batch."""
         if device() == "cpu":
             return Halving(1)
         row = self._checkpoint.row_bytes(self.params.side, self.params.max_new_tokens)
         return Halving(self.params.batch_size or rows_that_fit(row, AT_MOST, model=self._checkpoint.model))
 
     def prepare(self, pixels: np.ndarray) -> np.ndarray:
-        """The picture within bounds: uint8 (H, W, 3), channels R, G, B, long side `side` or less."""
+        """Returns the image within bounds: uint8 (H, W, 3), channels R, G, B, long side at most `side`."""
         side = self.params.side
         picture = fit(middle(pixels, min(ELONGATED, side // SHORTEST)), side)
         height, width = picture.shape[:2]

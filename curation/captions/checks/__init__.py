@@ -1,1 +1,1 @@
-"""What is wrong with a caption or a translation, each kind of fault in a module of its own."""
+"""Checks of captions and translations, with one module for each kind of fault."""

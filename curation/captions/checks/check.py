@@ -1,7 +1,7 @@
-"""What can be wrong with a caption or its translation, told from texts alone: pure functions giving flags.
+"""Checks captions and translations by their texts alone: pure functions that return flags.
 
-A flag says what was found; whether to retry, keep or drop is decided elsewhere. Rules about the wording look
-outside quotation marks: text that stands in a picture may be in any language and say anything.
+A flag names a fault; whether to retry, keep or drop the caption is decided elsewhere. Rules about wording ignore text
+in quotation marks, since text in an image may be in any language and say anything.
 """
 
 import re
@@ -96,27 +96,30 @@ def check_translation(
     min_chinese_share: float = 0.6,
     max_foreign_share: float = DEFAULTS.max_foreign_share,
 ) -> list[str]:
-    """Flags of a translation, English into Chinese or Chinese into English, in this order.
+    """Returns the flags of a translation from English into Chinese or from Chinese into English, in this order.
 
-    empty: nothing is there; no other rule is asked.
-    digits_lost: a number is not in the translation: translators drop or change counts and years. See
+    empty: there is no text; no other rule is applied.
+    digits_lost: a number of the source is not in the translation: translators drop or change counts and years. See
         `lost_in_chinese` and `lost_in_english`.
-    quotes_lost: a quoted string is not there letter by letter: text in a picture is shown, not translated.
-    not_chinese: under `min_chinese_share` of what is outside quotes is Chinese: characters against characters
-        plus Latin words, since a character says about as much as a word.
-    latin_left: a lower-case Latin word of three letters or more is left outside quotes. Names and
+    quotes_lost: a quoted string is not copied exactly: text in an image must not be translated.
+    not_chinese: less than `min_chinese_share` of the text outside quotes is Chinese, as the number of Chinese
+        characters over that of Chinese characters plus Latin words, since a character says about as much as a word.
+    latin_left: a lower-case Latin word of three letters or more remains outside quotes. Names and
         abbreviations (Nike, LED), units (cm) and addresses (a.com) are usual in Chinese.
     not_english: as for a caption.
-    han_left: a Chinese character is left outside quotes.
-    length_ratio: Chinese characters per English character outside quotes out of range; 0.25 to 0.45 is usual,
-        less means that something was left out of the Chinese, more that it was left out of the English.
+    han_left: a Chinese character remains outside quotes.
+    length_ratio: the number of Chinese characters per English character outside quotes is out of range; 0.25 to 0.45 is
+        usual, less means that the Chinese text omits something, more that the English text does.
     repetition: as for a caption.
 
     Args:
-        into: the translation's language; `not_chinese` and `latin_left` are asked of "zh", `not_english` and
-            `han_left` of "en".
-        min_ratio, max_ratio: the range of `length_ratio`.
-        min_chinese_share, max_foreign_share: 0..1.
+        source: the text that was translated.
+        translation: its translation.
+        into: the translation's language; `not_chinese` and `latin_left` are checked for "zh", `not_english` and
+            `han_left` for "en".
+        min_ratio, max_ratio: allowed range of `length_ratio`.
+        min_chinese_share: smallest share of Chinese, 0..1.
+        max_foreign_share: largest share of letters that are not Latin, 0..1.
     """
     translation = translation.strip() if translation else ""
     if not translation:
@@ -149,17 +152,17 @@ def check_translation(
 
 
 def count_han(text: str) -> int:
-    """Number of Chinese characters."""
+    """Returns the number of Chinese characters."""
     return sum(map(len, _HAN.findall(text)))
 
 
 def quoted(text: str) -> tuple[str, ...]:
-    """The strings in quotation marks, of any of the usual kinds, without the empty ones."""
+    """Returns the non-empty strings in quotation marks of any of the usual kinds."""
     return _split(text)[1]
 
 
 def unquoted(text: str) -> str:
-    """The text without its quoted strings."""
+    """Returns the text without its quoted strings."""
     return _split(text)[0]
 
 
@@ -176,15 +179,15 @@ def _split(text: str) -> tuple[str, tuple[str, ...]]:
 
 
 def _words(text: str) -> list[str]:
-    """In lower case and without punctuation, but for apostrophes and hyphens within."""
+    """Splits a text into lower-case words without punctuation, except for apostrophes and hyphens within words."""
     return text.lower().translate(_PLAIN).split()
 
 
 def _loops(text: str, outside: str, units: Sequence[str]) -> bool:
-    """A sentence that differs in its quotes is another one, and one that stands in quotes is the picture's."""
+    """Whether a text is repetitive. A sentence must repeat with its quotes (they may differ) and outside quotes."""
     return repeats(text, units) or (says_again(text) and says_again(outside))
 
 
 def _foreign(text: str, most: float) -> bool:
-    """Whether more than this share of the letters are not Latin."""
+    """Whether the share of letters that are not Latin is over `most`."""
     return not text.isascii() and len(_NOT_LATIN.findall(text)) > most * sum(map(str.isalpha, text))

@@ -1,4 +1,4 @@
-"""Numbers that a translation has lost: in digits, in Chinese numerals (三十五) or in English words (thirty-five)."""
+"""Finds numbers that a translation has lost: digits, Chinese numerals (三十五) or English words (thirty-five)."""
 
 import re
 from collections.abc import Iterable
@@ -14,9 +14,9 @@ _COUNTED = re.compile(
     r"(?:(?<!十)十[一二三四五六七八九]?|(?<=十)[一二三四五六七八九]|(?<!一)))"
     "[个只名位条头匹辆架座栋棵朵件块把台支本张艘扇根颗粒片双对]"
 )
-"""A numeral from two on before a measure word: a count. Elsewhere it is mostly part of a word (三明治, 十字路口)."""
+"""A Chinese numeral from two on before a measure word: a count. Elsewhere it is mostly part of a word (三明治)."""
 _UNSCALED = re.compile(r"[0-9０-９](?<![0-9０-９.,．].)[0-9０-９]*+(?:[.,．][0-9０-９]++)*+(?! ?[十百千万亿])")
-"""A number as it stands: not 3万."""
+"""A number in digits without a scale such as 万 behind it (not 3万)."""
 
 _AMOUNT = re.compile("[0-9一二两三四五六七八九十][0-9.零〇一二两三四五六七八九十百千万亿]{0,20}")
 _TOKEN = re.compile(r"[0-9]+(?:\.[0-9]+)?|[^0-9.]")
@@ -39,10 +39,10 @@ _OTHER_WORDS = {1: "a an single", 2: "pair both couple twin twins double", 10: "
 
 
 def lost_in_chinese(english: str, chinese: str) -> bool:
-    """Whether a number that stands in digits in the English text is nowhere in the Chinese one.
+    """Whether a number in digits in the English text is missing from the Chinese one.
 
-    A number may be there in Chinese numerals, whole or in part (一百, 1.5万); 1,500 may be 1500; the 1990s may be
-    20世纪90年代.
+    The Chinese text may have it in Chinese numerals, wholly or partly (一百, 1.5万); 1,500 may be 1500; the 1990s may
+    be 20世纪90年代.
     """
     wanted = _numbers(english)
     missing = wanted and wanted - _numbers(chinese)
@@ -51,10 +51,11 @@ def lost_in_chinese(english: str, chinese: str) -> bool:
 
 
 def lost_in_english(chinese: str, english: str) -> bool:
-    """Whether a number of the Chinese text is nowhere in the English one.
+    """Whether a number of the Chinese text is missing from the English one.
 
-    Asked for are numbers in digits and, from two on, counts in numerals (三只猫), both below 100 also in words; not
-    numbers with 万 and the like (3万 is 30,000 or 30 thousand). 20世纪90年代 may be the 1990s.
+    Checked are numbers in digits and, from two on, counts in Chinese numerals (三只猫); the English text may have both
+    as words if they are below 100. Numbers with 万 and the like are not checked (3万 is 30,000 or 30 thousand).
+    20世纪90年代 may be the 1990s.
     """
     wanted = {str(_value(numeral)) for numeral in _COUNTED.findall(chinese)} | _numbers(chinese, _UNSCALED)
     missing = wanted and wanted - _numbers(english)
@@ -65,19 +66,19 @@ def lost_in_english(chinese: str, english: str) -> bool:
 
 
 def _stands_in(text: str, word: str) -> bool:
-    """As a word of its own; nearly every other word is sooner told as a string."""
+    """Whether the word occurs as a whole word; the plain search comes first, as it excludes most words faster."""
     return word in text and re.search(rf"\b{word}\b", text) is not None
 
 
 def _numbers(text: str, pattern: re.Pattern[str] = _NUMBER) -> set[str]:
-    """In digits, without what parts thousands: 1,500 and １５００ → 1500."""
+    """Returns the numbers of a text in plain digits, without thousands separators: 1,500 and １５００ → 1500."""
     if text.isascii() and not any(map(text.__contains__, "0123456789")):
         return set()  # sooner than a pattern sees it
     return {number.translate(_PLAIN) for number in pattern.findall(text)}
 
 
 def _kept_otherwise(english: str, chinese: str) -> set[str]:
-    """The numbers of the English text that the Chinese one has as an amount of the same value, or as a decade."""
+    """Returns the English text's numbers that the Chinese text has as an amount of the same value, or as a decade."""
     plain = re.sub(" (?=[十百千万亿])", "", chinese.translate(_PLAIN))
     amounts = set(map(_amount, _AMOUNT.findall(plain)))
     scales = {number.translate(_PLAIN): _ENGLISH_SCALES[scale.lower()] for number, scale in _SCALED.findall(english)}
@@ -97,12 +98,12 @@ def _kept_otherwise(english: str, chinese: str) -> set[str]:
 
 
 def _century_and_tens(century: str, tens: str) -> tuple[str, str]:
-    """Of a decade: the 1990s are the 90s of the 20th century."""
+    """Returns the century and the tens of a decade: the 1990s (19, 9) are the 90s of the 20th century."""
     return str(int(century) + 1), f"{tens}0"
 
 
 def _amount(numeral: str) -> float:
-    """Of a number in digits, Chinese numerals or both: 1.5万 → 15000; 三百五十 → 350; 一九九〇 → 1990."""
+    """Returns the value of digits, Chinese numerals or both: 1.5万 → 15000; 三百五十 → 350; 一九九〇 → 1990."""
     total = section = number = 0.0
     for token in _TOKEN.findall(numeral):
         scale = _SCALES.get(token)
@@ -125,7 +126,7 @@ def _small(number: str) -> int | None:
 
 
 def _in_chinese(number: str) -> list[str]:
-    """How a whole number below 100 may be written in Chinese: 2 → 二, 两; 20 → 二十; 35 → 三十五."""
+    """Returns the Chinese forms of a whole number below 100: 2 → 二, 两; 20 → 二十; 35 → 三十五."""
     value = _small(number)
     if value is None:
         return []
@@ -136,15 +137,15 @@ def _in_chinese(number: str) -> list[str]:
 
 
 def _value(numeral: str) -> int:
-    """Of a Chinese numeral below 100: 两 → 2; 十二 → 12; 三十五 → 35."""
+    """Returns the value of a Chinese numeral below 100: 两 → 2; 十二 → 12; 三十五 → 35."""
     tens, ten, ones = numeral.replace("两", "二").rpartition("十")
     return 10 * (_HAN_DIGITS.index(tens or "一") if ten else 0) + (_HAN_DIGITS.index(ones) if ones else 0)
 
 
 def _in_english(number: str) -> Iterable[str]:
-    """Words of which one stands for a whole number below 100, the last one of a compound: 35 → five, thirty-fifth.
+    """Returns the English words for a whole number below 100; of a compound only the last part: 35 → five, fifth.
 
-    Ordinals, months (8月) and words such as "pair" count too.
+    Ordinals, months (8月) and words such as "pair" are included.
     """
     value = _small(number)
     if value is None:

@@ -1,4 +1,4 @@
-"""Whether quoted texts stand in what OCR has read, which makes mistakes and has an order of its own."""
+"""Checks whether quoted strings are in the text that OCR has read, which has errors and an order of its own."""
 
 import unicodedata
 from collections.abc import Sequence
@@ -7,15 +7,16 @@ import numpy as np
 
 
 def confirmed(quotes: Sequence[str], seen: str, least: float) -> bool:
-    """Whether OCR has read all these quotes, or something like them.
+    """Whether all quotes, or something similar, are in the text that OCR has read.
 
-    Letters and digits are compared, without case, spaces, punctuation and differences of width (ｆｕｌｌ). A quote as a
-    whole must be like a stretch of the text; or else, since the lines of a sign can be read in another order, the
-    words that are must make up `least` of its letters. A quote without letters or digits needs no confirming.
+    Letters and digits are compared, without case, spaces, punctuation and differences of width (ｆｕｌｌ). Either a
+    quote as a whole must be similar to a substring of the text; or, since the lines of a sign may be read in another order,
+    those of its words that are must make up `least` of its letters. A quote without letters and digits always passes.
 
     Args:
-        seen: all text that OCR has read in the picture.
-        least: likeness that is enough, 0..1; see `likeness`.
+        quotes: the quoted strings.
+        seen: all text that OCR has read in the image.
+        least: smallest sufficient similarity, 0..1; see `likeness`.
     """
     text = folded(seen) if quotes else ""
     return all(_confirmed(quote, text, least) for quote in quotes)
@@ -31,15 +32,15 @@ def _confirmed(quote: str, text: str, least: float) -> bool:
 
 
 def folded(text: str) -> str:
-    """Letters and digits alone, without differences of case and width."""
+    """Returns the letters and digits of a text, without differences of case and width."""
     return "".join(filter(str.isalnum, unicodedata.normalize("NFKC", text).casefold()))
 
 
 def likeness(part: str, text: str) -> float:
-    """1 less the edits a character, to the stretch of the text that is most like the part (Sellers, 1980).
+    """Returns 1 minus the edits per character from `part` to the most similar substring of `text` (Sellers, 1980).
 
-    An edit is a character wrong, missing or too much. 1: it stands there; 0: nothing of it does. Time is
-    proportional to len(part) * len(text), a row of the table at once.
+    An edit is a wrong, missing or extra character: 1 means that the text contains the part, 0 that nothing matches. The
+    time is proportional to len(part) * len(text), with one vectorised step per character of the part.
     """
     if not part or part in text:
         return 1.0

@@ -1,4 +1,4 @@
-"""Texts that run in circles: what a decoder writes that does not find its end."""
+"""Finds repetitive texts, which a decoder writes when it does not find an end."""
 
 from array import array
 from collections import Counter
@@ -6,25 +6,27 @@ from collections.abc import Sequence
 from operator import eq
 
 TAIL, TAIL_RUN = 128, 70
-"""A run of 70 characters that occurs twice within the last 128 is a loop (CogVLM under greedy decoding)."""
+"""A run of 70 characters that occurs twice within the last 128 is a loop (as of CogVLM under greedy decoding)."""
 LOOP_TIMES, LOOP_UNITS = 4, 12
-"""Up to 12 words said 4 times in a row are a loop; one word needs 5 times, "very, very" is but emphasis."""
+"""Up to 12 words that occur 4 times in a row are a loop; a single word needs 5 times ("very, very" is emphasis)."""
 SAID_TIMES, SAID_WORDS, SAID_CHARACTERS = 3, 5, 8
-"""A sentence of 5 words or 8 Chinese characters said 3 times is a loop; "There is a dog." may be true of three."""
+"""A sentence of at least 5 words or 8 Chinese characters that occurs 3 times is a loop; "There is a dog." may be true
+of three."""
 
 _ENDS = "!?;\n。！？；"
 _AROUND = " \t\r\"'“”‘’「」『』()*#-–—•"
 
 
 def repeats(text: str, units: Sequence[str]) -> bool:
-    """True for a text that runs in circles.
+    """Whether a text loops.
 
-    Either a run of TAIL_RUN characters occurs twice, overlaps included, among the last TAIL: a decoder that
-    does not find its end. Or the same few units come LOOP_TIMES in a row anywhere.
+    Either a run of TAIL_RUN characters occurs twice, possibly overlapping, among the last TAIL characters, because the
+    decoder found no end; or the same few units occur LOOP_TIMES in a row anywhere.
 
     Args:
-        units: the words of a text that is written in words, as a list; for Chinese a string, whose characters
-            are the units. Without what stands in quotes, which may say the same thing often.
+        text: the whole text.
+        units: the text's words as a list; for Chinese a string, whose characters are the units. Without quoted text,
+            which may repeat itself often.
     """
     if _tail_repeats(text[-TAIL:]):
         return True
@@ -32,7 +34,7 @@ def repeats(text: str, units: Sequence[str]) -> bool:
 
 
 def says_again(text: str) -> bool:
-    """Whether a sentence comes SAID_TIMES or more, anywhere in a text; one of few words may."""
+    """Whether a sentence occurs SAID_TIMES or more anywhere in a text; short sentences may."""
     for end in _ENDS:
         text = text.replace(end, ".")
     sentences = text.split(".")
@@ -73,25 +75,26 @@ def _loops(units: Sequence[str]) -> bool:
 
 
 def _equal_in_loop(period: int) -> int:
-    """How many units in a row equal the one a period later, in the shortest loop of this period."""
+    """Returns how many successive units equal the unit one period later, in the shortest loop of this period."""
     return period * (LOOP_TIMES - 1) + (period == 1)
 
 
 _SHIFTS = tuple(
     (8 * shift, bytes(shift if shift % 2 == 0 else _equal_in_loop(shift))) for shift in (2, *range(6, LOOP_UNITS + 1))
 )
-"""Every period up to LOOP_UNITS or its double, in bits, and, as so many zeros, how many units in a row equal the one so
-much later: a loop of period p agrees with itself 3p times p later, and 2p times 2p later."""
+"""Pairs that cover every period up to LOOP_UNITS: a shift (the period or its double) in bits, and as many zero bytes as
+there are successive units that equal the unit at that shift: a loop of period p equals itself for 3p units at the shift
+p, and for 2p units at the shift 2p."""
 
 
 def _may_loop(signature: bytes) -> bool:
-    """False for nearly every text that has no loop: as one number, compared with itself shifted."""
+    """Fast pre-check, False for nearly every text without a loop: compares the signature with its own shifts."""
     number = int.from_bytes(signature, "little")
     return any(zeros in (number ^ number >> bits).to_bytes(len(signature), "little") for bits, zeros in _SHIFTS)
 
 
 def _signature(units: Sequence[str]) -> bytes:
-    """A byte for each unit, equal where the units are."""
+    """Returns one byte for each unit; equal units have equal bytes."""
     if isinstance(units, str):
         return units.encode("utf-32-le", "surrogatepass")[::4]
     return array("q", map(hash, units)).tobytes()[::8]

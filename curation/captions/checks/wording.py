@@ -1,19 +1,19 @@
-"""How an English caption is worded: frames around it, the model speaking of itself, what is not to be seen, and whether
-it is English at all.
+"""Checks the wording of an English caption: opening frames, the model speaking of itself, statements about what cannot
+be seen, and other languages.
 
-The rules are about the wording alone. Those that ask whether a phrase is there at all are given the caption in lower
-case, with plain apostrophes and without what stands in quotation marks: text in a picture may say anything.
+The rules concern the wording alone. Rules about the presence of a phrase get the caption in lower case, with plain
+apostrophes and without quoted text, since text in an image may say anything.
 """
 
 import re
 from collections.abc import Mapping, Sequence
 
 Rules = Mapping[str, re.Pattern[str]]
-"""Patterns by a word that stands in whatever they match, so that a text without the word is not searched."""
+"""Word → pattern, where whatever the pattern matches contains the word, so that a text without it is not searched."""
 
 
 def _rules(patterns: Mapping[str, str]) -> Rules:
-    """From patterns by the words of which one stands in whatever they match."""
+    """Makes rules from space-separated words → pattern, where every match contains at least one of the words."""
     return {word: re.compile(rf"\b(?:{pattern})\b") for words, pattern in patterns.items() for word in words.split()}
 
 
@@ -47,7 +47,7 @@ REFUSALS = _rules({
     ),
     "assist": "(?:cannot|can't|can not|unable to) assist",
 })  # fmt: skip
-"""The model speaks of itself, or of a picture it did not get, instead of what is in it."""
+"""Phrases of refusal: the model speaks of itself, or of an image it did not get, instead of the image's content."""
 
 _MOOD = "(?:atmosphere|ambian?ce|ambience|mood(?! (?:board|ring|light))|vibes?|aura)"
 _IMPRESSION = (
@@ -113,8 +113,8 @@ SUBJECTIVE = _rules({
     ),
     "imagine": "(?:can|could|might|to) (?:almost )?imagine",
 })  # fmt: skip
-"""A caption that leaves what is to be seen for impressions of it: the criterion Subjectivity of the Kolors report's
-Table 2. These are the turns in which models do so most; plain adjectives describe, and are none of them."""
+"""Phrases of a caption that gives impressions instead of what is visible: the criterion Subjectivity in Table 2 of the
+Kolors report. These are the phrases that models use most; plain adjectives describe, and are not among them."""
 
 _OTHERS = (
     "der das und ist ein eine einen einem einer eines mit auf dem sich sind nicht im zu von vor neben einige"  # German
@@ -131,9 +131,9 @@ _OTHERS = (
     " și pe cu este unei unui lângă egy az és egyik"  # Romanian, Hungarian
 )
 OTHER_WORDS = frozenset(_OTHERS.split())
-"""Function words of other languages in Latin script, but for those that are English words too (die, van, hat, on)."""
+"""Function words of other languages in Latin script, without those that are also English words (die, van, hat, on)."""
 TELLING = REFUSALS.keys() | SUBJECTIVE.keys() | OTHER_WORDS
-"""A text without any of these words is not in another language, not subjective and no refusal: most captions."""
+"""A text without any of these words, like most captions, is not in another language, not subjective and no refusal."""
 
 _ENGLISH = (
     "a an the of and or is are was were in on at to with by for from into as it its his her their he she they them "
@@ -145,11 +145,11 @@ MIN_WORDS, MIN_OTHER_WORDS = 8, 4
 
 
 def in_another_language(text: str) -> bool:
-    """Whether a text of MIN_WORDS or more has MIN_OTHER_WORDS of other languages, and fewer English ones.
+    """Whether a text of MIN_WORDS or more has MIN_OTHER_WORDS function words of other languages, and fewer of English.
 
-    Function words alone are asked: about every third word of a sentence is one, in English as elsewhere, but a list
-    ("red apple, green pear") may have none. Those of other languages count in lower case, or as the first word: a
-    name (La Paz) has them in capitals.
+    Only function words are counted: about every third word of a sentence is one, in English as elsewhere, but a list
+    ("red apple, green pear") may have none. Those of other languages count only in lower case, or as the first word,
+    since a name (La Paz) has them in capitals.
     """
     words = _LETTERS.findall(text[:1].lower() + text[1:])
     others = [word for word in words if word in OTHER_WORDS]
@@ -180,9 +180,9 @@ BOILERPLATE = re.compile(
     r"|(?:here is|here's|here are|sure|certainly|of course)\b",
     re.IGNORECASE,
 )
-"""A caption that opens with a frame such as "The image shows", which says nothing of this picture. One that says what
-kind of picture it is ("This black-and-white photo shows", "The painting depicts") does say something. An aside within
-the frame ("This photo, taken at night, shows") does too, but belongs to what is shown."""
+"""An opening frame such as "The image shows", which says nothing of this image. An opening that names the kind of image
+("This black-and-white photo shows", "The painting depicts") does say something and is no frame. An aside within the
+frame ("This photo, taken at night, shows") also says something, but belongs to what is shown, so this is a frame."""
 
 _FRAME = re.compile(
     rf"(?:this is|here is|here's|it is|it's) (?:an?|the) {_PICTURE} (?:{_OF}|(?:that|which) {_SHOWS}) "
@@ -193,7 +193,7 @@ _FRAME = re.compile(
     rf"|(?:this is|here is|here's|here are) {_A_THING}",
     re.IGNORECASE,
 )
-"""What a caption can go without if the name of a thing follows."""
+"""A frame that can be removed if the name of a thing follows."""
 _NO_THING = re.compile(
     r"(?:that|how|what|why|where|when|whether|if|to|it|as|of|and|or|but|is|are|was|were|be|by|off|up|us|you|him|her|them"
     r"|me|itself|themselves)\b",
@@ -205,7 +205,7 @@ _ASIDE = re.compile(
     r'|(?:here is|here\'s|here are|below is|the following is) [^:"“.!?]{0,100}: ',
     re.IGNORECASE,
 )
-"""What any sentence can go without."""
+"""An aside that can be removed from any sentence."""
 _LABEL = re.compile(
     r"(\*\*|__)?(?:(?:detailed|image|english|short) ){0,2}(?:answer|caption|description|response)"
     r"(?: of the (?:image|picture|photo))?(?::(?(1)\1)|(?(1)\1:?|:)) |#{1,6} ",
@@ -217,12 +217,12 @@ _CASED_WORD = re.compile(r"\w?[^\W_]*[A-Z]")
 
 
 def trimmed(text: str) -> str:
-    """The caption without what a model puts before it, in one line.
+    """Removes what a model puts before the caption proper, and joins the caption into one line.
 
-    Taken away, as often as they come, are a title line in Markdown, a label ("Answer:", "**Description:**"), a
-    greeting ("Certainly! Here is a caption:") and a frame ("The image shows", "This is a photo of", "In this image, we
-    can see"); then the first letter is made a capital. White space becomes single spaces. Nothing else is changed: a
-    frame that the sentence needs ("The image shows that …") stays, and is for `check_caption` to find.
+    Removed, repeatedly, are a title line in Markdown, a label ("Answer:", "**Description:**"), a greeting ("Certainly!
+    Here is a caption:") and a frame ("The image shows", "This is a photo of", "In this image, we can see"); then the
+    first letter is capitalised. White space becomes single spaces. Nothing else changes: a frame that the sentence
+    needs ("The image shows that …") stays, and `check_caption` finds it.
     """
     text = text.strip()
     title = _TITLE.match(text)
@@ -234,7 +234,7 @@ def trimmed(text: str) -> str:
 
 
 def _opening(line: str, at: int) -> int:
-    """Where what can go without ends, from `at` on."""
+    """Returns where the removable opening that begins at `at` ends; `at` if there is none."""
     for pattern in (_LABEL, _ASIDE, _FRAME):
         found = pattern.match(line, at)
         if found and not (pattern is _FRAME and _NO_THING.match(line, found.end())):
@@ -243,13 +243,18 @@ def _opening(line: str, at: int) -> int:
 
 
 def _capital(line: str) -> str:
-    """With a capital first, unless the first word has one within: iPhone."""
+    """Capitalises the first letter, unless the first word has a capital within, such as iPhone."""
     first = line[:1].upper()
     return line if _CASED_WORD.match(line) or len(first) > 1 else first + line[1:]
 
 
 def any_of(rules: Rules, words: Sequence[str]) -> bool:
-    """Whether a phrase of these rules is in a text, given by its words in lower case and without punctuation."""
+    """Whether a text contains a phrase of these rules.
+
+    Args:
+        rules: the rules.
+        words: the text's words, in lower case and without punctuation.
+    """
     if rules.keys().isdisjoint(words):
         return False
     text = " ".join(words)

@@ -1,4 +1,4 @@
-"""What all raw shards have in common: samples in order, one image's bytes by place, captions and further columns."""
+"""Base class of raw shards' readers: samples in order, one image's bytes by place, captions and further columns."""
 
 import json
 import os
@@ -18,33 +18,33 @@ from curation.recipe.sections import Corpus
 
 IMAGE_ENDINGS = {"jpg", "jpeg", "png", "webp", "gif", "bmp", "tif", "tiff", "avif", "jfif", "mpo"}
 SIDE_ENDINGS = {"txt", "json", "jsonl", "csv", "tsv", "md", "parquet", "yaml", "yml", "npy", "npz", "cls", "pth", "pt"}
-"""Endings that never are an image. Anything else gets a row: whether it is one, its bytes say."""
+"""Endings that are never an image's. A file of any other ending gets a row, and its bytes decide whether it is one."""
 GONE = "gone"
 """The reason of a file that was listed and is no longer there; any other one is a failure."""
 MAX_BYTES = 1 << 30
-"""Length above which a file is not read: no picture of the sizes that are decoded is as long."""
+"""Bytes above which a file is not read: no image within the limits of decoding is as large."""
 
 DAMAGED_PARQUET = (OSError, pa.ArrowException, UnicodeDecodeError)
-"""What the reader raises on files that make no sense."""
+"""Exceptions that pyarrow raises on a damaged Parquet file."""
 
 
 @dataclass(slots=True)
 class RawSample:
-    """One image as it lies in the corpus."""
+    """One image as stored in the corpus, with the caption and metadata that belong to it."""
 
     member: str
-    """Its name within the shard."""
+    """The image's name within the shard."""
     offset: int
     """Byte offset in a tar, row number in a Parquet file, 0 for a file of its own."""
     data: bytes
     caption: str | None = None
     url: str | None = None
     row: int | None = None
-    """Its row in the shard's table (`Source.table`), if there is one that knows it."""
+    """The image's row in the shard's table (`Source.table`); None if no table lists it."""
     meta: dict[str, Any] = field(default_factory=dict)
-    """Further columns, where they come from a `.json` and not from a table."""
+    """Further columns, if they come from a `.json` file and not from the table."""
     error: RowError | None = None
-    """Why the bytes could not be had whole, or the row cannot stand; else None."""
+    """Why the row fails, because its bytes could not be read completely or its name is taken; None if it does not."""
 
 
 class Source(ABC):
@@ -64,19 +64,19 @@ class Source(ABC):
         self.corpus, self.shard, self.path, self.members = corpus, shard, path, members
         self.fs, _ = fsspec.core.url_to_fs(corpus.path)
         self.damage: str | None = None
-        """Set by `samples` when the shard's container itself is broken: what follows could not be read."""
+        """What is wrong with the shard's container, after which nothing more could be read; set by `samples`."""
         self.without_image = 0
-        """Rows of the shard's table without an image, because the download failed; counted by `samples`."""
+        """Number of rows of the shard's table without an image, because the download failed; counted by `samples`."""
         self._open: dict[str, BinaryIO] = {}
 
     @property
     def relative_path(self) -> str:
-        """Its path within the corpus."""
+        """The shard's path relative to the corpus's folder."""
         root = self.fs._strip_protocol(self.corpus.path).rstrip("/")
         return self.path[len(root) :].lstrip("/")
 
     def stamp(self) -> list[Any]:
-        """Identity of the source as it lies now (names, sizes, times): an unchanged shard is not read again."""
+        """Returns sizes and modification times of the shard's files; a shard with the same stamp is not read again."""
         if self.members is None:
             paths = [self.path, self._table_path()]
             return [self._stat(p) for p in paths if p] + ([self.version] if self.version else [])
@@ -93,13 +93,22 @@ class Source(ABC):
         """Every image of the shard, in order; of two with one name, the second with the error `duplicate_member`."""
 
     def read(self, member: str, offset: int, length: int) -> bytes:
-        """The bytes of one image, by the place that the index noted. Raises OSError."""
+        """Returns the bytes of one image from the place that the index recorded.
+
+        Args:
+            member: the image's name within the shard.
+            offset: byte offset in a tar, row number in a Parquet file; unused for files of their own.
+            length: number of bytes.
+
+        Raises:
+            OSError: the shard or file cannot be read.
+        """
         file = self._file(self.path)
         file.seek(offset)
         return file.read(length)
 
     def close(self) -> None:
-        """Closes what `read` opened."""
+        """Closes the files that `read` opened."""
         for file in self._open.values():
             file.close()
         self._open.clear()
@@ -124,7 +133,7 @@ class Source(ABC):
 
     @cached_property
     def table(self) -> pa.Table | None:
-        """img2dataset's table beside the shard, one row a URL; None if there is none. Raises StageError."""
+        """img2dataset's table beside the shard, one row for each URL; None if there is none. Raises StageError."""
         path = self._table_path()
         if path is None:
             return None
@@ -137,18 +146,18 @@ class Source(ABC):
 
     @cached_property
     def _rows(self) -> dict[str, int]:
-        """Row number of each key of the table."""
+        """The table's row number by key."""
         return {} if self.table is None else {str(k): i for i, k in enumerate(self.table["key"].to_pylist())}
 
     @cached_property
     def _texts(self) -> dict[str, list[Any]]:
-        """Captions and URLs of the table, by row."""
+        """The table's columns `caption` and `url`, as lists by row."""
         if self.table is None:
             return {}
         return {c: self.table[c].to_pylist() for c in ("caption", "url") if c in self.table.column_names}
 
     def _fill(self, sample: RawSample, key: str, parts: list["Part"]) -> None:
-        """Caption (the `.txt`, else the table's, else the `.json`'s), URL, and where the further columns are."""
+        """Sets a sample's caption (of the `.txt`, else the table, else the `.json`), URL, table row and metadata."""
         sample.row = self._rows.get(key)
         row = _json_row(parts) if sample.row is None else {c: t[sample.row] for c, t in self._texts.items()}
         text = next((p.data for p in parts if p.ending == "txt"), None)
@@ -160,7 +169,7 @@ class Source(ABC):
 
 @dataclass(slots=True)
 class Part:
-    """One member of a sample: its ending, place and bytes."""
+    """One file of a sample, such as its image or its `.txt`: ending, place, bytes and reading error."""
 
     ending: str
     offset: int
@@ -180,21 +189,25 @@ def _json_row(parts: list[Part]) -> dict[str, Any]:
 
 
 def size_of(file: BinaryIO) -> int:
-    """The file's length in bytes; 0 for a device, which has no end. Goes back to the start."""
+    """Returns the file's length in bytes (0 for a device, which has no end) and moves back to the start."""
     size = file.seek(0, os.SEEK_END)
     file.seek(0)
     return size
 
 
 def bounded(file: BinaryIO, size: int) -> tuple[bytes, RowError | None]:
-    """The next `size` bytes; where they are too many, none and the error."""
+    """Reads the next `size` bytes; above `MAX_BYTES` it reads none and returns the error instead."""
     if size > MAX_BYTES:
         return b"", RowError("too_large", f"{size:,} bytes; at most {MAX_BYTES:,} are read")
     return file.read(size), None
 
 
 def well_formed_texts(table: pa.Table) -> pa.Table:
-    """The table, its texts read as those of a `.txt`: what is no UTF-8 is replaced. Raises ArrowInvalid in lists."""
+    """Returns the table with invalid UTF-8 in its text columns replaced, as in a `.txt`.
+
+    Raises:
+        pa.ArrowInvalid: a column other than plain text, such as a list of texts, holds invalid UTF-8.
+    """
     for at, column in enumerate(table.schema):
         try:
             table.column(at).validate(full=True)
@@ -208,10 +221,10 @@ def well_formed_texts(table: pa.Table) -> pa.Table:
 
 
 def as_text(value: Any) -> str | None:
-    """A table's value as text; null stays null."""
+    """Converts a table's value to text; null stays None."""
     return None if value is None else str(value)
 
 
 def beside(member: str, ending: str) -> str:
-    """The file of the same name with another ending."""
+    """Returns the path with another ending: `a.jpg` and `txt` give `a.txt`."""
     return str(PurePosixPath(member).with_suffix(f".{ending}"))

@@ -1,4 +1,4 @@
-"""Raw shards that are files of their own."""
+"""Reader of raw shards in which every image is a file of its own."""
 
 from collections.abc import Iterator
 from pathlib import PurePosixPath
@@ -9,10 +9,10 @@ from curation.keys import make_key
 
 
 class FolderSource(Source):
-    """Files of their own: a shard of a plain folder, or one folder of img2dataset's `files` output."""
+    """A shard of separate image files: some files of a plain folder, or one folder of img2dataset's `files` output."""
 
     def samples(self) -> Iterator[RawSample]:
-        """See Source. A file that is gone gives a sample with no bytes and the error `gone`."""
+        """See Source. A file that no longer exists gives a sample without bytes and with the error `gone`."""
         seen: set[str] = set()
         names: set[str] = set()
         for member in self.members or []:
@@ -44,7 +44,7 @@ class FolderSource(Source):
             return file.read()
 
     def _side_parts(self, member: str) -> list["Part"]:
-        """The `.txt` and, where there is no table, the `.json` of the same name."""
+        """Returns the `.txt` and, if the shard has no table, the `.json` of the same name as the image."""
         parts = []
         for ending in ("txt", "json") if self.table is None else ("txt",):
             try:

@@ -1,4 +1,4 @@
-"""Raw shards that are Parquet files with image bytes."""
+"""Reader of raw shards that are Parquet files with image bytes."""
 
 from collections.abc import Iterator
 from functools import cached_property
@@ -13,7 +13,7 @@ from curation.keys import make_key
 
 
 class ParquetSource(Source):
-    """img2dataset's Parquet output: one row an image, its bytes in a column named after the format."""
+    """img2dataset's Parquet output: one row for each image, with its bytes in a column named after the format."""
 
     ending = ".parquet"
 
@@ -53,7 +53,7 @@ class ParquetSource(Source):
 
     @cached_property
     def table(self) -> pa.Table | None:
-        """The shard's own columns, without the image bytes; None if the file is damaged, which is then noted."""
+        """The shard's columns without the image bytes; None if the file is damaged, which `damage` then says."""
         if self.damage:
             return None
         try:
@@ -66,7 +66,7 @@ class ParquetSource(Source):
             return None
 
     def read(self, member: str, offset: int, length: int) -> bytes:
-        """See Source. Reads the row group that holds the row, and keeps the last one read."""
+        """See Source. Reads the whole row group that holds the row, and keeps the last row group in memory."""
         try:
             return self._row(offset)
         except DAMAGED_PARQUET as error:
@@ -99,7 +99,7 @@ class ParquetSource(Source):
 
 
 def image_column(schema: pa.Schema) -> str:
-    """The column that holds image bytes. Raises UserError if there is none."""
+    """Returns the name of the column that holds the image bytes. Raises UserError if there is none."""
     binary = [f.name for f in schema if pa.types.is_binary(f.type) or pa.types.is_large_binary(f.type)]
     for name in binary:
         if name in IMAGE_ENDINGS or name in ("image", "bytes"):

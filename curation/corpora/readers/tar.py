@@ -1,4 +1,4 @@
-"""Raw shards that are webdataset tars."""
+"""Reader of raw shards that are webdataset tars."""
 
 import tarfile
 from collections.abc import Iterator
@@ -9,11 +9,11 @@ from curation.errors import RowError, in_one_line
 from curation.keys import make_key, well_formed
 
 _DAMAGED_TAR = (tarfile.TarError, EOFError, ValueError, ArithmeticError, MemoryError, RecursionError)
-"""What the reader raises on headers that make no sense."""
+"""Exceptions that tarfile raises on damaged headers."""
 
 
 class TarSource(Source):
-    """A webdataset tar: members with one base name up to the first dot are one sample."""
+    """A webdataset tar: members whose names agree up to the first dot of the base name form one sample."""
 
     ending = ".tar"
 
@@ -49,7 +49,7 @@ class TarSource(Source):
             yield group, parts
 
     def _members(self, file: BinaryIO) -> Iterator[tuple[str, int, bytes, RowError | None]]:
-        """Name, offset of the data, data and error of each regular member."""
+        """Yields the name, data offset, data and reading error of each regular member."""
         end = size_of(file)
         try:
             with tarfile.open(fileobj=file, mode="r:") as tar:
@@ -74,7 +74,10 @@ class TarSource(Source):
 
 
 def _images_of(member: str, parts: list[Part]) -> list[RawSample]:
-    """The image of a group of members, by its ending; a second one of the same ending is a name used twice."""
+    """Returns the images of one sample's members, chosen by their endings.
+
+    More than one means that the sample's name is used twice: a second image of the same ending is of another sample.
+    """
     images = [p for p in parts if p.ending in IMAGE_ENDINGS]
     images = images or [p for p in parts if p.ending.rpartition(".")[2] not in SIDE_ENDINGS]
     endings = {images[0].ending} if images and images[0].ending in IMAGE_ENDINGS else {p.ending for p in images}
@@ -82,7 +85,7 @@ def _images_of(member: str, parts: list[Part]) -> list[RawSample]:
 
 
 def _end_of_tar(file: BinaryIO, offset: int) -> str | None:
-    """What is wrong with the end of a tar: tarfile takes a damaged header in its middle for the end."""
+    """Returns what is wrong with a tar's end, or None: tarfile takes a damaged header in the middle for the end."""
     file.seek(offset)
     block = file.read(tarfile.BLOCKSIZE)
     if len(block) < tarfile.BLOCKSIZE:

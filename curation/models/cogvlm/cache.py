@@ -1,18 +1,18 @@
-"""Keys and values of the tokens so far, in memory that is set aside once."""
+"""A key-value cache whose memory is allocated once."""
 
 import torch
 from transformers.cache_utils import Cache, DynamicLayer
 
 
 class RoomyCache(Cache):
-    """A cache that does not move its contents at every token.
+    """A key-value cache that does not copy its contents for every token.
 
-    transformers' DynamicCache makes a new tensor for each token, which at 1,400 tokens costs more memory traffic than
-    the attention itself.
+    transformers' DynamicCache allocates a new tensor for each token, which at 1,400 tokens costs more memory traffic
+    than the attention itself.
 
     Args:
-        layers: of the model.
-        room: tokens that it holds before it has to move.
+        layers: number of the model's layers.
+        room: number of tokens that fit before the cache has to be reallocated.
     """
 
     def __init__(self, layers: int, room: int) -> None:
@@ -20,7 +20,7 @@ class RoomyCache(Cache):
 
 
 class RoomyLayer(DynamicLayer):
-    """One layer of it. `keys` and `values` are views of the room: as much of it as is filled."""
+    """One layer of the cache. `keys` and `values` are views of the filled part of the allocated tensors."""
 
     def __init__(self, room: int) -> None:
         super().__init__()
@@ -33,7 +33,7 @@ class RoomyLayer(DynamicLayer):
     def update(
         self, key_states: torch.Tensor, value_states: torch.Tensor, *args: object, **kwargs: object
     ) -> tuple[torch.Tensor, torch.Tensor]:
-        """Adds keys and values, (B, heads, tokens, width), and gives all that there are."""
+        """Appends keys and values, (B, heads, tokens, width), and returns those of all tokens so far."""
         if not self.is_initialized:
             self.lazy_initialization(key_states, value_states)
         past = self.get_seq_length()
@@ -46,14 +46,14 @@ class RoomyLayer(DynamicLayer):
         return self.keys, self.values
 
     def reset(self) -> None:
-        """Forgets all."""
+        """Empties the layer and frees its memory."""
         self._keys = self._values = None
         super().reset()
 
     def _with_room(self, room: torch.Tensor | None, kept: torch.Tensor, new: torch.Tensor, past: int) -> torch.Tensor:
-        """A tensor that begins with `kept` and has room for `new` behind it.
+        """Returns a tensor that begins with `kept` and has room for `new` behind it.
 
-        The old one, unless it is full, or `kept` lies elsewhere: a beam search has chosen among the rows.
+        The old tensor is reused unless it is full, or `kept` lies elsewhere because a beam search has selected rows.
         """
         total = past + new.shape[2]
         fits = room is not None and room.shape[0] == new.shape[0] and room.shape[2] >= total

@@ -1,6 +1,6 @@
-"""CogVLM and its tokenizer from a checkpoint: whether the files fit the model, and the model with its weights.
+"""Loads CogVLM and its tokenizer from a checkpoint, and checks that the files fit the model.
 
-Only JSON, safetensors and the tokenizer's own files are read: no pickle, no code that comes with a checkpoint.
+Only JSON, safetensors and the tokenizer's own files are read: no pickle, no code from a checkpoint.
 """
 
 from functools import cached_property
@@ -16,19 +16,19 @@ from curation.models.cogvlm.model import CogVLMForCausalLM
 from curation.models.hf_folder import LOCAL
 
 IGNORED = "rotary_emb.inv_freq"
-"""Ending of tensors that old checkpoints hold and that are constants."""
+"""Ending of the names of tensors that only old checkpoints hold, and that are constants."""
 WANTED = "the configuration of CogVLM"
 
 
 class Checkpoint:
-    """One checkpoint."""
+    """One checkpoint of CogVLM."""
 
     def __init__(self, files: Files) -> None:
         self.files = files
 
     @cached_property
     def config(self) -> CogVLMConfig:
-        """Raises UserError if config.json is not that of a CogVLM that chats."""
+        """The model's configuration. Raises UserError if config.json is not that of the chat version of CogVLM."""
         path = self.files.folder / "config.json"
         with self.files.explained(path, WANTED):
             config = CogVLMConfig.from_dict(self.files.json("config.json"))
@@ -41,7 +41,7 @@ class Checkpoint:
 
     @cached_property
     def tokenizer(self) -> Any:
-        """LLaMA's, with the checkpoint's vocabulary. Raises UserError if it cannot be read, or is another model's."""
+        """LLaMA's tokenizer with the checkpoint's vocabulary. Raises UserError if it is damaged or another model's."""
         path, folder = self.files.words[0], self.files.vocabulary
         with folder.explained(path, "Vicuna's tokenizer"):
             found = LlamaTokenizer.from_pretrained(path.parent, **LOCAL)
@@ -54,10 +54,10 @@ class Checkpoint:
         return found
 
     def check(self) -> None:
-        """Compares names and shapes of all tensors with those of the model, and loads the tokenizer; reads no weights.
+        """Compares the names and shapes of all tensors with the model's, and loads the tokenizer; reads no weights.
 
         Raises:
-            UserError: with the file, the tensor, what was expected and what was found.
+            UserError: the message names the file, the tensor, what was expected and what was found.
         """
         files = self.files
         files.check_index()
@@ -76,14 +76,14 @@ class Checkpoint:
         _ = self.tokenizer
 
     def load(self, where: str, spread: bool = False) -> CogVLMForCausalLM:
-        """The model with its weights, each read right to its place: in bfloat16 on a GPU, in float32 on a CPU.
+        """Returns the model with its weights, each loaded right onto its device: bfloat16 on a GPU, float32 on a CPU.
 
         Args:
-            where: a device, as torch names it.
-            spread: over all GPUs, where one has too little memory.
+            where: the device, as torch names it.
+            spread: whether to spread the model over all GPUs, if one has too little memory.
 
         Raises:
-            UserError: as `check` and `fit`.
+            UserError: as `check`, and `fit` of HfFolder.
         """
         self.check()
         self.files.fit(spread)

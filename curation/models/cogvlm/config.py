@@ -25,7 +25,7 @@ class CogVLMVisionConfig(PreTrainedConfig):
 
     @property
     def patches(self) -> int:
-        """Patches of an image, which are as many tokens."""
+        """Number of patches of an image; each is one token."""
         return (self.image_size // self.patch_size) ** 2
 
     def validate_architecture(self) -> None:
@@ -67,7 +67,7 @@ class CogVLMConfig(PreTrainedConfig):
 
     @property
     def image_tokens(self) -> int:
-        """Tokens that stand for an image: one for its beginning, its patches, one for its end."""
+        """Number of tokens of an image: one for its beginning, one for each patch, one for its end."""
         return self.vision_config.patches + 2  # type: ignore[union-attr]
 
     def validate_architecture(self) -> None:

@@ -1,4 +1,4 @@
-"""The files of a checkpoint of CogVLM, found and named without torch or transformers, which take seconds to import."""
+"""The files of a CogVLM checkpoint, found without torch or transformers, which take seconds to import."""
 
 from functools import cached_property
 from pathlib import Path
@@ -7,19 +7,19 @@ from curation.errors import UserError
 from curation.models.hf_folder import LISTED, HfFolder
 
 TOKENIZERS = ("tokenizer.json", "tokenizer.model")
-"""Either is a tokenizer; the first is preferred."""
+"""Either file is a tokenizer; the first is preferred."""
 BESIDE = ("tokenizer_config.json", "special_tokens_map.json", "added_tokens.json")
 IMAGE_SIZE = 490
-"""Pixels of the square that the official checkpoint sees."""
+"""Side in pixels of the square input of the official checkpoint."""
 
 
 class Files(HfFolder):
     """The files of one checkpoint.
 
     Args:
-        key: the recipe's section, for errors, such as `captions.captioner`.
-        folder: of the weights.
-        vocabulary: folder of the tokenizer; None if it lies beside the weights.
+        key: the recipe's section, for error messages, such as `captions.captioner`.
+        folder: the folder of the weights.
+        vocabulary: the folder of the tokenizer; None if it lies beside the weights.
     """
 
     def __init__(self, key: str, folder: Path, vocabulary: Path | None = None) -> None:
@@ -33,7 +33,7 @@ class Files(HfFolder):
 
     @property
     def image_size(self) -> int:
-        """Pixels of the square that the model sees. Raises UserError if config.json is none, or they are no number."""
+        """Side in pixels of the model's square input. Raises UserError if config.json is damaged or gives no number."""
         vision = self.json("config.json").get("vision_config")
         size = vision.get("image_size", IMAGE_SIZE) if isinstance(vision, dict) else IMAGE_SIZE
         if not isinstance(size, int) or size < 1:
@@ -44,7 +44,7 @@ class Files(HfFolder):
 
     @cached_property
     def words(self) -> list[Path]:
-        """The tokenizer's files, itself first. Raises UserError if there is none."""
+        """The tokenizer's files, the tokenizer itself first. Raises UserError if there is none."""
         folder = self.vocabulary.folder
         found = [path for name in (*TOKENIZERS, *BESIDE) if (path := folder / name).is_file()]
         if not found or found[0].name not in TOKENIZERS:

@@ -1,10 +1,11 @@
-"""CogVLM (arXiv:2311.03079) as a model of transformers, whose `generate` samples, searches beams and batches.
+"""CogVLM (arXiv:2311.03079) as a model of transformers, whose `generate` provides sampling, beam search and batching.
 
-A row of input is padding, BOS, as many placeholders as an image has tokens, and text. The image has experts of its own
-for its beginning mark and its patches; BOS, the image's end mark and all text, also all that is generated, go through
-LLaMA's weights. Which expert a token needs is therefore known by its place: the two kinds are kept in two tensors from
-the first layer to the last and meet in attention only, so that nothing is gathered, scattered or asked of the GPU. For
-that the padding, which no token sees, is moved behind the image; all rows then have their image at the same place.
+An input row consists of padding, BOS, one placeholder for each token of the image, and text. The image's beginning mark
+and patches have expert weights of their own; BOS, the image's end mark and all text, including generated text, use
+LLaMA's weights. A token's expert therefore follows from its place in the row: the two kinds are kept in two tensors
+from the first layer to the last and meet only in attention, so no gather, scatter or synchronisation with the GPU is
+needed. To this end the padding, which no token attends to, is moved behind the image: all rows then have it at the same
+place.
 """
 
 from collections.abc import Callable
@@ -28,33 +29,33 @@ from curation.models.cogvlm.vision import VisionTower
 
 Rotary = tuple[torch.Tensor, torch.Tensor]
 Padding: TypeAlias = int | torch.Tensor
-"""Padding tokens before BOS: int64 (B, 1), or 0 if no row has any."""
+"""Number of padding tokens before BOS: int64 (B, 1), or 0 if no row has any."""
 
 
 class Streams(NamedTuple):
-    """Hidden states, apart by the expert that works on them."""
+    """Hidden states in two tensors, one for each expert."""
 
     text: torch.Tensor
-    """(B, T, ·): BOS, padding, the image's end, text; or, with a cache, new text alone."""
+    """(B, T, ·): BOS, padding, the image's end mark, text; or only the new text if there is a cache."""
     image: torch.Tensor | None
-    """(B, V, ·): the image's beginning and its patches; None once they are in the cache."""
+    """(B, V, ·): the image's beginning mark and its patches; None once they are in the cache."""
 
     def through(self, language: Callable[..., Any], vision: Callable[..., Any]) -> "Streams":
-        """Each through its expert."""
+        """Applies `language` to the text stream and `vision` to the image stream."""
         return Streams(language(self.text), None if self.image is None else vision(self.image))
 
     def plus(self, other: "Streams") -> "Streams":
-        """The sum."""
+        """Adds another pair of streams of the same shapes."""
         return Streams(self.text + other.text, None if self.image is None else self.image + other.image)
 
     def joined(self) -> torch.Tensor:
-        """(B, L, ·): the image behind BOS."""
+        """Joins both streams into one tensor (B, L, ·), with the image directly behind BOS."""
         if self.image is None:
             return self.text
         return torch.cat((self.text[:, :1], self.image, self.text[:, 1:]), dim=1)
 
     def like(self, joined: torch.Tensor) -> "Streams":
-        """A joined tensor taken apart as this one is."""
+        """Splits a joined tensor (B, L, ·) into two streams in the way of this pair."""
         if self.image is None:
             return Streams(joined, None)
         end = 1 + self.image.shape[1]
@@ -62,7 +63,7 @@ class Streams(NamedTuple):
 
 
 class ExpertAttention(nn.Module):
-    """Causal attention over all tokens, with projections by expert."""
+    """Causal attention over all tokens, with separate projections for each expert."""
 
     def __init__(self, config: CogVLMConfig, index: int) -> None:
         super().__init__()
@@ -83,7 +84,7 @@ class ExpertAttention(nn.Module):
             key, value = past_key_values.update(key, value, self.index)
         if hidden.image is None:
             seen = scaled_dot_product_attention(query, key, value, mask)
-        else:  # BOS and image need no mask but the causal one, which takes half the work
+        else:  # BOS and image need only the causal mask, which halves the work
             end = 1 + hidden.image.shape[1]
             before, after = query[:, :, :end], query[:, :, end:]
             begun = scaled_dot_product_attention(before, key[:, :, :end], value[:, :, :end], is_causal=True)
@@ -93,7 +94,7 @@ class ExpertAttention(nn.Module):
 
 
 class ExpertMLP(nn.Module):
-    """LLaMA's MLP, one for each expert."""
+    """LLaMA's MLP, with separate weights for each expert."""
 
     def __init__(self, config: CogVLMConfig) -> None:
         super().__init__()
@@ -118,14 +119,14 @@ class Layer(nn.Module):
     def forward(
         self, hidden: Streams, rotary: Rotary, mask: torch.Tensor | None, past_key_values: Cache | None
     ) -> Streams:
-        """One layer.
+        """Applies one layer of attention and MLP.
 
         Args:
-            hidden: of the tokens that are new.
+            hidden: hidden states of the new tokens.
             rotary: cosines and sines of their positions, in the order of `Streams.joined`.
-            mask: what is added to the scores of text, (B or 1, 1, T', keys): T' all new tokens behind the image; None
-                if each of them sees all.
-            past_key_values: keys and values of the tokens before, in the same order; the new ones are added.
+            mask: added to the attention scores, (B or 1, 1, T', keys), where T' counts the new tokens behind the image;
+                None if each of these attends to all keys.
+            past_key_values: cache of the earlier tokens' keys and values, in the same order; the new ones are appended.
         """
         normed = hidden.through(self.input_layernorm, self.input_layernorm)
         hidden = hidden.plus(self.self_attn(normed, rotary, mask, past_key_values))
@@ -134,7 +135,7 @@ class Layer(nn.Module):
 
 
 class CogVLMPreTrainedModel(PreTrainedModel):
-    """What transformers is to know of both classes below."""
+    """Settings that transformers reads from both model classes below."""
 
     config_class = CogVLMConfig
     base_model_prefix = "model"
@@ -146,7 +147,7 @@ class CogVLMPreTrainedModel(PreTrainedModel):
 
 
 class CogVLMModel(CogVLMPreTrainedModel):
-    """The language model with its image tower, up to the last hidden states."""
+    """The language model with its image tower, without the vocabulary's output layer."""
 
     def __init__(self, config: CogVLMConfig) -> None:
         super().__init__(config)
@@ -168,7 +169,7 @@ class CogVLMModel(CogVLMPreTrainedModel):
         use_cache: bool | None = None,
         **_: Any,
     ) -> BaseModelOutputWithPast:
-        """The last hidden states, (B, L, hidden), in the order of `input_ids`; see CogVLMForCausalLM."""
+        """Returns the last hidden states, (B, L, hidden), in the order of `input_ids`; see CogVLMForCausalLM."""
         if use_cache and past_key_values is None:
             past_key_values = DynamicCache(config=self.config)
         past = past_key_values.get_seq_length() if past_key_values is not None else 0
@@ -193,15 +194,15 @@ class CogVLMModel(CogVLMPreTrainedModel):
         return BaseModelOutputWithPast(last_hidden_state=last, past_key_values=past_key_values)
 
     def positions(self, places: torch.Tensor) -> torch.Tensor:
-        """Position ids: BOS 0, the image's beginning 1, all patches 2, its end 3, text 4, 5, …
+        """Returns position ids: BOS 0, the image's beginning mark 1, all patches 2, its end mark 3, text 4, 5, …
 
         Args:
-            places: places of tokens, counted from BOS; below 0 for padding, which gets 0.
+            places: places of tokens, counted from BOS; negative for padding, whose position id is 0.
         """
         return places.clamp(0, 2) + (places - (self.lead - 1)).clamp(min=0)
 
     def _begun(self, ids: torch.Tensor, places: torch.Tensor, pixels: torch.Tensor | None) -> Streams:
-        """What goes into the first layer, of rows as `_order` puts them."""
+        """Returns the inputs of the first layer, for rows in the order of `_order`."""
         if pixels is None or ids.shape[1] <= self.lead:
             raise ValueError(f"a row begins with BOS and an image of {self.lead} tokens, and needs its pixel_values")
         image = self.vision(pixels)
@@ -212,17 +213,17 @@ class CogVLMModel(CogVLMPreTrainedModel):
         return Streams(torch.where(ends, image[:, -1:], text), image[:, :-1])
 
     def _order(self, places: torch.Tensor, padding: Padding) -> torch.Tensor:
-        """Which place of a row comes at each place once its padding is moved behind the image's patches."""
+        """Returns the original place of the token at each place after the padding has moved behind the patches."""
         moved = torch.where(places < self.lead + padding, places - self.lead, places)
         return torch.where(places < self.lead, places + padding, moved)
 
     def _order_back(self, places: torch.Tensor, padding: Padding) -> torch.Tensor:
-        """The reverse of `_order`."""
+        """Returns the inverse permutation of `_order`."""
         moved = torch.where(places < self.lead + padding, places - padding, places)
         return torch.where(places < padding, places + self.lead, moved)
 
     def _mask(self, past: int, text: torch.Tensor, total: int, padding: Padding) -> torch.Tensor | None:
-        """What is added to the scores of new text; no text sees padding, or text behind it."""
+        """Returns the term added to the scores of new text: -inf for padding and later tokens; None if it is all 0."""
         keys = torch.arange(total, device=text.device)
         first = max(past, self.lead)
         if total - first == 1 and not isinstance(padding, torch.Tensor):
@@ -236,7 +237,7 @@ class CogVLMModel(CogVLMPreTrainedModel):
 
 
 class CogVLMForCausalLM(CogVLMPreTrainedModel, GenerationMixin):
-    """CogVLM with its vocabulary. Every row has one image, right behind BOS."""
+    """CogVLM with the vocabulary's output layer. Every row has exactly one image, directly behind BOS."""
 
     def __init__(self, config: CogVLMConfig) -> None:
         super().__init__(config)
@@ -255,22 +256,23 @@ class CogVLMForCausalLM(CogVLMPreTrainedModel, GenerationMixin):
         logits_to_keep: int = 0,
         **_: Any,
     ) -> CausalLMOutputWithPast:
-        """Logits of the next token.
+        """Computes the logits of the next token.
 
         Args:
-            input_ids: int64 (B, L): padding, BOS, `image_tokens` placeholders, text; with a cache, new text alone.
-            attention_mask: (B, L and what is in the cache), 0 for padding, which is on the left; None: there is none.
+            input_ids: int64 (B, L): padding, BOS, `image_tokens` placeholders, text; only the new text if the cache is
+                filled.
+            attention_mask: (B, L + cached tokens), 0 for padding, which is on the left; None if there is no padding.
             position_ids: (B, L); default: see `CogVLMModel.positions`.
-            past_key_values: a cache; it holds tokens in an order of its own, see the module.
-            pixel_values: normalised images, (B, 3, S, S); not needed once the cache holds something.
-            use_cache: whether to make one, if none is given.
-            logits_to_keep: of how many last tokens logits are wanted; 0 for all.
+            past_key_values: a cache; it holds the tokens in the order that the module's docstring describes.
+            pixel_values: normalised images, (B, 3, S, S); not needed once the cache is filled.
+            use_cache: whether to create a cache if none is given.
+            logits_to_keep: number of last tokens for which logits are computed; 0 for all.
 
         Returns:
-            Its `logits` are (B, tokens kept, vocabulary).
+            An output whose `logits` are (B, tokens kept, vocabulary).
 
         Raises:
-            ValueError: a row too short to hold an image, or no image.
+            ValueError: a row is too short to hold an image, or the image is missing.
         """
         found = self.model(input_ids, attention_mask, position_ids, past_key_values, pixel_values, use_cache)
         logits = self.lm_head(found.last_hidden_state[:, -logits_to_keep:])  # -0 keeps all
@@ -279,13 +281,13 @@ class CogVLMForCausalLM(CogVLMPreTrainedModel, GenerationMixin):
     def _prepare_attention_mask_for_generation(
         self, inputs_tensor: torch.Tensor, generation_config: Any, model_kwargs: dict[str, Any]
     ) -> torch.Tensor:
-        """Where none is given: padding ends at the first token of another kind. The image's placeholders are none."""
+        """Makes the mask if none is given. Padding ends at the first other token; later placeholders are no padding."""
         return ((inputs_tensor != self.config.pad_token_id).cumsum(-1) > 0).long()
 
     def _prepare_position_ids_for_generation(
         self, inputs_tensor: torch.Tensor, model_kwargs: dict[str, Any]
     ) -> torch.Tensor:
-        """Where none are given; `generate` counts on from the last one."""
+        """Makes the position ids if none are given; `generate` continues from the last one."""
         mask: torch.Tensor = model_kwargs["attention_mask"]
         places = torch.arange(mask.shape[1], device=mask.device)[None]
         return self.model.positions(places - _padding(mask))

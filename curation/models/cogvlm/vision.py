@@ -16,28 +16,28 @@ if TYPE_CHECKING:
 
 MEAN = (0.48145466, 0.4578275, 0.40821073)
 STD = (0.26862954, 0.26130258, 0.27577711)
-"""Of CLIP (arXiv:2103.00020), for R, G, B in 0..1."""
+"""Mean and standard deviation of CLIP (arXiv:2103.00020), for channels R, G, B in 0..1."""
 
 
 def normalised(pictures: torch.Tensor, dtype: torch.dtype) -> torch.Tensor:
-    """What the tower takes, made where the pictures lie.
+    """Normalises pictures for the tower, on the device where they are.
 
-    uint8 is what Pillow's resize gives anyway, so that nothing is lost by sending bytes to a GPU; the arithmetic is
-    float32 of one pixel at a time, the same in any batch.
+    They are sent to the GPU as bytes, which loses nothing, since Pillow's resize gives uint8 anyway. The arithmetic is
+    float32 for each pixel by itself, so that the batch does not affect the result.
 
     Args:
         pictures: uint8, (B, S, S, 3), channels R, G, B.
-        dtype: of the model.
+        dtype: the model's type.
 
     Returns:
-        (B, 3, S, S).
+        (B, 3, S, S), of `dtype`.
     """
     mean, std = (torch.tensor(v, device=pictures.device).view(3, 1, 1) for v in (MEAN, STD))
     return ((pictures.permute(0, 3, 1, 2).float() / 255 - mean) / std).to(dtype)
 
 
 class VisionTower(nn.Module):
-    """An image as tokens of the language model: one for its beginning, one for each patch, one for its end."""
+    """Encodes an image as tokens of the language model: one for its beginning, one for each patch, one for its end."""
 
     def __init__(self, config: "CogVLMConfig") -> None:
         super().__init__()
@@ -49,14 +49,14 @@ class VisionTower(nn.Module):
         self.eoi = nn.Parameter(torch.zeros(1, 1, config.hidden_size))
 
     def forward(self, pixels: torch.Tensor) -> torch.Tensor:
-        """(B, 3, S, S), normalised, to (B, patches + 2, hidden)."""
+        """Maps normalised pixels (B, 3, S, S) to tokens (B, patches + 2, hidden)."""
         patches = self.linear_proj(self.transformer(self.patch_embedding(pixels))[:, 1:])  # without the CLS token
         boi, eoi = (mark.expand(len(patches), -1, -1) for mark in (self.boi, self.eoi))
         return torch.cat((boi, patches, eoi), dim=1)
 
 
 class PatchEmbedding(nn.Module):
-    """Patches, row by row, after a CLS token; positions are added."""
+    """Embeds a CLS token and the patches, row by row, and adds the position embeddings."""
 
     def __init__(self, config: "CogVLMVisionConfig") -> None:
         super().__init__()
@@ -65,28 +65,28 @@ class PatchEmbedding(nn.Module):
         self.position_embedding = nn.Embedding(config.num_positions, config.hidden_size)
 
     def forward(self, pixels: torch.Tensor) -> torch.Tensor:
-        """(B, 3, S, S) to (B, patches + 1, width)."""
+        """Maps pixels (B, 3, S, S) to (B, patches + 1, width)."""
         patches = self.proj(pixels).flatten(2).transpose(1, 2)
         marked = torch.cat((self.cls_embedding.expand(len(patches), 1, -1), patches), dim=1)
         return marked + self.position_embedding.weight
 
 
 class Encoder(nn.Module):
-    """The transformer of the tower."""
+    """The tower's stack of transformer layers."""
 
     def __init__(self, config: "CogVLMVisionConfig") -> None:
         super().__init__()
         self.layers = nn.ModuleList(EncoderLayer(config) for _ in range(config.num_hidden_layers))
 
     def forward(self, hidden: torch.Tensor) -> torch.Tensor:
-        """(B, L, width) to the same."""
+        """Maps (B, L, width) to the same shape."""
         for layer in self.layers:
             hidden = layer(hidden)
         return hidden
 
 
 class EncoderLayer(nn.Module):
-    """Attention and MLP, each normalised after it, before it is added: x + LN(f(x))."""
+    """Attention and MLP with post-normalisation: x + LN(f(x))."""
 
     def __init__(self, config: "CogVLMVisionConfig") -> None:
         super().__init__()
@@ -96,13 +96,13 @@ class EncoderLayer(nn.Module):
         self.post_attention_layernorm = nn.LayerNorm(config.hidden_size, eps=config.layer_norm_eps)
 
     def forward(self, hidden: torch.Tensor) -> torch.Tensor:
-        """(B, L, width) to the same."""
+        """Maps (B, L, width) to the same shape."""
         hidden = hidden + self.input_layernorm(self.attention(hidden))
         return hidden + self.post_attention_layernorm(self.mlp(hidden))
 
 
 class Attention(nn.Module):
-    """Every patch looks at every other."""
+    """Multi-head self-attention over all patches, without a mask."""
 
     def __init__(self, config: "CogVLMVisionConfig") -> None:
         super().__init__()
@@ -111,14 +111,14 @@ class Attention(nn.Module):
         self.dense = nn.Linear(config.hidden_size, config.hidden_size)
 
     def forward(self, hidden: torch.Tensor) -> torch.Tensor:
-        """(B, L, width) to the same."""
+        """Maps (B, L, width) to the same shape."""
         query, key, value = self.query_key_value(hidden).unflatten(-1, (3, self.heads, -1)).permute(2, 0, 3, 1, 4)
         seen = scaled_dot_product_attention(query, key, value)
         return self.dense(seen.transpose(1, 2).flatten(2))
 
 
 class MLP(nn.Module):
-    """Two layers."""
+    """A feed-forward network of two layers."""
 
     def __init__(self, config: "CogVLMVisionConfig") -> None:
         super().__init__()
@@ -127,12 +127,12 @@ class MLP(nn.Module):
         self.fc2 = nn.Linear(config.intermediate_size, config.hidden_size)
 
     def forward(self, hidden: torch.Tensor) -> torch.Tensor:
-        """(B, L, width) to the same."""
+        """Maps (B, L, width) to the same shape."""
         return self.fc2(self.activation(self.fc1(hidden)))
 
 
 class Adapter(nn.Module):
-    """From the tower's width to the language model's, through a gated linear unit."""
+    """Projects from the tower's width to the language model's, with a gated linear unit."""
 
     def __init__(self, config: "CogVLMConfig") -> None:
         super().__init__()
@@ -145,6 +145,6 @@ class Adapter(nn.Module):
         self.dense_4h_to_h = nn.Linear(config.intermediate_size, config.hidden_size, bias=False)
 
     def forward(self, hidden: torch.Tensor) -> torch.Tensor:
-        """(B, L, width of the tower) to (B, L, hidden)."""
+        """Maps (B, L, width of the tower) to (B, L, hidden)."""
         hidden = self.activation(self.norm1(self.linear_proj(hidden)))
         return self.dense_4h_to_h(silu(self.gate_proj(hidden)) * self.dense_h_to_4h(hidden))

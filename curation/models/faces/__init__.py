@@ -1,1 +1,1 @@
-"""Models that find faces."""
+"""Face detectors."""

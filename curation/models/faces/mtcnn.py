@@ -1,9 +1,9 @@
-"""MTCNN: faces by a cascade of three small convolutional nets, P-Net, R-Net and O-Net.
+"""MTCNN: face detection by a cascade of three small convolutional networks, P-Net, R-Net and O-Net.
 
 Zhang, Zhang, Li and Qiao, "Joint Face Detection and Alignment Using Multitask Cascaded Convolutional
-Networks", IEEE Signal Processing Letters 23(10), 2016. The weights are those that the package `mtcnn` ships;
-its code is not imported (it asks for TensorFlow). They are pickles, so they are not trusted: their sha256 is
-checked first, and the reader then admits the three globals that an array needs.
+Networks", IEEE Signal Processing Letters 23(10), 2016. The weights are those of the package `mtcnn`, whose code is not
+imported, as it needs TensorFlow. The weight files are pickles and therefore not trusted: their sha256 is checked first,
+and the reader then admits only the three globals that an array needs.
 """
 
 from collections.abc import Sequence
@@ -19,30 +19,31 @@ if TYPE_CHECKING:
 
 
 POOLS = {"pnet.lz4": (2, 0, 0), "rnet.lz4": (3, 3, 0, 0), "onet.lz4": (3, 3, 2, 0, 0)}
-"""Max-pooling (stride 2) after each layer, 0 for none: figure 2 of the paper. The weights tell the rest."""
+"""Max-pooling size (stride 2) after each layer, 0 for none: figure 2 of the paper. The weights give the other sizes."""
 
 CELL, STRIDE = 12, 2
-"""P-Net looks at squares of 12 pixels, 2 apart."""
+"""Side and stride in pixels of the windows that P-Net classifies."""
 SCALE_FACTOR = 0.709
-"""Between the levels of the pyramid: √½, so that each has half the area of the one before."""
+"""Ratio of the sides of successive pyramid levels: √½, so that each level has half the area of the one before."""
 NMS_LEVEL, NMS_PNET, NMS_ONET = 0.5, 0.7, 0.7
-"""Overlap above which the weaker of two boxes goes: in one level of the pyramid, over all, and at the end."""
+"""Overlap above which the weaker of two boxes is removed: within a pyramid level, over all levels, and at the end."""
 NMS_RNET = 0.9
-"""Looser than the usual 0.7: O-Net then judges several boxes around a face, and misses fewer large ones."""
+"""The same after R-Net. Looser than the usual 0.7: O-Net then judges several boxes per face and misses fewer large
+ones."""
 PIXELS_CPU, PIXELS_GPU = 32 * 24 * 24, 4_000_000
-"""Pixels that go through a net at once: what stays in a core's cache, and what takes about 1 GB of a GPU's memory."""
+"""Pixels in one batch of a network: what fits a core's cache, and what takes about 1 GB of a GPU's memory."""
 
 
 class Mtcnn:
-    """The detector.
+    """The MTCNN face detector.
 
     Args:
-        min_face: side in pixels of the smallest face looked for, at least 12; the cost falls with its square.
+        min_face: side in pixels of the smallest face to find, at least 12; the cost falls with its square.
         threshold: probability, 0..1, above which P-Net, R-Net and O-Net pass a box on.
-        device: where the nets run, as torch names it.
+        device: device of the networks, as torch names it.
 
     Raises:
-        UserError: the weights are missing or not those that this was written for.
+        UserError: the weights are missing, or their sha256 is not the expected one.
     """
 
     def __init__(
@@ -60,8 +61,8 @@ class Mtcnn:
             images: uint8, (H, W, 3), channels B, G, R; sizes may differ.
 
         Returns:
-            For each image float32 (n, 5), the likeliest face first: x0, y0, x1, y1 in pixels, clipped to the
-            image (0 and W are its outer edges), and the probability.
+            For each image float32 (n, 5), most probable face first: x0, y0, x1, y1 in pixels, clipped to the image (0
+            and W are its outer edges), and the probability.
         """
         import torch
 
@@ -79,7 +80,7 @@ class Mtcnn:
         return [_nms_min(b, NMS_ONET).clip(0, limit) for b, limit in zip(boxes, limits, strict=True)]
 
     def _propose(self, images: Sequence[np.ndarray]) -> list[np.ndarray]:
-        """Stage 1: P-Net over an image pyramid, a level of all images at once."""
+        """Stage 1: runs P-Net over an image pyramid, on the same level of all images at once."""
         found: list[list[np.ndarray]] = [[_NONE] for _ in images]
         levels: dict[int, np.ndarray] = dict(enumerate(images))
         scale = CELL / self.min_face
@@ -110,7 +111,7 @@ class Mtcnn:
         images: Sequence[np.ndarray],
         boxes: Sequence[np.ndarray],
     ) -> list[np.ndarray]:
-        """Stages 2 and 3: the net moves and judges squares around the boxes, of all images together."""
+        """Stages 2 and 3: the network moves and scores squares around the boxes, for all images together."""
         squares = [_square(b) for b in boxes]
         crops = [_crop(i, s, side) for i, of_i in zip(images, squares, strict=True) for s in of_i]
         if not crops:
@@ -121,7 +122,7 @@ class Mtcnn:
         return [_boxes(s + r * (s[:, 2:3] - s[:, :1]), p, threshold) for s, r, p in parts]
 
     def _run(self, net: "torch.nn.Module", pixels: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Box regression (n, 4, h, w) and probability of a face (n, h, w) of uint8 (n, H, W, 3)."""
+        """Returns box regression (n, 4, h, w) and face probability (n, h, w) for pixels uint8 (n, H, W, 3)."""
         import torch
 
         step = max(1, self.pixels // (pixels.shape[1] * pixels.shape[2]))
@@ -133,14 +134,14 @@ class Mtcnn:
 
 
 def _network(weights: list[np.ndarray], pools: Sequence[int]) -> "torch.nn.Sequential":
-    """A net from kernel, bias and PReLU slope of each layer, then kernel and bias of each output.
+    """Builds a network from kernel, bias and PReLU slope of each layer, then kernel and bias of each output.
 
-    All of it is convolutions: a dense layer is one whose kernel is as large as its input.
+    All layers are convolutions: a dense layer is one whose kernel is as large as its input.
     """
     import torch
 
     class Halve(torch.nn.Module):
-        """Max-pooling of 2 by 2 pixels of a map with even sides; torch's own takes six times as long here."""
+        """Max-pooling of 2 by 2 pixels of a map with even sides; torch's own pooling takes six times as long here."""
 
         def forward(self, x: torch.Tensor) -> torch.Tensor:
             rows = torch.maximum(x[:, :, ::2], x[:, :, 1::2])
@@ -172,7 +173,7 @@ def _network(weights: list[np.ndarray], pools: Sequence[int]) -> "torch.nn.Seque
 
 
 def _kernel(weights: "torch.Tensor", channels: int) -> "torch.Tensor":
-    """(out, in, H, W) of a kernel (H, W, in, out) or a dense matrix (W·H·in, out) over columns of pixels."""
+    """Converts a kernel (H, W, in, out), or a dense matrix (W·H·in, out) over columns of pixels, to (out, in, H, W)."""
     if weights.ndim == 4:
         return weights.permute(3, 2, 0, 1)
     side = round((weights.shape[0] / channels) ** 0.5)
@@ -183,15 +184,22 @@ _NONE = np.zeros((0, 5), np.float32)
 
 
 def _boxes(corners: np.ndarray, probability: np.ndarray, threshold: float) -> np.ndarray:
-    """Corners and probability of the likely boxes; one turned inside out, or under a pixel wide, goes too."""
+    """Returns the probable boxes, float32 (n, 5), without those that are inverted or less than a pixel wide or high.
+
+    Args:
+        corners: (n, 4): x0, y0, x1, y1 in pixels.
+        probability: (n,).
+        threshold: probability above which a box is kept.
+    """
     boxes = np.concatenate([corners, probability[:, None]], 1).astype(np.float32)
     return boxes[(probability > threshold) & (boxes[:, 2:4] - boxes[:, :2] >= 1).all(1)]
 
 
 def _on_canvas(images: Sequence[np.ndarray]) -> np.ndarray:
-    """uint8 (n, H, W, 3) of images of up to H by W, each with mid-gray, the nets' zero, to its right and below.
+    """Pads images to one size, uint8 (n, H, W, 3), with mid-gray (the networks' zero) on the right and below.
 
-    H and W are even: so P-Net's pooling windows lie within or without an image whatever else is on the canvas.
+    H and W are even, so that each of P-Net's pooling windows lies either within or outside an image, whatever else is
+    on the canvas.
     """
     height, width = (-(-max(i.shape[axis] for i in images) // STRIDE) * STRIDE for axis in (0, 1))
     canvas = np.full((len(images), height, width, 3), 128, np.uint8)
@@ -201,14 +209,14 @@ def _on_canvas(images: Sequence[np.ndarray]) -> np.ndarray:
 
 
 def _square(boxes: np.ndarray) -> np.ndarray:
-    """Corners of squares of the longer side about the same centres."""
+    """Returns the corners (n, 4) of squares with the boxes' centres and the length of their longer side."""
     centre = (boxes[:, :2] + boxes[:, 2:4]) / 2
     half = (boxes[:, 2:4] - boxes[:, :2]).max(1, keepdims=True, initial=0) / 2
     return np.concatenate([centre - half, centre + half], 1)
 
 
 def _crop(image: np.ndarray, square: np.ndarray, side: int) -> np.ndarray:
-    """The square scaled to `side` pixels (bilinear); mid-gray, the nets' zero, where it leaves the image."""
+    """Returns the square scaled to `side` pixels (bilinear), with mid-gray (the networks' zero) outside the image."""
     x, y = square[:2].tolist()
     step = float(square[2] - square[0]) / side
     to_image = np.array([[step, 0, x + step / 2 - 0.5], [0, step, y + step / 2 - 0.5]])  # centres of pixels
@@ -217,7 +225,7 @@ def _crop(image: np.ndarray, square: np.ndarray, side: int) -> np.ndarray:
 
 
 def _nms(boxes: np.ndarray, overlap: float, level: np.ndarray | None = None) -> np.ndarray:
-    """Non-maximum suppression by intersection over union, within each level; the likeliest box first."""
+    """Non-maximum suppression by intersection over union within each level; returns the most probable box first."""
     if not len(boxes):
         return boxes
     sized = np.concatenate([boxes[:, :2], boxes[:, 2:4] - boxes[:, :2]], 1)
@@ -227,7 +235,7 @@ def _nms(boxes: np.ndarray, overlap: float, level: np.ndarray | None = None) -> 
 
 
 def _nms_min(boxes: np.ndarray, overlap: float) -> np.ndarray:
-    """The same by intersection over the smaller of two boxes, so that no face stays inside another."""
+    """Non-maximum suppression by intersection over the smaller of two boxes, so that no face stays inside another."""
     left = boxes[np.argsort(-boxes[:, 4], kind="stable")]
     kept = []
     while len(left):

@@ -1,4 +1,4 @@
-"""The weights of MTCNN, read from the files of the package `mtcnn` without running code from them."""
+"""Reads the weights of MTCNN from the files of the package `mtcnn`, without running code from them."""
 
 import hashlib
 import importlib.util
@@ -18,25 +18,25 @@ WEIGHTS = {
     "rnet.lz4": "cb00e6460f3c98b0bfafaba3c0a0ded4bdf6e62cee7174d969e8670d7e757fee",
     "onet.lz4": "94f6ea2f4cf985275ee958cdd762d17b6009348a4fb9d8c6be39ba73ffd22ca3",
 }
-"""sha256 of the weights of mtcnn 1.0.0."""
+"""sha256 of the weight files of mtcnn 1.0.0."""
 
 
 _INSTALL = "install the package mtcnn==1.0.0 afresh"
 
 
 def weight_files() -> dict[str, Path]:
-    """The weight files by name. Raises UserError if one is missing."""
+    """Returns the weight files by name. Raises UserError if one is missing."""
     return {name: installed_path(name) for name in WEIGHTS}
 
 
 def check_weights() -> None:
-    """Compares the sha256 of the weight files. Raises UserError as `Mtcnn`; nothing is unpickled."""
+    """Checks the sha256 of the weight files. Raises UserError if one is missing or differs; nothing is unpickled."""
     for path in weight_files().values():
         _check(path, file_digest(path))
 
 
 def read_weights(name: str) -> list[np.ndarray]:
-    """The arrays of one weight file, in the order of the layers. Raises UserError."""
+    """Returns the arrays of one weight file, in the order of the layers. Raises UserError if its sha256 is wrong."""
     path = installed_path(name)
     data = path.read_bytes()
     _check(path, hashlib.sha256(data).hexdigest())
@@ -44,9 +44,11 @@ def read_weights(name: str) -> list[np.ndarray]:
 
 
 def unpickle(data: bytes, path: Path) -> list[np.ndarray]:
-    """The arrays in a joblib pickle; the bytes of each lie in the stream right behind its description.
+    """Returns the arrays in a joblib pickle, in which each array's bytes directly follow its description.
 
-    A UserError if the pickle asks for any global but the three of an array; that one is not looked up.
+    Raises:
+        UserError: the pickle needs any global other than an array's three, which is then not looked up, or holds
+            objects.
     """
     stream = io.BytesIO(data)
 
@@ -74,7 +76,7 @@ def unpickle(data: bytes, path: Path) -> list[np.ndarray]:
 
 
 def installed_path(name: str) -> Path:
-    """Where the package `mtcnn` has put a file of weights. Raises UserError if it is not installed."""
+    """Returns the path of a weight file in the package `mtcnn`. Raises UserError if it is not installed."""
     package = importlib.util.find_spec("mtcnn")  # looks it up without importing it
     if package is None or not package.submodule_search_locations:
         raise UserError(f'faces: the package "mtcnn" with {name} is not installed; {_INSTALL}')

@@ -1,7 +1,7 @@
-"""YuNet: faces by one small convolutional net, which OpenCV runs (`cv2.FaceDetectorYN`) on the CPU.
+"""YuNet: face detection by one small convolutional network, which OpenCV runs (`cv2.FaceDetectorYN`) on the CPU.
 
 Wu, Peng and Yu, "YuNet: A Tiny Millisecond-level Face Detector", Machine Intelligence Research 20(5), 2023.
-The program is in every wheel of OpenCV, the model in none: it is a file that the recipe names.
+Every wheel of OpenCV contains the program, but none the model, which is a file that the recipe names.
 """
 
 from collections.abc import Iterator, Sequence
@@ -14,25 +14,25 @@ import numpy as np
 from curation.errors import UserError
 
 NUMBERS = {"cls": 1, "obj": 1, "bbox": 4, "kps": 10}
-"""What the net says of each cell of a grid, and in how many numbers: OpenCV reads them without looking."""
+"""The network's outputs and the numbers of each per grid cell; OpenCV reads them without checking their shapes."""
 STRIDES = (8, 16, 32)
-"""Side in pixels of the cells of its three grids; outputs are named by both, such as `bbox_16`."""
+"""Side in pixels of the cells of the network's three grids; an output is named by kind and stride, as `bbox_16`."""
 LARGEST = 320
-"""Long side in pixels of a picture in which any face is found: the net was trained on faces of 10 to 300. Of 77 faces
-that fill a picture of 640, one look finds 54, and two find 75."""
+"""Long side in pixels up to which a face of any size is found, since the network was trained on faces of 10 to 300
+pixels. Of 77 faces that fill a picture of 640, one pass finds 54, and two passes find 75."""
 LEAST = 64
-"""Pixels of each side below which a picture is put on black ground: over a grid one cell wide or high, OpenCV 4.14's
-depthwise convolution reads memory that nobody wrote, and the answer depends on the picture before."""
+"""Pixels of each side below which a picture is padded with black: on a grid one cell wide or high, the depthwise
+convolution of OpenCV 4.14 reads uninitialised memory, and the result depends on the previous picture."""
 
 
 class YuNet:
-    """The detector.
+    """The YuNet face detector.
 
     Args:
         model: the ONNX file; see `check`.
-        min_face: longer side in pixels of the smallest face that is told of.
-        threshold: score, 0..1, from which a box is a face.
-        nms: overlap of two boxes, as intersection over union, above which the weaker one goes.
+        min_face: longer side in pixels of the smallest face that is returned.
+        threshold: score, 0..1, from which a box counts as a face.
+        nms: overlap of two boxes, as intersection over union, above which the weaker one is removed.
     """
 
     def __init__(self, model: Path, min_face: float = 12, threshold: float = 0.8, nms: float = 0.3) -> None:
@@ -46,13 +46,13 @@ class YuNet:
             images: uint8, (H, W, 3), channels B, G, R; sizes may differ.
 
         Returns:
-            For each image float32 (n, 5), the likeliest face first: x0, y0, x1, y1 in pixels, clipped to the
+            For each image float32 (n, 5), highest score first: x0, y0, x1, y1 in pixels, clipped to the
             image (0 and W are its outer edges), and the score.
         """
         return [self._detect(image) for image in images]
 
     def _detect(self, image: np.ndarray) -> np.ndarray:
-        """Looks at the picture, and at half its size again as long as a face in it may be too large for the net."""
+        """Detects faces at full size and at halved sizes, as long as a face may be too large for the network."""
         height, width = image.shape[:2]
         looks = [self._look(image)]
         while max(image.shape[:2]) > LARGEST:
@@ -67,7 +67,7 @@ class YuNet:
         return boxes[(boxes[:, 2:4] - boxes[:, :2] >= 1).all(1)]
 
     def _look(self, image: np.ndarray) -> np.ndarray:
-        """Boxes and scores (n, 5) in the picture as it is."""
+        """Returns boxes and scores (n, 5) of one pass over the picture at its given size."""
         bottom, right = (max(0, LEAST - n) for n in image.shape[:2])
         image = cv2.copyMakeBorder(image, 0, bottom, 0, right, cv2.BORDER_CONSTANT)
         self.net.setInputSize(image.shape[1::-1])
@@ -78,10 +78,11 @@ class YuNet:
 
 
 def check(key: str, model: Path) -> None:
-    """Runs the net on a gray picture and looks at what comes out of it: OpenCV's own reader of it does not look.
+    """Runs the network on a gray picture and checks its outputs, which OpenCV's own reader does not check.
 
     Args:
-        key: the recipe's key that names the file, for the error.
+        key: the recipe's key that names the file, for the error message.
+        model: the ONNX file.
 
     Raises:
         UserError: the file is no ONNX model that OpenCV can run, or its outputs are not those of YuNet.
@@ -102,7 +103,7 @@ def check(key: str, model: Path) -> None:
 
 
 def _check_outputs(key: str, model: Path, net: cv2.dnn.Net) -> None:
-    """Raises UserError if there are others, or in other shapes, or holding anything but numbers."""
+    """Raises UserError unless the outputs have YuNet's names and shapes and hold finite numbers."""
     width, height = 3 * LEAST, 2 * LEAST
     expected = {f"{kind}_{s}": (1, height * width // s**2, n) for kind, n in NUMBERS.items() for s in STRIDES}
     names = net.getUnconnectedOutLayersNames()
@@ -124,7 +125,7 @@ def _check_outputs(key: str, model: Path, net: cv2.dnn.Net) -> None:
 
 
 def _what_it_is(model: Path) -> str:
-    """What a file is that is no model: often a web page or a pointer of git was fetched in its place."""
+    """Returns what a file is that is no model: often a web page or a Git LFS pointer was fetched in its place."""
     with model.open("rb") as file:
         head = file.read(200)
     if not head:
@@ -137,13 +138,13 @@ def _what_it_is(model: Path) -> str:
 
 
 def _said(error: cv2.error) -> str:
-    """What went wrong, without the place in OpenCV's source."""
+    """Returns OpenCV's error message without the place in its source."""
     return " ".join(error.err.split())
 
 
 @contextmanager
 def _quiet() -> Iterator[None]:
-    """OpenCV tells of a net that it cannot read or run on stderr too, in many lines."""
+    """Silences OpenCV, which also prints on stderr, in many lines, that it cannot read or run a network."""
     level = cv2.utils.logging.getLogLevel()
     cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_SILENT)
     try:

@@ -1,1 +1,1 @@
-"""Models that find and read text on pictures."""
+"""Models for text detection and recognition."""

@@ -1,8 +1,8 @@
-"""Finding and reading lines of text with PaddleOCR, by models in local folders.
+"""Text detection and recognition by PaddleOCR's models in local folders.
 
-PaddleOCR lives in an environment of its own, with curate: PaddleX, which it is built on, pins what other parts want
-newer. So it is imported where it is used only, and asked for nothing but its models' output: a detector's boxes, and
-a recogniser's text of one line. Nothing is downloaded, as every model is given by its folder.
+PaddleOCR is installed, with curate, in an environment of its own, since PaddleX, on which it is built, pins packages
+that other parts need in newer versions. So it is imported only where it is used, and only for the models' output: a
+detector's boxes, and a recogniser's text of one line. Nothing is downloaded, as every model is given by its folder.
 """
 
 import importlib.metadata
@@ -31,23 +31,23 @@ WEIGHTS: Mapping[Engine, tuple[tuple[str, ...], ...]] = {
     "onnxruntime": (("inference.onnx",),),
     "paddle": (("inference.json", "inference.pdmodel"), ("inference.pdiparams",)),
 }
-"""Files beside CONFIG; of alternatives the first that is there. PaddlePaddle's .pdparams are pickles, and not read."""
+"""Weight files beside CONFIG; of alternatives the first that exists. PaddlePaddle's .pdparams are pickles, not read."""
 BESIDES = 2
-"""Outputs of a recogniser beside its list of characters: none, and the space."""
+"""Number of a recogniser's outputs beside its list of characters: the CTC blank, and the space."""
 CELL = 32
-"""Side of the squares that the detector's input is made of."""
+"""The detector's input height and width in pixels are multiples of this."""
 _ANY = importlib.metadata.DistributionFinder.Context()
 _FRACTION = re.compile(r"\s*[\d.]+\s*(/\s*[\d.]+\s*)?")
 
 
 class PaddleOcr:
-    """A detector and a recogniser.
+    """A text detector and a text recogniser of PaddleOCR.
 
     Args:
-        key: the recipe's key of the signal, for errors.
-        engine: what runs the models.
+        key: the recipe's key of the signal, for error messages.
+        engine: the runtime that runs the models.
         detection: the detector's folder.
-        recognition: the recogniser's.
+        recognition: the recogniser's folder.
     """
 
     def __init__(self, key: str, engine: Engine, detection: Path, recognition: Path) -> None:
@@ -59,27 +59,27 @@ class PaddleOcr:
         self._recogniser: Any = None
 
     def files(self) -> dict[str, Path]:
-        """The files that are read, by name. Raises UserError if one is missing."""
+        """Returns the files that are read, by name. Raises UserError if one is missing."""
         return self.detection.files() | self.recognition.files()
 
     def check(self) -> None:
-        """Says what would keep the models from working, without PaddleOCR itself, which takes long to import.
+        """Checks that the models can be used, without importing PaddleOCR itself, which takes long.
 
         Raises:
-            UserError: it is not installed here, or a model is not what its place asks for.
+            UserError: PaddleOCR is missing or too old, or a folder does not hold the kind of model that it should.
         """
         _find_packages(self.key, self.engine)
         self.detection.check()
         self.recognition.check()
 
     def load(self, side: int) -> None:
-        """Loads the models, on one thread or a GPU.
+        """Loads the models, on a GPU if there is one, else on one CPU thread.
 
         Args:
-            side: long side in pixels of the copy on which text is looked for.
+            side: long side in pixels of the copy on which text is detected.
 
         Raises:
-            UserError: PaddleOCR does not take them.
+            UserError: PaddleOCR cannot load the models.
         """
         self._side = side
         os.environ["PADDLE_PDX_DISABLE_MODEL_SOURCE_CHECK"] = "True"  # it would look for its hubs, to no purpose
@@ -96,11 +96,11 @@ class PaddleOcr:
             raise UserError(f"PaddleOCR does not load its models: {in_one_line(error)}", self.key) from None
 
     def find(self, pixels: np.ndarray) -> np.ndarray:
-        """Boxes around lines of text: float32 (n, 4, 2), corners in pixels, clockwise from the top left.
+        """Returns boxes around lines of text: float32 (n, 4, 2), corners in pixels, clockwise from the top left.
 
         Args:
-            pixels: uint8 (H, W, 3), channels B, G, R. Where the short side of the copy on which text is looked for
-                would be 16 pixels or less, nothing is.
+            pixels: uint8 (H, W, 3), channels B, G, R. No text is found if the short side of the copy on which it is
+                detected would be 16 pixels or less.
         """
         height, width = pixels.shape[:2]
         if min(height, width) * min(1.0, self._side / max(height, width)) <= CELL / 2:
@@ -109,21 +109,21 @@ class PaddleOcr:
         return np.asarray(found, np.float32).reshape(-1, 4, 2)
 
     def recognise(self, lines: Sequence[np.ndarray]) -> list[tuple[str, float]]:
-        """Text and mean character probability (0 if there is no text) of pictures of one horizontal line each.
+        """Returns the text and mean character probability (0 without text) of pictures of one horizontal line each.
 
-        One at a time: a common width would change what is read.
+        Lines are read one at a time, since padding them to a common width would change what is read.
         """
         found = self._recogniser.predict([np.ascontiguousarray(line) for line in lines], batch_size=1)
         return [(line["rec_text"].strip(), float(line["rec_score"])) for line in found]
 
 
 class _Model(ABC):
-    """The folder of one model, as PaddleOCR exports it: a file that says what it is, and weights."""
+    """The folder of one model as PaddleOCR exports it: weights, and a configuration file that describes them."""
 
     decoder: str
-    """What must come after the model by its CONFIG."""
+    """The name of the postprocessing step that CONFIG must give."""
     blank: tuple[int, int]
-    """Height and width of what it is tried on."""
+    """Height and width in pixels of the blank picture on which the model is tried."""
 
     def __init__(self, key: str, folder: Path, engine: Engine) -> None:
         self.key, self.folder, self.engine = key, folder, engine
@@ -146,7 +146,7 @@ class _Model(ABC):
         return found
 
     def arguments(self, where: str) -> dict[str, Any]:
-        """What PaddleOCR is told of the model and where it runs."""
+        """Returns the arguments with which PaddleOCR loads the model on a device."""
         config: dict[str, Any]
         if self.engine == "onnxruntime":
             config = {"intra_op_num_threads": 1, "inter_op_num_threads": 1, "log_severity_level": 3}
@@ -163,7 +163,7 @@ class _Model(ABC):
         }
 
     def check(self) -> None:
-        """Whether CONFIG is that of such a model, and the weights are a model that gives what it says."""
+        """Checks that CONFIG describes such a model and that the weights' outputs fit it. Raises UserError."""
         name = self._section("Global").get("model_name")
         if not isinstance(name, str):
             raise UserError(f"{self._path}: expected Global.model_name, found {name!r}", self.key)
@@ -187,7 +187,7 @@ class _Model(ABC):
 
     @abstractmethod
     def _misfit(self, shape: Sequence[int]) -> str | None:
-        """What output was expected, if it is not one of this shape."""
+        """Returns which output was expected, if it is not one of this shape; else None."""
 
     @property
     def _path(self) -> Path:
@@ -209,7 +209,7 @@ class _Model(ABC):
 
 
 class Detection(_Model):
-    """A detector by differentiable binarization (DBNet, arXiv 1911.08947): the probability of text at each pixel."""
+    """A text detector (DBNet, arXiv 1911.08947): gives the probability of text at each pixel."""
 
     decoder = "DBPostProcess"
     blank = (2 * CELL, 10 * CELL)
@@ -219,7 +219,7 @@ class Detection(_Model):
 
 
 class Recognition(_Model):
-    """A recogniser by connectionist temporal classification: the probability of each character, column by column."""
+    """A text recogniser with connectionist temporal classification: gives character probabilities for each column."""
 
     decoder = "CTCLabelDecode"
     blank = (48, 320)
@@ -232,23 +232,23 @@ class Recognition(_Model):
 
 
 class _HeadlessOpenCV(importlib.metadata.DistributionFinder):
-    """Tells PaddleX that its OpenCV is installed, where it is the headless one, which has all that it uses.
+    """Tells PaddleX that its OpenCV wheel is installed, where it is the headless wheel, which has all that it uses.
 
-    It asks by name for the wheel that it pins, and that takes half-cut JPEGs for good.
+    PaddleX asks by name for the wheel that it pins, a version that decodes truncated JPEGs without an error.
     """
 
     def find_spec(self, *_: Any) -> None:
-        """No module is found here."""
+        """Finds no module; this finder only answers for distributions."""
 
     def find_distributions(self, context: Any = _ANY) -> list[importlib.metadata.Distribution]:
-        """The headless wheel's metadata, to whoever asks for the other wheel's by name."""
+        """Returns the headless wheel's metadata if the other wheel is asked for by name, else nothing."""
         if context.name != "opencv-contrib-python":
             return []
         return list(importlib.metadata.distributions(name="opencv-python-headless"))
 
 
 def _find_packages(key: str, engine: Engine) -> None:
-    """Raises UserError if what runs the models is not installed, or too old."""
+    """Raises UserError if PaddleOCR or the engine is not installed, or PaddleOCR is too old."""
     if importlib.util.find_spec("paddleocr") is None:
         raise UserError(
             "paddleocr is not installed here; it wants an environment of its own: "
@@ -267,7 +267,7 @@ def _find_packages(key: str, engine: Engine) -> None:
 
 
 def _sees_gpu(engine: Engine) -> bool:
-    """Whether the engine that is installed was built for GPUs."""
+    """Whether the installed engine was built with GPU support."""
     if engine == "onnxruntime":
         import onnxruntime
 
@@ -278,7 +278,11 @@ def _sees_gpu(engine: Engine) -> bool:
 
 
 def _run(engine: Engine, weights: Sequence[Path], pixels: np.ndarray) -> Sequence[int]:
-    """Shape of a model's first output for this input, by the engine alone and on the CPU."""
+    """Runs a model with the engine alone, on the CPU, and returns the shape of its first output.
+
+    Args:
+        pixels: float32 (1, 3, H, W).
+    """
     if engine == "onnxruntime":
         import onnxruntime
 

@@ -1,8 +1,10 @@
-"""Finding and reading lines of text with RapidOCR and the two models in its wheel (PP-OCRv6 small, ONNX).
+"""Text detection and recognition by RapidOCR with the two models in its wheel (PP-OCRv6 small, ONNX).
 
-RapidOCR loads the models, makes boxes of the detector's map (Liao et al., "Real-time Scene Text Detection with
-Differentiable Binarization", AAAI 2020) and text of the recogniser's. Here is what they are given, and when: the
-detector runs in full only where a glance at few pixels, and a closer look at what that suspects, have found text.
+RapidOCR loads the models, converts the detector's probability map to boxes (Liao et al., "Real-time Scene Text
+Detection with Differentiable Binarization", AAAI 2020) and the recogniser's output to text. This module decides what
+they are run
+on: the detector runs at full size only if a low-resolution detection pass suspects text and a full-size pass over the
+suspected regions confirms it.
 """
 
 import importlib.util
@@ -23,31 +25,31 @@ DETECTOR = "PP-OCRv6_det_small.onnx"
 RECOGNISER = "PP-OCRv6_rec_small.onnx"
 
 CELL = 32
-"""Side in pixels of the squares that the detector's input is made of."""
+"""The detector's input height and width in pixels are multiples of this."""
 GLANCE_PAYS = 1.5
-"""Pixels of the full copy over those of a glance, up to which there is no glance: what it saves is lost again on the
-pictures that are then looked at all the same."""
+"""Ratio of the full-size copy's pixels to the low-resolution copy's, up to which the low-resolution pass is skipped:
+what it saves is lost again on the pictures that then need the full pass all the same."""
 AROUND = 24
-"""Pixels of a glance around what it suspects that are looked at more closely."""
+"""Margin, in pixels of the low-resolution copy, by which suspected regions are enlarged for the full-size pass."""
 WIDELY = 0.6
-"""Share of a picture from which it is not looked at more closely in places, but as a whole right away."""
+"""Share of the picture in suspected regions from which the whole picture gets the full-size pass right away."""
 READABLE, LETTER = 0.5, 0.9
-"""Confidence from which a line read in such a place is text, so that the picture is worth a full pass; and from which a
-single character is, as a knot in wood reads as O."""
+"""Confidence from which a line read in a suspected region counts as text, so that the picture gets a full pass; and the
+higher one for a single character, since a knot in wood reads as O."""
 LINE_HEIGHT, LINE_STEP, SHORT_LINE = 48, 8, 240
 """Pixels: height of a line for the recogniser, what its width is a multiple of, and its width at least. Three quarters
 of what the recogniser was trained with: of 600 words drawn in 30 fonts it reads as many (95 in 100), and is quicker."""
 LINES_AT_ONCE = 32
-"""Lines that a GPU reads at once; bounds its memory."""
+"""Number of lines that a GPU reads at once; bounds its memory."""
 NARROW = str.maketrans({0xFF00 + n: 0x20 + n for n in range(0x10, 0x5F) if chr(0x20 + n).isalnum()})
-"""Full-width letters and digits, which the recogniser gives now and then amid narrow ones."""
+"""Maps full-width letters and digits, which the recogniser sometimes gives among narrow ones, to narrow ones."""
 
 
 def model_files() -> tuple[Path, Path]:
-    """The detector's and the recogniser's file, wherever RapidOCR is installed.
+    """Returns the paths of the detector's and the recogniser's file in the installed package RapidOCR.
 
     Raises:
-        UserError: one of them is missing; nothing is ever downloaded.
+        UserError: RapidOCR or one of the files is missing; nothing is ever downloaded.
     """
     found = importlib.util.find_spec("rapidocr")
     if found is None or found.origin is None:
@@ -61,20 +63,20 @@ def model_files() -> tuple[Path, Path]:
 
 
 def read(pixels: np.ndarray, side: int, gate_side: int, gate_threshold: float) -> list[Line]:
-    """The lines of text on a picture, in no order.
+    """Detects and reads the lines of text on a picture; returns them in no particular order.
 
     Args:
-        pixels: uint8 BGR. Text is looked for on smaller copies, and read from these.
-        side: long side of the copy on which text is looked for. Small pictures are not scaled up; where the short side
-            of the copy is 16 or less, and no ground is put around it, nothing is looked for.
-        gate_side: side of the square of as many pixels as the copy has that is glanced at first; 0 glances at none.
-        gate_threshold: probability of text, 0..1, from which a pixel of that copy is suspected.
+        pixels: uint8 (H, W, 3), BGR. Text is detected on smaller copies, and read from these pixels.
+        side: long side in pixels of the copy on which text is detected. Small pictures are not scaled up; if the copy's
+            short side is 16 or less, and no margin is put around it, no text is detected.
+        gate_side: the low-resolution detection pass runs on a copy of about `gate_side`² pixels; 0 skips that pass.
+        gate_threshold: probability of text, 0..1, from which that pass suspects a pixel.
     """
     return read_lines(pixels, side, lambda canvas: find(canvas, side, gate_side, gate_threshold), recognise)
 
 
 def find(pixels: np.ndarray, side: int, gate_side: int, gate_threshold: float) -> np.ndarray:
-    """Boxes around lines of text, as Find; for the arguments see `read`."""
+    """Returns boxes around lines of text, as a `Find` of read_lines; for the arguments see `read`."""
     rows, columns = _cells(pixels, side / max(pixels.shape[:2]))
     nothing = np.zeros((0, 4, 2), np.float32)
     if not rows * columns:
@@ -86,18 +88,18 @@ def find(pixels: np.ndarray, side: int, gate_side: int, gate_threshold: float) -
 
 
 def glance(pixels: np.ndarray, gate_side: int) -> np.ndarray:
-    """Probability of text, float32 (H, W) of 0..1, on a copy of about `gate_side`² pixels, not scaled up."""
+    """Returns text probabilities, float32 (h, w) of 0..1, from a copy of about `gate_side`² pixels, not scaled up."""
     rows, columns = _cells(pixels, gate_side / math.sqrt(pixels.shape[0] * pixels.shape[1]))
     probability: np.ndarray = _run(engine()[0], _copy(pixels, max(1, rows), max(1, columns)))[0, 0]
     return probability
 
 
 def detect(copy: np.ndarray, size: Sequence[int]) -> tuple[np.ndarray, np.ndarray]:
-    """Boxes around lines of text.
+    """Detects lines of text on a copy of a picture.
 
     Args:
         copy: uint8 BGR, height and width multiples of CELL.
-        size: height and width in pixels of what it is a copy of.
+        size: height and width in pixels of the original picture.
 
     Returns:
         Corners, float32 (n, 4, 2), in pixels of the original, clockwise from the top left; and n scores, 0..1.
@@ -107,7 +109,7 @@ def detect(copy: np.ndarray, size: Sequence[int]) -> tuple[np.ndarray, np.ndarra
 
 
 def recognise(lines: Sequence[np.ndarray]) -> list[tuple[str, float]]:
-    """Text and mean character probability (0 if there is no text) of pictures of one horizontal line each."""
+    """Returns the text and mean character probability (0 without text) of pictures of one horizontal line each."""
     recogniser = engine()[1]
     # a CPU gains nothing by reading several at once, and their common width would change what is read
     at_once = LINES_AT_ONCE if "CUDAExecutionProvider" in recogniser.session.session.get_providers() else 1
@@ -126,7 +128,7 @@ def recognise(lines: Sequence[np.ndarray]) -> list[tuple[str, float]]:
 
 @cache
 def engine() -> tuple[Any, Any]:
-    """RapidOCR's detector and recogniser, loaded once for the life of the process, each with one thread."""
+    """Returns RapidOCR's detector and recogniser, each with one thread; they are loaded once per process."""
     import onnxruntime  # here, so that the command line need not wait for it
     import rapidocr
 
@@ -148,12 +150,12 @@ def engine() -> tuple[Any, Any]:
 
 
 def use_cuda(providers: Iterable[str]) -> bool:
-    """Whether models run on a GPU, by what this build of onnxruntime offers."""
+    """Whether models run on a GPU, judged by the execution providers of the installed onnxruntime."""
     return "CUDAExecutionProvider" in providers
 
 
 def _cells(pixels: np.ndarray, scale: float) -> tuple[int, int]:
-    """Rows and columns of cells of the picture scaled down, not up; 0 if they are under half a cell."""
+    """Returns the size in cells (rows, columns) of the picture scaled down, not up; 0 for less than half a cell."""
     rows, columns = (round(int(n * min(1.0, scale)) / CELL) for n in pixels.shape[:2])
     return rows, columns
 
@@ -163,11 +165,12 @@ def _copy(pixels: np.ndarray, rows: int, columns: int) -> np.ndarray:
 
 
 def _suspects(pixels: np.ndarray, copy: np.ndarray, gate_side: int, threshold: float) -> bool:
-    """Whether a picture is worth a full pass: there is text at a glance, and some of it is read on a closer look.
+    """Whether the whole picture should get the full-size detection pass.
 
-    At a glance most photos show something like text (the back of a tiger, a face), which goes away in full size. So the
-    places are looked at in full size, unless they are most of the picture. They only decide: what a picture says is
-    always taken from all of it, as text elsewhere may be too small for a glance.
+    A low-resolution pass suspects text on most photos (the back of a tiger, a face), which disappears at full size. So
+    the suspected regions are examined at full size, unless they are most of the picture, and one readable line in them
+    is enough. They only decide: the text is always detected on the whole picture, since some of it may be too small for
+    the low-resolution pass.
     """
     if copy.shape[0] * copy.shape[1] <= GLANCE_PAYS * gate_side**2:
         return True
@@ -188,12 +191,12 @@ def _suspects(pixels: np.ndarray, copy: np.ndarray, gate_side: int, threshold: f
 
 
 def _places(seen: np.ndarray, threshold: float, rows: int, columns: int) -> list[tuple[int, int, int, int]]:
-    """x, y, width and height in cells of each place of which a glance suspects something, the likeliest first.
+    """Returns x, y, width and height in cells of each suspected region, the most probable one first.
 
     Args:
-        seen: what `glance` gave.
-        threshold: see `read`.
-        rows, columns: cells of the copy in full size.
+        seen: the result of `glance`.
+        threshold: probability from which a pixel is suspected.
+        rows, columns: size in cells of the full-size copy.
     """
     near = cv2.dilate((seen > threshold).astype(np.uint8), np.ones((2 * AROUND + 1, 2 * AROUND + 1), np.uint8))
     _, labels, found, _ = cv2.connectedComponentsWithStats(near)
@@ -206,7 +209,7 @@ def _places(seen: np.ndarray, threshold: float, rows: int, columns: int) -> list
 
 
 def _blob(pixels: np.ndarray) -> np.ndarray:
-    """Levels 0..255 (H, W, 3) as -1..1 (1, 3, H, W): what both models take."""
+    """Converts pixels uint8 (H, W, 3) to both models' input: float32 (1, 3, H, W) of -1..1."""
     return cv2.dnn.blobFromImage(pixels, 1 / 127.5, mean=(127.5, 127.5, 127.5))
 
 
@@ -215,7 +218,7 @@ def _run(model: Any, pixels: np.ndarray) -> np.ndarray:
 
 
 def _scaled(line: np.ndarray) -> np.ndarray:
-    """The line at the recogniser's height; a tall one by area, as it would lose its thin strokes."""
+    """Scales a line to the recogniser's height; a taller one by area averaging, or it would lose its thin strokes."""
     height, width = line.shape[:2]
     size = math.ceil(LINE_HEIGHT * width / height), LINE_HEIGHT
     return cv2.resize(line, size, interpolation=cv2.INTER_AREA if height > LINE_HEIGHT else cv2.INTER_LINEAR)

@@ -1,7 +1,7 @@
-"""Reading lines of text with any detector and recogniser: what both leave to their caller.
+"""Reads lines of text with any detector and recogniser: the steps that both leave to their caller.
 
-Plain ground is put around a picture that is little more than its letters, so that they are seen; and a line is read the
-way it is held, which the recogniser's confidence tells: upright, downwards or upwards, upside down.
+A plain margin is put around a picture that is little more than its letters, so that they are detected; and a line is
+read in several rotations (upright, vertical, upside down), of which the recogniser's confidence selects one.
 """
 
 from collections.abc import Callable, Iterable, Sequence
@@ -12,33 +12,36 @@ import numpy as np
 from curation.models.ocr.text_lines import Line, Turn
 
 MARGIN = 16
-"""Pixels of plain ground put around a small picture: letters that touch the edge are missed without it (of 40 words
-cut out tightly, a fifth; 12 is enough). Around a photo it does harm: a hard edge hides the text beside it."""
+"""Pixels of plain margin put around a small picture: without it, letters that touch the edge are missed (a fifth of 40
+words cut out tightly; 12 is enough). Around a photo it does harm: a hard edge hides the text beside it."""
 SMALL = 320
-"""Pixels of the short side up to which a picture is taken for a cut-out word or line, if its border is plain."""
+"""Short side in pixels up to which a picture with a plain border is taken for a cut-out word or line."""
 PLAIN, NEAR = 0.5, 32
-"""A border is plain if this share of it is this near to its median colour (levels of 255, in every channel)."""
+"""A border is plain if at least this share of its pixels differs from its median colour by at most this many levels of
+255 in every channel."""
 ONE_LETTER = 3.0
-"""RapidOCR turns a tall box left, as an upright line. Up to this height over width it may be a single I or 1 too."""
+"""Height over width of a tall box up to which it may also be a single upright I or 1, and not only a vertical line, as
+which RapidOCR turns it left."""
 SURE = 0.9
-"""Confidence under which a line is tried upside down too, and from which that is believed. Of 132 lines on 39 pictures
-turned over, 98 in 100 read with less than this, and 99 in 100 with this or more once they are turned back."""
+"""Confidence below which a line is also tried upside down, and from which the upside-down reading is accepted. Of 132
+lines on 39 pictures turned upside down, 98 % read with less, and 99 % with this or more once they are turned back."""
 TRIED = 16
-"""Doubtful lines tried upside down at a time, the longest first: where none of them is, the others are not tried. A
-page too small to read has hundreds."""
+"""Number of doubtful lines tried upside down at a time, the longest first; if none of them is accepted, the others are
+not tried. A page too small to read has hundreds."""
 
 Find = Callable[[np.ndarray], np.ndarray]
-"""Picture (uint8 BGR) to boxes around lines: float32 (n, 4, 2), corners in pixels, clockwise from the top left."""
+"""A detector: maps a picture (uint8 BGR) to boxes around lines, float32 (n, 4, 2), corners in pixels, clockwise from
+the top left."""
 Recognise = Callable[[Sequence[np.ndarray]], list[tuple[str, float]]]
-"""Pictures of one horizontal line each to text and mean character probability (0 if there is no text)."""
+"""A recogniser: maps pictures of one horizontal line each to text and mean character probability (0 without text)."""
 
 
 def read_lines(pixels: np.ndarray, side: int, find: Find, recognise: Recognise) -> list[Line]:
-    """The lines of text on a picture, in no order, by any detector and recogniser.
+    """Detects and reads the lines of text on a picture; returns them in no particular order.
 
     Args:
-        pixels: uint8 BGR.
-        side: long side of the copy on which `find` looks for text.
+        pixels: uint8 (H, W, 3), BGR.
+        side: long side in pixels of the copy on which `find` detects text.
         find: the detector.
         recognise: the recogniser.
     """
@@ -50,10 +53,10 @@ def read_lines(pixels: np.ndarray, side: int, find: Find, recognise: Recognise) 
 
 
 def read_boxes(pixels: np.ndarray, quads: np.ndarray, recognise: Recognise) -> list[tuple[str, float, Turn]]:
-    """Text, confidence and turn of each box; of several ways to hold it, the one that reads best.
+    """Returns text, confidence and rotation of each box; of several rotations, the one that reads best.
 
     Args:
-        pixels: uint8 BGR.
+        pixels: uint8 (H, W, 3), BGR.
         quads: float32 (n, 4, 2), the corners of each box in pixels, clockwise from the top left.
         recognise: the recogniser.
     """
@@ -67,7 +70,7 @@ def read_boxes(pixels: np.ndarray, quads: np.ndarray, recognise: Recognise) -> l
     best = [(*found, turn) for found, turn in zip(recognise(lines), turns, strict=True)]
 
     def again(which: Iterable[int], quarters: int, better: Callable[[float, float], bool]) -> None:
-        """Reads lines turned by so many quarters to the left; `better` compares the confidences, the new one first."""
+        """Reads some lines again, rotated left by `quarters` × 90°; `better(new, old)` compares the confidences."""
         which = list(which)
         for i, found in zip(which, recognise([np.rot90(lines[i], quarters) for i in which]), strict=True):
             if better(found[1], best[i][1]):
@@ -88,7 +91,7 @@ def read_boxes(pixels: np.ndarray, quads: np.ndarray, recognise: Recognise) -> l
 
 
 def _on_ground(pixels: np.ndarray, side: int) -> tuple[int, np.ndarray]:
-    """The width of the plain ground put around the picture (0: none), and both together."""
+    """Returns the width of the margin put around the picture (0: none), and the picture with it."""
     short, long = sorted(pixels.shape[:2])
     scale = min(1.0, side / long)
     if short * scale > SMALL:
@@ -97,5 +100,5 @@ def _on_ground(pixels: np.ndarray, side: int) -> tuple[int, np.ndarray]:
     colour = np.median(border, axis=0)
     if (np.abs(border - colour) <= NEAR).all(axis=1).mean() < PLAIN:
         return 0, pixels
-    n = min(short, round(MARGIN / scale))  # not more: a hair's breadth would become a field
+    n = min(short, round(MARGIN / scale))  # not more than the picture's own short side
     return n, cv2.copyMakeBorder(pixels, n, n, n, n, cv2.BORDER_CONSTANT, value=colour.tolist())

@@ -1,4 +1,4 @@
-"""Lines of text as they stand on a picture, the order in which people read them, and who repeats them."""
+"""Lines of text on a picture, and the order in which people read them."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -7,7 +7,7 @@ from typing import Literal
 import numpy as np
 
 ONE_ROW = 0.5
-"""Two boxes stand in one row if their middles differ by less than this share of the lower one's height."""
+"""Two boxes are in one row if their centres' heights differ by less than this share of the smaller box's height."""
 
 
 Turn = Literal[0, 90, 180, 270]
@@ -15,24 +15,25 @@ Turn = Literal[0, 90, 180, 270]
 
 @dataclass(frozen=True, slots=True)
 class Line:
-    """One line of text as it was read."""
+    """One line of text as the recogniser read it."""
 
     text: str
     confidence: float
-    """Mean probability of its characters, 0..1."""
+    """Mean character probability, 0..1."""
     quad: np.ndarray
-    """float32 (4, 2): its corners in pixels of the picture, clockwise from the top left of the picture."""
+    """float32 (4, 2): the line's corners in pixels, clockwise from the corner at the top left of the picture."""
     turn: Turn = 0
-    """Degrees clockwise from upright, which is the way it is read: 0 to the right, 90 downwards (also a Chinese column,
-    whose characters stand upright), 180 upside down, 270 upwards."""
+    """Reading direction, as degrees clockwise from upright: 0 to the right, 90 downwards (also a Chinese column, whose
+    characters stand upright), 180 upside down, 270 upwards."""
 
 
 def in_reading_order(lines: Sequence[Line]) -> list[Line]:
-    """Rows from top to bottom, each from left to right, as one sees them who holds the picture to read them.
+    """Sorts lines into rows from top to bottom, each from left to right, with the picture held as the line is read.
 
-    Chinese columns so come from the right to the left. A box belongs to the row that has a box with its middle at
-    nearly the same height (ONE_ROW), measured along the slope of the writing; tops and bottoms do not tell, as they
-    move with every p and b. Upright rows go by their tops, and lines that share another turn among them as one block.
+    Chinese columns therefore go from right to left. A box belongs to the row in which some box has its centre at nearly
+    the same height (ONE_ROW), measured along the slope of the writing; tops and bottoms are not compared, as they vary
+    with every p and b. Upright rows are ordered by their tops; lines that share another rotation are placed among them
+    as one block.
     """
     upright = _rows([line for line in lines if line.turn == 0])
     turned = [_rows([line for line in lines if line.turn == turn]) for turn in (90, 180, 270)]
@@ -42,7 +43,7 @@ def in_reading_order(lines: Sequence[Line]) -> list[Line]:
 
 
 def _rows(lines: Sequence[Line]) -> list[list[Line]]:
-    """Lines of one turn, row by row."""
+    """Groups lines of one rotation into rows."""
     rows: list[list[tuple[np.ndarray, Line]]] = []
     for held, line in sorted(((_held(line), line) for line in lines), key=lambda item: _middle_height(item[0])):
         row = next((row for row in rows if any(_same_row(held, other) for other, _ in row)), None)
@@ -54,7 +55,7 @@ def _rows(lines: Sequence[Line]) -> list[list[Line]]:
 
 
 def _held(line: Line) -> np.ndarray:
-    """The line's corners once the picture is held so that it is upright, from its own top left."""
+    """Returns the line's corners in the picture rotated so that the line is upright, from the line's own top left."""
     quarters = line.turn // 90
     cos, sin = ((1, 0), (0, 1), (-1, 0), (0, -1))[quarters]
     return np.roll(line.quad @ np.array([[cos, -sin], [sin, cos]], np.float32), -quarters, axis=0)
@@ -72,7 +73,7 @@ def _same_row(a: np.ndarray, b: np.ndarray) -> bool:
 
 
 def _slope(quad: np.ndarray) -> float:
-    """Fall of the line's middle per pixel to the right; 0 for boxes too short to tell."""
+    """Returns how far the line's centre falls per pixel to the right; 0 for boxes too short to tell."""
     left, right = (quad[0] + quad[3]) / 2, (quad[1] + quad[2]) / 2
     run = float(right[0] - left[0])
     return float(right[1] - left[1]) / run if run > 1.5 * _height(quad) else 0.0

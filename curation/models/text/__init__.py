@@ -1,1 +1,1 @@
-"""Models that write text: language models, translators, endpoints."""
+"""Models that write text: language models, translators, and clients of endpoints."""

@@ -1,6 +1,6 @@
-"""What backends that run a model on this machine share: sampling by seed, and batches as large as memory takes.
+"""Shared by backends that run a model on this machine: seeded sampling, and batches as large as memory allows.
 
-torch and transformers are imported inside functions: to import this module costs nothing.
+torch and transformers are imported inside functions, so that importing this module is fast.
 """
 
 import re
@@ -14,44 +14,45 @@ if TYPE_CHECKING:
 
 
 OUT_OF_MEMORY = "out_of_memory"
-"""Why a row that does not fit even alone has no text."""
+"""`Answer.failed` of a row that does not fit into memory even alone."""
 PATIENCE = 16
-"""Calls in a row that must go well before a larger batch is tried again: one that does not fit is work lost."""
+"""Number of successive calls without running out of memory after which a larger batch is tried again, since a batch
+that does not fit is lost work."""
 
 Item = TypeVar("Item")
 
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """What a backend gave for one request or text."""
+    """A backend's result for one request or text."""
 
     text: str = ""
-    """"" where there is none to give."""
+    """The text; "" if there is none."""
     complete: bool = True
-    """False if it ended at the limit of tokens, in the middle of what it had to say."""
+    """False if the text was cut at the limit of tokens."""
     failed: str = ""
-    """Why there is no text, one word for counting: `timeout`, `http_400`; "" if nothing went wrong."""
+    """Why there is no text, one word for counting such as `timeout` or `http_400`; "" if nothing went wrong."""
     tokens_in: int = 0
     tokens_out: int = 0
     cost: float = 0.0
-    """US dollars, by the prices in the recipe; 0 where nothing is paid by the token."""
+    """US dollars, by the prices in the recipe; 0 if tokens are not paid for."""
 
 
 class SeededSampling:
-    """Sampling in which a row's tokens depend on its own logits and seed, not on what it is batched with.
+    """Sampling in which a row's tokens depend on its own logits and seed, and not on the other rows of the batch.
 
-    A logits processor for `generate(do_sample=False, num_beams=1, logits_processor=[…])`: it cools the logits, keeps
-    the nucleus and adds Gumbel noise, so that the largest is a sample of their softmax (Maddison et al., "A* Sampling",
-    2014). Each row has a generator of its own; the noise of step t is a function of the row's seed and t. Made anew for
-    each `generate`.
+    A logits processor for `generate(do_sample=False, num_beams=1, logits_processor=[…])`: it divides the logits by the
+    temperature, keeps the nucleus and adds Gumbel noise, so that the largest logit is a sample of their softmax
+    (Maddison et al., "A* Sampling", 2014). Each row has a generator of its own; the noise of step t is a function of
+    the row's seed and t. Every call of `generate` needs a new instance.
 
     Args:
-        seeds: one a row, 0..2⁶³-1; None leaves the row as it is, for greedy decoding.
-        temperature: by which logits are divided, > 0.
-        top_p: the most probable tokens that together have this share are kept (the nucleus; Holtzman et al., 2020).
+        seeds: one for each row, 0..2⁶³-1; None leaves the row as it is, for greedy decoding.
+        temperature: divisor of the logits, > 0.
+        top_p: the most probable tokens are kept until their probabilities add up to this (Holtzman et al., 2020).
 
     Raises:
-        ValueError: there are not as many rows as seeds, as with beams.
+        ValueError: when called, the number of rows differs from the number of seeds, as with beams.
     """
 
     def __init__(self, seeds: Sequence[int | None], temperature: float = 0.6, top_p: float = 0.95) -> None:
@@ -62,7 +63,7 @@ class SeededSampling:
         self._generators: dict[int, torch.Generator] = {}
 
     def __call__(self, input_ids: "torch.Tensor", scores: "torch.Tensor") -> "torch.Tensor":
-        """The scores, float (rows, vocabulary), with which the library goes on; their shape is kept."""
+        """Returns the scores, float (rows, vocabulary), with noise on the rows that have a seed."""
         import torch
 
         if len(scores) != len(self.seeds):
@@ -88,14 +89,16 @@ class SeededSampling:
 
 
 class Halving:
-    """Calls a model on as many rows at once as memory takes.
+    """Calls a model on as many rows at once as memory allows.
 
-    A batch that does not fit is halved, and the next ones begin at the size that went; after `PATIENCE` calls without
-    trouble the double is tried again. A row that does not fit alone is given up, and the next begin at the largest size
-    that has gone since the last such row: if none has, memory is short and not the row long, and they go one by one.
+    A batch that does not fit is halved, and the next batches start at the size that fitted; after `PATIENCE` calls
+    without running out of memory, double the size is tried. A row that does not fit alone is given up, and the next
+    batches start at the largest size that has fitted since the last such row: if none has, memory is short and it was
+        not the row that
+    was long, so rows are taken one by one.
 
     Args:
-        limit: rows at once at most, ≥ 1.
+        limit: largest number of rows at once, ≥ 1.
     """
 
     def __init__(self, limit: int) -> None:
@@ -103,10 +106,11 @@ class Halving:
         self._calm = 0
 
     def __call__(self, items: Sequence[Item], call: Callable[[Sequence[Item]], list[Answer]]) -> list[Answer]:
-        """One answer for each item, in order.
+        """Returns one answer for each item, in order; a row that does not fit alone fails as OUT_OF_MEMORY.
 
         Args:
-            call: answers a few items, or raises torch.OutOfMemoryError.
+            items: the rows.
+            call: answers some of the items, or raises torch.OutOfMemoryError.
         """
         answers: list[Answer] = []
         while len(answers) < len(items):
@@ -127,14 +131,16 @@ class Halving:
 
 
 def rows_that_fit(bytes_per_row: int, at_most: int, spare: float = 0.1, model: "torch.nn.Module | None" = None) -> int:
-    """Rows that the free memory of the GPU takes at once, 1..at_most; 1 on a CPU.
+    """Returns the number of rows that fit into the GPU's free memory at once, 1..at_most; 1 on a CPU.
 
-    On a CPU rows run one at a time, so that the bytes of a text never depend on what it is batched with.
+    On a CPU rows run one at a time, so that a text never depends on the other rows of a batch.
 
     Args:
-        bytes_per_row: that a row needs until its last token: cache, activations, logits.
-        spare: share of the free memory that is left alone, 0..1.
-        model: one that lies on several GPUs, of which the fullest counts; None asks the current GPU.
+        bytes_per_row: memory that a row needs until its last token: key-value cache, activations, logits.
+        at_most: largest result.
+        spare: share of the free memory that is left unused, 0..1.
+        model: a model spread over several GPUs, of which the one with the least free memory counts; None uses the
+            current GPU.
     """
     import torch
 
@@ -146,7 +152,7 @@ def rows_that_fit(bytes_per_row: int, at_most: int, spare: float = 0.1, model: "
 
 
 def _free(device: "torch.device") -> int:
-    """Bytes that are free on a GPU, with those that torch holds without using them."""
+    """Returns the free bytes of a GPU, including those that torch has reserved but does not use."""
     import torch
 
     free, _ = torch.cuda.mem_get_info(device)
@@ -154,7 +160,7 @@ def _free(device: "torch.device") -> int:
 
 
 def _fitting(part: Sequence[Item], call: Callable[[Sequence[Item]], list[Answer]]) -> list[Answer] | None:
-    """The answers; None if memory has run out, which is then free again."""
+    """Returns the answers; None if memory ran out, after which it is freed."""
     import torch
 
     with suppress(torch.OutOfMemoryError):
@@ -167,7 +173,7 @@ _THOUGHT = re.compile(r"<think>.*?</think>", re.DOTALL)
 
 
 def after_thought(text: str) -> str:
-    """An answer without what a model thought before it, between `<think>` and `</think>`."""
+    """Removes what a reasoning model wrote between `<think>` and `</think>` before its answer."""
     text = _THOUGHT.sub("", text)
     text = text.rpartition("</think>")[2]  # chat templates that open the thought themselves leave its end alone
     return text.partition("<think>")[0].strip()  # one that was never ended was cut short

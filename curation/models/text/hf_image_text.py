@@ -1,7 +1,7 @@
-"""A chat about one image with any image-text-to-text checkpoint folder that transformers itself knows.
+"""Asks any image-text-to-text checkpoint folder that transformers itself supports about one image.
 
-Qwen-VL, InternVL, GLM-4V, LLaVA and their kin differ in how many tokens a picture has and where they stand; their
-processors and chat templates, which come with the checkpoint as data, know that.
+Qwen-VL, InternVL, GLM-4V, LLaVA and similar models differ in the number and place of a picture's tokens; their
+processors and chat templates, which come with the checkpoint as data, take care of that.
 """
 
 import re
@@ -20,24 +20,24 @@ from curation.models.text.generation import Answer, SeededSampling, after_though
 
 PROCESSORS = ("processor_config.json", "preprocessor_config.json")
 TOKENIZERS = ("tokenizer.json", "vocab.json", "vocab.txt", "*.model")
-"""Files of which one there must be."""
+"""Patterns of tokenizer files, of which one must exist."""
 READ = ("*.json", "*.jinja", "*.model", "*.txt")
-"""What transformers may read beside the weights."""
+"""Patterns of the files that transformers may read beside the weights."""
 WANTED = "an image-text-to-text model's configuration"
 WIDE = 8
-"""Tensors of the widest layer's width that a token needs while the prompt is read, on the safe side."""
+"""Number of tensors of the widest layer's width that a token needs while the prompt is read; an upper estimate."""
 LOGITS = 32
-"""Bytes that a row needs for each token of the vocabulary: logits in float32, sorted with their places, cooled."""
+"""Bytes that a row needs for each token of the vocabulary while sampling: several copies of the logits in float32."""
 PATCHES = 4
-"""Patches of the vision tower for one token of the language model."""
+"""Number of the vision tower's patches for one token of the language model."""
 RATIOS = (1, 4 / 3, 3 / 2, 2, 3)
-"""Width by height, and the reverse, of the pictures of which the one with the most tokens is looked for: processors
-that cut pictures into tiles need not give the square the most."""
+"""Aspect ratios, either way round, of the blank pictures that are tried to find the largest number of tokens: for
+processors that cut pictures into tiles, the square need not have the most."""
 _ANSWER = re.compile(r"</?answer>")
 
 
 class ImageText(HfFolder):
-    """One checkpoint: whether it is whole, and what it says of pictures."""
+    """One image-text-to-text checkpoint: checks its files, and writes texts about pictures."""
 
     def __init__(self, key: str, folder: Path) -> None:
         super().__init__(key, folder)
@@ -45,7 +45,7 @@ class ImageText(HfFolder):
 
     @cached_property
     def files(self) -> dict[str, Path]:
-        """The files that are read, by name. Raises UserError as `listed`."""
+        """The files that are read, by name. Raises UserError as `listed` does."""
         names = ["tokenizer_config.json"]
         for choice in (PROCESSORS, TOKENIZERS):
             if not any(path.is_file() for pattern in choice for path in self.folder.glob(pattern)):
@@ -54,7 +54,7 @@ class ImageText(HfFolder):
 
     @cached_property
     def config(self) -> Any:
-        """The model's configuration. Raises UserError as HfFolder's."""
+        """The model's configuration. Raises UserError as `HfFolder.config` does."""
         from transformers import CONFIG_MAPPING
 
         said = self.json("config.json")
@@ -69,7 +69,7 @@ class ImageText(HfFolder):
 
     @cached_property
     def processor(self) -> Any:
-        """Tokenizer, image processor and chat template, padding on the left. Raises UserError if one is missing."""
+        """Tokenizer, image processor and chat template, with padding on the left. Raises UserError if one is absent."""
         from transformers import AutoProcessor
 
         with self.explained(self.folder, "the files of a processor for images and text"):
@@ -91,10 +91,10 @@ class ImageText(HfFolder):
         return found
 
     def check(self, side: int) -> None:
-        """Puts the model together without memory, of the names and shapes in the files, and processes blank pictures.
+        """Builds the model without memory, from the names and shapes in the files, and processes blank pictures.
 
         Args:
-            side: long side in pixels of pictures at most.
+            side: largest long side in pixels of the pictures.
 
         Raises:
             UserError: the folder is no checkpoint of an image-text-to-text model, or its parts do not fit each other.
@@ -122,13 +122,14 @@ class ImageText(HfFolder):
             )
 
     def load(self, spread: bool = False) -> None:
-        """Loads the weights, each straight to its place: in float32 on a CPU, in bfloat16 on a GPU.
+        """Loads the weights, each straight onto its device: in float32 on a CPU, in bfloat16 on a GPU.
 
         Args:
-            spread: over all GPUs, and the CPU's memory if they are too small (`device_map="auto"`).
+            spread: whether to spread the model over all GPUs, and the CPU's memory if they are too small
+                (`device_map="auto"`).
 
         Raises:
-            UserError: as `check` and `fit`.
+            UserError: the model does not fit into memory (see `fit`), or its parts do not fit together (see `check`).
         """
         import torch
         from transformers import AutoModelForImageTextToText, GenerationConfig
@@ -140,7 +141,7 @@ class ImageText(HfFolder):
         kind = self.kind(AutoModelForImageTextToText, WANTED)
         model = self.built(kind, None, WANTED, dtype=dtype, device_map="auto" if spread else where)
         tokenizer, given = self.processor.tokenizer, model.generation_config
-        # nothing else of the checkpoint's settings: a penalty of repetition would count the padding
+        # no other setting of the checkpoint: a repetition penalty would count the padding
         model.generation_config = GenerationConfig(
             do_sample=False,
             num_beams=1,
@@ -150,15 +151,15 @@ class ImageText(HfFolder):
         self.model = model.requires_grad_(False)
 
     def row_bytes(self, side: int, new: int) -> int:
-        """Memory that a row needs at most: keys and values of all its tokens, the widest activations, logits.
+        """Returns the largest memory, in bytes, that a row needs: key-value cache, widest activations, logits.
 
         Args:
-            side: of its picture, the long one.
-            new: tokens of its answer.
+            side: long side in pixels of the row's picture.
+            new: number of tokens of the row's answer.
         """
         text, size = self.config.get_text_config(), self.model.dtype.itemsize
         vision = getattr(self.config, "vision_config", text)
-        seen = self._blanks(side)["input_ids"].shape[1]  # of the longest, to which the others are padded
+        seen = self._blanks(side)["input_ids"].shape[1]  # the longest row's, to which the others are padded
         heads = getattr(text, "num_key_value_heads", None) or text.num_attention_heads
         width = getattr(text, "head_dim", None) or text.hidden_size // text.num_attention_heads
         kept = 2 * text.num_hidden_layers * heads * width * (seen + new)
@@ -173,17 +174,17 @@ class ImageText(HfFolder):
         limit: int,
         sampling: Mapping[str, float] | None = None,
     ) -> list[Answer]:
-        """One answer for each picture, in order.
+        """Returns one answer for each picture, in order.
 
         Args:
             pictures: uint8 (H, W, 3), channels R, G, B.
-            prompts: one a picture.
-            seeds: one a picture; None for greedy decoding.
-            limit: tokens of an answer at most.
+            prompts: one for each picture.
+            seeds: one for each picture; None for greedy decoding.
+            limit: largest number of tokens of an answer.
             sampling: `temperature` and `top_p`.
 
         Raises:
-            torch.OutOfMemoryError: they are too many.
+            torch.OutOfMemoryError: the pictures are too many for the memory.
         """
         import torch
 
@@ -195,7 +196,7 @@ class ImageText(HfFolder):
         return [self._answer(ids, n) for ids, n in zip(written, given["attention_mask"].sum(1).tolist(), strict=True)]
 
     def inputs(self, pictures: Sequence[np.ndarray], prompts: Sequence[str]) -> Any:
-        """What the model sees of pictures and prompts: tensors by name, padded on the left."""
+        """Returns the model's inputs for pictures and prompts: tensors by name, padded on the left."""
         texts = [self._chat(prompt) for prompt in prompts]
         images = [[Image.fromarray(picture)] for picture in pictures]
         begin = self.processor.tokenizer.bos_token  # some chat templates write it, and tokenizers write another
@@ -203,7 +204,7 @@ class ImageText(HfFolder):
         return self.processor(images=images, text=texts, padding=True, return_tensors="pt", add_special_tokens=add)
 
     def _chat(self, prompt: str) -> str:
-        """Picture and prompt in the checkpoint's chat template. Special tokens that a prompt quotes are taken out."""
+        """Returns picture and prompt in the checkpoint's chat template; special tokens in the prompt are removed."""
         for token in self._special:
             prompt = prompt.replace(token, " ")
         said = [{"role": "user", "content": [{"type": "image"}, {"type": "text", "text": prompt}]}]
@@ -218,7 +219,7 @@ class ImageText(HfFolder):
         return sorted({*added, *tokenizer.all_special_tokens}, key=len, reverse=True)
 
     def _blanks(self, side: int) -> Any:
-        """What the model would see of black pictures of several ratios."""
+        """Returns the model's inputs for black pictures of several aspect ratios."""
         sizes = {size for r in RATIOS for size in ((round(side / r), side), (side, round(side / r)))}
         with self.explained(self.folder, "a chat template and a processor that take a picture and a text"):
             return self.inputs([np.zeros((*size, 3), np.uint8) for size in sorted(sizes)], ["Describe."] * len(sizes))
@@ -233,12 +234,12 @@ class ImageText(HfFolder):
 
 
 def without_thought(text: str) -> str:
-    """The text without what a model thought before it answered, and without the tags that some put around an answer."""
+    """Removes what a model wrote before its answer in `<think>`, and the `<answer>` tags that some put around it."""
     return _ANSWER.sub("", after_thought(text)).strip()
 
 
 def _width(config: Any) -> int:
-    """The widest layer of a tower; 0 where its configuration does not say: towers of timm's have no such names."""
+    """Returns the width of a tower's widest layer; 0 if the configuration does not say, as with timm's towers."""
 
     def said(name: str) -> int:
         value = getattr(config, name, None) or 0

@@ -1,7 +1,7 @@
-"""A client of any server that speaks OpenAI's chat completions: vLLM, SGLang, LMDeploy, a hosted API.
+"""A client of any server with OpenAI's chat completions API: vLLM, SGLang, LMDeploy, a hosted API.
 
-Many requests at a time, at most so many in flight; what may pass by itself is tried again, later and later. The key
-is read from the environment where it is sent, and nothing that a server says is repeated if the key stands in it.
+It sends many requests concurrently, up to a limit, and repeats those that failed for a passing reason, with growing
+delays. The key is read from the environment when it is sent, and no message of the server that contains it is shown.
 """
 
 import asyncio
@@ -25,20 +25,20 @@ from curation.errors import RowError, StageError, UserError, nearest
 from curation.models.text.openai_reply import Reply, read_reply
 
 LONGEST_WAIT = 60.0
-"""Seconds between two tries at most, unless the server asks for more."""
+"""Largest number of seconds between two tries, unless the server asks for more."""
 LONGEST_CALL = 600.0
-"""Seconds: so long after a call began, nothing is tried again; a quota that is used up is not waited for."""
+"""Seconds after the beginning of a call from which nothing is tried again: an exhausted quota is not waited for."""
 LARGEST = 8_000_000
-"""Bytes of a response that are read; a caption takes some thousand."""
+"""Largest number of bytes of a response that are read; a caption takes some thousand."""
 MANY = 8
-"""So many failures without one answer are no fault of the images."""
+"""Number of failures without one success from which the images cannot be at fault."""
 PART = 8
-"""So many characters of a key in a row are not repeated either: a server may put stars at its end."""
+"""Length of a part of the key that is not shown either: a server may show the key with its end masked."""
 CONNECT = 10.0
-"""Seconds to connect, and for what is asked before the work."""
+"""Time limit in seconds for connecting, and for the check before the work."""
 
 TRANSIENT = {408, 409, 425, 429}
-"""HTTP status codes that may pass by themselves, beside all from 500."""
+"""HTTP status codes, besides all from 500, after which a request is tried again."""
 WRONG = {
     401: "refuses the key",
     402: "wants to be paid first",
@@ -47,9 +47,9 @@ WRONG = {
     405: "takes no chat completions there",
     410: "knows no such model or path",
 }
-"""HTTP status codes that every request would meet."""
+"""HTTP status codes that every further request would get as well."""
 GONE = {"connection", "http_429", "http_502", "http_503", "http_504"}
-"""What never is the fault of a request."""
+"""Kinds of failure that are never a request's own fault."""
 
 _FILTERED = re.compile("content_filter|content_policy|moderation|flagged", re.IGNORECASE)
 
@@ -65,17 +65,17 @@ class _Failure(RowError):
 
 
 class Client:
-    """Asks one model of one server.
+    """Sends requests to one model of one server.
 
     Args:
-        section: the recipe's section, for errors.
-        url: the base, such as http://host:8000/v1.
-        model: its name there.
-        key_env: the environment variable with the key; "" sends none.
-        concurrency: requests in flight at most.
-        tries: of one request.
+        section: the recipe's section, for error messages.
+        url: the base URL, such as http://host:8000/v1.
+        model: the model's name on the server.
+        key_env: the environment variable that holds the key; "" sends none.
+        concurrency: largest number of requests in flight.
+        tries: largest number of tries of one request.
         timeout: seconds for one try, from sending to the last byte.
-        wait: seconds before the second try; doubled for each further one, give or take half.
+        wait: seconds before the second try, doubled for each further one and varied by up to half.
     """
 
     def __init__(
@@ -93,13 +93,13 @@ class Client:
         self.concurrency, self.tries, self.timeout, self.wait = concurrency, tries, timeout, wait
 
     def check(self, listed: bool = True) -> None:
-        """Asks the server what models it has, before any work; a server that does not tell is believed.
+        """Asks the server for its models before any work starts; a server without such a list passes.
 
         Args:
-            listed: False only looks whether anyone answers.
+            listed: whether the model must be in the list; False only checks that the server answers.
 
         Raises:
-            UserError: no key, no server, a key that is refused, or no such model. One line.
+            UserError: the key is missing or refused, no server answers, or there is no such model. One line.
         """
         where = f"{self.url}/models"
         try:
@@ -120,15 +120,15 @@ class Client:
             raise UserError(f'{self.url} serves no model "{self.model}"{hint}', f"{self.section}.model")
 
     def chat(self, requests: Sequence[Asked], payload: Callable[[Asked], dict[str, Any]]) -> list[Reply]:
-        """One reply to each request, in order.
+        """Sends all requests and returns one reply for each, in order; a failed request has a reply with `failed`.
 
         Args:
-            requests: anything.
-            payload: makes the body of a request out of it, just before it is sent: images in base64 are large.
+            requests: the requests, in any form that `payload` takes.
+            payload: makes the body of a request, just before it is sent, since images in base64 are large.
 
         Raises:
-            StageError: every further request would fail as these did: the server is gone, or refuses the key or the
-                model. One line, without the key.
+            StageError: every further request would fail too, as the server is gone, or refuses the key or the model.
+                One line, without the key.
             UserError: the environment variable with the key is missing.
         """
         if not requests:
@@ -167,7 +167,7 @@ class Client:
         return replies
 
     async def _ask(self, client: httpx.AsyncClient, body: bytes, until: float) -> Reply:
-        """One request, tried until there is a reply or no hope of one."""
+        """Sends one request until it gets a reply or must be given up."""
         for number in range(self.tries):
             try:
                 return await self._try(client, body)
@@ -181,7 +181,7 @@ class Client:
         return Reply(failed=last.reason, detail=last.detail)
 
     async def _try(self, client: httpx.AsyncClient, body: bytes) -> Reply:
-        """Raises _Failure, and StageError for what every request would meet."""
+        """Sends one request once. Raises _Failure, or StageError for an error that every request would get."""
         status, wait, read = 0, 0.0, b""
         where = f"{self.url}/chat/completions"
         try:  # httpx counts its seconds from byte to byte; a server that drips must not be waited for
@@ -211,7 +211,7 @@ class Client:
         return reply
 
     def _refused(self, status: int, body: bytes, wait: float) -> Exception:
-        """What a status other than 200 means."""
+        """Returns the exception for a status other than 200."""
         said = body.decode("utf-8", "replace")
         if status in (400, 403) and _FILTERED.search(said):
             return _Failure("content_filter", transient=False)
@@ -224,7 +224,7 @@ class Client:
         return _Failure(f"http_{status}", self._safe(said), status in TRANSIENT or status >= 500, wait)
 
     def _names(self, response: httpx.Response) -> list[str]:
-        """The models that the server lists; none if it says so in another form."""
+        """Returns the names of the models that the server lists; empty if the list has another form."""
         try:
             found = response.json()
         except ValueError:
@@ -246,7 +246,7 @@ class Client:
         return {"Content-Type": "application/json"} | ({"Authorization": f"Bearer {key}"} if key else {})
 
     def key(self) -> str:
-        """The key. Raises UserError, which never holds it."""
+        """Returns the key. Raises UserError, without the key in its message, if it is not set or malformed."""
         if not self.key_env:
             return ""
         key = os.environ.get(self.key_env, "").strip()
@@ -260,7 +260,7 @@ class Client:
         return f"see the environment variable {self.key_env}" if self.key_env else "name one by key_env"
 
     def _safe(self, said: object) -> str:
-        """What a server or an error says, in one short line; nothing of it if it repeats any part of the key."""
+        """Returns a server's or error's message in one short line, or a notice if it contains a part of the key."""
         text = " ".join(str(said).split()) or type(said).__name__
         key = os.environ.get(self.key_env, "").strip() if self.key_env else ""
         parts = (key[i : i + PART] for i in range(max(1, len(key) - PART + 1)))
@@ -270,7 +270,7 @@ class Client:
 
 
 def _seconds(retry_after: str | None) -> float:
-    """Seconds that a Retry-After header asks for, given in seconds or as a date; 0 where it asks for none."""
+    """Returns the seconds that a Retry-After header asks for, given in seconds or as a date; 0 if it asks for none."""
     try:
         return max(0.0, float(retry_after or 0))
     except ValueError:
@@ -283,7 +283,7 @@ def _seconds(retry_after: str | None) -> float:
 
 @cache
 def _authorities() -> ssl.SSLContext:
-    """Kept: they take longer to read than a request to send."""
+    """Returns the certificate authorities; cached, since reading them takes longer than sending a request."""
     return httpx.create_ssl_context()
 
 

@@ -1,4 +1,4 @@
-"""A server's reply in OpenAI's protocol, checked."""
+"""Parses and checks a server's reply in OpenAI's protocol."""
 
 from dataclasses import dataclass
 from typing import Any
@@ -8,22 +8,22 @@ from curation.keys import well_formed
 
 @dataclass(frozen=True, slots=True)
 class Reply:
-    """What came of one request."""
+    """The result of one request."""
 
     text: str = ""
     complete: bool = True
-    """False if the limit of tokens cut it short."""
+    """False if the text was cut at the limit of tokens."""
     tokens_in: int = 0
     tokens_out: int = 0
     failed: str = ""
-    """Why there is no text, one word: connection, timeout, cut, too_large, invalid_json, invalid_answer,
+    """Why there is no text, in one word: connection, timeout, cut, too_large, invalid_json, invalid_answer,
     content_filter, http_500 …"""
     detail: str = ""
-    """The same for people."""
+    """The reason for people."""
 
 
 def read_reply(found: Any) -> Reply | None:
-    """The reply in a response; None if it is none."""
+    """Returns the reply in a response's JSON; None if it is not a chat completion."""
     choices = found.get("choices") if isinstance(found, dict) else None
     if not isinstance(choices, list):
         return None

@@ -20,37 +20,37 @@ if TYPE_CHECKING:
 CONVERT = (
     "python -c \"from transformers import AutoModelForSeq2SeqLM as M; M.from_pretrained('{0}').save_pretrained('{0}')\""
 )
-"""The command that writes safetensors beside a pickle."""
+"""The command that converts a pickle to safetensors."""
 MOST = 1024
-"""Sources that a GPU is given at once, however short they are."""
+"""Largest number of sources that a GPU is given at once, however short they are."""
 
 
 @dataclass(frozen=True, slots=True)
 class Architecture:
-    """What a kind of checkpoint consists of."""
+    """The parts of one kind of checkpoint."""
 
     model_type: str
-    """As its config.json has it."""
+    """The value of `model_type` in config.json."""
     model: str
     """The model's class in transformers."""
     tokenizer: str
     """The tokenizer's class in transformers."""
     names: tuple[str, ...]
-    """Files that there must be beside the configuration and the weights."""
+    """Files that must exist beside the configuration and the weights."""
     others: tuple[str, ...] = ()
-    """Files that are read if they are there."""
+    """Files that are read if they exist."""
     decoding: Mapping[str, Any] = field(default_factory=dict)
     """Arguments of the tokenizer's `decode`."""
 
 
 class Checkpoint(HfFolder):
-    """One checkpoint: whether it is whole, its tokenizer, and what it generates.
+    """One encoder-decoder checkpoint: checks its files, tokenizes and generates.
 
     Args:
-        key: the recipe's key that names it, for errors.
-        folder: the checkpoint.
-        architecture: what it is to be.
-        tokenizing: arguments that its tokenizer is made with.
+        key: the recipe's key that names the checkpoint, for error messages.
+        folder: the checkpoint's folder.
+        architecture: the expected kind of checkpoint.
+        tokenizing: arguments for creating the tokenizer.
     """
 
     def __init__(self, key: str, folder: Path, architecture: Architecture, **tokenizing: Any) -> None:
@@ -64,7 +64,7 @@ class Checkpoint(HfFolder):
         """The files that are read, by name.
 
         Raises:
-            UserError: one is missing, the weights are a pickle, or the model is of another architecture.
+            UserError: a file is missing, the weights are a pickle, or the model is of another architecture.
         """
         wanted = self.architecture.model_type
         found = self.json("config.json").get("model_type", wanted)
@@ -82,7 +82,7 @@ class Checkpoint(HfFolder):
 
     @cached_property
     def tokenizer(self) -> Any:
-        """Its tokenizer. Raises UserError if it cannot be read, or knows more tokens than the model."""
+        """The tokenizer. Raises UserError if it cannot be read, or has more tokens than the model."""
         import transformers
 
         kind = self.architecture.tokenizer
@@ -100,11 +100,11 @@ class Checkpoint(HfFolder):
 
     @property
     def limit(self) -> int:
-        """The most tokens of one input, and of one output."""
+        """Largest number of tokens of one input, and of one output."""
         return int(min(self.config.max_position_embeddings, self.tokenizer.model_max_length))
 
     def check(self) -> None:
-        """Puts the model together with tensors of the shapes in the files; reads no weights.
+        """Builds the model with empty tensors of the shapes in the files; reads no weights.
 
         Raises:
             UserError: the folder is no checkpoint of this architecture, or its parts do not fit each other.
@@ -126,11 +126,11 @@ class Checkpoint(HfFolder):
         self._model = self._build(None, dtype).to(where).requires_grad_(False)
 
     def encode(self, text: str, prefix: str = "") -> list[int]:
-        """Token ids of a text, with whatever the architecture puts before and after.
+        """Returns the token ids of a text, with the tokens that the architecture puts before and after it.
 
         Args:
-            text: plain text: what looks like a token of the model's own, such as `</s>`, is spelt out.
-            prefix: a token that is put before it.
+            text: plain text; special tokens in it, such as `</s>`, are treated as ordinary characters.
+            prefix: a token that is put before the text; "" for none.
         """
         code = [self.tokenizer.convert_tokens_to_ids(prefix)] if prefix else []
         plain = f" {text}" if text.startswith(">>") else text  # which Marian's takes for a language
@@ -139,16 +139,19 @@ class Checkpoint(HfFolder):
     def generate(
         self, sources: Sequence[Sequence[int]], beams: int, first: int | None, batch_tokens: int
     ) -> list[Answer]:
-        """The most likely target of each source by beam search; `complete` if the model ended it itself.
+        """Translates each source by beam search; `complete` says whether the model ended the target itself.
 
-        It is given up after twice as many tokens as the source has and 20 more: by then it runs in circles. On a CPU
-        each source goes alone, so that its target does not depend on what it is batched with.
+        Generation stops after twice as many tokens as the source has and 20 more: by then the model repeats itself. On
+        a CPU sources are translated one at a time, so that a target does not depend on the other sources of a batch.
 
         Args:
-            sources: token ids, at most `limit` of them each.
-            beams: 1 is greedy.
-            first: the token that a target begins with, its language's; None where there is none.
-            batch_tokens: source tokens, padding and all, that a GPU is given at once.
+            sources: token ids, at most `limit` for each source.
+            beams: number of beams; 1 is greedy.
+            first: the token that every target begins with, such as its language's; None for none.
+            batch_tokens: largest number of source tokens, with padding, that a GPU is given at once.
+
+        Returns:
+            One answer for each source, in order.
         """
         targets: dict[int, Answer] = {}
         alone = self._model.device.type == "cpu"
@@ -179,7 +182,7 @@ class Checkpoint(HfFolder):
         return [self._answer(len(s), target[begin:]) for s, target in zip(sources, found.tolist(), strict=True)]
 
     def _room(self, tokens_in: int) -> int:
-        """Tokens that a target may have, the language and the end included."""
+        """Returns the largest number of tokens of a target, including the language token and the end token."""
         return min(2 * tokens_in + 20, self.limit - 1)
 
     def _answer(self, tokens_in: int, target: list[int]) -> Answer:
@@ -190,7 +193,7 @@ class Checkpoint(HfFolder):
         return Answer(text.strip(), complete, tokens_in=tokens_in, tokens_out=len(target))
 
     def _build(self, tensors: "Mapping[str, torch.Tensor] | None", dtype: "torch.dtype") -> Any:
-        """The model, which generates as its checkpoint says, but for what `generate` decides."""
+        """Builds the model with the checkpoint's own settings of generation, except those that `generate` decides."""
         import transformers
 
         kind = self.architecture.model
@@ -208,10 +211,12 @@ class Checkpoint(HfFolder):
 
 
 def by_length(lengths: Sequence[int], at_most: int) -> list[list[int]]:
-    """Positions in batches of about the same length, the longest first.
+    """Groups positions into batches of similar length, the longest first.
 
     Args:
-        at_most: places in a batch, padding included; one that is longer goes alone.
+        lengths: length of the item at each position.
+        at_most: largest size of a batch, with padding (items times the longest length); a longer item forms a batch
+            alone.
     """
     batches: list[list[int]] = []
     for n in sorted(range(len(lengths)), key=lambda n: -lengths[n]):

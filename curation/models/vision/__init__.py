@@ -1,1 +1,1 @@
-"""Models that describe a picture by numbers: embeddings, classifiers, heads."""
+"""Models that describe a picture by numbers: embeddings, classifiers, prediction heads on an embedding."""

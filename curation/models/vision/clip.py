@@ -1,7 +1,7 @@
-"""CLIP and SigLIP models by open_clip: pictures and texts as vectors of one space.
+"""CLIP and SigLIP models by open_clip: images and texts as vectors in a common space.
 
-A checkpoint is a folder as the hub has it, with `open_clip_config.json` beside the weights, or weights alone, for one
-of the architectures that open_clip knows by name. Weights are read without running code from them.
+A checkpoint is a folder as published on the hub, with `open_clip_config.json` beside the weights, or a weight file
+alone for one of open_clip's named architectures. Weights are read without running code from them.
 """
 
 import importlib.util
@@ -31,24 +31,24 @@ if TYPE_CHECKING:
 
 CONFIG = "open_clip_config.json"
 WEIGHTS = (".safetensors", ".bin", ".pt", ".pth")
-"""Endings of weights, the preferred first."""
+"""Endings of weight files, the preferred first."""
 GPU_BATCH = 32
-"""Pictures or texts that a GPU is given at once."""
+"""Number of images or texts that a GPU is given at once."""
 STRIP = 4
-"""Length over breadth above which a picture is a strip."""
+"""Long side over short side above which only the middle of an image is embedded."""
 
 
 @dataclass(frozen=True)
 class Checkpoint:
-    """Where a model's architecture and weights are, found without loading open_clip.
+    """A model's architecture and weights, located without loading open_clip.
 
     Args:
-        key: the recipe's section, for errors, such as `signals.embedding`.
-        model: open_clip's name of the architecture; None: the folder's own configuration says it.
-        path: the folder, or the file of weights.
+        key: the recipe's section, for error messages, such as `signals.embedding`.
+        model: open_clip's name of the architecture; None reads it from the folder's own configuration.
+        path: the folder, or the weight file.
 
     Raises:
-        UserError: from any of its properties, in one line.
+        UserError: from any property or method, in one line.
     """
 
     key: str
@@ -57,7 +57,7 @@ class Checkpoint:
 
     @cached_property
     def config(self) -> dict[str, Any]:
-        """The architecture, as open_clip writes it: embed_dim, vision_cfg, text_cfg."""
+        """The architecture in open_clip's form: embed_dim, vision_cfg, text_cfg."""
         if self.model is not None:
             return _known_architecture(self.key, self.model)
         if self.path.is_file():
@@ -82,18 +82,18 @@ class Checkpoint:
 
     @property
     def width(self) -> int:
-        """Numbers in an embedding."""
+        """Dimension of an embedding."""
         return int(self.config["embed_dim"])
 
     @property
     def image_size(self) -> int:
-        """Pixels of the square that the model sees; of its longer side, should it be none."""
+        """Side in pixels of the model's input; the longer side if the input is not square."""
         size = self.config["vision_cfg"].get("image_size", 224)
         return int(max(size) if isinstance(size, list) else size)
 
     @property
     def weights(self) -> Path:
-        """The file of weights."""
+        """The weight file."""
         if self.path.is_file():
             return self.path
         for ending in WEIGHTS:
@@ -106,21 +106,21 @@ class Checkpoint:
         raise UserError(f"{self.path} holds no weights ({', '.join(WEIGHTS)})", f"{self.key}.checkpoint")
 
     def files(self) -> dict[str, Path]:
-        """What decides the numbers: the weights, and the configuration beside them."""
+        """Returns the files that determine the embeddings, by name: the weights, and the configuration beside them."""
         config = self.path / CONFIG
         return {f.name: f for f in ([config] if config.is_file() else []) + [self.weights]}
 
     def check(self) -> None:
-        """Raises UserError if the weights do not fit the architecture; none of them is read for that."""
+        """Raises UserError if the weights do not fit the architecture; names and shapes are compared, not values."""
         import torch
 
-        _ = self.config  # says in a line of its own what is wrong with it
+        _ = self.config  # raises a more specific error of its own
         with torch.device("meta"):
             model = self._build("meta", "fp32")
         self._fill(model, "cpu" if self.weights.suffix == ".safetensors" else "meta")
 
     def open(self, where: str) -> Any:
-        """The model on a device, with its weights: in float32 on a CPU, in bfloat16 on a GPU."""
+        """Returns the model with its weights on a device: in float32 on a CPU, in bfloat16 on a GPU."""
         import torch
 
         with torch.device(where):
@@ -129,13 +129,13 @@ class Checkpoint:
         return model.eval().requires_grad_(False)
 
     def text_files(self) -> dict[str, Path]:
-        """The tokenizer's files beside the weights, if it has any of its own: they decide about texts alone."""
+        """Returns the tokenizer's files beside the weights, by name; only the embeddings of texts depend on them."""
         names = ("*token*.json", "vocab*", "merges.txt", "*.model", "*.spm", "special_tokens_map.json")
         found = {file for name in names for file in self.path.glob(name)} if self.path.is_dir() else set()
         return {file.name: file for file in sorted(found)}
 
     def tokenizer(self) -> Any:
-        """The tokenizer that belongs to the model. Raises UserError if its files are not in the folder."""
+        """Returns the model's tokenizer. Raises UserError if its files are not in the folder."""
         import open_clip
 
         try:
@@ -149,7 +149,7 @@ class Checkpoint:
 
     @property
     def name(self) -> str:
-        """As open_clip's functions take it."""
+        """The model's name as open_clip's functions take it."""
         return self.model or f"local-dir:{self.path}"
 
     def _build(self, where: str, precision: str) -> Any:
@@ -167,7 +167,7 @@ class Checkpoint:
             logging.disable(logging.NOTSET)
 
     def _preprocessing(self) -> dict[str, Any]:
-        """How pictures are prepared: as the folder says, else as for the weights that open_clip lists first."""
+        """Returns the preprocessing settings: the folder's, or else those of the weights that open_clip lists first."""
         from open_clip.pretrained import get_pretrained_cfg, list_pretrained_tags_by_model
 
         file = self.path / CONFIG
@@ -188,7 +188,7 @@ class Checkpoint:
             raise UserError(f"{self.weights} {self._unfit(error, model, where)}", f"{self.key}.checkpoint") from None
 
     def _unfit(self, error: Exception, model: Any, where: str) -> str:
-        """Why weights cannot be loaded, in the words of a user: the first thing that does not fit."""
+        """Returns why weights cannot be loaded, in a user's terms: the first thing that does not fit."""
         text = " ".join(str(error).split())
         if found := re.search(r"size mismatch for (\S+): .*?shape torch\.Size\((.*?)\).*?torch\.Size\((.*?)\)", text):
             why = f"{found[1]} is {found[2]}, expected {found[3]}"
@@ -201,7 +201,7 @@ class Checkpoint:
         return f"does not fit {self.model or 'its config'}: {why}"
 
     def _other_shape(self, model: Any, where: str) -> str | None:
-        """The first table of positions whose width is not the model's; None if all are of the same."""
+        """Returns the first position embedding whose width is not the model's, in words; None if all widths agree."""
         from open_clip.factory import load_state_dict
 
         tensors = load_state_dict(str(self.weights), device=where, weights_only=True)
@@ -213,12 +213,12 @@ class Checkpoint:
 
 
 class Clip:
-    """A model in use.
+    """A loaded model that embeds images and texts.
 
     Args:
-        checkpoint: what to load.
-        where: a device; default: a GPU if there is one.
-        threads: CPU threads that prepare pictures for a GPU.
+        checkpoint: the model to load.
+        where: device, as torch names it; default: a GPU if there is one.
+        threads: number of CPU threads that prepare images for a GPU.
     """
 
     def __init__(self, checkpoint: Checkpoint, where: str | None = None, threads: int = 1) -> None:
@@ -235,7 +235,7 @@ class Clip:
         return self._checkpoint.tokenizer()
 
     def images(self, pictures: Sequence[np.ndarray]) -> np.ndarray:
-        """Embeddings of pictures.
+        """Embeds images.
 
         Args:
             pictures: uint8 (H, W, 3), channels B, G, R; sizes may differ.
@@ -247,17 +247,17 @@ class Clip:
             return self._encode(self.model.encode_image, threads.map(self.prepare, pictures))
 
     def texts(self, texts: Sequence[str]) -> np.ndarray:
-        """Embeddings of texts, float32 (n, width), L2-normalised; longer ones than the model takes are cut."""
+        """Embeds texts: float32 (n, width), L2-normalised. Texts longer than the model's context are cut."""
         return self._encode(self.model.encode_text, self._tokenizer(list(texts)))
 
     def logits(self, images: np.ndarray, texts: np.ndarray) -> np.ndarray:
-        """Scaled cosines, with a SigLIP's bias: what the training compares. (n, width) and (m, width) to (n, m)."""
+        """Returns scaled cosines, plus a SigLIP's bias, as in training: (n, width), (m, width) → float32 (n, m)."""
         bias = getattr(self.model, "logit_bias", None)
         scaled = float(self.model.logit_scale.exp()) * (images.astype(np.float32) @ texts.T)
         return scaled if bias is None else scaled + float(bias)
 
     def prepare(self, picture: np.ndarray) -> "torch.Tensor":
-        """What the model sees of a picture: (3, S, S), as open_clip prepares it."""
+        """Returns the model's input for an image: float32 (3, S, S), prepared by open_clip."""
         from PIL import Image
 
         if self._shortest:
@@ -265,9 +265,9 @@ class Clip:
         return self.preprocess(Image.fromarray(cv2.cvtColor(picture, cv2.COLOR_BGR2RGB)))
 
     def _encode(self, encode: Any, inputs: "Iterable[torch.Tensor]") -> np.ndarray:
-        """On a CPU one at a time: a batch gains nothing there, and its size would change the last bits.
+        """Encodes inputs; on a CPU one at a time, since a batch gains nothing there and its size changes the last bits.
 
-        A GPU works on one batch while the next is prepared: nothing is asked back before the end.
+        A GPU encodes one batch while the next is prepared, as no result is copied back before the end.
         """
         import torch
 
@@ -284,7 +284,7 @@ class Clip:
 
 
 def _known_architecture(key: str, model: str) -> dict[str, Any]:
-    """One of open_clip's own configurations, read without importing it, which takes seconds."""
+    """Reads one of open_clip's own configurations without importing open_clip, which takes seconds."""
     package = importlib.util.find_spec("open_clip")
     if package is None or package.origin is None:
         raise UserError("the package open_clip_torch is not installed; `pip install open_clip_torch`", key)

@@ -1,4 +1,4 @@
-"""Small heads over an embedding: linear layers that give one score, such as LAION's aesthetic predictors."""
+"""Prediction heads on an embedding: linear layers that give one score, such as LAION's aesthetic predictors."""
 
 import hashlib
 import re
@@ -22,7 +22,7 @@ ACTIVATIONS: dict[str, Callable[[np.ndarray], np.ndarray]] = {
     "tanh": np.tanh,
     "sigmoid": lambda x: 1 / (1 + np.exp(-x)),
 }
-"""What may stand between the layers."""
+"""Activations that may be applied between the layers, by name."""
 
 LAION_V2 = {
     "layers.0": (1024, 768),
@@ -31,27 +31,28 @@ LAION_V2 = {
     "layers.6": (16, 64),
     "layers.7": (1, 16),
 }
-"""Weights of LAION's improved aesthetic predictor (christophschuhmann/improved-aesthetic-predictor, `MLP` in
-simple_inference.py): linear layers with dropout between them, and no activation."""
+"""Weight shapes, (out, in) by layer, of LAION's improved aesthetic predictor
+(christophschuhmann/improved-aesthetic-predictor, `MLP` in simple_inference.py): linear layers with dropout between them
+and no activation."""
 LAION_V2_MD5 = "b1047fd767a00134b8fd6529bf19521a"
-"""Of `sac+logos+ava1-l14-linearMSE.pth`."""
+"""MD5 of `sac+logos+ava1-l14-linearMSE.pth`."""
 
 
 @dataclass(frozen=True)
 class Head:
-    """Linear layers with one activation between them."""
+    """A prediction head on the embedding: linear layers with the same activation between them."""
 
     layers: list[tuple[np.ndarray, np.ndarray]]
-    """Weight (out, in) and bias (out,) of each, float64."""
+    """Weight (out, in) and bias (out,) of each layer, float64."""
     activation: str = "none"
 
     @property
     def width(self) -> int:
-        """Numbers in the embedding that it reads."""
+        """Dimension of the embedding that the head reads."""
         return int(self.layers[0][0].shape[1])
 
     def collapsed(self) -> "Head":
-        """The same function as one layer: linear layers with nothing between them are one linear layer."""
+        """Returns an equivalent head of one layer, if no activation separates the layers; otherwise the head itself."""
         if self.activation != "none":
             return self
         weight, bias = self.layers[0]
@@ -60,7 +61,7 @@ class Head:
         return Head([(weight, bias)])
 
     def score(self, embedding: np.ndarray) -> float:
-        """The score of one embedding (width,), computed in float64."""
+        """Returns the score of one embedding of shape (width,), computed in float64."""
         x = embedding.astype(np.float64)
         for number, (weight, bias) in enumerate(self.layers):
             x = weight @ (x if number == 0 else ACTIVATIONS[self.activation](x)) + bias
@@ -68,10 +69,15 @@ class Head:
 
 
 def read_head(key: str, path: Path, activation: str = "none") -> Head:
-    """Reads any head whose tensors are weights and biases of linear layers, in the order of the numbers in their names.
+    """Reads a head whose tensors are weights and biases of linear layers, in the order of the numbers in their names.
+
+    Args:
+        key: the recipe's key that names the file, for error messages.
+        path: the checkpoint.
+        activation: key of ACTIVATIONS.
 
     Raises:
-        UserError: the file cannot be read, the layers do not follow one on the other, or the last gives no one number.
+        UserError: the file cannot be read, successive layers do not fit, or the last layer does not give one number.
     """
     tensors = read_tensors(key, path)
     stems = sorted({name.rpartition(".")[0] for name in tensors}, key=_natural)
@@ -93,12 +99,12 @@ def read_head(key: str, path: Path, activation: str = "none") -> Head:
 
 
 def read_laion_v2(key: str, path: Path) -> Head:
-    """LAION's aesthetic predictor V2, its layers collapsed into one.
+    """Reads LAION's aesthetic predictor V2 and collapses its layers into one.
 
-    The original .pth must be the file that is known by its md5; as safetensors it must have the layers of that.
+    The original .pth must have the known MD5; a safetensors file must have layers of the same names and shapes.
 
     Raises:
-        UserError: it is another file, or has other layers.
+        UserError: the file has another MD5, or other layers.
     """
     if path.suffix != ".safetensors":
         found = hashlib.md5(path.read_bytes(), usedforsecurity=False).hexdigest()
@@ -114,10 +120,10 @@ def read_laion_v2(key: str, path: Path) -> Head:
 
 
 def read_laion_v1(key: str, path: Path, width: int) -> Head:
-    """LAION's aesthetic predictor V1 (LAION-AI/aesthetic-predictor): one linear layer, `weight` and `bias`.
+    """Reads LAION's aesthetic predictor V1 (LAION-AI/aesthetic-predictor): one linear layer, `weight` and `bias`.
 
     Raises:
-        UserError: it has other tensors.
+        UserError: the file has other tensors, or reads embeddings of another dimension than `width`.
     """
     tensors = read_tensors(key, path)
     found = {name: tuple(tensor.shape) for name, tensor in sorted(tensors.items())}
@@ -144,5 +150,5 @@ def _layer(key: str, path: Path, dot: str, tensors: "dict[str, torch.Tensor]") -
 
 
 def _natural(stem: str) -> list[tuple[int, str]]:
-    """Order by the numbers in a name: layers.2 before layers.10."""
+    """Returns a sort key by the numbers in a name, so that layers.2 comes before layers.10."""
     return [(int(part), "") if part.isdigit() else (-1, part) for part in re.split(r"(\d+)", stem)]

@@ -18,17 +18,17 @@ if TYPE_CHECKING:
 
 
 ELONGATED = 16
-"""Of a picture this many times as long as wide, or more, the middle is looked at: a processor that scales the short
-side to its size would make a thread of pixels into gigabytes."""
+"""Long side over short side above which only the middle of an image is classified: a processor that scales the short
+side to its size would turn a strip a few pixels wide into gigabytes."""
 WANTED = "an image classifier's configuration"
 
 
 class Classifier(HfFolder):
-    """One checkpoint: what it says of itself, whether it is whole, and its probabilities.
+    """One image-classification checkpoint: its labels, a check of its files, and its probabilities.
 
     Args:
-        key: the recipe's key that names it, for errors.
-        folder: the checkpoint.
+        key: the recipe's key that names the checkpoint, for error messages.
+        folder: the checkpoint's folder.
     """
 
     def __init__(self, key: str, folder: Path) -> None:
@@ -37,9 +37,9 @@ class Classifier(HfFolder):
 
     @cached_property
     def files(self) -> dict[str, Path]:
-        """The files that are read, by name. Raises UserError as `listed`."""
+        """The files that are read, by name. Raises UserError as `listed` does."""
         config = self.json("config.json")
-        if "pretrained_cfg" not in config:  # a timm model's says there how pictures are prepared
+        if "pretrained_cfg" not in config:  # a timm model has its preprocessing there
             return self.listed(["preprocessor_config.json"])
         if ":" in str(config.get("architecture")):  # timm would look for it on a hub
             raise UserError(
@@ -50,10 +50,10 @@ class Classifier(HfFolder):
 
     @cached_property
     def labels(self) -> tuple[str, ...]:
-        """The labels in the order of the model's outputs; a name may stand twice.
+        """The labels in the order of the model's outputs; a label may occur twice.
 
         Raises:
-            UserError: there are no classes to choose from.
+            UserError: the model is a regression, or has fewer than two classes that exclude each other.
         """
         path = self.folder / "config.json"
         found = tuple(str(self.config.id2label[i]) for i in sorted(self.config.id2label))
@@ -66,19 +66,20 @@ class Classifier(HfFolder):
 
     @property
     def exclusive(self) -> bool:
-        """Whether a picture has one label only: probabilities then add up to 1."""
+        """Whether an image has exactly one label, so that the probabilities add up to 1."""
         return bool(self.config.problem_type != "multi_label_classification")
 
     @cached_property
     def side(self) -> int:
-        """Long side in pixels that a picture should have: thrice what the checkpoint's processor makes of it.
+        """Long side in pixels that an image should have: three times the input size of the checkpoint's processor.
 
-        Of a picture up to thrice as long as wide nothing is then scaled up that need not be.
+        An image with an aspect ratio of up to 3 then has a short side of at least the input size, unless it is smaller
+        itself.
         """
         return 3 * max(self._blank.shape[-2:])
 
     def check(self) -> None:
-        """Puts the model together with tensors of the shapes in the files, and shows it a blank; reads no weights.
+        """Builds the model with empty tensors of the shapes in the files and runs a blank image; reads no weights.
 
         Raises:
             UserError: the folder is no checkpoint of an image classifier, or its parts do not fit each other.
@@ -107,9 +108,9 @@ class Classifier(HfFolder):
         self._model = self._build(tensors, dtype).to(where).requires_grad_(False)
 
     def probabilities(self, images: Sequence[np.ndarray]) -> np.ndarray:
-        """Probability of each label: softmax, or sigmoid where labels do not exclude each other.
+        """Returns the probability of each label: softmax, or sigmoid if labels do not exclude each other.
 
-        On a CPU one picture at a time, so that its numbers do not depend on what it is batched with.
+        On a CPU images are classified one at a time, so that a result does not depend on the other images of a batch.
 
         Args:
             images: uint8 (H, W, 3), channels B, G, R.
@@ -139,7 +140,7 @@ class Classifier(HfFolder):
 
     @cached_property
     def _blank(self) -> "torch.Tensor":
-        """What the model would see of a black picture."""
+        """The model's input for a black image."""
         path = self.files.get("preprocessor_config.json", self.files["config.json"])
         with self.explained(path, "an image processor's configuration"):
             return self._prepare([np.zeros((64, 64, 3), np.uint8)])
@@ -150,6 +151,6 @@ class Classifier(HfFolder):
         return self.built(self.kind(AutoModelForImageClassification, WANTED), tensors, WANTED, dtype=dtype)
 
     def _prepare(self, images: Sequence[np.ndarray]) -> "torch.Tensor":
-        """What the model sees: float32 (n, 3, H, W), as the checkpoint's own processor makes it."""
+        """Returns the model's input, float32 (n, 3, H, W), from the checkpoint's own processor."""
         pictures = [Image.fromarray(middle(image, ELONGATED)[:, :, ::-1]) for image in images]
         return self._processor(pictures, return_tensors="pt")["pixel_values"]

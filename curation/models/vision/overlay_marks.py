@@ -1,6 +1,6 @@
-"""Marks laid over a picture, found without a model: by what their text says, where it stands, and by repetition.
+"""Finds watermarks without a model: by what a line of text says, where it is, and by repetition over the picture.
 
-The text comes from a reader, line by line; what no reader makes out is found only if it is repeated over the picture.
+The lines of text come from an OCR reader; a mark that no reader can read is found only if it is repeated.
 """
 
 import re
@@ -20,62 +20,62 @@ NAMES = (
     "视觉中国", "摄图网", "千图网", "昵图网", "包图网", "千库网", "全景网", "图虫", "站酷", "花瓣网", "小红书", "抖音",
     "快手", "大众点评", "知乎", "公众号", "微博", "微信号", "水印", "样图", "版权所有", "摄影",
 )  # fmt: skip
-"""Words that hardly anything but a mark has: agencies, networks, and what marks say of themselves. Without spaces."""
+"""Words that hardly occur except in marks: agencies, networks, and what marks say of themselves. Without spaces."""
 
 WEIGHTS = {"named": 0.9, "repeated": 0.9, "tiled": 0.9, "corner": 0.6, "middle": 0.6}
-"""How likely a mark is, given this and nothing else. Set by hand on real pictures: four of five lines that were `named`
-there were marks, and so were most `corner` ones and about half of the `middle` ones."""
+"""Probability of a mark, given one kind of evidence and no other. Set by hand on real pictures: four of five lines that
+were `named` there were marks, and so were most `corner` lines and about half of the `middle` lines."""
 OTHERS = 3
-"""So many lines of other text halve the evidence: a poster has its maker's address in the corner too."""
+"""Number of lines of other text that halves the evidence: a poster too has its maker's address in the corner."""
 
 LETTERS = 4
-"""Letters and digits that a line must have at least to say something by its place."""
+"""Smallest number of letters and digits of a line that counts as a mark by its place."""
 SMALL, WIDE = 0.12, 0.5
-"""Height and width, by the picture's, up to which a line in a corner counts as a mark."""
+"""Largest height and width, as shares of the picture's, of a line in a corner that counts as a mark."""
 AT_EDGE, AT_SIDE = 0.08, 0.06
-"""Distance from the upper or lower edge, and from a side, by height and width, up to which it stands in a corner."""
+"""Largest distance from the upper or lower edge and from a side, as shares of height and width, of a corner's line."""
 LONG, TALL = 0.2, 0.25
-"""Width from which, and height up to which, a line in the middle counts as a mark."""
+"""Smallest width and largest height, as shares of the picture's, of a line in the middle that counts as a mark."""
 
 APART = 20
-"""Pixels between a mark and its repetition at least; what is nearer is the mark's own shape."""
+"""Smallest distance in pixels between a mark and its repetition; below it, the mark's own shape gives peaks."""
 BLOCKS = 8
-"""The picture is cut into so many rows and columns to see whether a repetition is found all over it."""
+"""Number of rows and of columns of blocks in which a repetition is looked for, to see whether it is everywhere."""
 FAINT, PLAIN_TO_SEE = 6.0, 10.0
-"""Strength of a repetition (see `repetition`) at which the evidence begins and at which it is whole. Of 637 pictures
-without tiled marks 1 % reach the middle between the two: patterned wallpapers, diagrams."""
+"""Strength of a repetition (see `repetition`) at which the evidence begins and at which it is complete. Of 637 pictures
+without tiled marks, 1 % reach the middle between the two: patterned wallpapers, diagrams."""
 
 
 @dataclass(frozen=True, slots=True)
 class TextLine:
-    """A line of text as a reader gives it."""
+    """A line of text as an OCR reader gives it."""
 
     text: str
     quad: np.ndarray
-    """(4, 2): its corners as shares of width and height."""
+    """(4, 2): the line's corners as shares of width and height."""
 
 
 @dataclass(frozen=True, slots=True)
 class Mark:
-    """What was found."""
+    """The evidence for a watermark on one picture."""
 
     share: float
-    """How likely the picture is marked, 0..1."""
+    """Probability that the picture is marked, 0..1."""
     kind: str | None = None
-    """The strongest evidence, a key of WEIGHTS, of equal ones the first there; None if there is none."""
+    """The strongest evidence, a key of WEIGHTS (the first of equally strong ones); None if there is none."""
     boxes: list[list[float]] = field(default_factory=list)
-    """Of each line that is evidence x0, y0, x1, y1 as shares of width and height, and its weight."""
+    """x0, y0, x1, y1 as shares of width and height, and the weight, of each line that is evidence."""
 
 
 def find(lines: Sequence[TextLine], gray: np.ndarray, bars: Sequence[int], names: Iterable[str] = ()) -> Mark:
-    """Puts together what text and repetition say, as chances that are independent of each other.
+    """Combines the evidence of text and repetition as independent probabilities.
 
     Args:
-        lines: the text on the picture.
-        gray: uint8 (H, W), of long side about 512.
-        bars: rows and columns of plain bars at the top, the bottom, the left and the right of `gray`; a mark stands in
-            the corner of the picture, not of its frame, and the frame's edges are no repetition.
-        names: words beside NAMES.
+        lines: the lines of text on the picture.
+        gray: uint8 (H, W), long side about 512.
+        bars: numbers of rows and columns of plain bars at the top, bottom, left and right of `gray`. They are cut off,
+            since a mark is in the corner of the picture and not of its frame, and the frame's edges are no repetition.
+        names: further words like NAMES.
     """
     known = _known(tuple(names))
     evidence = [_evidence(line, bars, gray, known) for line in lines]
@@ -101,15 +101,15 @@ def find(lines: Sequence[TextLine], gray: np.ndarray, bars: Sequence[int], names
 
 
 def repetition(gray: np.ndarray) -> float:
-    """How strongly something is repeated along two directions over the whole picture; about 4 for nothing, 8 is clear.
+    """Returns how strongly a pattern repeats in two directions over the whole picture: about 4 for none, 8 if clear.
 
     The autocorrelation of the sign of the finest detail, in which a faint mark weighs as much as a strong edge, has
-    peaks where one repetition lies on the next. Taken is the highest peak and the highest one aside of its direction;
-    the lower counts, in standard deviations of the rest, but no more than the repetition is found in all parts of the
-    picture: within a drawing, parallel edges give peaks too, from a few places.
+    peaks at the offsets between repetitions. The lower of two peaks, the highest and the highest in another direction,
+    counts, in standard deviations of the rest. It is limited by how evenly the repetition is found in all parts of the
+    picture, since the parallel edges of a drawing also give peaks, from a few places.
 
     Args:
-        gray: uint8 (H, W), of long side about 512. A short side under 96 gives 0.
+        gray: uint8 (H, W), long side about 512. A short side under 96 gives 0.
     """
     if min(gray.shape) < 96:
         return 0.0
@@ -121,7 +121,7 @@ def repetition(gray: np.ndarray) -> float:
     down = np.arange(peaks.shape[0], dtype=np.float32)[:, None]
     across = np.arange(-middle, peaks.shape[1] - middle, dtype=np.float32)[None]
     far = down**2 + across**2 >= APART**2
-    far[0, :middle] = False  # the same as to the right
+    far[0, :middle] = False  # by symmetry the same as on the right
     deviation = float(peaks[far].std())
     if deviation < 1e-9:
         return 0.0
@@ -145,7 +145,7 @@ _Known = dict[str, frozenset[str]]
 
 
 def _evidence(line: TextLine, bars: Sequence[int], gray: np.ndarray, known: _Known) -> set[str]:
-    """What one line says by its words and its place."""
+    """Returns the kinds of evidence that a line gives by its words and its place."""
     kinds = set()
     if _is_named(line.text, known):
         kinds.add("named")
@@ -165,7 +165,7 @@ def _evidence(line: TextLine, bars: Sequence[int], gray: np.ndarray, known: _Kno
 
 
 def _over_a_picture(quad: np.ndarray, gray: np.ndarray) -> bool:
-    """Whether there is more than plain ground above and below a line: a logo's name stands on such ground."""
+    """Whether the ground above and below a line is more than plain: a logo's name is on plain ground."""
     height, width = gray.shape
     (x0, y0), (x1, y1) = (quad.min(0) * (width, height)).astype(int), np.ceil(quad.max(0) * (width, height)).astype(int)
     tall = y1 - y0
@@ -174,12 +174,12 @@ def _over_a_picture(quad: np.ndarray, gray: np.ndarray) -> bool:
 
 
 def _plain(text: str) -> str:
-    """Letters and digits alone, in one case and width."""
+    """Returns the letters and digits of a text, case-folded and in NFKC."""
     return "".join(c for c in unicodedata.normalize("NFKC", text).casefold() if c.isalnum())
 
 
 def _is_named(text: str, known: _Known) -> bool:
-    """A sign of copyright, an account, an address or a number of an agency; or a name, read rightly or nearly so."""
+    """Whether a text has a copyright sign, an account, an address, an agency's number, or (nearly) a known name."""
     if _MARK.search(unicodedata.normalize("NFKC", text)):
         return True
     plain = _plain(text)
@@ -194,12 +194,12 @@ def _is_named(text: str, known: _Known) -> bool:
 
 @cache
 def _known(names: tuple[str, ...]) -> _Known:
-    """NAMES and these, in letters and digits alone, with their runs of three letters."""
+    """Returns NAMES and the given names, reduced by `_plain`, with their trigrams."""
     return {plain: frozenset(_grams(plain)) for name in (*NAMES, *names) if (plain := _plain(name))}
 
 
 def _repeated(lines: Sequence[TextLine]) -> list[bool]:
-    """Of each line, whether two others say the same, or a part of it: a tiled mark is read in fragments."""
+    """Returns for each line whether two others have the same text or part of it; tiled marks are read in fragments."""
     grams = [_grams(_plain(line.text)) for line in lines]
     number = {gram: i for i, gram in enumerate(sorted(set().union(*grams)))}
     has = np.zeros((len(lines), len(number)), np.float32)
@@ -212,13 +212,13 @@ def _repeated(lines: Sequence[TextLine]) -> list[bool]:
 
 
 def _grams(plain: str) -> set[str]:
-    """Runs of three letters."""
+    """Returns the trigrams of a text."""
     return {plain[i : i + 3] for i in range(len(plain) - 2)}
 
 
 def _autocorrelation(detail: np.ndarray) -> Any:
-    """float32 (h + 1, 2 w + 1) for offsets of 0 to half the height down and half the width to either side: the mean
-    product of a pixel and the one at that offset."""
+    """Returns the mean product of a pixel and the pixel at an offset: float32 (h + 1, 2 w + 1), offsets 0..h down and
+    -w..w across, with h and w half the height and width."""
     height, width = detail.shape
     down, across = height // 2, width // 2
     rows, columns = cv2.getOptimalDFTSize(height + down), cv2.getOptimalDFTSize(width + across)
@@ -232,14 +232,14 @@ def _autocorrelation(detail: np.ndarray) -> Any:
 
 
 def _highest(peaks: np.ndarray, where: np.ndarray) -> tuple[int, int]:
-    """Offset down and across of the highest peak."""
+    """Returns the offset (down, across) of the highest peak where `where` is True."""
     at = int(np.argmax(np.where(where, peaks, -np.inf)))
     return at // peaks.shape[1], at % peaks.shape[1] - peaks.shape[1] // 2
 
 
 def _spread(detail: np.ndarray, offset: tuple[int, int]) -> float:
-    """Mean by standard deviation over the parts of the picture, times their number's root, of how much more the detail
-    is like itself at this offset than beside it."""
+    """Returns how evenly a repetition is spread over the blocks of the picture: the mean over the standard deviation,
+    times the root of their number, of the correlation at this offset less that at offsets beside it."""
     down, across = offset
     here = detail[: detail.shape[0] - down, max(0, -across) : detail.shape[1] - max(0, across)]
     there = detail[down:, max(0, across) : detail.shape[1] - max(0, -across)]
