@@ -199,7 +199,7 @@ def _alive(word: dict[str, Any]) -> bool:
     except OSError:
         return False
     started = time.time() - up + int(facts[19]) / os.sysconf("SC_CLK_TCK")
-    return facts[0] != "Z" and started <= word["began"] + 1  # else its number was given to another process
+    return facts[0] != "Z" and started <= word["began"] + 1  # else another process has got this process id
 
 
 def _facts(facts: dict[str, Any]) -> str:

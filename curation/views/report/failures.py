@@ -97,7 +97,7 @@ def _failed(fates: Fates, made: Failures, corpus: str, shard: str) -> Iterator[t
     path = workspace.captions(corpus, shard)
     if path.exists():
         captions = pq.read_table(path, columns=["caption_en", "flags", "attempts"])
-        if captions.num_rows != samples.num_rows:  # of an index before this one
+        if captions.num_rows != samples.num_rows:  # captions of an earlier index
             return
         wrong = pc.and_(captions["attempts"].is_valid(), captions["caption_en"].is_null())
         rows = np.flatnonzero(wrong.to_numpy())

@@ -24,8 +24,7 @@ _SIGNS = {">=": "≥", ">": ">", "<=": "≤", "<": "<"}
 
 
 def funnel_steps(funnel: Funnel, gone: int) -> list[tuple[str, str, str, int]]:
-    """Returns the steps of the funnel in order: kind of fate, name of the predicate or kind, label, number of rows
-    removed.
+    """Returns the steps of the funnel in order: kind of fate, predicate or kind, label, number of rows removed.
 
     Args:
         funnel: the numbers of rows by fate.
@@ -48,8 +47,7 @@ def funnel_steps(funnel: Funnel, gone: int) -> list[tuple[str, str, str, int]]:
 
 
 def funnel_figure(funnel: Funnel, gone: int) -> Figure:
-    """Draws the funnel: one bar for each step, showing the rows that it removes, to the right of the rows that are
-    left."""
+    """Draws the funnel: for each step a bar of the rows that it removes, to the right of those that are left."""
     left = funnel.input
     bars = [("all images", "kept", 0, left)]
     for kind, _, text, count in funnel_steps(funnel, gone):
@@ -119,7 +117,7 @@ def histogram_figure(made: Histogram, thresholds: list[Threshold], small: bool =
     for name, role in _CLASSES.items():
         counts = made.counts.get(name, {})
         if counts:
-            bins = sorted(counts, key=lambda bin: (not 0 <= bin < made.bins, bin))  # the legend looks like the first
+            bins = sorted(counts, key=lambda bin: (not 0 <= bin < made.bins, bin))  # the legend looks like the first bar
             data.append(
                 {
                     "type": "bar",

@@ -49,8 +49,7 @@ def render(**values: Any) -> str:
 
 
 def _policy(scripts: list[Markup]) -> str:
-    """Returns the content security policy: only the page's own pictures and scripts; styles are free, as Plotly sets
-    them."""
+    """Returns the content security policy: own pictures and scripts only; any style, since Plotly sets styles."""
     hashes = " ".join(map(_hash, scripts))
     return (
         f"default-src 'none'; img-src data:; style-src 'unsafe-inline'; script-src {hashes}; "

@@ -84,7 +84,7 @@ def _either_side(
     values = fates.column(threshold.column)
     with np.errstate(invalid="ignore"):
         distances = np.abs(values - threshold.value)
-        on_it = distances <= 1e-6 * abs(threshold.value)  # float32 columns: SQL knows on which side they are
+        on_it = distances <= 1e-6 * abs(threshold.value)  # float32 columns: SQL has decided their side exactly
         above = values > threshold.value
         below = values < threshold.value
     good, bad = (above, below) if threshold.operator.startswith(">") else (below, above)

@@ -68,7 +68,7 @@ def captions(fates: Fates, gallery: Gallery) -> Captions:
         if path.exists():
             table = pq.read_table(path, columns=_COLUMNS)
             start = int(fates.starts[number])
-            if table.num_rows == int(fates.starts[number + 1]) - start:  # else it is of an index before this one
+            if table.num_rows == int(fates.starts[number + 1]) - start:  # else the captions are of an earlier index
                 captioned = np.flatnonzero(table["attempts"].is_valid().to_numpy())
                 candidates[start + captioned] = True
                 _count(made, table.take(pa.array(captioned)))

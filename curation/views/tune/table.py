@@ -181,8 +181,7 @@ class Table:
         self.gone = self._rows(f"SELECT count(*) FROM {parquet_files(samples)} WHERE status = 'gone'")[0][0]
 
     def _make_axis(self, at: int, threshold: Threshold) -> Axis:
-        """Makes an axis for the rows that reach the predicate under the recipe or, if none do, for all rows with a
-        value."""
+        """Makes an axis for the rows that reach the predicate or, if none has a value, for all rows with a value."""
         column = quoted(threshold.column)
         whole = "INT" in self.cascade.columns[threshold.column]
         every = f"rowid % {max(1, self.ok // SAMPLE)} = 0"
@@ -200,8 +199,7 @@ class Table:
         return self._view_of(ALL, "rowid, ")
 
     def _view_of(self, source: str, more: str = "") -> str:
-        """Returns a subquery that adds the columns that `Cascade.fate_sql` reads; the source holds only rows that are
-        ok."""
+        """Returns a subquery that adds the columns that `Cascade.fate_sql` reads; rows of the source are all ok."""
         skips = "".join(f", (skipped & {1 << bit}) <> 0 AS {name}_is_skipped" for name, bit in self._skips.items())
         return f"(SELECT {more}*, true AS is_ok{skips} FROM {source})"
 
@@ -209,8 +207,7 @@ class Table:
         return [s.over_table(values) for s in self.splits]
 
     def _fate(self, predicates: list[Predicate]) -> str:
-        """Returns SQL for the fate's number; one more than kept if the row passes but lacks a signal for duplicate
-        search."""
+        """Returns SQL for the fate's number: one more than kept for a passing row that cannot be ranked yet."""
         fate = replace(self.cascade, predicates=predicates).fate_sql
         unranked = " OR ".join(f"{name}_is_skipped" for name in self.cascade.ranked_by(self.recipe.select.dedup))
         kept = 2 * len(predicates)

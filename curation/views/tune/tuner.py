@@ -87,8 +87,7 @@ class Tuner:
             }
 
     def move(self, question: Question) -> dict[str, Any]:
-        """Returns the funnel under moved thresholds; if the question names a threshold, also its histogram and nearest
-        rows."""
+        """Returns the funnel; if the question names a threshold, also its histogram and the rows nearest to it."""
         with self._lock:
             values = self._values(question.values)
             if question.at is None:
