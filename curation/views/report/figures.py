@@ -117,7 +117,7 @@ def histogram_figure(made: Histogram, thresholds: list[Threshold], small: bool =
     for name, role in _CLASSES.items():
         counts = made.counts.get(name, {})
         if counts:
-            bins = sorted(counts, key=lambda bin: (not 0 <= bin < made.bins, bin))  # the legend looks like the first bar
+            bins = sorted(counts, key=lambda bin: (not 0 <= bin < made.bins, bin))  # the legend looks like bar 1
             data.append(
                 {
                     "type": "bar",
