@@ -1,8 +1,9 @@
-"""Placing tasks on workers: what both engines have in common.
+"""Runs tasks on worker processes: what both engines have in common.
 
-A slot holds one worker at a time, so that a death names exactly one shard, and the worker's note the rows it had in
-hand. The shard is run again with those rows one at a time, and a row that kills its worker then is failed, not its
-shard. Where the death may have come from outside (the machine's owner, its memory killer), it must do so twice.
+A slot runs one worker at a time, so that the death of a worker concerns exactly one shard, and the worker's note file
+tells which rows it was processing. The shard is then run again with these rows one at a time, and a row that kills its
+worker again is failed instead of its shard. If the cause of a death may lie outside (somebody, or the kernel's
+out-of-memory killer), the row must kill once more.
 """
 
 import time
@@ -18,21 +19,21 @@ from curation.errors import StageError, UserError, WorkspaceError
 from curation.tasks import Demand, Note, Outcome, Task, Watch
 
 DEATHS_OUTSIDE = 2
-"""Times a worker may die with no row in hand before its shard is given up."""
+"""A shard is given up after so many deaths of its worker while no row was being processed."""
 CRASHED = "crashed"
-"""The reason of a death that nobody here has caused."""
+"""The reason of a death that this program did not cause."""
 NODES_LOST = 10
-"""Times the machine may be lost under a shard (spot instances) before it is given up."""
+"""A shard is given up after so many losses of its machine, such as a spot instance."""
 CHECK = 0.5
-"""Seconds between two looks at the workers' notes."""
+"""Seconds between two checks of the workers' note files."""
 
 
 class WorkerDied(Exception):
-    """The worker process of a slot is gone.
+    """The worker process of a slot has died.
 
     Args:
-        node: whether its machine went with it, which is no image's fault.
-        said: what is known of the death.
+        node: whether its machine was lost with it, for which no image is to blame.
+        said: what is known about the cause.
     """
 
     def __init__(self, node: bool = False, said: str = "") -> None:
@@ -42,22 +43,22 @@ class WorkerDied(Exception):
 
 @dataclass
 class Attempt:
-    """A task, and what its earlier attempts have shown."""
+    """A task, and what its earlier attempts have revealed."""
 
     task: Task
     token: str | None = None
     """The fencing token of the run that may write; see `curation.workspace.files.fenced`."""
     kills: Counter[tuple[int, int]] = field(default_factory=Counter)
-    """Deaths of workers by the row in hand and the step."""
+    """Number of deaths of workers, by the row being processed and the step."""
     condemned: dict[tuple[int, int], str] = field(default_factory=dict)
-    """Reasons by row and step."""
+    """The rows to be failed: reason by row and step."""
     deaths_outside: int = 0
     nodes_lost: int = 0
     said: str = ""
-    """What is known of the last death."""
+    """What is known about the cause of the last death."""
 
     def died(self, rows: range, reason: str, step: int = 0) -> None:
-        """Notes that a worker died over these rows, at this step."""
+        """Records that a worker died while it processed these rows, at this step."""
         if not rows:
             self.deaths_outside += 1
         for row in rows:
@@ -66,7 +67,7 @@ class Attempt:
                 self.condemned[row, step] = reason
 
     def given(self, note: Path, memory: int) -> tuple[Any, ...]:
-        """The arguments of `pipelines.worker.work` for this attempt on a slot."""
+        """Returns the arguments of `pipelines.worker.work` for this attempt on a slot."""
         suspects = frozenset(row for row, _step in self.kills)
         return self.task, note, memory, suspects, self.condemned, self.token
 
@@ -87,7 +88,7 @@ class Slot(ABC, Generic[Handle]):
     """A place for one worker.
 
     Args:
-        note: the file in which the worker notes what it has in hand.
+        note: the file in which the worker notes the rows that it is processing.
     """
 
     def __init__(self, note: Path) -> None:
@@ -98,22 +99,22 @@ class Slot(ABC, Generic[Handle]):
 
     @abstractmethod
     def start(self, attempt: Attempt) -> Handle:
-        """Hands a task to the worker, which is started if there is none."""
+        """Passes a task to the worker, which is started if there is none; returns a handle to its outcome."""
 
     @abstractmethod
     def outcome(self, handle: Handle) -> Outcome:
-        """What the task gave. Raises WorkerDied, or what the task raised."""
+        """Returns the outcome of a finished task. Raises WorkerDied, or what the task raised."""
 
     @abstractmethod
     def kill(self) -> None:
-        """Ends the worker at once; what it was writing stays under its temporary name only."""
+        """Kills the worker at once; a file that it was writing remains under its temporary name only."""
 
     def noted(self) -> Note:
-        """What the worker noted last."""
+        """Returns what the worker noted last."""
         return Watch.read(self.note)
 
     def begin(self) -> None:
-        """Before a task: nothing is in hand. Raises WorkspaceError where the note cannot be written."""
+        """Resets the note file before a task, to no rows. Raises WorkspaceError if it cannot be written."""
         self.late, self._seen = False, (None, 0.0)
         try:
             self.note.parent.mkdir(parents=True, exist_ok=True)
@@ -122,7 +123,12 @@ class Slot(ABC, Generic[Handle]):
             raise WorkspaceError(f"cannot write {self.note}: {error.strerror or error}") from None
 
     def kill_if_late(self, note: Note, seconds: float) -> None:
-        """Kills a worker that has had the same micro-batch in hand for too long, by the clock of this process."""
+        """Kills a worker that has spent too long on the same micro-batch, by the clock of this process.
+
+        Args:
+            note: what the worker noted last.
+            seconds: time limit of one micro-batch.
+        """
         if (note.rows, note.since) != (self._seen[0] and (self._seen[0].rows, self._seen[0].since)):
             self._seen = note, time.monotonic()
         if note.rows and time.monotonic() - self._seen[1] > seconds and not self.late:
@@ -131,7 +137,7 @@ class Slot(ABC, Generic[Handle]):
 
 
 class Engine(ABC, Generic[Handle]):
-    """Runs tasks on workers, which are kept for the next call until `close`.
+    """Runs tasks on workers, which are kept for further calls until `close`.
 
     Args:
         image_timeout: seconds that one micro-batch may take before its worker is killed.
@@ -140,19 +146,20 @@ class Engine(ABC, Generic[Handle]):
     def __init__(self, image_timeout: float) -> None:
         self.image_timeout = image_timeout
         self.deaths = 0
-        """Workers that have died so far."""
+        """Number of workers that have died so far."""
 
     @abstractmethod
     def prepare(self, demands: set[Demand], tasks: int) -> None:
-        """Makes slots for tasks of these demands, as many as so many tasks can use."""
+        """Makes slots for tasks of these demands, at most as many as `tasks` tasks can use."""
 
     @abstractmethod
     def slots(self, demand: Demand) -> Sequence[Slot[Handle]]:
-        """The slots on which tasks of this demand run; different demands may share them."""
+        """Returns the slots on which tasks of this demand run; different demands may share slots."""
 
     @abstractmethod
     def wait(self, handles: list[Handle], seconds: float) -> Iterable[Handle]:
-        """Those that have ended, after the first has or the time is over."""
+        """Waits until at least one task has ended, at most `seconds`; returns the handles of the tasks that have ended.
+        Waits until at least one task has ended, at most `seconds`; returns the handles of the tasks that have ended."""
 
     @abstractmethod
     def close(self) -> None:
@@ -214,7 +221,7 @@ class Engine(ABC, Generic[Handle]):
                 slot.kill()
 
     def _outcome(self, slot: Slot[Handle], handle: Handle, attempt: Attempt) -> Outcome | None:
-        """The task's outcome, or None if it must be run again since its worker died."""
+        """Returns the task's outcome, or None if the task must be run again because its worker died."""
         try:
             return slot.outcome(handle)
         except WorkerDied as death:
@@ -236,14 +243,14 @@ class Engine(ABC, Generic[Handle]):
 
 
 class _Pool(Generic[Handle]):
-    """Tasks of one demand, and the slots on which they may run."""
+    """The waiting tasks of one demand, and the slots on which they may run."""
 
     def __init__(self, slots: Sequence[Slot[Handle]]) -> None:
         self.slots = slots
         self.waiting: deque[Attempt] = deque()
 
     def fill(self, busy: set[Slot[Handle]]) -> Iterator[tuple[Slot[Handle], Attempt]]:
-        """Gives waiting tasks to slots that have nothing to do."""
+        """Yields idle slots, each with the waiting task that it takes."""
         for slot in self.slots:
             if not self.waiting:
                 return

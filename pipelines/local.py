@@ -1,4 +1,4 @@
-"""`engine: local`: worker processes of this machine, one single-worker pool to a slot."""
+"""`engine: local`: worker processes of this machine, a pool of a single process for each slot."""
 
 import contextlib
 import math
@@ -22,13 +22,13 @@ MEMORY_SHARE = 0.9
 
 
 class LocalEngine(Engine["Future[Outcome]"]):
-    """Runs tasks on processes of this machine. Of what a task demands, GPUs are looked at, where there are any.
+    """Runs tasks on processes of this machine. Of a task's demands only GPUs are considered, if the machine has any.
 
     Args:
-        workers: processes; None is one a core.
+        workers: number of processes; None for one per core.
         image_timeout: see Engine.
-        log: file that takes what the workers' libraries print.
-        memory: bytes that one worker may hold; None is its share of the machine's, one among those at work at once.
+        log: file for the output of the workers' libraries.
+        memory: bytes that one worker may hold; None divides the machine's memory among the workers that run at once.
     """
 
     def __init__(
@@ -46,10 +46,10 @@ class LocalEngine(Engine["Future[Outcome]"]):
         self._slots: list[_LocalSlot] = []
         self._gpus = visible_gpus()
         self._together = 1
-        """GPUs that one worker is given; those of workers are the same or apart."""
+        """Number of GPUs that one worker is given; the GPUs of two workers are either the same or disjoint."""
 
     def prepare(self, demands: set[Demand], tasks: int) -> None:
-        """See Engine. Workers that the tasks cannot use, or that have fewer GPUs than they want, are ended."""
+        """Implements Engine. Ends workers that the tasks cannot use, or that have fewer GPUs than the tasks demand."""
         together = max(1, *(math.ceil(demand.gpus) for demand in demands))
         if together != self._together:  # a process keeps the GPUs that it began with
             self._end(0)
@@ -65,33 +65,34 @@ class LocalEngine(Engine["Future[Outcome]"]):
             slot.memory = self.memory or int(MEMORY_SHARE * machine_memory() / at_once)
 
     def slots(self, demand: Demand) -> "Sequence[Slot[Future[Outcome]]]":
-        """See Engine. A task that wants GPUs runs on as many slots only as there are GPUs for."""
+        """Implements Engine. A task that demands GPUs gets only as many slots as there are GPUs for."""
         return self._slots[: self._at_once(demand)]
 
     @property
     def _groups(self) -> list[str]:
-        """The GPUs of each worker as CUDA_VISIBLE_DEVICES has them; all in one if there are not enough for a worker."""
+        """The GPUs of each worker, as CUDA_VISIBLE_DEVICES lists them; a single group of all GPUs if they are too few.
+        The GPUs of each worker, as CUDA_VISIBLE_DEVICES lists them; a single group of all GPUs if they are too few."""
         each = min(self._together, len(self._gpus))
         return [",".join(self._gpus[i : i + each]) for i in range(0, len(self._gpus) - each + 1, each or 1) if each]
 
     def _at_once(self, demand: Demand) -> int:
-        """Tasks of this demand that may run at the same time."""
+        """Returns how many tasks of this demand may run at the same time."""
         if not demand.gpus or not self._gpus:
             return self.workers
         return len(self._groups) * max(1, int(self._together / demand.gpus))
 
     def _end(self, first: int) -> None:
-        """Ends the workers from this one on."""
+        """Ends the workers from number `first` on."""
         for slot in self._slots[first:]:
             slot.kill()
         del self._slots[first:]
 
     def wait(self, handles: "list[Future[Outcome]]", seconds: float) -> "Iterable[Future[Outcome]]":
-        """See Engine."""
+        """Implements Engine."""
         return wait(handles, seconds, return_when=FIRST_COMPLETED).done
 
     def close(self) -> None:
-        """See Engine."""
+        """Implements Engine; also removes the folder of note files."""
         self._end(0)
         self._folder.cleanup()
 
@@ -101,7 +102,7 @@ class _LocalSlot(Slot["Future[Outcome]"]):
         super().__init__(note)
         self.log, self.gpus = log, gpus
         self.memory = 0
-        """Bytes that its worker may hold."""
+        """Number of bytes that the worker may hold."""
         self.pool: ProcessPoolExecutor | None = None
 
     def start(self, attempt: Attempt) -> "Future[Outcome]":
@@ -137,7 +138,7 @@ class _LocalSlot(Slot["Future[Outcome]"]):
 
 @contextlib.contextmanager
 def _no_interrupt() -> Iterator[None]:
-    """Holds Ctrl-C back; it is not lost, and a process that is started within begins with it held back too."""
+    """Blocks SIGINT within the block: it stays pending, and a process started within inherits the blocked signal."""
     before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
     try:
         yield
@@ -146,7 +147,7 @@ def _no_interrupt() -> Iterator[None]:
 
 
 def _begin(note: Path, log: Path | None) -> None:
-    """In the new worker: dies with its parent, leaves Ctrl-C to it, and keeps libraries' chatter off the screen."""
+    """Initializes a worker: it dies with its parent, ignores Ctrl-C, and sends the output of libraries to the log."""
     Watch(note).note(os.getpid())
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     parent = multiprocessing.parent_process()
@@ -165,7 +166,7 @@ def _die_with(sentinel: int) -> None:
 
 @contextlib.contextmanager
 def _environment(values: dict[str, str]) -> Iterator[None]:
-    """Sets environment variables that worker processes inherit."""
+    """Sets environment variables within the block, for worker processes to inherit."""
     before = {name: os.environ.get(name) for name in values}
     os.environ.update(values)
     try:

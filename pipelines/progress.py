@@ -1,5 +1,7 @@
-"""Progress: on stderr (a live bar with rate and time left on a terminal, plain lines elsewhere), and in the workspace,
-where `curate status` reads it from another terminal.
+"""Progress of a stage, on stderr and in a progress file.
+
+On a terminal, stderr shows a live bar with rate and time left, elsewhere plain lines. `curate status` reads the
+progress file, which lies in the workspace.
 """
 
 import contextlib
@@ -19,19 +21,19 @@ from curation.workspace.files import write_text
 
 
 class Progress:
-    """Counts done units of a stage.
+    """Counts and shows the units of a stage that are done.
 
     Args:
         title: the stage's name.
-        total: units in all.
+        total: number of all units.
         unit: what is counted, in the plural.
-        workspace: where to leave word for `curate status`; None for nowhere.
+        workspace: where to write the progress file for `curate status`; None writes none.
     """
 
     INTERVAL = 5.0
     """Seconds between plain lines."""
     LEFT_WORD = 1.0
-    """Seconds between two words left in the workspace."""
+    """Minimum number of seconds between two updates of the progress file."""
 
     def __init__(self, title: str, total: int, unit: str, workspace: Workspace | None = None) -> None:
         self.title, self.total, self.unit = title, total, unit
@@ -62,14 +64,14 @@ class Progress:
         return self
 
     def say(self, text: str | None) -> None:
-        """Prints a line of its own."""
+        """Prints a line of text, without disturbing the live bar."""
         if text and self._live is not None:
             self._live.console.print(f"{self.title}: {text}", markup=False, highlight=False)
         elif text:
             print(f"{self.title}: {text}", file=sys.stderr, flush=True)
 
     def advance(self, units: int, outcome: Outcome) -> None:
-        """Counts some more units as done for good."""
+        """Counts further units as done for good, with the outcome of their task."""
         self._ended += units
         self._rows += outcome.rows
         self._passed += outcome.passed
@@ -77,7 +79,7 @@ class Progress:
         self.under_way(0)
 
     def rows_in_hand(self, rows: int) -> None:
-        """Where shards are counted: time has passed, and no shard has ended."""
+        """Updates the display between the ends of shards, for a stage that counts shards; `rows` is ignored."""
         self.under_way(0)
 
     def under_way(self, units: int) -> None:
@@ -139,7 +141,7 @@ class Progress:
 
 
 def note_run(workspace: Workspace, stage: str, seconds: float, **facts: Any) -> None:
-    """Notes that a stage has run, for the report: when it began, how long it took, and whatever else is given."""
+    """Appends a run of a stage to the log of runs: when it began, how long it took, and all further facts given."""
     line = {"stage": stage, "began": round(time.time() - seconds, 1), "seconds": seconds} | facts
     with contextlib.suppress(OSError):
         workspace.runs.parent.mkdir(parents=True, exist_ok=True)

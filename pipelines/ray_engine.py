@@ -1,8 +1,8 @@
 """`engine: ray`: whole shards on the tasks and actors of a Ray cluster.
 
-Tasks that load models run on a fixed pool of actors, which keep them; the others are Ray tasks. Ray never retries: a
-worker that dies is looked at as on one machine, and its shard is placed again. Only names, parameters and counts
-travel; image bytes never enter the object store.
+Tasks that load models run on a fixed pool of actors, which keep the models; all others are Ray tasks. Ray itself never
+retries: the death of a worker is handled as on one machine, and its shard is placed again. Only names, parameters and
+counts are sent; image bytes never enter the object store.
 """
 
 import contextlib
@@ -25,18 +25,18 @@ from pipelines.engine import Attempt, Engine, Slot, WorkerDied
 from pipelines.worker import ONE_THREAD, work
 
 OBJECT_STORE = 100_000_000
-"""Bytes of object store of a Ray started here; a job uses a few of them."""
+"""Object store of a Ray started here, in bytes, of which a job uses only a few."""
 MOST_SLOTS = 1000
-"""Shards under way at once, at most."""
+"""Maximum number of shards processed at once."""
 
 
 class RayEngine(Engine["ray.ObjectRef[Outcome]"]):
-    """Runs tasks on a Ray cluster: the recipe's, `RAY_ADDRESS`'s, or one started here for the run.
+    """Runs tasks on a Ray cluster: the recipe's, that of `RAY_ADDRESS`, or one started here for the run.
 
-    The workspace must be one that all nodes see, since workers note there what they have in hand.
+    All nodes must see the workspace, since workers keep their note files there.
 
     Args:
-        recipe: says the address, the number of workers and what they are given.
+        recipe: gives the address, the number of workers and their resources.
 
     Raises:
         StageError: no Ray answers at the address.
@@ -54,7 +54,11 @@ class RayEngine(Engine["ray.ObjectRef[Outcome]"]):
         sys.stdout = _WithoutRay(sys.stdout)
 
     def prepare(self, demands: set[Demand], tasks: int) -> None:
-        """See Engine. Raises StageError if the cluster cannot hold one worker of each kind at a time."""
+        """Implements Engine.
+
+        Raises:
+            StageError: the cluster cannot hold one worker of each kind at the same time.
+        """
         for demand in set(self._slots) - demands:  # their actors would hold what the others ask for
             self._end(self._slots.pop(demand))
         nodes = [dict(node["Resources"]) for node in ray.nodes() if node["Alive"]]
@@ -72,15 +76,15 @@ class RayEngine(Engine["ray.ObjectRef[Outcome]"]):
                 )
 
     def slots(self, demand: Demand) -> "Sequence[Slot[ray.ObjectRef[Outcome]]]":
-        """See Engine."""
+        """Implements Engine."""
         return self._slots[demand]
 
     def wait(self, handles: "list[ray.ObjectRef[Outcome]]", seconds: float) -> "Iterable[ray.ObjectRef[Outcome]]":
-        """See Engine."""
+        """Implements Engine."""
         return ray.wait(handles, num_returns=1, timeout=seconds, fetch_local=False)[0] if handles else []
 
     def close(self) -> None:
-        """See Engine. A Ray that was started for the run is shut down."""
+        """Implements Engine; shuts down a Ray that was started for the run."""
         for slots in self._slots.values():
             self._end(slots)
         self._slots.clear()
@@ -98,16 +102,18 @@ class RayEngine(Engine["ray.ObjectRef[Outcome]"]):
 
 
 def pools(demands: set[Demand], nodes: list[dict[str, float]], most: int) -> dict[Demand, int]:
-    """How many workers of each kind the cluster holds side by side: one of each, then as many with a GPU as there are.
+    """Counts how many workers of each kind the cluster can hold at the same time: at least one of each kind.
 
-    Actors keep what they are given, so that one too many would wait for ever.
+    The remaining resources go first to workers with GPUs. Actors keep their resources, so that one worker too many
+    would wait for ever.
 
     Args:
-        nodes: resources of each node.
-        most: workers of one kind, at most.
+        demands: the kinds of workers.
+        nodes: resources of each node, by Ray's names.
+        most: maximum number of workers of one kind.
 
     Raises:
-        StageError: not even one of each kind has its place.
+        StageError: the cluster cannot hold one worker of each kind.
     """
     free = [dict(node) for node in nodes]
     counts = dict.fromkeys(sorted(demands, key=lambda d: (-d.gpus, -d.cpus)), 0)
@@ -127,7 +133,7 @@ def pools(demands: set[Demand], nodes: list[dict[str, float]], most: int) -> dic
 
 
 def _take(demand: Demand, free: list[dict[str, float]]) -> bool:
-    """Takes a worker's resources from the first node that has them."""
+    """Subtracts a worker's resources from the first node that has them; returns whether there is such a node."""
     asked = {"CPU": demand.cpus, "GPU": demand.gpus, "memory": demand.memory}
     for node in free:
         if all(amount <= node.get(name, 0) + 1e-9 for name, amount in asked.items()):
@@ -137,13 +143,13 @@ def _take(demand: Demand, free: list[dict[str, float]]) -> bool:
 
 
 def _share(demand: Demand, nodes: list[dict[str, float]]) -> int:
-    """Bytes that a worker may hold where the recipe does not say: its cores' share of the smallest node."""
+    """Returns the bytes that a worker may hold if the recipe sets no limit: its cores' share of the smallest node."""
     each = [node.get("memory", 0) / max(1, node["CPU"]) for node in nodes if node.get("CPU")]
     return int(min(each, default=0) * max(1, demand.cpus))
 
 
 class _WithoutRay:
-    """Standard output without what Ray's own threads print of each worker that dies: it would break `--json`."""
+    """Standard output without what Ray's own threads print when a worker dies, which would break `--json`."""
 
     def __init__(self, stream: TextIO) -> None:
         self._stream = stream
@@ -179,14 +185,14 @@ class _RaySlot(Slot["ray.ObjectRef[Outcome]"]):
             raise WorkerDied(_node_lost(error), " ".join(str(error).split())[:200]) from None
 
     def ended(self) -> None:
-        """The task is no more."""
+        """Is called when the task has ended."""
 
     def lost(self) -> None:
-        """The worker is no more."""
+        """Is called when the worker has died."""
 
 
 class _TaskSlot(_RaySlot):
-    """A Ray task at a time."""
+    """A slot that runs one Ray task at a time."""
 
     _running: "ray.ObjectRef[Outcome] | None" = None
 
@@ -205,7 +211,7 @@ class _TaskSlot(_RaySlot):
 
 
 class _ActorSlot(_RaySlot):
-    """An actor, which keeps its models from task to task."""
+    """A slot with an actor, which keeps its models from task to task."""
 
     _actor: Any = None
 
@@ -237,7 +243,7 @@ class _Actor:
 
 
 def _connect(recipe: Recipe) -> None:
-    """Connects to the cluster, or starts one on this machine that listens on its loopback alone."""
+    """Connects to the cluster, or starts one on this machine that listens on the loopback interface only."""
     address = recipe.ray.address or os.environ.get("RAY_ADDRESS")
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")  # nothing calls out
     options: dict[str, Any] = {
@@ -263,7 +269,7 @@ def _connect(recipe: Recipe) -> None:
 
 
 def _knock(address: str | None) -> None:
-    """Raises OSError at once where nobody answers; Ray itself would try for minutes."""
+    """Raises OSError at once if nobody answers at the address, since Ray itself would try for minutes."""
     host, colon, port = (address or "").removeprefix("ray://").rpartition(":")
     if colon and port.isdigit():
         socket.create_connection((host, int(port)), timeout=10).close()
@@ -277,5 +283,5 @@ def _said(demand: Demand) -> str:
 
 
 def _node_lost(error: exceptions.RayError) -> bool:
-    """Whether the worker's machine was lost with it, which is no fault of an image."""
+    """Returns whether the worker's machine was lost with it, for which no image is to blame."""
     return isinstance(error, exceptions.NodeDiedError) or "node has died" in str(error)

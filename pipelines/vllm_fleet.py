@@ -1,15 +1,15 @@
-"""`python -m pipelines.vllm_fleet RECIPE`: a fleet of vLLM engines answers ahead what `curate caption` will ask.
+"""`python -m pipelines.vllm_fleet RECIPE`: a fleet of vLLM engines answers in advance the requests of `curate caption`.
 
-For millions of images on GPUs of one's own: `ray.data.llm` feeds the engines of a Ray cluster, with no server between.
-vLLM wants another torch than curate, so the engines have a runtime environment of their own: made by pip on each node,
-or a Python that is there already and has vLLM and the cluster's Ray.
+For millions of images on one's own GPUs: `ray.data.llm` feeds the engines of a Ray cluster directly, without a server.
+vLLM needs another version of torch than curate, so the engines have a runtime environment of their own: made by pip on
+each node, or an existing Python that has vLLM and the cluster's Ray.
 
     python -m pipelines.vllm_fleet recipe.yaml --weights /models/Qwen3-VL-8B-Instruct --engines 8
     curate caption recipe.yaml
 
-The recipe's captioner is `endpoint`, and what is asked is what it would send. Every answer goes where the stage keeps
-answers: it then finds the first caption of each image there, checks it, translates it, and asks the recipe's `url`
-only for captions found wanting. A run that was stopped goes on where it was.
+The recipe's captioner is `endpoint`, and the requests are those that it would send. Every answer goes into the stage's
+cache of answers. `curate caption` then finds the first caption of each image there, checks it, translates it, and asks
+the recipe's `url` only where a caption does not pass the checks. A run that was stopped resumes where it was.
 """
 
 import argparse
@@ -34,15 +34,15 @@ from curation.recipe import Recipe, load_recipe
 from curation.workspace import Workspace
 
 KEPT_AT_ONCE = 256
-"""Answers of one shard that are written together; so many may be lost when the job is killed."""
+"""Number of answers of one shard that are written together; so many may be lost when the job is killed."""
 TEMPLATE = "chat_template_kwargs"
-"""What of a request's body is no sampling parameter, but goes to the model's template."""
+"""The part of a request's body that goes to the model's chat template, and is no sampling parameter."""
 QUIET = {"HF_HUB_OFFLINE": "1", "VLLM_NO_USAGE_STATS": "1", "RAY_USAGE_STATS_ENABLED": "0"}
-"""Weights are on the nodes already, and nothing calls out."""
+"""Environment of the engines: weights are on the nodes already, and nothing contacts the network."""
 
 
 def arguments(given: Sequence[str] | None = None) -> argparse.Namespace:
-    """The command line."""
+    """Parses the command line."""
     parser = argparse.ArgumentParser(prog="python -m pipelines.vllm_fleet", description=(__doc__ or "").split("\n")[0])
     parser.add_argument("recipe", type=Path)
     parser.add_argument("--weights", help="folder of the checkpoint on the nodes (default: the recipe's `model`)")
@@ -57,13 +57,13 @@ def arguments(given: Sequence[str] | None = None) -> argparse.Namespace:
 
 
 def vllm_of_ray() -> str:
-    """The release of vLLM that this Ray is made for, as pip wants it."""
+    """Returns the release of vLLM that this Ray is made for, as a requirement for pip."""
     wanted = (line.partition(";")[0].strip() for line in requires("ray") or ())
     return next((line for line in wanted if line.startswith("vllm")), "vllm")
 
 
 def engines(options: argparse.Namespace, model: str) -> vLLMEngineProcessorConfig:
-    """The fleet: how many engines, of what, and the runtime environment that is theirs alone."""
+    """Returns the configuration of the fleet: number and kind of the engines, and their runtime environment."""
     environment: dict[str, Any] = {"env_vars": QUIET}
     environment |= {"py_executable": options.python} if options.python else {"pip": [options.package]}
     return vLLMEngineProcessorConfig(
@@ -97,16 +97,20 @@ def questions(recipe: Recipe, place: Mapping[str, str]) -> Iterator[dict[str, An
 
 
 def answered(row: Mapping[str, Any]) -> dict[str, Any]:
-    """What is kept of an engine's output."""
+    """Returns the fields of an engine's output that are kept."""
     names = ("corpus", "shard", "name", "generated_text", "num_input_tokens", "num_generated_tokens")
     return {name: row[name] for name in names} | {"limit": row["sampling_params"].get("max_tokens")}
 
 
 def keep(recipe: Recipe, rows: Iterable[Mapping[str, Any]]) -> Counter[str]:
-    """Writes answers where `curate caption` looks for them, as they come.
+    """Writes answers into the cache of `curate caption` as they arrive.
+
+    Args:
+        recipe: the recipe.
+        rows: the engines' outputs, as `answered` returns them, or with an error of vLLM.
 
     Returns:
-        How many were `answered`, and how many failed, by vLLM's reason.
+        the number of rows `answered`, and the numbers of failed rows by vLLM's error.
     """
     workspace, counts = Workspace(recipe.workspace), Counter[str]()
     waiting: defaultdict[tuple[str, str], dict[str, Answer]] = defaultdict(dict)
@@ -133,7 +137,10 @@ def keep(recipe: Recipe, rows: Iterable[Mapping[str, Any]]) -> Counter[str]:
 
 
 def run(recipe: Recipe, options: argparse.Namespace) -> Counter[str]:
-    """Asks the fleet; see `keep`. The workspace must be one that all nodes see."""
+    """Sends the requests to the fleet and caches the answers; returns the counts of `keep`.
+
+    All nodes must see the workspace.
+    """
     captioner, workspace = endpoint_of(recipe), Workspace(recipe.workspace)
     template = captioner.params.extra.get(TEMPLATE)
     places = [{"corpus": c.name, "shard": shard} for c in recipe.corpora for shard in workspace.shards(c.name)]
@@ -153,7 +160,7 @@ def run(recipe: Recipe, options: argparse.Namespace) -> Counter[str]:
 
 
 def main() -> None:
-    """Entry point: a user's mistake is one line and a status."""
+    """Runs the command line; a user's mistake is reported as one line and an exit status."""
     options = arguments()
     try:
         counts = run(load_recipe(options.recipe), options)

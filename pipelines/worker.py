@@ -1,4 +1,4 @@
-"""What happens within a worker process, whichever engine started it."""
+"""What runs within a worker process, whichever engine started it."""
 
 import os
 import threading
@@ -10,9 +10,10 @@ from curation.workspace.arrow import without_pandas
 from curation.workspace.files import fenced
 
 ONE_THREAD = {name: "1" for name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")}
-"""A worker is one core's; more threads would only disturb the others, and change the order of sums."""
+"""Environment that limits a worker to one thread, since more would disturb other workers and change the order of sums.
+Environment that limits a worker to one thread, since more would disturb other workers and change the order of sums."""
 _LOOK = 0.1
-"""Seconds between two looks at the memory in use."""
+"""Seconds between two checks of the memory in use."""
 
 
 def work(
@@ -45,7 +46,7 @@ def work(
 
 
 class _MemoryGuard:
-    """Ends this process before its memory starves the machine: one thread a process, told what to follow."""
+    """Ends this process before its memory use starves the machine; checks from one thread per process."""
 
     def __init__(self) -> None:
         self._followed: tuple[Watch, int] | None = None  # one value, so that the thread never sees half a change
@@ -70,7 +71,7 @@ _PAGE = os.sysconf("SC_PAGE_SIZE")
 
 
 def visible_gpus() -> list[str]:
-    """The GPUs of this machine that this process may use, as CUDA_VISIBLE_DEVICES names them; asks no driver."""
+    """Returns the GPUs that this process may use, as CUDA_VISIBLE_DEVICES names them, without asking a driver."""
     named = os.environ.get("CUDA_VISIBLE_DEVICES")
     if named is not None:
         return [name.strip() for name in named.split(",") if name.strip() not in ("", "-1")]
@@ -81,14 +82,14 @@ def visible_gpus() -> list[str]:
 
 
 def own_memory() -> int:
-    """Bytes that this process holds for itself: resident, less what is mapped from files."""
+    """Returns the bytes of memory private to this process: resident, less what is mapped from files."""
     with open("/proc/self/statm", "rb") as file:
         fields = file.read().split()
     return (int(fields[1]) - int(fields[2])) * _PAGE
 
 
 def machine_memory() -> int:
-    """Bytes of memory that this machine, or its control group, has."""
+    """Returns the bytes of memory of this machine, or the limit of its control group if that is lower."""
     total = os.sysconf("SC_PHYS_PAGES") * _PAGE
     try:
         return min(total, int(Path("/sys/fs/cgroup/memory.max").read_text()))

@@ -1,1 +1,1 @@
-"""Human judgement: votes on images, their levels, and captioners compared by people."""
+"""Human judgement: votes on images and the levels they give, and captioners compared by human evaluators."""

@@ -1,4 +1,4 @@
-"""The typer applications that the verbs are registered with."""
+"""The typer applications with which the verbs are registered."""
 
 import typer
 from typer.core import TyperGroup
@@ -7,14 +7,14 @@ ORDER = (
     "demo", "init", "doctor", "index", "score", "select", "caption", "caption-eval", "annotate", "build-shards", "run",
     "status", "report", "tune", "query", "explain",
 )  # fmt: skip
-"""The verbs as `curate --help` lists them: in the order in which a new user needs them."""
+"""The verbs in the order of `curate --help`: that in which a new user needs them."""
 
 
 class Verbs(TyperGroup):
-    """The verbs of `curate`, whichever module defines them."""
+    """The group of all verbs of `curate`, whichever module defines them."""
 
     def list_commands(self, ctx: object) -> list[str]:
-        """Their names in order; one that ORDER does not know comes last."""
+        """Returns the names of the verbs in order; verbs that are not in ORDER come last."""
         return sorted(self.commands, key=lambda name: ORDER.index(name) if name in ORDER else len(ORDER))
 
 

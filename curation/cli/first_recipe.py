@@ -1,4 +1,4 @@
-"""First steps: the demo's recipe, and a commented recipe for one's own images."""
+"""First steps: the demo's recipe, and a commented recipe for the user's own images."""
 
 import re
 from importlib import resources
@@ -16,7 +16,7 @@ _FORMATS = {
 
 
 def sample_folder() -> Path:
-    """The corpus that comes with curate: about fifty freely licensed pictures, as img2dataset stores them."""
+    """Returns the folder of the sample corpus: about fifty freely licensed pictures, as img2dataset stores them."""
     return Path(str(resources.files("curation"))) / "sample"
 
 
@@ -29,13 +29,15 @@ def write_demo(folder: Path) -> Path:
 
 
 def write_recipe(name: str, given: dict[str, Path], force: bool = False) -> Path:
-    """Writes `NAME.yaml` for a corpus.
+    """Writes `NAME.yaml` for a corpus; returns its path.
 
     Args:
+        name: name of the set.
         given: the corpus's format and folder; exactly one.
+        force: whether to overwrite an existing recipe.
 
     Raises:
-        UserError: the name cannot be one, the folder is missing, or the recipe is there already.
+        UserError: the name is not valid, the folder is missing, or the recipe exists already.
     """
     if not re.fullmatch(r"[a-z0-9_-]+", name):
         raise UserError(f'"{name}" is not a name; use lower-case letters, digits, _ and -')
@@ -64,7 +66,7 @@ def _template(name: str) -> str:
 
 
 def _quoted(text: str) -> str:
-    """A YAML double-quoted string: a path may hold anything."""
+    """Returns a YAML double-quoted string, since a path may contain any character."""
     import json
 
     return json.dumps(text, ensure_ascii=False)

@@ -1,4 +1,4 @@
-"""The entry point of `curate`: a user's mistake is one line and a status, never a traceback."""
+"""The entry point of `curate`, which reports a user's mistake as one line and an exit status, never as a traceback."""
 
 import signal
 import sys
@@ -13,7 +13,7 @@ from curation.errors import StageError, UserError
 
 
 def main() -> None:
-    """Entry point: a user's mistake is one line and a status, never a traceback."""
+    """Runs the command line; a user's mistake is reported as one line and an exit status, never as a traceback."""
     status = None
     signal.signal(signal.SIGTERM, _interrupted)  # the same way out as Ctrl-C
     try:

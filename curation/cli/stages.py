@@ -1,4 +1,4 @@
-"""`curate`: one verb for each stage. Thin; everything heavy is imported by the verb that needs it."""
+"""The verbs of `curate` that run stages. They are thin; each imports what is heavy only when it runs."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated

@@ -1,4 +1,4 @@
-"""What every verb does at the terminal: opens the recipe, prints what was done, and tells a mistake in one line."""
+"""What all verbs do at the terminal: open the recipe, print what was done, and report a mistake in one line."""
 
 import json
 import sys
@@ -29,24 +29,24 @@ Json = Annotated[bool, typer.Option("--json", help="Print one JSON object on std
 
 
 class Told(Protocol):
-    """What a stage did, as it is printed."""
+    """The summary of what a stage did, as it is printed."""
 
     said: bool
-    """Whether it has been printed."""
+    """Whether the summary has been printed."""
 
     @property
     def ok(self) -> bool:
         """Whether the exit status is 0."""
 
     def lines(self) -> list[str]:
-        """For people."""
+        """Returns the summary as lines of text, for people."""
 
     def as_dict(self) -> dict[str, Any]:
-        """For JSON."""
+        """Returns the summary as a dict, for JSON."""
 
 
 _recipe_file: Path | None = None
-"""The recipe that the verb reads, for errors."""
+"""The recipe that the verb reads, for error messages."""
 
 
 def load(
@@ -57,12 +57,18 @@ def load(
     computes: bool = False,
     captions: bool = False,
 ) -> "Recipe":
-    """Reads the recipe, and checks early what a stage would stumble over late.
+    """Reads the recipe, and checks early what would otherwise fail late in a stage.
 
     Args:
-        meta_known: False for a verb that may run before the index has, see `Cascade.of`.
-        computes: whether the verb needs the recipe's models; what is computed can be read without them.
-        captions: whether it needs the captioner and the translators too.
+        path: the YAML file.
+        overrides: `dotted.key=value`, each of which replaces one value.
+        check: whether to check anything besides reading the recipe.
+        meta_known: False for a verb that may run before the index has; see `Cascade.of`.
+        computes: whether the verb needs the recipe's models; stored results can be read without them.
+        captions: whether the verb needs the captioner and the translators too.
+
+    Raises:
+        UserError: the recipe is wrong, or something that it needs is missing.
     """
     global _recipe_file
     from curation.captions.crew import crews
@@ -102,7 +108,7 @@ def with_recipe(error: UserError) -> str:
 
 
 def finish(summaries: Sequence[Told], as_json: bool) -> None:
-    """Prints the summaries that are not yet printed and sets the exit status."""
+    """Prints the summaries that are not printed yet, and sets the exit status."""
     if as_json:
         said = [s.as_dict() for s in summaries]
         typer.echo(json.dumps(said[0] if len(said) == 1 else {"stages": said}, ensure_ascii=False))
@@ -113,7 +119,7 @@ def finish(summaries: Sequence[Told], as_json: bool) -> None:
 
 
 def say(summary: Told, quiet: bool) -> None:
-    """Prints a summary, once."""
+    """Prints a summary as text, unless it has been printed already or `quiet` is set."""
     if quiet or summary.said:
         return
     summary.said = True
@@ -135,13 +141,13 @@ def print_table(columns: list[str], rows: list[tuple[Any, ...]]) -> None:
 
 
 def stop(message: str, status: int) -> NoReturn:
-    """Ends the process with one line and a status."""
+    """Ends the process with one line on stderr and an exit status."""
     print(f"curate: {message}", file=sys.stderr)
     sys.exit(status)
 
 
 def usage_error(error: Exception) -> None:
-    """Wrong arguments are typer's own message and status 2; anything else is a mistake of ours and is shown whole."""
+    """Prints typer's own message for wrong arguments, and exits with its status; raises any other error again."""
     show = getattr(error, "show", None)
     if show is None:
         raise error

@@ -1,4 +1,4 @@
-"""The verbs that look at a workspace or prepare one, and run no stage."""
+"""The verbs of `curate` that look at a workspace or prepare one, and run no stage."""
 
 import json
 import math

@@ -9,7 +9,7 @@ Name = Annotated[str, Field(pattern=r"^[a-z0-9_-]+$", description="lower-case le
 
 
 def _bytes(value: Any) -> Any:
-    """Bytes from a number or a text such as `4 GB`; K, M, G and T are powers of 1,000, Ki to Ti of 1,024."""
+    """Converts a number, or a text such as `4 GB`, to bytes; K, M, G and T are powers of 1,000, Ki to Ti of 1,024."""
     if not isinstance(value, str):
         return value
     found = re.fullmatch(r"\s*([0-9]+(?:\.[0-9]+)?)\s*([KMGT]i?)?B?\s*", value, re.IGNORECASE)
@@ -29,7 +29,7 @@ class Section(BaseModel):
 
 
 def as_text(shares: Any) -> Any:
-    """Names as DuckDB writes values: YAML reads `true`, `3` or `null` as something else than text."""
+    """Converts names to text as DuckDB writes values, since YAML reads `true`, `3` or `null` as other types."""
     if not isinstance(shares, dict):
         return shares
     return {("" if k is None else str(k).lower() if isinstance(k, bool) else str(k)): v for k, v in shares.items()}

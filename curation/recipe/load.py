@@ -1,4 +1,4 @@
-"""Reading a recipe from its YAML file, and telling a mistake in it in one line."""
+"""Reads a recipe from its YAML file, and explains a mistake in it in one line."""
 
 import os
 import re
@@ -20,7 +20,8 @@ def load_recipe(path: str | Path, overrides: list[str] | None = None) -> Recipe:
         overrides: `dotted.key=value`, the value in YAML; each replaces one value.
 
     Raises:
-        UserError: one line that names the file, the key and, for a wrong name, the nearest right one.
+        UserError: the recipe cannot be read or is wrong; one line names the file, the key and, for a wrong name,
+            the nearest right one.
     """
     path = Path(path)
     raw = _read_yaml(path)
@@ -35,12 +36,12 @@ def load_recipe(path: str | Path, overrides: list[str] | None = None) -> Recipe:
 
 
 def to_yaml(recipe: Recipe) -> str:
-    """The recipe in full, defaults written out."""
+    """Returns the full recipe as YAML, with defaults written out."""
     return yaml.safe_dump(recipe.model_dump(mode="json"), sort_keys=False, allow_unicode=True, width=110)
 
 
 class _Loader(yaml.SafeLoader):
-    """YAML in which a key that stands twice is an error instead of a silent loss."""
+    """A YAML loader that rejects a key that occurs twice, instead of silently losing a value."""
 
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
         seen = set()
@@ -120,7 +121,7 @@ def _explain(error: ValidationError, model: type[BaseModel]) -> tuple[str, str]:
 
 
 def _keys_at(model: type[BaseModel], where: list[Any]) -> list[str]:
-    """The keys that the section at this place knows."""
+    """Returns the keys that the section at this place knows."""
     named = False  # whether the next part is a name that the recipe has chosen: a key of a mapping to sections
     for part in where:
         if isinstance(part, int) or named:

@@ -1,8 +1,8 @@
-"""Predicates and queries: SQL that comes from a file or a page, admitted only where it can do no harm.
+"""Predicates and queries: SQL from a file or a page, admitted only if it can do no harm.
 
-A predicate is one scalar expression over the columns of an image: no subquery, no table, no window or aggregate, and
-no function that is not a pure function of its arguments. A query is one SELECT. Both run in a DuckDB that reads
-nothing beyond the folders it is given.
+A predicate is one scalar expression over the columns of an image: no subquery, table, window or aggregate, and only
+pure functions of their arguments. A query is one SELECT. Both run in a DuckDB that reads nothing outside the folders
+that it is given.
 """
 
 import re
@@ -41,7 +41,7 @@ class Predicate:
 
     @property
     def mark(self) -> str:
-        """A comment for SQL that is made of many predicates, before the `WHEN` of this one: see `failing`."""
+        """A comment that marks this predicate's `WHEN` in SQL made from many predicates; see `failing`."""
         return f"/* select.where.{self.name} */"
 
 
@@ -51,11 +51,11 @@ def admit(name: str, sql: str, columns: Mapping[str, str], where: str = "select.
     Args:
         name: its name in the recipe.
         sql: its text.
-        columns: the columns an image has, with their DuckDB types.
-        where: the recipe key it stands under, for messages.
+        columns: the columns of an image, name to DuckDB type.
+        where: the recipe's key that holds the predicate, for messages.
 
     Raises:
-        UserError: it is not one scalar boolean expression over these columns.
+        UserError: the text is not one scalar boolean expression over these columns.
     """
     return _admitted(name, sql, tuple(columns.items()), where)
 
@@ -96,14 +96,14 @@ def _admitted(name: str, sql: str, typed: tuple[tuple[str, str], ...], where: st
 
 
 def failing(sql: str, ask: Callable[[str], object]) -> str | None:
-    """Which of the predicates behind each other in a `CASE` fails on a value, where the whole of it did.
+    """Finds the predicate that fails on a value, in a `CASE` of many predicates that has failed as a whole.
 
     Args:
         sql: `CASE … END` with a `Predicate.mark` before each predicate's `WHEN`.
-        ask: evaluates an expression over all rows; raises duckdb.Error where it fails on one of them.
+        ask: evaluates an expression over all rows; raises duckdb.Error if it fails on one of them.
 
     Returns:
-        The predicate's key in the recipe; None if none of them fails.
+        the predicate's key in the recipe; None if none of them fails.
     """
     marks = list(re.finditer(r"/\* (select\.where\.\w+) \*/", sql))
     for mark, after in zip(marks, [*marks[1:], None], strict=False):
@@ -115,10 +115,10 @@ def failing(sql: str, ask: Callable[[str], object]) -> str | None:
 
 
 def query_columns(sql: str) -> set[str] | None:
-    """The column names that a query mentions anywhere; None if it takes all of them by a star.
+    """Returns the column names that a query mentions anywhere; None if it selects all columns by a star.
 
     Raises:
-        UserError: it is not one SELECT.
+        UserError: the text is not one SELECT.
     """
     node = _only_select(sql, "query", wrap=False)
     used = set()
@@ -152,7 +152,7 @@ def _column(part: dict[str, Any], columns: Mapping[str, str], key: str) -> str:
 
 
 def _bind(key: str, sql: str, columns: Mapping[str, str]) -> None:
-    """Lets DuckDB check the types on an empty table."""
+    """Lets DuckDB check the types on an empty table. Raises UserError if they do not fit."""
     fields = ", ".join(f"NULL::{kind} AS {quoted(name)}" for name, kind in columns.items()) or "NULL AS nothing"
     try:
         kind = parser().execute(f"SELECT typeof((\n{sql}\n)) FROM (SELECT {fields})").fetchone()
@@ -165,7 +165,8 @@ def _bind(key: str, sql: str, columns: Mapping[str, str]) -> None:
 
 @cache
 def _pure_functions() -> frozenset[str]:
-    """Scalar functions whose value depends on their arguments alone (no random, no clock, no setting)."""
+    """Returns the names of scalar functions that depend only on their arguments (no random numbers, clock or settings).
+    Returns the names of scalar functions that depend only on their arguments (no random numbers, clock or settings)."""
     rows = (
         parser()
         .execute(

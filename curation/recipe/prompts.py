@@ -1,4 +1,4 @@
-"""What a captioner is asked: published prompts by name, one of several by the key, one for text-rich images."""
+"""Prompts of captioners: published ones by name, a choice among several by the key, and one for text-rich images."""
 
 from collections.abc import Sequence
 
@@ -12,17 +12,18 @@ PUBLISHED = {
         "read, and say nothing that cannot be seen."
     ),
 }
-"""`pixart`: PixArt-α (arXiv:2310.00426); `recap_datacomp`: Recap-DataComp-1B (arXiv:2406.08478); `laion`: our words for
-LAION's rules of recaptioning (terse, counts, text in the image, no speculation, two paragraphs)."""
+"""Published prompts. `pixart`: PixArt-α (arXiv:2310.00426); `recap_datacomp`: Recap-DataComp-1B (arXiv:2406.08478);
+`laion`: our wording of LAION's rules of recaptioning (terse, counts, text in the image, no speculation, two
+paragraphs)."""
 
 TEXT_PROMPT = (
     "Describe this image in detail. The following text stands in it: {text} Quote this text in quotation marks where "
     "you say what it stands on."
 )
-"""For images of the text-rich subset; {text} is what OCR has read."""
+"""Prompt for images of the text-rich subset; {text} is the text that OCR has read."""
 
 MAX_TEXT = 400
-"""Characters of OCR text that a prompt carries at most, in whole lines."""
+"""Maximum number of characters of OCR text in a prompt, in whole lines."""
 
 
 def prompt_for(
@@ -32,14 +33,17 @@ def prompt_for(
     text_prompt: str = TEXT_PROMPT,
     limit: int = MAX_TEXT,
 ) -> tuple[str, str]:
-    """The name of the prompt for an image, and the prompt.
+    """Returns the name of the prompt for an image, and the prompt.
 
-    The key's hash chooses among several, so that no other sharding or number of workers changes a choice.
+    The key's hash chooses among several prompts, so that the choice depends neither on the sharding nor on the number
+    of workers.
 
     Args:
-        prompts: names from PUBLISHED, or prompts in full, which are named `prompt_1`, `prompt_2` … by their place.
-        text: what OCR has read in an image of the text-rich subset; None for another image.
-        limit: characters of it that the prompt may carry.
+        key: key of the image.
+        prompts: names from PUBLISHED, or full prompts, which are named `prompt_1`, `prompt_2` … by their position.
+        text: the text that OCR has read in an image of the text-rich subset; None for other images.
+        text_prompt: the prompt for the text-rich subset, with {text} in it.
+        limit: maximum number of characters of the text in the prompt.
     """
     if text and (quoted := quoted_lines(text, limit)):
         return "text", text_prompt.replace("{text}", quoted)
@@ -49,9 +53,9 @@ def prompt_for(
 
 
 def quoted_lines(text: str, limit: int = MAX_TEXT) -> str:
-    """The lines of a text, each in quotation marks, as many whole ones as fit into `limit` characters.
+    """Returns the lines of a text, each in quotation marks, as many whole lines as fit into `limit` characters.
 
-    Of a first line that is longer, its beginning.
+    If the first line alone is longer, its beginning is used.
     """
     said = ""
     for line in filter(None, (" ".join(line.replace('"', "'").split()) for line in text.splitlines())):

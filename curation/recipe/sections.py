@@ -1,7 +1,7 @@
-"""The recipe: one YAML file that says what to do, read into a typed object and refused early where it is wrong.
+"""The recipe: one YAML file that says what to do, read into a typed object and rejected early if it is wrong.
 
-Paths in a recipe are relative to the recipe's own folder; `~` and environment variables are expanded. Corpora may
-be at any fsspec URL.
+Paths in a recipe are relative to the recipe's own folder; `~` and environment variables are expanded. Corpora may be at
+any fsspec URL.
 """
 
 import re
@@ -98,12 +98,12 @@ class Select(Section):
 
     @property
     def rules(self) -> str:
-        """The rules as text, to tell whether a stored selection was made by them."""
+        """The rules as text, by which a stored selection is recognized as made by the same rules."""
         return self.model_dump_json(exclude={"dedup": {"against"}})
 
     @property
     def parts(self) -> dict[str, Any]:
-        """The rules part by part, the order of the predicates among them, to tell what has changed."""
+        """The rules part by part, with the order of the predicates, for telling what has changed."""
         return self.model_dump(mode="json", exclude={"dedup": {"against"}}) | {"order": list(self.where)}
 
     @field_validator("where")
@@ -307,7 +307,7 @@ class Recipe(Section):
         return self
 
     def corpus(self, name: str) -> Corpus:
-        """The corpus of that name. Raises UserError."""
+        """Returns the corpus of that name. Raises UserError if there is none."""
         for corpus in self.corpora:
             if corpus.name == name:
                 return corpus

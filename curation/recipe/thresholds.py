@@ -1,10 +1,11 @@
-"""The numbers within a predicate that can be moved: where they stand in its text, and the text with others instead.
+"""The numbers within a predicate that can be moved: their positions in its text, and the text with other numbers.
 
-`sharpness >= 30` has one, `aspect_ratio BETWEEN 0.4 AND 2.5` two. A threshold is a plain numeric column compared by <,
-<=, >, >= or BETWEEN with one constant number, which may have a sign, an exponent, or a cast to FLOAT or DOUBLE.
-Comparisons are looked for below AND, OR and NOT only: there, a row that passes one comparison more can be told to be
-nearer to passing the whole (under NOT the operator is turned round). Within CASE, a function, IS NULL and the like
-nothing simple can be said, so those numbers are left alone.
+`sharpness >= 30` has one, `aspect_ratio BETWEEN 0.4 AND 2.5` two. A threshold compares a plain numeric column by <, <=,
+>, >= or BETWEEN with one constant number, which may have a sign, an exponent, or a cast to FLOAT or DOUBLE.
+
+Comparisons are searched for only below AND, OR and NOT: there, a row that passes one more comparison is nearer to
+passing the whole predicate (below NOT the operator is inverted). Within CASE, a function, IS NULL and the like no such
+statement holds, so these numbers are left alone.
 """
 
 import math
@@ -39,21 +40,22 @@ class Threshold:
     predicate: str
     """The predicate's name in the recipe."""
     number: int
-    """Which of the predicate's thresholds, from 0, in the order of the text."""
+    """Number of the threshold within its predicate, from 0, in the order of the text."""
     column: str
     """A numeric column of the images."""
     operator: str
-    """How the column must compare to pass: `>=`, `>`, `<=` or `<`."""
+    """How the column must compare with the value to pass: `>=`, `>`, `<=` or `<`."""
     value: float
     start: int
-    """Place of the number, in characters: `text[start:stop]`."""
+    """Position of the number in the text, in characters: `text[start:stop]`."""
     stop: int
 
 
 def thresholds(predicate: Predicate, columns: Mapping[str, str]) -> list[Threshold]:
-    """The thresholds of an admitted predicate, in the order of its text.
+    """Returns the thresholds of an admitted predicate, in the order of its text.
 
     Args:
+        predicate: the predicate.
         columns: the columns of an image, name to DuckDB type (`Cascade.columns`).
     """
     wrapped = _WRAP.format(predicate.sql)
@@ -75,12 +77,12 @@ def thresholds(predicate: Predicate, columns: Mapping[str, str]) -> list[Thresho
 
 
 def moved(sql: str, found: Sequence[Threshold], values: Mapping[int, float]) -> str:
-    """The predicate with some of its numbers replaced, all else byte for byte; a number that stays keeps its text.
+    """Returns a predicate's text with some of its numbers replaced; all else stays byte for byte.
 
     Args:
         sql: the predicate's text.
         found: its thresholds.
-        values: new numbers by `Threshold.number`.
+        values: new numbers by `Threshold.number`; an unchanged number keeps its text.
 
     Raises:
         UserError: a value is not finite.
@@ -94,12 +96,16 @@ def moved(sql: str, found: Sequence[Threshold], values: Mapping[int, float]) -> 
 
 
 def is_number(kind: str) -> bool:
-    """Whether a DuckDB type is a plain number."""
+    """Returns whether a DuckDB type is a plain number."""
     return _NUMERIC.fullmatch(kind) is not None
 
 
 def number_text(value: float) -> str:
-    """A number as SQL, short: 30 rather than 30.0, and no exponent between 1e-12 and 1e18. Raises UserError."""
+    """Formats a number for SQL: 30 rather than 30.0, and no exponent from 1e-12 to 1e18.
+
+    Raises:
+        UserError: the number is not finite.
+    """
     if not math.isfinite(value):
         raise UserError(f"{value} is not a number that a predicate can compare with")
     if value and not 1e-12 <= abs(value) < 1e18:
@@ -110,7 +116,7 @@ def number_text(value: float) -> str:
 
 
 def _comparisons(node: dict[str, Any], negated: bool) -> Iterator[tuple[str, str, dict[str, Any]]]:
-    """Comparisons of a column with something: the column as written, the operator that passes, the other side."""
+    """Yields the comparisons of a column: the column as written, the operator that passes, and the other side."""
     if node["class"] == "CONJUNCTION" or node["type"] == "OPERATOR_NOT":
         for child in node["children"]:
             yield from _comparisons(child, negated != (node["type"] == "OPERATOR_NOT"))
@@ -134,7 +140,7 @@ def _column(node: dict[str, Any]) -> str | None:
 
 
 def _place(node: dict[str, Any], wrapped: str) -> tuple[int, int] | None:
-    """Where a constant number stands in the text; None if the node is anything else."""
+    """Returns start and stop of a constant number in the text; None if the node is anything else."""
     if node["class"] == "CAST" and not node["try_cast"] and _cast_to(node) in _FLOATS:
         return _place(node["child"], wrapped)
     if node["class"] == "FUNCTION" and node["function_name"] in ("+", "-") and len(node["arguments"]) == 1:
@@ -157,5 +163,5 @@ def _cast_to(node: dict[str, Any]) -> str:
 
 
 def _gap(neighbour: str) -> str:
-    """A space where the number would run into a word, as in `BETWEEN-1 AND-2`."""
+    """Returns a space if the number would otherwise run into a word, as in `BETWEEN-1 AND-2`."""
     return " " if neighbour.isalnum() or neighbour == "_" else ""

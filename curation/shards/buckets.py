@@ -1,7 +1,6 @@
-"""Aspect-ratio buckets: a batch shares one size, chosen so that no image is cropped by much.
+"""Aspect-ratio buckets: all images of a batch share one size, chosen so that little of any image is cropped.
 
-After NovelAI (2022), "Improvements on Stable Diffusion", and SDXL (arXiv 2307.01952, section 2.3
-and appendix I).
+After NovelAI (2022), "Improvements on Stable Diffusion", and SDXL (arXiv 2307.01952, section 2.3 and appendix I).
 """
 
 from collections.abc import Sequence
@@ -12,15 +11,15 @@ Bucket = tuple[int, int]
 
 
 def buckets(area: int, step: int, max_ratio: float = 4.0) -> list[Bucket]:
-    """All sizes of a bucketing, by width, then height; portrait and landscape mirror each other.
+    """Returns all buckets, sorted by width, then height; for each bucket its transpose is in the list too.
 
-    For each width the tallest height that keeps width * height within `area`, and the same with the
+    These are, for each width, the greatest height for which width * height is at most `area`, and the same with the
     sides swapped.
 
     Args:
-        area: most pixels of a bucket, such as 1024 * 1024.
-        step: both sides are multiples of it, in pixels.
-        max_ratio: longest side over shortest, at most.
+        area: maximum number of pixels of a bucket, such as 1024 * 1024.
+        step: both sides are multiples of this number of pixels.
+        max_ratio: maximum ratio of the longer side to the shorter.
 
     Raises:
         ValueError: no size fits.
@@ -40,7 +39,11 @@ def buckets(area: int, step: int, max_ratio: float = 4.0) -> list[Bucket]:
 
 
 def nearest_bucket(width: int, height: int, buckets: Sequence[Bucket]) -> Bucket:
-    """The bucket nearest in log aspect ratio; on a tie the larger, then the wider one.
+    """Returns the bucket nearest in log aspect ratio; of equally near ones the larger, then the wider.
+
+    Args:
+        width, height: size of the image in pixels.
+        buckets: the buckets to choose from.
 
     Raises:
         ValueError: a side is not positive, or there are no buckets.
@@ -60,5 +63,5 @@ def nearest_bucket(width: int, height: int, buckets: Sequence[Bucket]) -> Bucket
 
 
 def bucket_name(bucket: Bucket) -> str:
-    """How a bucket is written in files and on rows: "1024x1024"."""
+    """Returns the name of a bucket in files and tables: "1024x1024"."""
     return f"{bucket[0]}x{bucket[1]}"

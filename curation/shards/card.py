@@ -1,4 +1,5 @@
-"""The dataset card: `README.md` with the metadata block of the Hugging Face hub, written from what was counted."""
+"""The dataset card: a `README.md` with the metadata block of the Hugging Face hub, written from the product's counts.
+The dataset card: a `README.md` with the metadata block of the Hugging Face hub, written from the product's counts."""
 
 import json
 from typing import Any
@@ -29,7 +30,14 @@ _PHASES = {
 
 
 def write_card(recipe: Recipe, workspace: Workspace, phase: str, stats: dict[str, Any]) -> None:
-    """Writes the card of one phase. `stats` is what `stats.json` holds."""
+    """Writes the card of one phase.
+
+    Args:
+        recipe: the recipe.
+        workspace: the workspace.
+        phase: `concept` or `quality`.
+        stats: the counts of the product; see `curation.shards.stats.product_stats`.
+    """
     title = recipe.card.pretty_name or recipe.name
     header = {  # in the order in which the hub's own library writes them
         "language": ["zh", "en"],
@@ -110,7 +118,7 @@ def _captions(recipe: Recipe, stats: dict[str, Any]) -> str:
 
 
 def _flags(stats: dict[str, Any]) -> str:
-    """What the checks found in the captions of these images."""
+    """Returns the table of flags that the checks raised for the captions of these images; empty if there are none."""
     rows = list(stats["flags"].items())
     return (
         "\n\nFound by the checks; whether such a caption may be trained with is the recipe's choice.\n\n"
@@ -121,7 +129,7 @@ def _flags(stats: dict[str, Any]) -> str:
 
 
 def _models(recipe: Recipe) -> str:
-    """Which models wrote and translated the captions, and under which licences they stand."""
+    """Returns a list of the models that wrote and translated the captions, with their licences."""
     lines = []
     for role, backend in Crew(recipe).all.items():
         if told := backend.told:

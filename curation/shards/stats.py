@@ -1,4 +1,4 @@
-"""What a product consists of, counted: `stats.json`, from which the card is written."""
+"""Counts what a product consists of, for `stats.json`, from which the card is written."""
 
 from collections import Counter
 from collections.abc import Iterable
@@ -13,11 +13,17 @@ STATS_COLUMNS = [*COUNTED, "length", "flags", "width", "height", "text"]
 
 
 def product_stats(phase: str, tables: Iterable[pa.Table]) -> dict[str, Any]:
-    """Counts over the Parquet tables of a product's shards, of which one at a time is held.
+    """Counts over the Parquet tables of a product's shards, with one table in memory at a time.
+
+    Args:
+        phase: `concept` or `quality`.
+        tables: the tables of the shards, with the columns STATS_COLUMNS.
 
     Returns:
-        images, shards, images_per_shard [least, most], bytes, captions by source, flag and language, buckets, levels,
-        sources, licenses; and quartiles of width, height and caption length (characters).
+        phase, images, shards, images_per_shard [minimum, maximum], bytes, the numbers of images by captions (source
+        of the
+        training text), flags, languages, buckets, levels, sources and licenses; and minimum, quartiles and maximum of
+        width, height (pixels) and text_length (characters).
     """
     sizes: list[int] = []
     counts = {name: Counter[str]() for name in (*COUNTED, "flags")}
@@ -49,7 +55,7 @@ def product_stats(phase: str, tables: Iterable[pa.Table]) -> dict[str, Any]:
 
 
 def _count(column: pa.ChunkedArray, counter: Counter[str]) -> None:
-    """Counts each value by its text; those within lists one by one."""
+    """Counts each value by its text; values within lists are counted one by one."""
     flat = pc.list_flatten(column) if pa.types.is_list(column.type) else column
     for found in flat.value_counts().to_pylist():
         counter[str(found["values"])] += found["counts"]
@@ -60,7 +66,7 @@ def _sorted(counts: Counter[str]) -> dict[str, int]:
 
 
 def _quartiles(chunks: list[pa.Array]) -> list[float]:
-    """Least, quartiles and most."""
+    """Returns minimum, quartiles and maximum."""
     if not chunks:
         return []
     return pc.quantile(pa.chunked_array(chunks), q=[0, 0.25, 0.5, 0.75, 1]).to_pylist()

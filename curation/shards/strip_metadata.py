@@ -1,10 +1,9 @@
-"""Removing private metadata from an image file without touching its coded pixels.
+"""Removes private metadata from an image file without touching its coded pixels.
 
-Gone: EXIF (position, camera serial, thumbnail), XMP, IPTC, comments, text, timestamps, and whatever
-lies behind the picture's end. Kept: what the pixels need to look the same, that is the ICC profile
-and colour chunks, JFIF density, Adobe's colour transform, animation, and the orientation, rewritten
-as an EXIF block of that one tag. Each parser keeps what it knows to be needed and drops the rest.
-A damaged file is refused, not repaired.
+Removed: EXIF (position, camera serial, thumbnail), XMP, IPTC, comments, text, timestamps, and anything after the end of
+the picture. Kept: what the pixels need to look the same, that is the ICC profile and colour chunks, JFIF density,
+Adobe's colour transform, animation, and the orientation, rewritten as an EXIF block of this one tag. Each parser keeps
+what it knows to be needed and drops the rest. A damaged file is refused, not repaired.
 """
 
 import re
@@ -16,11 +15,11 @@ from curation.images import ImageError, probe
 
 
 class StripError(ValueError):
-    """A file whose structure is damaged, so that nothing can be said of what it holds. One line."""
+    """The file's structure is damaged, so that it is not known what the file holds. The message is one line."""
 
 
 def strip_metadata(data: bytes, format: str) -> bytes:
-    """The same picture, bit for bit, without private metadata.
+    """Returns the same picture, bit for bit, without private metadata.
 
     Args:
         data: the whole file.
@@ -40,9 +39,9 @@ def strip_metadata(data: bytes, format: str) -> bytes:
 
 
 def _orientation_block(data: bytes) -> bytes:
-    """A TIFF header and one IFD holding Orientation (Exif 2.32, 4.6.4 A); empty where that is 1.
+    """Returns a TIFF header and one IFD with the tag Orientation (Exif 2.32, 4.6.4 A); empty if the orientation is 1.
 
-    The value is the one by which the picture was scored, so that it is published the same way up.
+    The orientation is the one with which the picture was scored, so that it is published the same way up.
     """
     try:
         orientation = probe(data).orientation
@@ -64,7 +63,7 @@ _MARKER_IN_SCAN = re.compile(rb"\xff[\x01-\xcf\xd8-\xfe]")  # not FF00 (data), R
 
 
 def _strip_jpeg(data: bytes) -> bytes:
-    """ITU T.81 Annex B: SOI, marker segments, coded data behind each SOS segment, EOI."""
+    """Strips a JPEG (ITU T.81 Annex B): SOI, marker segments, coded data after each SOS segment, EOI."""
     if not data.startswith(b"\xff\xd8\xff"):
         raise StripError("jpeg: no start-of-image marker")
     jfif = b""
@@ -126,7 +125,7 @@ _PNG_MAY_ORIENT = frozenset(b"eXIf tEXt zTXt iTXt".split())
 
 
 def _strip_png(data: bytes) -> bytes:
-    """PNG Specification (Third Edition), 5 "Datastream structure", 11 "Chunk specifications"."""
+    """Strips a PNG (PNG Specification, Third Edition, 5 "Datastream structure" and 11 "Chunk specifications")."""
     if not data.startswith(_PNG_SIGNATURE):
         raise StripError("png: no PNG signature")
     kept: list[bytes] = []
@@ -164,7 +163,7 @@ _Chunk = tuple[bytes, bytes]
 
 
 def _strip_webp(data: bytes) -> bytes:
-    """RFC 9649: 2.3 RIFF, 2.5 and 2.6 simple files, 2.7 extended files."""
+    """Strips a WebP (RFC 9649: 2.3 RIFF, 2.5 and 2.6 simple files, 2.7 extended files)."""
     if data[:4] != b"RIFF" or data[8:12] != b"WEBP":
         raise StripError("webp: no RIFF header of the WEBP form")
     end = 8 + int.from_bytes(data[4:8], "little")
@@ -203,7 +202,7 @@ def _strip_extended_webp(data: bytes, header: bytes, chunks: list[_Chunk]) -> li
 
 
 def _picture(chunks: Iterable[_Chunk]) -> list[_Chunk]:
-    """The first picture, with its alpha channel where that is a chunk of its own."""
+    """Returns the first picture, preceded by its alpha channel if that is a separate chunk."""
     alpha: list[_Chunk] = []
     for chunk in chunks:
         if chunk[0] in (b"VP8 ", b"VP8L"):

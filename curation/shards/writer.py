@@ -1,4 +1,4 @@
-"""Writing one shard of the product: a webdataset tar and the Parquet table beside it."""
+"""Writes one shard of the product: a webdataset tar, and the Parquet table beside it."""
 
 import hashlib
 import io
@@ -29,18 +29,19 @@ from curation.workspace.schemas import PRODUCT
 
 PRODUCT_VERSION = 3
 ENDINGS = {"jpeg": "jpg", "png": "png", "webp": "webp"}
-"""Formats that the product keeps as they are; every other one becomes a PNG of the same pixels."""
+"""File extensions by format, for the formats that the product keeps; any other becomes a PNG of the same pixels."""
 
 OPEN_SOURCES = 16
-"""Raw shards that are held open at once."""
+"""Maximum number of raw shards held open at once."""
 CHECK_SIDE = 64
 """Long side in pixels at which every picture is decoded once more before it is written."""
 
 
 def signal_columns(made: Iterable[Signal]) -> dict[str, pa.DataType]:
-    """Columns of signals that are part of the product: numbers and names, no lists.
+    """Returns the columns of signals that are part of the product: numbers and names, but no lists.
 
-    Nor one that is called as one of the product's own: what `ocr` has read is not the training text.
+    A column whose name is one of the product's own is left out too: the text that `ocr` has read is not the training
+    text.
     """
     columns = ((name, kind) for signal in made for name, kind in signal.columns.items())
     return {name: kind for name, kind in columns if not pa.types.is_nested(kind) and name not in PRODUCT.names}
@@ -48,7 +49,7 @@ def signal_columns(made: Iterable[Signal]) -> dict[str, pa.DataType]:
 
 @dataclass(frozen=True, slots=True)
 class RowPlan:
-    """One image of the product: where its bytes lie and what is said of it."""
+    """One image of the product: where its bytes are, and what is stored about it."""
 
     key: str
     corpus: str
@@ -81,10 +82,22 @@ class RowPlan:
 def write_product_shard(
     recipe: Recipe, folder: Path, phase: str, number: int, rows: list[RowPlan], fingerprint: str, watch: Watch
 ) -> tuple[int, Counter[str]]:
-    """Writes `NUMBER.tar` and `NUMBER.parquet`; returns the images written and the failed ones by reason.
+    """Writes `NUMBER.tar` and `NUMBER.parquet`; returns the number of images written, and the failed ones by reason.
 
-    A tar member's name is the shard and the row's place in it, six and four digits, so that a failed row leaves a
-    gap. The tar is byte-identical for the same rows: no times, no owners.
+    A tar member is named after the shard (six digits) and the row's position in it (four digits), so that a failed row
+    leaves a gap. The tar is byte-identical for the same rows: it has no times and no owners.
+
+    Args:
+        recipe: the recipe.
+        folder: the folder of the product's phase.
+        phase: `concept` or `quality`.
+        number: number of the shard.
+        rows: the images of the shard.
+        fingerprint: digest of everything that the shard is made from, for the table's footer.
+        watch: notes the row that is being processed, and tells which rows must be failed.
+
+    Raises:
+        StageError: a raw image cannot be read, or has changed since it was indexed.
     """
     name = f"{number:06d}"
     failed: Counter[str] = Counter()
@@ -118,7 +131,7 @@ def write_product_shard(
 
 
 def built_before(folder: Path, number: int, fingerprint: str) -> tuple[int, Counter[str]] | None:
-    """What `write_product_shard` returned for this very shard, if both its files are still as it left them."""
+    """Returns what `write_product_shard` returned for the same shard; None if its files are missing or have changed."""
     name = f"{number:06d}"
     table, tar = folder / f"{name}.parquet", folder / f"{name}.tar"
     notes = footer(table) or {}
@@ -131,7 +144,7 @@ def built_before(folder: Path, number: int, fingerprint: str) -> tuple[int, Coun
 
 
 def _read(recipe: Recipe, sources: OrderedDict[str, Source], row: RowPlan) -> bytes:
-    """The raw bytes. A product shard draws from any number of raw ones: only the last few stay open."""
+    """Reads the raw bytes of an image; of the raw shards, only the last few used stay open."""
     if row.path not in sources:
         sources[row.path] = open_source(recipe.corpus(row.corpus), row.raw_shard, row.path)
         if len(sources) > OPEN_SOURCES:
@@ -147,7 +160,7 @@ def _read(recipe: Recipe, sources: OrderedDict[str, Source], row: RowPlan) -> by
 
 
 def _product_bytes(data: bytes, format: str, strip: bool) -> tuple[bytes, str]:
-    """The bytes that go into the tar, and their format."""
+    """Returns the bytes that go into the tar, and their format."""
     if format in ENDINGS:
         decode(data, CHECK_SIDE)  # no damaged picture is shipped, whatever the predicates looked at
         return (strip_metadata(data, format) if strip else data), format
@@ -170,7 +183,7 @@ def _record(row: RowPlan, phase: str, shard: str, place: int, data: bytes) -> di
 
 
 def _json(record: dict[str, Any]) -> dict[str, Any]:
-    """What the `.json` member holds."""
+    """Returns the contents of the `.json` member."""
     names = (
         "key",
         "caption",
@@ -196,7 +209,7 @@ def _json(record: dict[str, Any]) -> dict[str, Any]:
 
 
 def _table(recipe: Recipe, records: list[dict[str, Any]]) -> pa.Table:
-    """The Parquet table: the same, with every signal in a column of its own."""
+    """Returns the Parquet table: the records, with every signal in a column of its own."""
     flat = [{k: v for k, v in r.items() if k != "signals"} | r["signals"] for r in records]
     kinds = signal_columns(Cascade.of(recipe, meta_known=False).signals.values()) | {f.name: f.type for f in PRODUCT}
     names = sorted(kinds.keys() | {name for row in flat for name in row})
@@ -206,7 +219,7 @@ def _table(recipe: Recipe, records: list[dict[str, Any]]) -> pa.Table:
 
 
 def _add(tar: tarfile.TarFile, name: str, data: bytes) -> int:
-    """Adds a member and returns the offset of its data."""
+    """Adds a member to the tar, and returns the offset of its data in bytes."""
     info = tarfile.TarInfo(name)
     info.size = len(data)
     offset = tar.offset + tarfile.BLOCKSIZE

@@ -1,1 +1,1 @@
-"""What people look at: report, tune, query, explain, status, doctor."""
+"""The commands that show something to people: report, tune, query, explain, status and doctor."""

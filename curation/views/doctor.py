@@ -1,4 +1,4 @@
-"""What this machine and workspace have, and what is missing: `curate doctor`."""
+"""`curate doctor`: checks what the machine, the installation and a recipe have, and what is missing."""
 
 import itertools
 import json
@@ -22,16 +22,21 @@ from curation.scoring.cascade import Cascade
 
 @dataclass(frozen=True)
 class Finding:
-    """One thing looked at."""
+    """The result of one check."""
 
     what: str
     status: str
-    """ok, note, absent (a model that nobody asks for) or problem."""
+    """One of `ok`, `note`, `absent` (a model that no recipe names) and `problem`."""
     says: str
 
 
 def plugins_of(recipe: Recipe) -> tuple[dict[str, Plugin], list[Finding]]:
-    """The recipe's signals, captioner and translators by the recipe's keys; and why there are none."""
+    """Makes the plug-ins that a recipe names, without loading their models.
+
+    Returns:
+        the signals, captioner and translators by their keys in the recipe (`signals.NAME`, `captions.translator` …),
+        and a finding for each error in the recipe that kept plug-ins from being made.
+    """
     found: dict[str, Plugin] = {}
     problems = []
     try:
@@ -43,7 +48,7 @@ def plugins_of(recipe: Recipe) -> tuple[dict[str, Plugin], list[Finding]]:
 
 
 def model(what: str, plugin: Plugin) -> Finding:
-    """Whether a plug-in of the recipe has what it needs."""
+    """Checks whether a plug-in that the recipe names has the model files that it needs."""
     try:
         plugin.check()
     except UserError as error:
@@ -52,10 +57,11 @@ def model(what: str, plugin: Plugin) -> Finding:
 
 
 def backends(models: Models, chosen: dict[str, Plugin]) -> list[Finding]:
-    """Every backend there is: what is there of its models, their checksums, licences, and how to fetch them.
+    """Lists every known backend with its models: files, checksums, licences, and the command to fetch them.
 
     Args:
-        chosen: what a recipe names, by its keys.
+        models: the folder of model files to look in.
+        chosen: the plug-ins that a recipe names, by their keys in the recipe; empty without a recipe.
     """
     if models.folder is None:
         says = "none is named (`models:` in a recipe, or CURATE_MODELS); there is what packages bring"
@@ -71,7 +77,7 @@ def backends(models: Models, chosen: dict[str, Plugin]) -> list[Finding]:
 
 
 def _known() -> Iterator[tuple[str, str, type[Plugin]]]:
-    """Title, key of the recipe, and class of every backend."""
+    """Yields title, key in the recipe, and class of every backend."""
     for name in signals.names():
         for backend, cls in signals.backends(name).items():
             yield f"{name} {backend}".strip(), f"signals.{name}", cls
@@ -82,7 +88,12 @@ def _known() -> Iterator[tuple[str, str, type[Plugin]]]:
 
 
 def _own_checkpoint(plugin: Plugin) -> tuple[str, str] | None:
-    """What is there of a model that the recipe names; None if it is missing, or one that `origins` speak of."""
+    """Describes the model that the recipe itself names for a plug-in.
+
+    Returns:
+        status and text of a finding; None if the files are missing, or lie where one of the plug-in's `origins`
+        puts them.
+    """
     try:
         files = plugin.files()
     except UserError:
@@ -98,7 +109,7 @@ def _own_checkpoint(plugin: Plugin) -> tuple[str, str] | None:
 
 
 def _origin(origin: Origin, backend: type[Plugin], models: Models) -> tuple[str, str]:
-    """Whether a model is where its command puts it, and what to tell of it."""
+    """Checks whether a model lies where its fetch command puts it; returns status and text of a finding."""
     told = f"{origin.name}; licence: {origin.licence}"
     fetch = origin.fetch.replace("MODELS", str(models.folder) if models.folder else "$CURATE_MODELS")
     place = models.folder / origin.place if models.folder and origin.place else None
@@ -119,11 +130,11 @@ def _origin(origin: Origin, backend: type[Plugin], models: Models) -> tuple[str,
 
 
 FREE_GB = 10
-"""Free disk below which a run is warned of."""
+"""Free disk space in GiB; with less, `doctor` reports a problem."""
 
 
 def examine(recipe: Recipe | None = None) -> list[Finding]:
-    """Looks at the installation, the machine and, if a recipe is given, at what it asks for."""
+    """Checks the installation and the machine and, if a recipe is given, everything that the recipe names."""
     found = [_python(), _opencv(), _gpu(), _memory(), _fonts()]
     missing = [p for p in PACKAGES if p not in versions()]
     found.append(
@@ -168,7 +179,7 @@ def _memory() -> Finding:
 
 
 def _fonts() -> Finding:
-    """Chinese fonts: the text-image synthesizer and plots want them; nothing else does."""
+    """Checks for Chinese fonts, which only the text-image synthesizer and plots need."""
     roots = [Path("/usr/share/fonts"), Path.home() / ".fonts", Path.home() / ".local/share/fonts"]
     names = sorted(
         {
@@ -206,7 +217,10 @@ def _corpora(recipe: Recipe) -> Finding:
 
 
 def _mixes(recipe: Recipe) -> list[Finding]:
-    """Signals whose scores come from more than one set of library versions: they may differ in the last digits."""
+    """Returns a note for each signal that was scored with several sets of library versions.
+
+    Such scores may differ in their last digits.
+    """
     from curation.workspace import Workspace
     from curation.workspace.files import footer
 

@@ -1,4 +1,4 @@
-"""`explain`: one image's whole story, stage by stage."""
+"""`curate explain`: the whole story of one image, stage by stage."""
 
 from pathlib import Path
 from typing import Any
@@ -18,10 +18,15 @@ from curation.workspace.sql import connect
 
 
 def explain(recipe: Recipe, key: str) -> dict[str, dict[str, Any]]:
-    """What is known of one image, by stage; a stage that has not reached it is left out.
+    """Returns all that is stored about one image.
+
+    Returns:
+        the facts of each stage, name to value, by stage (`source`, `signal NAME`, `selection`, `caption` …), in the
+        order
+        of the stages; a stage that has not reached the image is left out.
 
     Raises:
-        UserError: there is no such key; the nearest one of its shard is named.
+        UserError: there is no image with this key; the message names the nearest key of its shard.
     """
     workspace = Workspace(recipe.workspace)
     try:
@@ -83,7 +88,7 @@ def _short(value: Any) -> Any:
 
 
 def _walk(recipe: Recipe, workspace: Workspace, cascade: Cascade, corpus: str, shard: str, row: int) -> dict[str, str]:
-    """Each predicate with what it says of this image, up to the one that decided."""
+    """Returns the outcome of each predicate for this image, up to and including the first that it does not pass."""
     walked: dict[str, str] = {}
     path = refresh(workspace, recipe, cascade, corpus, shard)
     with connect(threads=1) as connection:

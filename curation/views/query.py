@@ -1,4 +1,4 @@
-"""`query`: one SELECT over the view `images`, which has one row an image and every column of every stage."""
+"""`curate query`: one SELECT over the view `images`, which has a row for each image and the columns of all stages."""
 
 from typing import Any
 
@@ -17,17 +17,17 @@ from curation.workspace.schemas import CAPTIONS, LEVELS, LEVELS_IN_VIEW, SAMPLES
 from curation.workspace.sql import connect, parquet_files, quoted
 
 _BY_NAME_ONLY = ("embedding",)
-"""Columns that `select *` leaves out."""
+"""Columns that `SELECT *` leaves out; a query reads them by naming them."""
 
 
 def run_query(recipe: Recipe, sql: str, limit: int) -> tuple[list[str], list[tuple[Any, ...]], bool]:
     """Runs a query.
 
     Returns:
-        column names, at most `limit` rows, and whether there are more.
+        column names, at most `limit` rows, and whether there are more rows.
 
     Raises:
-        UserError: it is not one SELECT, or DuckDB refuses it; the nearest column is named.
+        UserError: the text is not a single SELECT, or DuckDB refuses it; the message names the nearest column.
     """
     named = query_columns(sql)
     view = ImagesView(recipe)
@@ -48,7 +48,7 @@ def run_query(recipe: Recipe, sql: str, limit: int) -> tuple[list[str], list[tup
 
 
 class ImagesView:
-    """The view `images`, made of the stages' files; only the stages whose columns are named are read.
+    """The view `images`, made of the stages' files; only files of stages whose columns a query names are read.
 
     Raises:
         UserError: nothing is indexed yet.
@@ -69,7 +69,11 @@ class ImagesView:
         self.columns = [*self.samples.names, *self.owners, "corpus", "kept"]
 
     def sql(self, named: set[str] | None) -> str:
-        """The SELECT behind the view: the samples, and the stages that the query names joined by key."""
+        """Returns the SELECT that defines the view: the samples, joined by key with the stages that the query names.
+
+        Args:
+            named: columns that the query names; None for all columns.
+        """
         joined = self._joined(named)
         columns = [f"s.{quoted(c)}" for c in self.samples.names] + ["split_part(s.key, '/', 1) AS corpus"]
         for source in joined:
@@ -84,7 +88,10 @@ class ImagesView:
         return f"SELECT {', '.join(columns)} FROM {self._from('samples')} AS s {joins}"
 
     def tables(self, named: set[str] | None) -> dict[str, pa.Table]:
-        """Empty tables for the stages that have not run, and the levels."""
+        """Returns the Arrow tables that the view reads besides files, by table name.
+
+        These are the levels, and an empty table for each stage that has not run.
+        """
         tables = {}
         for source in self._joined(named):
             if source == "levels":

@@ -1,4 +1,4 @@
-"""`status`: how far a job has come, read from its workspace by anyone at any time; nothing is written or waited for."""
+"""`curate status`: how far a job has come, read from its workspace without writing to it or waiting for it."""
 
 import json
 import os
@@ -20,20 +20,22 @@ from curation.workspace import Workspace
 from curation.workspace.ledger import Ledger, changes
 
 SILENT = 60
-"""Seconds without a word after which a run on another machine is taken for dead."""
+"""Seconds without an update of its progress file after which a run on another machine counts as dead."""
 
 _STAMPS = {"index and signals", "selection and captions", "levels", "listed"}
 """What a stage was made of that is known by times of files: they tell that it has changed, and not how."""
 
 
 def status(recipe: Recipe) -> dict[str, Any]:
-    """How far each stage has come.
+    """Returns how far each stage has come.
 
     Returns:
-        `workspace`; `running` (see `running`), null if nothing runs; and `stages`, by name, each with what is known
-        of it: `done` and `shards`, `left` (shards by the reason why they are to be done), `stale` (why the stage as a
-        whole is to be run again), `failed` (rows by reason), and counts of its own. A stage that has not run yet is
-        there with nothing.
+        `workspace`; `running` (see `running`), None if no stage is running; and `stages`, by name, each with what
+        is known
+        about it: `shards` and `done` (numbers of shards), `left` (the shards still to be processed, counted by reason),
+        `stale` (why the stage as a whole must be run again), `failed` (rows counted by reason), and counts that
+        only this
+        stage has. The entry of a stage that has not run yet is empty.
     """
     workspace = Workspace(recipe.workspace)
     shards = [(corpus.name, shard) for corpus in recipe.corpora for shard in workspace.shards(corpus.name)]
@@ -49,13 +51,18 @@ def status(recipe: Recipe) -> dict[str, Any]:
 
 
 def finished(facts: dict[str, Any]) -> bool:
-    """Whether a stage of `status` has nothing left to do."""
+    """Returns whether a stage, given its entry in `status`, has nothing left to do."""
     return bool(facts) and not facts.get("left") and not facts.get("stale")
 
 
 def running(workspace: Workspace) -> dict[str, Any] | None:
-    """What the stage that runs now has done: `stage`, `pid`, `host`, `done` and `total` in `unit`, `rate` a second,
-    `seconds` so far and `seconds_left`, `rows`, `failed` by reason, `kept_share` of the rows so far; None if none runs.
+    """Reads the progress file of the stage that is running.
+
+    Returns:
+        `stage`, `pid`, `host`, `done` and `total` in `unit`, `rate` per second, `seconds` elapsed, `seconds_left`
+        (None if
+        not known), `rows`, `failed` (rows by reason), and `kept_share` of the rows so far (0 to 1, None if not known);
+        None if no stage is running.
     """
     try:
         word = json.loads(workspace.running.read_text())
@@ -76,7 +83,7 @@ def running(workspace: Workspace) -> dict[str, Any] | None:
 
 
 def lines(found: dict[str, Any]) -> list[str]:
-    """The status as text."""
+    """Formats the result of `status` as lines of text."""
     said = [found["workspace"]]
     now = found["running"]
     if now:
@@ -127,7 +134,8 @@ def _caption(recipe: Recipe, workspace: Workspace, shards: list[tuple[str, str]]
 
 
 def _listed(ledger: Ledger, paths: dict[tuple[str, str], list[str]], made_from: dict[str, Any]) -> dict[str, Any]:
-    """What a ledger says of its shards, which may be stale, and of rows that failed in those that are done."""
+    """Counts the stale shards by reason, and the failed rows of the shards that are up to date, from a stage's ledger.
+    Counts the stale shards by reason, and the failed rows of the shards that are up to date, from a stage's ledger."""
     now = ledger.define_mark(made_from)
     left, failed = Counter[str](), Counter[str]()
     for (corpus, shard), files in paths.items():
@@ -156,7 +164,7 @@ def _build(recipe: Recipe, workspace: Workspace) -> dict[str, Any]:
 
 
 def _stale(workspace: Workspace, stage: str, now: dict[str, Any]) -> dict[str, str]:
-    """Why what a stage has made is no longer what it would make, if that is so."""
+    """Returns, under `stale`, how the stage's inputs differ from those of its last run; empty if they are the same."""
     before = Ledger(workspace, stage).facts.get("made_of")
     if before == now:
         return {}
@@ -173,7 +181,7 @@ def _stale(workspace: Workspace, stage: str, now: dict[str, Any]) -> dict[str, s
 
 
 def json_object(path: Path) -> dict[str, Any]:
-    """A JSON object from a file; empty if there is none."""
+    """Reads a JSON object from a file; returns an empty dict if the file is missing or holds anything else."""
     try:
         found = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError):
@@ -182,7 +190,10 @@ def json_object(path: Path) -> dict[str, Any]:
 
 
 def _alive(word: dict[str, Any]) -> bool:
-    """Whether the process that left word is still there: certain on its own machine, elsewhere by its silence."""
+    """Returns whether the process that wrote a progress file is still running.
+
+    On the process's own machine this is certain; for another machine it is inferred from the time of the last update.
+    """
     if word["host"] != socket.gethostname():
         return time.time() - float(word["at"]) < SILENT
     try:

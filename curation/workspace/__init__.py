@@ -1,4 +1,4 @@
-"""The workspace: its paths, its files, and what is done in it."""
+"""The workspace: its paths, its files, its lock, and the record of what was done in it."""
 
 from curation.workspace.folder import Workspace
 

@@ -1,4 +1,4 @@
-"""Digests: equal values and equal files have equal ones, on every machine."""
+"""Digests: equal values and equal files have equal digests on every machine."""
 
 import hashlib
 import json
@@ -9,17 +9,17 @@ import pyarrow as pa
 
 
 def canonical(value: Any) -> str:
-    """JSON with sorted keys and no spaces: equal values give equal text."""
+    """Returns JSON with sorted keys and without spaces, so that equal values give equal text."""
     return json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
 
 
 def digest(value: Any) -> str:
-    """sha256 of the canonical JSON of a value."""
+    """Returns the hexadecimal sha256 of a value's canonical JSON."""
     return hashlib.sha256(canonical(value).encode()).hexdigest()
 
 
 def table_digest(table: pa.Table, columns: list[str]) -> str:
-    """sha256 over some columns of a table, in row order; the same rows give the same digest however chunked."""
+    """Returns the hexadecimal sha256 of some columns of a table, in row order; it does not depend on the chunks."""
     hasher = hashlib.sha256()
     for name in columns:
         column = table[name].combine_chunks()
@@ -31,7 +31,7 @@ def table_digest(table: pa.Table, columns: list[str]) -> str:
 
 
 def file_digest(path: Path) -> str:
-    """sha256 of a file, remembered per process by path, size and time."""
+    """Returns the hexadecimal sha256 of a file, cached in this process by path, size and time of change."""
     stat = path.stat()
     known = (str(path), stat.st_size, stat.st_mtime_ns)
     if known not in _file_digests:

@@ -1,4 +1,4 @@
-"""Files of the workspace: there whole or not at all, checked when read, with notes in their footer."""
+"""Files of the workspace: written atomically, verified when read, with notes in their footer."""
 
 import contextlib
 import errno
@@ -15,11 +15,11 @@ import pyarrow.parquet as pq
 from curation.errors import StageError, WorkspaceError
 
 Stamp = str | None
-"""Size in bytes and time of change in ns of a file; None if it is not there. Text, of which a million is no burden."""
+"""Size in bytes and time of change in ns of a file, as text, which takes little memory; None if the file is missing."""
 
 
 def stamps(files: Iterable[str]) -> list[Stamp]:
-    """Size and time of each file."""
+    """Returns the stamp of each file."""
     found: list[Stamp] = []
     for path in files:
         try:
@@ -31,7 +31,7 @@ def stamps(files: Iterable[str]) -> list[Stamp]:
 
 
 ROWS = "rows"
-"""The note in a Parquet file's footer of how many rows it was written with."""
+"""The note in a Parquet file's footer that holds the number of rows it was written with."""
 
 
 _fencing_token: str | None = None
@@ -95,7 +95,7 @@ def replacing(path: Path) -> Iterator[Path]:
 
 
 def write_table(path: Path, table: pa.Table, fingerprint: str = "", **notes: str) -> None:
-    """Writes a Parquet file whole or not at all; `notes` go into its footer beside the fingerprint."""
+    """Writes a Parquet file atomically; `notes` go into its footer beside the fingerprint."""
     notes = {"fingerprint": fingerprint, ROWS: str(table.num_rows)} | notes
     metadata = {name.encode(): note.encode() for name, note in notes.items()}
     with replacing(path) as temporary:
@@ -105,9 +105,9 @@ def write_table(path: Path, table: pa.Table, fingerprint: str = "", **notes: str
 
 
 def _with_dictionary(schema: pa.Schema) -> bool | list[str]:
-    """Which columns are written as numbers into a list of their values, by Parquet's names: all but vectors.
+    """Returns the columns to be written with a dictionary, by their Parquet names: all but vectors.
 
-    A vector's numbers hardly ever repeat: to look each of them up takes most of the time of writing and saves nothing.
+    The values of a vector hardly ever repeat: looking each of them up takes most of the writing time and saves nothing.
     """
     vectors = {f"{field.name}.list.element" for field in schema if pa.types.is_fixed_size_list(field.type)}
     if not vectors:
@@ -119,11 +119,11 @@ def _with_dictionary(schema: pa.Schema) -> bool | list[str]:
 
 
 def read_table(path: Path, columns: list[str] | None = None, **options: Any) -> pa.Table:
-    """Reads a Parquet file of the workspace, every page checked against its checksum.
+    """Reads a Parquet file of the workspace and verifies the checksum of every page.
 
     Raises:
-        FileNotFoundError: there is none.
-        StageError: it is damaged; the line names it.
+        FileNotFoundError: there is no such file.
+        StageError: the file is damaged; the message names it.
     """
     try:
         return pq.read_table(path, columns=columns, page_checksum_verification=True, **options)
@@ -135,13 +135,13 @@ def read_table(path: Path, columns: list[str] | None = None, **options: Any) -> 
 
 
 def write_text(path: Path, text: str) -> None:
-    """Writes a text file whole or not at all."""
+    """Writes a text file atomically, in UTF-8."""
     with replacing(path) as temporary:
         temporary.write_text(text, encoding="utf-8")
 
 
 def footer(path: Path) -> dict[str, str] | None:
-    """The notes in a Parquet file's footer, `fingerprint` among them; None if it is absent, unreadable or not whole."""
+    """Returns the notes in a Parquet file's footer, `fingerprint` included; None if the file is missing or damaged."""
     try:
         found = pq.read_metadata(path)
         notes = {k.decode(): v.decode() for k, v in (found.metadata or {}).items() if not k.startswith(b"ARROW")}

@@ -1,7 +1,7 @@
 """The workspace folder: where each stage's files are, how they are written, and when they are up to date.
 
-Every stage writes `STAGE/CORPUS/SHARD.parquet`. A file is there whole or not at all (written under a temporary name,
-synced, renamed), and carries in its footer the fingerprint of what it was made from: it is done when that matches.
+Every stage writes `STAGE/CORPUS/SHARD.parquet`. A file is written atomically (under a temporary name, synced, renamed),
+and its footer carries the fingerprint of what it was made from: the shard is done if that matches.
 """
 
 import contextlib
@@ -19,83 +19,83 @@ from curation.workspace.files import replacing
 
 
 class Workspace:
-    """Paths of one workspace.
+    """Paths and lock of one workspace.
 
     Args:
-        root: a local folder (or a mounted one); made when first written to.
+        root: a local or mounted folder, which is created on the first write.
     """
 
     def __init__(self, root: str | Path) -> None:
         self.root = Path(root)
 
     def samples(self, corpus: str, shard: str) -> Path:
-        """What the index knows of each image of a raw shard."""
+        """Returns the path of what the index knows of each image of a raw shard."""
         return self.root / "samples" / corpus / f"{shard}.parquet"
 
     def folder_listing(self, corpus: str) -> Path:
-        """For a plain folder: which file was dealt to which shard."""
+        """Returns the path of the table that assigns the files of a plain folder to shards."""
         return self.root / "samples" / corpus / "files.parquet"
 
     def signal(self, name: str, corpus: str, shard: str) -> Path:
-        """One signal's scores, row-aligned with the samples file of the same shard."""
+        """Returns the path of one signal's scores, row-aligned with the samples file of the same shard."""
         return self.root / "signals" / name / corpus / f"{shard}.parquet"
 
     def wide(self, corpus: str, shard: str) -> Path:
-        """The samples and all signals side by side, without lists and long text; derived, may be deleted."""
+        """Returns the path of the samples joined with all signals, without lists and long text; may be deleted."""
         return self.root / "signals" / ".wide" / corpus / f"{shard}.parquet"
 
     @property
     def duplicates(self) -> Path:
-        """The duplicates that the last select or report found, if it compared embeddings; derived, may be deleted."""
+        """Path of the duplicates that the last select or report found by embeddings; may be deleted."""
         return self.root / "signals" / ".wide" / "duplicates.parquet"
 
     def selection(self, corpus: str, shard: str) -> Path:
-        """The fate of every row."""
+        """Returns the path of the fate of every row of a shard."""
         return self.root / "selection" / corpus / f"{shard}.parquet"
 
     def captions(self, corpus: str, shard: str) -> Path:
-        """Captions of the kept rows."""
+        """Returns the path of the captions of a shard's kept rows."""
         return self.root / "captions" / corpus / f"{shard}.parquet"
 
     def answers(self, corpus: str, shard: str) -> Path:
-        """What captioners and translators were asked for a raw shard, and answered: `captions/answer_cache.py`."""
+        """Returns the path of a raw shard's cached answers of captioners and translators."""
         return self.root / "captions" / ".answers" / corpus / f"{shard}.sqlite"
 
     @property
     def votes(self) -> Path:
-        """Every vote ever imported, append-only by revision."""
+        """Path of all votes ever imported, append-only by revision."""
         return self.root / "votes.parquet"
 
     @property
     def levels(self) -> Path:
-        """What the votes of each image come to."""
+        """Path of the levels that the votes give each image."""
         return self.root / "levels.parquet"
 
     @property
     def funnel(self) -> Path:
-        """The counts of the last select, for the card and the report."""
+        """Path of the counts of the last select, for the card and the report."""
         return self.root / "selection" / "funnel.json"
 
     def ledger(self, stage: str) -> Path:
-        """What a stage has done, one line a shard; see `curation.workspace.ledger`."""
+        """Returns the path of a stage's ledger: what it has done, one line for each shard."""
         return self.root / ".ledger" / f"{stage}.jsonl"
 
     @property
     def running(self) -> Path:
-        """How far the stage that runs now has come."""
+        """Path of the progress file of the stage that is running."""
         return self.root / ".running.json"
 
     @property
     def runs(self) -> Path:
-        """One line of JSON for each run of a stage: when, how long, how many rows."""
+        """Path of the log of runs, a line of JSON for each run of a stage: time, duration, number of rows."""
         return self.root / "logs" / "runs.jsonl"
 
     def product(self, phase: str) -> Path:
-        """The shards of one training phase: `concept` or `quality`."""
+        """Returns the folder of the shards of one training phase: `concept` or `quality`."""
         return self.root / "shards" / phase
 
     def shards(self, corpus: str) -> list[str]:
-        """Names of the corpus's indexed shards, sorted."""
+        """Returns the names of the corpus's indexed shards, sorted."""
         listing = self.folder_listing(corpus).name
         try:
             names = os.listdir(self.root / "samples" / corpus)
@@ -137,7 +137,7 @@ class Workspace:
             lock.release()
 
     def sweep(self) -> None:
-        """Removes what killed writers have left under temporary names; the caller holds the lock."""
+        """Removes the temporary files that killed writers have left; the caller must hold the lock."""
         for folder, _folders, files in os.walk(self.root):
             for name in files:
                 if name.startswith(".") and name.endswith(".tmp"):

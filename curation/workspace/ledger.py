@@ -1,7 +1,7 @@
-"""What each stage has done, one line a shard, so that what is left of 10⁵ shards is known in seconds.
+"""What each stage has done, one line for each shard, so that what is left of 10⁵ shards is known in seconds.
 
-The files are the truth: a line counts only while the files that it names have the size and time that they had. A lost
-or torn line costs one more look at its shard, and the whole ledger may be deleted.
+The files are authoritative: a line counts only while the files that it names have the size and time recorded in it. A
+lost or torn line costs one more look at its shard, and the whole ledger may be deleted.
 """
 
 import json
@@ -19,13 +19,15 @@ Line = dict[str, Any]
 
 
 class Ledger:
-    """The ledger of one stage. Read by anyone; written only by the run that holds the workspace's lock.
+    """The ledger of one stage. Anyone may read it; only the run that holds the workspace's lock writes it.
 
-    Long values that many lines share (parameters, predicates, schemas) are defined once and named by their digest.
+    Long values that many lines share (parameters, predicates, schemas) are defined once and referred to by their
+    digest.
 
     Args:
-        stage: its name.
-        writable: whether what is new goes into the file; the caller holds the lock.
+        workspace: the workspace of the ledger.
+        stage: name of the stage.
+        writable: whether new lines are written to the file; the caller must then hold the lock.
     """
 
     SHARED = ("meta",)
@@ -35,10 +37,10 @@ class Ledger:
         self.path = workspace.ledger(stage)
         self.writable = writable
         self.lines: dict[str, Line] = {}
-        """By `CORPUS/SHARD`, the last one of each."""
+        """The last line of each shard, by `CORPUS/SHARD`."""
         self.definitions: dict[str, Any] = {}
         self.facts: dict[str, Any] = {}
-        """What is said of the stage as a whole."""
+        """Facts about the stage as a whole, by name."""
         self._changes: dict[tuple[str, str], str] = {}
         self._read = 0
         for line in _lines(self.path):
@@ -51,33 +53,35 @@ class Ledger:
                 self.lines[name] = line
 
     def current(self, corpus: str, shard: str, files: Iterable[str]) -> Line | None:
-        """The shard's line, if its files are still those that it was written for."""
+        """Returns the shard's line if its files are still those for which it was written; otherwise None."""
         line = self.lines.get(f"{corpus}/{shard}")
         return line if line is not None and line.get("files") == stamps(files) else None
 
     def define(self, value: Any) -> str:
-        """The short name of a value; noted when it is new."""
+        """Returns the short name of a value, and records the definition if it is new."""
         name = digest(value)[:16]
         if name not in self.definitions and self._append({"define": name, "as": value}):
             self.definitions[name] = value
         return name
 
     def note(self, name: str, value: Any) -> None:
-        """Says something of the stage as a whole."""
+        """Records a fact about the stage as a whole."""
         if self.facts.get(name) != value:
             self._append({"fact": name, "is": value})
             self.facts[name] = value
 
     def define_mark(self, mark: Mapping[str, Any]) -> str:
-        """The short name of a mark: what a shard's files were made from, part by part, each part defined for itself."""
+        """Returns the short name of a mark: the inputs of a shard's files, each of which is defined separately."""
         return self.define({part: self.define(value) for part, value in mark.items()})
 
     def stale(self, corpus: str, shard: str, files: list[str], mark: str) -> str | None:
-        """Why a shard must be looked at again, in words that many shards share; None if it is done.
+        """Returns why a shard must be processed again, in words that many shards share; None if it is done.
 
         Args:
-            files: what its line speaks of, the samples file first.
-            mark: what it would be made from now; see `define_mark`.
+            corpus: name of the corpus.
+            shard: name of the shard.
+            files: the files that the shard's line covers, the samples file first.
+            mark: short name of the inputs from which the files would be made now; see `define_mark`.
         """
         line = self.lines.get(f"{corpus}/{shard}")
         if line is None:
@@ -102,9 +106,9 @@ class Ledger:
         return self._changes[old, new]
 
     def add(self, corpus: str, shard: str, line: Mapping[str, Any]) -> Line:
-        """Notes that a shard is done; returns the line as noted.
+        """Records that a shard is done; returns the line as recorded.
 
-        The ledger is a convenience: where it cannot be written, nothing is said.
+        The ledger is only a convenience: a failure to write it is ignored.
         """
         shared = {name: self.define(line[name]) for name in self.SHARED if line.get(name)}
         if isinstance(line.get("mark"), dict):
@@ -115,7 +119,7 @@ class Ledger:
         return whole
 
     def tidy(self, shards: Iterable[str]) -> None:
-        """Rewrites the file without shards that are no more and lines that later ones replaced, if these are many."""
+        """Rewrites the file without lines of vanished shards and replaced lines, if there are many of these."""
         known = set(shards)
         self.lines = {name: line for name, line in self.lines.items() if name in known}
         if self._read > 2 * (len(self.lines) + len(self.definitions)) + 100:
@@ -124,7 +128,7 @@ class Ledger:
             write_text(self.path, "".join(_text(line) for line in [*definitions, *facts, *self.lines.values()]))
 
     def _append(self, line: Line) -> bool:
-        """Whether the line is noted; a ledger that is only read takes it as such."""
+        """Appends a line to the file, if the ledger is writable; returns False only if writing fails."""
         if not self.writable:
             return True
         try:
@@ -141,7 +145,7 @@ class Ledger:
 
 
 def changes(name: str, old: Any, new: Any) -> list[str]:
-    """What differs between two values, part by part: `faces.parameters.min_size: 20 → 30`."""
+    """Describes the differences between two values, one text for each part: `faces.parameters.min_size: 20 → 30`."""
     if isinstance(old, list) and isinstance(new, list) and len(old) == len(new):
         old, new = dict(enumerate(old)), dict(enumerate(new))
     if isinstance(old, dict) and isinstance(new, dict):
@@ -177,7 +181,7 @@ def _lines(path: Path) -> Iterator[Line]:
 
 
 def _parsed(text: str) -> Any:
-    """A line's value; None for one that was torn."""
+    """Parses a line; returns None if it is torn."""
     try:
         return json.loads(text)
     except (ValueError, RecursionError):

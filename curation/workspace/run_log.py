@@ -1,4 +1,4 @@
-"""The log of runs: when each stage has run, how long it took, and what it found."""
+"""The log of runs: when each stage ran, how long it took, and what it counted."""
 
 import json
 from dataclasses import dataclass
@@ -9,7 +9,7 @@ from curation.workspace.folder import Workspace
 
 @dataclass(frozen=True)
 class Run:
-    """One run of a stage, as its log has it; what the log does not say is None."""
+    """One run of a stage as recorded in the log; a field that the log lacks is None, or empty."""
 
     stage: str
     began: float | None
@@ -21,20 +21,20 @@ class Run:
     workers: int | None
     engine: str
     signals: dict[str, float]
-    """CPU seconds of each signal."""
+    """CPU seconds spent on each signal."""
     signal_rows: dict[str, int]
-    """Rows that each signal was computed for."""
+    """Number of rows for which each signal was computed."""
     made_with: dict[str, str]
-    """What each signal's cost depends on; see `curation.scoring.estimate`."""
+    """What the cost of each signal depends on; see `curation.scoring.estimate`."""
 
     @property
     def rate(self) -> float | None:
-        """Rows a second."""
+        """Rows per second; None if not known."""
         return self.rows / self.seconds if self.rows and self.seconds else None
 
 
 def runs(workspace: Workspace) -> list[Run]:
-    """Every run that `logs/runs.jsonl` tells of, in its order; a line that is torn or makes no sense is left out."""
+    """Returns the runs in `logs/runs.jsonl`, in its order; torn and invalid lines are skipped."""
     try:
         lines = workspace.runs.read_text(encoding="utf-8", errors="replace").splitlines()
     except OSError:

@@ -20,11 +20,12 @@ CAPTIONS = pa.schema(
         "cost": pa.float64(),
     }
 )
-"""`translated` says that `caption_zh` is a true translation; `flags` is what the checks found, those of the
-translation with `zh_` before them, those of `original_en` (a Chinese original in English) with `original_`;
-`captioned_as` is the source that the row had then (an image of the text-rich subset is captioned otherwise), and null,
-as `attempts` is, for a row that was never to be captioned; `prompt` is the name of what was asked, null where nothing
-is asked in words; tokens and cost (US dollars) are those of all attempts and translations."""
+"""Columns of a captions file. `translated` says that `caption_zh` is a true translation. `flags` holds the findings of
+the checks, with the prefix `zh_` for those of the translation and `original_` for those of `original_en` (a Chinese
+original in English). `captioned_as` is the source that the row had when it was captioned (an image of the text-rich
+subset gets a different prompt); it is null, as `attempts` is, for a row that was not to be captioned. `prompt` is
+the name of the prompt, null if the captioner takes none. Tokens and cost (US dollars) are sums over all attempts and
+translations."""
 
 
 SCORED, SKIPPED, FAILED = "scored", "skipped", "failed"
@@ -49,8 +50,8 @@ SAMPLES = pa.schema(
         "error": pa.string(),
     }
 )
-"""Columns of a samples file; every further column of the source follows as `meta_*`. `domain` is the URL's host,
-without `www.`; `status` is ok, failed or gone; `error` starts with one word for counting."""
+"""Columns of a samples file; all further columns of the source follow as `meta_*`. `domain` is the URL's host without
+`www.`; `status` is ok, failed or gone; `error` starts with one word by which errors are counted."""
 
 
 SELECTION = pa.schema(

@@ -1,4 +1,4 @@
-"""DuckDB as the product uses it: it reads below given folders only, loads nothing, and writes nothing."""
+"""DuckDB as this package uses it: it reads only below given folders, loads no extension, and writes nothing."""
 
 import json
 import re
@@ -19,7 +19,10 @@ _DUCK_TYPES = {
 
 
 def duck_types(schema: pa.Schema) -> dict[str, str]:
-    """DuckDB's type of each column. DuckDB is asked for the rare ones only: it would import pandas, a second."""
+    """Returns DuckDB's type of each column.
+
+    DuckDB itself is asked only for rare types, since it would import pandas, which takes a second.
+    """
     return {f.name: _duck_type(f.type) for f in schema}
 
 
@@ -35,7 +38,14 @@ def _duck_type(kind: pa.DataType) -> str:
 def connect(
     folders: Iterable[Path] = (), *, threads: int | None = None, memory: str | None = None, spill: Path | None = None
 ) -> duckdb.DuckDBPyConnection:
-    """An in-memory DuckDB that may read below `folders` only, loads no extension, and cannot be told otherwise."""
+    """Opens an in-memory DuckDB that reads only below `folders` and loads no extension; its settings are locked.
+
+    Args:
+        folders: folders below which files may be read.
+        threads: number of threads; None for DuckDB's default.
+        memory: memory limit, such as `4GB`; None for DuckDB's default.
+        spill: folder for temporary files; None for none.
+    """
     config: dict[str, Any] = {"autoinstall_known_extensions": False, "autoload_known_extensions": False}
     if threads:
         config["threads"] = threads
@@ -55,24 +65,25 @@ def connect(
 
 
 def parquet_files(files: Iterable[str]) -> str:
-    """SQL that reads Parquet files, missing columns as null; what DuckDB would expand in a name is taken literally."""
+    """Returns SQL that reads Parquet files, with missing columns as null; wildcards in file names are taken literally.
+    Returns SQL that reads Parquet files, with missing columns as null; wildcards in file names are taken literally."""
     escaped = (re.sub(r"([*?\[])", r"[\1]", f).replace("'", "''") for f in files)
     return "read_parquet([" + ", ".join(f"'{f}'" for f in escaped) + "], union_by_name = true)"
 
 
 def quoted(name: str) -> str:
-    """A column name as SQL."""
+    """Returns a column name quoted for SQL."""
     return '"' + name.replace('"', '""') + '"'
 
 
 def parsed(sql: str) -> dict[str, Any]:
-    """DuckDB's syntax tree of a statement, or its error."""
+    """Returns DuckDB's syntax tree of a statement; for a syntax error a dict with `error` and `error_message`."""
     row = parser().execute("SELECT json_serialize_sql(?)", [sql]).fetchone()
     return json.loads(row[0]) if row else {"error": True, "error_message": "nothing to parse"}
 
 
 def nodes(tree: Any) -> Iterable[dict[str, Any]]:
-    """Every node of a syntax tree that has a class."""
+    """Yields every node of a syntax tree that has a class."""
     if isinstance(tree, dict):
         if "class" in tree:
             yield tree
@@ -85,10 +96,11 @@ def nodes(tree: Any) -> Iterable[dict[str, Any]]:
 
 @cache
 def parser() -> duckdb.DuckDBPyConnection:
-    """The connection of this process that parses and binds SQL, and reads no file."""
+    """Returns this process's connection for parsing and binding SQL, which reads no file."""
     return connect(threads=1)
 
 
 def as_lists(column: pa.Array | pa.ChunkedArray) -> pa.Array | pa.ChunkedArray:
-    """A column as DuckDB takes it out of memory, where it knows no float16; other columns as they are."""
+    """Returns a column of vectors as float32 lists, since DuckDB's Arrow scan lacks float16; other columns unchanged.
+    Returns a column of vectors as float32 lists, since DuckDB's Arrow scan lacks float16; other columns unchanged."""
     return column.cast(pa.list_(pa.float32())) if pa.types.is_fixed_size_list(column.type) else column

@@ -1,4 +1,4 @@
-"""Caption quality as the Kolors paper scores it: people score the captions of several captioners, not knowing whose.
+"""Caption quality as the Kolors paper scores it: people score several captioners' captions without their names.
 
 Kolors: Effective Training of Diffusion Model for Photorealistic Text-to-Image Synthesis, Kuaishou, 2024, section 2.1.2
 and Table 2: ten evaluators score the captions of 500 images by completeness, correlation, hallucination and

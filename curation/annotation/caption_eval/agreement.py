@@ -1,7 +1,7 @@
-"""How far evaluators agree: Krippendorff's alpha for ordinal values.
+"""Agreement of evaluators: Krippendorff's alpha for ordinal values.
 
 K. Krippendorff, Content Analysis, 4th edition, chapter 12; Computing Krippendorff's Alpha-Reliability, 2011. Any number
-of evaluators, each of whom may have scored any part of the items.
+of evaluators, each of whom may have scored any subset of the items.
 """
 
 from typing import Any
@@ -11,13 +11,13 @@ from numpy.typing import NDArray
 
 
 def krippendorff_alpha(counts: NDArray[Any]) -> float | None:
-    """Alpha for ordinal values: 1 for full agreement, 0 for what chance gives, below 0 for systematic disagreement.
+    """Computes alpha for ordinal values: 1 for full agreement, 0 for chance, below 0 for systematic disagreement.
 
     Args:
-        counts: (items, values) how many evaluators gave each item each value, the values in ascending order.
+        counts: integers (items, values): how many evaluators gave each item each value, values in ascending order.
 
     Returns:
-        Alpha; None where it is not defined: no item was scored twice, or all scores are the same.
+        alpha; None where it is not defined: no item was scored twice, or all scores are the same.
     """
     counts = counts[counts.sum(axis=1) >= 2].astype(np.float64)  # an item scored once cannot be agreed upon
     weighted = counts / np.maximum(counts.sum(axis=1, keepdims=True) - 1, 1)

@@ -1,4 +1,4 @@
-"""Where an evaluation of captions keeps its files in the workspace, and their columns."""
+"""Paths and columns of the files of a caption evaluation."""
 
 from pathlib import Path
 
@@ -8,7 +8,7 @@ from curation.workspace import Workspace
 from curation.workspace.schemas import CAPTIONS
 
 CRITERIA = ("completeness", "correlation", "hallucination", "subjectivity")
-"""What a caption is scored by, each a whole number from 1 to 5; higher is better in all of them."""
+"""The criteria by which a caption is scored, each an integer from 1 to 5; higher is better in all of them."""
 _SCORES = dict.fromkeys(CRITERIA, pa.int8())
 
 PART = pa.schema([field for field in CAPTIONS if field.name != "captioned_as"])
@@ -27,10 +27,10 @@ CAPTIONS = pa.schema(
         "flags": pa.list_(pa.string()),
     }
 )
-"""`captioner` is its name in the recipe, `backend` the one that it runs; `length` counts the Chinese characters of
-`caption_zh` (no punctuation, digits or Latin letters), null where there is none. A row whose captioner gave no caption
-has no item. Rows go by `image` (1, 2, …, in the order of the sample) and then in the order of the recipe's captioners.
-"""
+"""Columns of `captions.parquet`. `captioner` is the captioner's name in the recipe, `backend` the backend that it runs;
+`length` is the number of Chinese characters of `caption_zh` (without punctuation, digits and Latin letters), null
+without a Chinese caption. `item` is null in a row whose captioner gave no caption. Rows are sorted by `image` (1, 2,
+…, in the order of the sample), then in the order of the recipe's captioners."""
 SHEET = pa.schema(
     {
         "item": pa.string(),
@@ -43,10 +43,11 @@ SHEET = pa.schema(
         **_SCORES,
     }
 )
-"""What an evaluator gets: `item` stands for one caption and tells nothing of whose it is; `position` (1, 2, …) is its
-place beside the others of its image, shuffled anew for each image; the last five columns are to be filled in."""
+"""Columns of the sheet that an evaluator gets. `item` identifies one caption without revealing its captioner;
+`position` (1, 2, …) is the caption's place beside the others of its image, shuffled anew for each image; the
+evaluator fills in the last five columns."""
 SCORES = pa.schema({"item": pa.string(), "evaluator": pa.string(), **_SCORES, "revision": pa.int32()})
-"""Append-only; the highest revision of an item and evaluator counts."""
+"""Columns of `scores.parquet`, which is append-only; the highest revision of an item and evaluator counts."""
 
 
 class EvalFiles:
@@ -56,20 +57,20 @@ class EvalFiles:
         self.root = workspace.root / "caption_eval"
 
     def part(self, captioner: str, corpus: str, shard: str) -> Path:
-        """One captioner's captions of the images of the sample that lie in one raw shard (see PART)."""
+        """Returns the path of one captioner's captions of the sample's images in one raw shard (columns: `PART`)."""
         return self.root / ".parts" / captioner / corpus / f"{shard}.parquet"
 
     @property
     def captions(self) -> Path:
-        """All captions, with the captioners' names (see CAPTIONS)."""
+        """Path of all captions, with the names of the captioners (columns: `CAPTIONS`)."""
         return self.root / "captions.parquet"
 
     @property
     def sheet(self) -> Path:
-        """The blind sheet (see SHEET)."""
+        """Path of the blind sheet (columns: `SHEET`)."""
         return self.root / "sheet.parquet"
 
     @property
     def scores(self) -> Path:
-        """Every score ever imported (see SCORES)."""
+        """Path of all scores ever imported (columns: `SCORES`)."""
         return self.root / "scores.parquet"

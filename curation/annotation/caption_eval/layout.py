@@ -1,4 +1,4 @@
-"""The table of `curation.annotation.caption_eval.table` for a terminal and for a report."""
+"""Lays out the table of `curation.annotation.caption_eval.table` for a terminal and for a report."""
 
 from collections.abc import Callable
 
@@ -11,7 +11,7 @@ HEAD = ["", *(name.capitalize() for name in COLUMNS)]
 
 
 def lines(result: Result) -> list[str]:
-    """For a terminal: each mean with half the width of its confidence interval."""
+    """Lays the table out for a terminal: each mean with half the width of its confidence interval."""
     cells = [HEAD, *_own(result, _plus_minus), _agreement(result)]
     others = _published()
     widths = [max(len(row[n]) for row in (*cells, *others)) for n in range(len(HEAD))]
@@ -26,7 +26,7 @@ def lines(result: Result) -> list[str]:
 
 
 def markdown(result: Result) -> str:
-    """For a report: each mean with its confidence interval."""
+    """Lays the table out in Markdown for a report: each mean with its confidence interval."""
     rows = [_agreement(result), [f"*{_published_basis()}*", *[""] * len(COLUMNS)], *_published()]
     body = [HEAD, ["---", *["---:"] * len(COLUMNS)], *_own(result, _bounds), *rows]
     table = "\n".join(f"| {' | '.join(row)} |" for row in body)

@@ -1,7 +1,8 @@
-"""Captioning the sample with every captioner: one task for each shard and captioner.
+"""Captions the sample with every captioner: one task for each shard and captioner.
 
-The captioners take a shard one after the other (`Outcome.then`), so that its store of answers has one writer, and all
-shards go through the first captioner before any goes on to the second, so that a worker changes its model seldom.
+The captioners take a shard one after the other (`Outcome.then`), so that the shard's cache of answers has only one
+writer. All shards pass through the first captioner before any goes on to the second, so that workers rarely change
+their model.
 """
 
 import contextlib
@@ -26,45 +27,45 @@ from curation.workspace.schemas import SKIPPED
 
 
 def captioners(recipe: Recipe) -> dict[str, Captions]:
-    """The captioners that are compared, by name; the recipe's own captions where it names none."""
+    """Returns the captioners to compare, by name; the recipe's own captions section if it names no captioners."""
     return recipe.caption_eval.captioners or {str(recipe.captions.captioner.get("backend")): recipe.captions}
 
 
 def recipe_of(recipe: Recipe, captioner: str) -> Recipe:
-    """The recipe, with one of its captioners in place of its `captions`."""
+    """Returns the recipe with the settings of one of its captioners in place of its `captions` section."""
     return recipe.model_copy(update={"captions": captioners(recipe)[captioner]})
 
 
 @dataclass(frozen=True, slots=True)
 class EvalTask:
-    """Captions the images of the sample that lie in one shard, with the first of some captioners."""
+    """Captions the images of the sample in one shard with the first of the remaining captioners."""
 
     recipe: Recipe
     part: Part
     captioners: tuple[str, ...]
     demands: tuple[Demand, ...]
-    """One for each captioner."""
+    """The resources that each captioner demands."""
 
     @property
     def corpus(self) -> str:
-        """The corpus's name."""
+        """Name of the corpus."""
         return self.part.corpus.name
 
     @property
     def shard(self) -> str:
-        """The shard's name."""
+        """Name of the shard."""
         return self.part.shard
 
     @property
     def rows(self) -> int:
-        """Images of the sample."""
+        """Number of images of the sample in the shard."""
         return len(self.part.rows)
 
     def run(self, watch: Watch) -> Outcome:
-        """Writes the captions, and names the task for the next captioner.
+        """Captions the images, writes the captions, and returns an outcome that names the task for the next captioner.
 
         Raises:
-            StageError: the selection has changed since, or a signal that the captioner reads is not scored.
+            StageError: the selection has changed since planning, or a signal that the captioner reads is not scored.
         """
         name, recipe = self.captioners[0], recipe_of(self.recipe, self.captioners[0])
         workspace = Workspace(recipe.workspace)
@@ -99,10 +100,10 @@ class EvalTask:
 
 
 def plan(recipe: Recipe, sample: Sample) -> Plan:
-    """The shards of which some image still lacks a caption by some captioner.
+    """Plans a task for each shard in which some image still lacks a caption by some captioner.
 
     Raises:
-        UserError: a captioner is unknown, has wrong parameters, or could not do its work; the line names it.
+        UserError: a captioner is unknown, has wrong parameters, or could not do its work; the message names it.
     """
     workspace, found = Workspace(recipe.workspace), Plan(total=len(sample.parts), notices=sample.notices)
     wanting: dict[int, list[tuple[str, Demand]]] = {}
@@ -123,13 +124,13 @@ def plan(recipe: Recipe, sample: Sample) -> Plan:
 
 
 def _captioned(shard: Shard, row: int) -> bool:
-    """Whether the stage `caption` has captioned the row already, with the same captioner."""
+    """Returns whether the stage `caption` has already captioned the row with the same captioner."""
     columns = shard.rows[row]
     return bool(columns.get("caption_en")) and columns.get("captioned_as") == shard.kept[row]
 
 
 def _up_to_date(recipe: Recipe, workspace: Workspace, name: str, part: Part) -> bool:
-    """Whether the part is there; one with an image that got no caption is tried again."""
+    """Returns whether the captions of a part are complete and current; a part with a failed caption is tried again."""
     path = EvalFiles(workspace).part(name, part.corpus.name, part.shard)
     if fingerprint(path) != _made_from(recipe, workspace, part):
         return False
@@ -145,7 +146,7 @@ def _made_from(recipe: Recipe, workspace: Workspace, part: Part) -> str:
 
 @contextlib.contextmanager
 def _named(recipe: Recipe, name: str) -> Iterator[None]:
-    """Within it, an error that speaks of `captions` speaks of the captioner's own section."""
+    """Makes errors within the block that name `captions` name the captioner's own section of the recipe instead."""
     try:
         yield
     except UserError as error:
@@ -156,5 +157,5 @@ def _named(recipe: Recipe, name: str) -> Iterator[None]:
 
 
 def _patient(demand: Demand) -> Demand:
-    """With the time that a slow captioner needs: what asks for the same otherwise then shares its workers in turn."""
+    """Returns the demand with a slow captioner's patience, so that captioners with equal demands share workers."""
     return replace(demand, patience=PATIENCE)

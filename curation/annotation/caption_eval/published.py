@@ -1,7 +1,7 @@
-"""The rows of the paper's table of captioners, to be printed beside one's own.
+"""The rows of the paper's table of captioners, printed below one's own results for comparison.
 
 Kolors: Effective Training of Diffusion Model for Photorealistic Text-to-Image Synthesis, Kuaishou, 2024, Table 2. Only
-figures that a public text gives are here; None stands for one that could not be had from the paper itself.
+figures found in a public text are listed; None stands for a figure that could not be read from the paper itself.
 """
 
 from dataclasses import dataclass

@@ -1,4 +1,4 @@
-"""The images whose captions are compared: a sample of the kept ones that does not depend on how the work is dealt."""
+"""Draws the images whose captions are compared: a sample of the kept images that does not depend on the sharding."""
 
 import heapq
 from collections.abc import Iterator
@@ -22,10 +22,10 @@ class Part:
     corpus: Corpus
     shard: str
     rows: tuple[int, ...]
-    """Numbers of their rows, ascending."""
+    """Row numbers of the images within the shard, ascending."""
     keys: tuple[str, ...]
     sources: tuple[str, ...]
-    """What each was kept as; an image of the text-rich subset is captioned otherwise."""
+    """Source of each image in the selection, on which the prompt depends: the text-rich subset has one of its own."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,26 +33,26 @@ class Sample:
     """The images of an evaluation."""
 
     keys: list[str]
-    """In the order of their hashes."""
+    """Keys of the images, in the order of their hashes."""
     parts: list[Part]
     asked: int
     kept: int
-    """Images that the selection keeps."""
+    """Number of images that the selection keeps."""
 
     @property
     def notices(self) -> list[str]:
-        """What the user should know of it."""
+        """Notices for the user."""
         if self.asked <= self.kept:
             return []
         return [f"caption_eval.sample asks for {self.asked:,} images, {self.kept:,} are kept: all of them are taken"]
 
 
 def draw(recipe: Recipe) -> Sample:
-    """The kept images with the lowest hashes, as many as the recipe asks for, or all where there are fewer.
+    """Draws the kept images with the lowest hashes: as many as the recipe asks for, or all if there are fewer.
 
     Raises:
         UserError: nothing is indexed, or no image is kept.
-        StageError: a shard has no selection, or one by other rules.
+        StageError: a shard has no selection, or a selection made by other rules.
     """
     workspace = Workspace(recipe.workspace)
     found = heapq.nsmallest(recipe.caption_eval.sample, counted := _Counted(_kept(recipe, workspace)))
@@ -73,7 +73,7 @@ def draw(recipe: Recipe) -> Sample:
 
 
 Kept = tuple[int, str, int, str, int, str]
-"""Hash, key, number of the corpus, shard, row, source."""
+"""Hash, key, number of the corpus, shard, row, and source of a kept image."""
 
 
 def _kept(recipe: Recipe, workspace: Workspace) -> Iterator[Kept]:
@@ -87,7 +87,7 @@ def _kept(recipe: Recipe, workspace: Workspace) -> Iterator[Kept]:
 
 
 class _Counted:
-    """Counts what is taken from an iterator."""
+    """An iterator that counts the items taken from it."""
 
     def __init__(self, items: Iterator[Kept]) -> None:
         self.items, self.count = items, 0

@@ -1,7 +1,8 @@
-"""The sheet for evaluators, which does not tell whose caption is whose, and the file that does.
+"""The blind sheet for evaluators, and the file that tells which caption is whose.
 
-For whoever shows the sheet (columns: `SHEET` in `files.py`): show image after image by `image`, the captions of one
-image beside each other by `position`, and ask for the four criteria of each. `key` finds the picture.
+To show the sheet (columns: `SHEET` in `files.py`), go through the images by `image`, put the captions of one image
+beside each other by `position`, and ask for the four criteria of each caption. `key` finds the picture.
+
 An evaluator's answers go into a file with the columns item, evaluator and the four criteria, for `curate caption-eval
 import`; a copy of the sheet with its last columns filled in is such a file.
 """
@@ -25,7 +26,11 @@ ORDER = "caption-order"
 
 
 def check_untouched(recipe: Recipe) -> None:
-    """Raises UserError if somebody has filled in the sheet where it lies: a new one would wipe that out."""
+    """Checks that nobody has filled in the sheet in its place, where a new sheet would overwrite the scores.
+
+    Raises:
+        UserError: the sheet holds scores.
+    """
     path = EvalFiles(Workspace(recipe.workspace)).sheet
     if path.exists():
         table = read_table(path)
@@ -34,10 +39,10 @@ def check_untouched(recipe: Recipe) -> None:
 
 
 def write_sheet(recipe: Recipe, sample: Sample) -> dict[str, int]:
-    """Puts all captions of the sample together: `captions.parquet`, and `sheet.parquet` without names.
+    """Collects the sample's captions into `captions.parquet` and, without captioners' names, into `sheet.parquet`.
 
     Returns:
-        images, captioners, captions, and without_caption: captions that could not be made.
+        numbers of `images`, `captioners`, `captions`, and `without_caption`: captions that could not be made.
 
     Raises:
         UserError: no captioner has given a caption.
@@ -59,7 +64,7 @@ def write_sheet(recipe: Recipe, sample: Sample) -> dict[str, int]:
 
 
 def _captions(files: EvalFiles, captioner: str, sample: Sample) -> dict[str, dict[str, Any]]:
-    """One captioner's captions by key."""
+    """Returns the rows of one captioner's captions by image key."""
     paths = [files.part(captioner, part.corpus.name, part.shard) for part in sample.parts]
     return {row["key"]: row for path in paths for row in read_table(path).to_pylist()}
 
@@ -73,7 +78,7 @@ def _row(image: int, key: str, captioner: str, made: dict[str, Any]) -> dict[str
 
 
 def _blind(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """The captions of each image in an order of its own, without their captioners' names."""
+    """Returns the rows of the sheet: the captions of each image, shuffled, without the names of their captioners."""
     ordered = sorted(rows, key=lambda row: (row["image"], key_hash(f"{row['captioner']}/{row['key']}", ORDER)))
     positions: dict[int, int] = {}
     sheet = []

@@ -1,7 +1,7 @@
-"""The result of an evaluation: means, confidence intervals and agreement, as the paper's Table 2 is laid out.
+"""The result of an evaluation: means, confidence intervals and agreement, laid out as in the paper's Table 2.
 
-Captioners are compared over the same images: those of which every captioner has a caption and each of these a score;
-how many are left out, and for which reason, is said. Every image counts once, however many have scored it.
+Captioners are compared over the same images: those for which every captioner has a caption and each caption a score.
+The notes say how many images are left out and why. Every image has the same weight, however many evaluators scored it.
 """
 
 from dataclasses import asdict, dataclass
@@ -22,7 +22,8 @@ from curation.workspace import Workspace
 from curation.workspace.files import read_table
 
 COLUMNS = ("length", *CRITERIA, "avg")
-"""`length` is the mean number of Chinese characters of the Chinese captions; `avg` is the mean of the four criteria."""
+"""Columns of the table: `length` is the mean number of Chinese characters of the Chinese captions; `avg` is the mean of
+the four criteria."""
 RESAMPLES, SEED, CHUNK = 10_000, 0, 1_000
 CONFIDENCE = 0.95
 
@@ -40,30 +41,30 @@ class Figure:
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """One captioner's row; None where there is nothing to take the mean of."""
+    """One captioner's row."""
 
     captioner: str
     figures: dict[str, Figure | None]
-    """By COLUMNS."""
+    """The figures by column of `COLUMNS`; None where no image has a value."""
 
 
 @dataclass(frozen=True, slots=True)
 class Result:
-    """The table, and what it rests on."""
+    """The table, and the data that it is based on."""
 
     rows: list[Row]
     agreement: dict[str, float | None]
     """Krippendorff's alpha (ordinal) of each criterion; None where it is not defined."""
     images: int
-    """Images compared."""
+    """Number of images compared."""
     evaluators: int
     scores: int
-    """Scores of these images by these evaluators."""
+    """Number of these evaluators' scores of these images."""
     notes: list[str]
-    """What is left out and why."""
+    """What is left out, and why."""
 
     def as_dict(self) -> dict[str, Any]:
-        """For JSON."""
+        """Returns the result as a dict for JSON."""
         beside = {"table": published.TITLE, "images": published.IMAGES, "evaluators": published.EVALUATORS}
         rows = [
             {"captioner": row.captioner} | {n: f and asdict(f) for n, f in row.figures.items()} for row in self.rows
@@ -76,10 +77,10 @@ class Result:
 
 
 def table(recipe: Recipe) -> Result:
-    """The result so far.
+    """Computes the result from the scores imported so far.
 
     Raises:
-        UserError: there is no sheet, no score yet, or no image that all captioners can be compared on.
+        UserError: there is no sheet, no score yet, or no image on which all captioners can be compared.
     """
     files = EvalFiles(Workspace(recipe.workspace))
     known = sheet_items(files)
@@ -115,14 +116,14 @@ def table(recipe: Recipe) -> Result:
 
 
 def intervals(values: Reals, resamples: int = RESAMPLES) -> tuple[Reals, Reals]:
-    """Percentile bootstrap of column means, over images.
+    """Computes percentile bootstrap intervals of column means, resampling images.
 
     Args:
-        values: (images, columns); NaN where an image has no value.
-        resamples: how many times as many images are drawn with replacement.
+        values: float64 (images, columns); NaN where an image has no value.
+        resamples: number of resamples, each as large as the original, drawn with replacement.
 
     Returns:
-        low, high: (columns,) the bounds of the confidence interval; the same for the same values.
+        low, high: float64 (columns,), the bounds of the confidence interval; deterministic for given values.
     """
     random = np.random.default_rng(SEED)
     there, filled = np.isfinite(values).astype(np.float64), np.nan_to_num(values)
@@ -145,7 +146,7 @@ def _captions(files: EvalFiles) -> list[dict[str, Any]]:
 
 
 def _counts(scores: list[Score]) -> dict[str, NDArray[np.int64]]:
-    """(criteria, 5) for each item: how many evaluators have given each score."""
+    """Counts, for each item, how many evaluators gave each score: int64 (criteria, 5), by item."""
     counts: dict[str, NDArray[np.int64]] = {}
     for score in scores:
         own = counts.setdefault(score["item"], np.zeros((len(CRITERIA), 5), np.int64))
@@ -155,7 +156,7 @@ def _counts(scores: list[Score]) -> dict[str, NDArray[np.int64]]:
 
 
 def _values(compared: list[list[dict[str, Any]]], counts: dict[str, NDArray[np.int64]]) -> Reals:
-    """(images, captioners, COLUMNS)."""
+    """Returns the value of each caption: float64 (images, captioners, COLUMNS); NaN for a missing length."""
     values = np.empty((len(compared), len(compared[0]), len(COLUMNS)))
     for image, own in enumerate(compared):
         for captioner, row in enumerate(own):

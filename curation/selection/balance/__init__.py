@@ -1,1 +1,1 @@
-"""Balance: how many of each group of images are kept."""
+"""Balancing: how many images of each group are kept."""

@@ -1,12 +1,12 @@
-"""Clusters of the stored embeddings: to which of the k-means groups each row of each shard belongs.
+"""Clusters of the stored embeddings: the k-means group of each row of each shard.
 
-Centroids are found on a sample of all stored embeddings, whatever the predicates make of their rows, so that moving a
-threshold moves no cluster. They lie in `signals/.clusters/GROUPS/`, and each shard's clusters beside them. Both may be
-deleted, and are made again from the embeddings that are stored then.
+Centroids are found on a sample of all stored embeddings, regardless of the predicates, so that moving a threshold moves
+no cluster. They are stored in `signals/.clusters/GROUPS/`, and each shard's clusters beside them. Both may be deleted,
+and are then computed again from the embeddings stored at that time.
 
-The sample has up to 256 vectors for each cluster, as in faiss (Johnson et al. 2017). Measured on drawn embeddings, the
-mean of 1 - cosine to the nearest centroid is then what it is with all rows; with 128 it is 1 % larger, with 64 4 %, and
-with seeds taken at random, of all rows, 2 to 9 % (`python -m tests.benchmarks.kmeans --quality`).
+The sample has up to 256 vectors for each cluster, as in faiss (Johnson et al. 2017). Measured on random embeddings, the
+mean of 1 - cosine to the nearest centroid is then the same as with all rows; with 128 it is 1 % larger, with 64 4 %,
+and with seeds taken at random, of all rows, 2 to 9 % (`python -m tests.benchmarks.kmeans --quality`).
 """
 
 import hashlib
@@ -32,35 +32,35 @@ from curation.workspace.files import ROWS, fingerprint, footer, read_table, stam
 from curation.workspace.schemas import SCORED
 
 Shard = tuple[str, str]
-"""Corpus and name."""
+"""Names of the corpus and the shard."""
 Say = Callable[[str], None]
-"""Is told what is being done, a line each time."""
+"""Is called with a line of text that says what is being done."""
 
 VERSION = 1
 SEED = 0
 SALT = "clusters"
-"""Of the hash by which embeddings are chosen for the sample."""
+"""Salt of the hash by which embeddings are chosen for the sample."""
 PER_CLUSTER = 256
 SAMPLE = 1_000_000
-"""Vectors of the sample at most: 1.5 GB at a width of 768."""
+"""Maximum number of vectors in the sample: 1.5 GB at a width of 768."""
 GROWN = 2
-"""When the sample could be so many times as large as it was, because more is scored, centroids are found anew."""
+"""Centroids are found anew once scoring has made so many times as large a sample possible."""
 NONE = -1
-"""The cluster of a row without embedding."""
+"""The cluster of a row without an embedding."""
 QUICK = 2e10
-"""Operations that take no time worth telling of."""
+"""Number of operations below which no forecast of the time is given."""
 
 
 class Clusters:
     """The clusters of a workspace's rows.
 
     Args:
-        workspace: where the embeddings are.
-        cascade: the recipe's, with the signal `embedding`.
-        shards: those whose rows are asked for.
-        groups: how many clusters are wanted.
-        scored: how many rows of these shards have an embedding, or failed to get one.
-        say: is told what is done.
+        workspace: the workspace that holds the embeddings.
+        cascade: the recipe's cascade, with the signal `embedding`.
+        shards: the shards whose rows are asked for.
+        groups: number of clusters wanted.
+        scored: number of rows of these shards that have an embedding, or failed to get one.
+        say: is called with lines of text that say what is being done.
     """
 
     def __init__(
@@ -74,12 +74,12 @@ class Clusters:
         self.identity = digest([VERSION, SEED, groups, sorted([*shard, made] for shard, made in prints.items())])
         paths = {shard: workspace.signal("embedding", *shard) for shard in shards}
         self.sidecars = {s: path for s, path in paths.items() if fingerprint(path) == prints[s]}
-        """Those that are made as the recipe says now; of the other shards no row is scored."""
+        """Paths of the embedding sidecars that match the recipe, by shard; other shards have no embeddings yet."""
 
     def labels(self) -> list[Labels]:
-        """The cluster of every row, by shard: int32, `NONE` where it has no embedding.
+        """Returns the cluster of every row, by shard: int32 (rows,), `NONE` where a row has no embedding.
 
-        What is stored is read, the rest is worked out and stored.
+        Stored clusters are read; missing ones are computed and stored.
 
         Raises:
             StageError: a sidecar is damaged, or holds vectors that are not of length 1.
@@ -103,11 +103,11 @@ class Clusters:
         return self.folder / shard[0] / f"{shard[1]}.parquet"
 
     def _mark(self, shard: Shard, centroids: Centroids) -> str:
-        """What a shard's clusters are made of."""
+        """Returns the fingerprint of what a shard's clusters are computed from."""
         return digest([hashlib.sha256(centroids.tobytes()).hexdigest(), stamps([str(self.sidecars[shard])])])
 
     def _stored(self) -> Centroids | None:
-        """The centroids, unless they are still to be found, or to be found anew."""
+        """Reads the centroids; returns None if they are missing, or must be found anew."""
         path = self.folder / "centroids.parquet"
         notes = footer(path) or {}
         wanted = min(self.scored, self.groups * PER_CLUSTER, SAMPLE)
@@ -120,7 +120,7 @@ class Clusters:
         return column.flatten().to_numpy().reshape(-1, self.width).copy()  # torch wants it writable
 
     def _known(self, shard: Shard, centroids: Centroids) -> Labels | None:
-        """A shard's clusters, if they are stored and up to date."""
+        """Reads a shard's clusters; returns None if they are missing or out of date."""
         path = self._path(shard)
         if fingerprint(path) != self._mark(shard, centroids):
             return None
@@ -130,7 +130,7 @@ class Clusters:
             return None
 
     def _fit(self, pace: "_Pace") -> Centroids:
-        """Finds centroids on the sample, and stores them; none where every embedding has failed."""
+        """Finds centroids on the sample and stores them; returns an empty array if every embedding has failed."""
         sample = self._sample()
         if not len(sample):
             return np.empty((0, self.width), np.float32)
@@ -142,7 +142,7 @@ class Clusters:
         return centroids
 
     def _sample(self) -> Vectors:
-        """The embeddings of those rows whose keys have the smallest hashes, in their order."""
+        """Reads the embeddings of the rows whose keys have the smallest hashes, in that order: float16 (n, width)."""
         wanted = min(self.groups * PER_CLUSTER, SAMPLE)
         hashes, files, rows = np.empty(0, np.uint64), np.empty(0, np.int32), np.empty(0, np.int64)
         paths = list(self.sidecars.values())
@@ -161,7 +161,7 @@ class Clusters:
         return read_vectors(paths, files, rows, "embedding", self.width)
 
     def _assign(self, shard: Shard, centroids: Centroids, pace: "_Pace") -> Labels:
-        """Finds a shard's clusters, and stores them."""
+        """Computes a shard's clusters and stores them."""
         path = self.sidecars[shard]
         vectors = matrix(read_table(path, ["embedding"])["embedding"])
         there = vectors.any(1)
@@ -176,7 +176,7 @@ class Clusters:
         return labels
 
     def _foretell(self, left: list[Shard], sample: int) -> "_Pace":
-        """Says how long it will take, if it takes long."""
+        """Announces how long the work will take, if it takes long; returns the object to be told of its progress."""
         rows = self.scored * len(left) // len(self.sidecars)
         work = kmeans.ITERATIONS * sample + rows
         if 2.0 * work * self.width * self.groups < QUICK:
@@ -198,7 +198,7 @@ class Clusters:
 
 
 class _Pace:
-    """Says every few seconds how far it is."""
+    """Reports every few seconds how much of the work is done."""
 
     INTERVAL = 5.0
 
@@ -207,11 +207,11 @@ class _Pace:
         self.begun = self.said = time.monotonic()
 
     def __call__(self, rows: int) -> None:
-        """So many more rows were compared with all centroids."""
+        """Adds rows that were compared with all centroids."""
         self.reached(self.done + rows)
 
     def reached(self, done: int) -> None:
-        """So many in all, or as good as."""
+        """Sets the number of rows done so far."""
         self.done, now = done, time.monotonic()
         if now - self.said >= self.INTERVAL:
             self.said, speed = now, done / (now - self.begun)

@@ -1,11 +1,10 @@
 """Spherical k-means: groups of unit vectors, each around the direction of its members' mean (Dhillon & Modha 2001).
 
-The groups are the same for any number of threads, size of block, and device, although products of matrices are not:
-
-- A float16 of size one or less is a whole multiple of 2^-24. So float64 adds up as many as 2^29 of them without
-  rounding, in whatever order, and takes away again what has moved to another group.
-- float32 decides which centroid is nearest where the nearest two are farther apart than it can be wrong by. Where they
-  are not (about one row in a hundred), float64 does: what is within 1e-12 is equally near, and the first one counts.
+The groups are the same for any number of threads, block size and device, although matrix products are not:
+- A float16 of magnitude one or less is an integer multiple of 2^-24. So float64 adds as many as 2^29 of them without
+rounding, in any order, and subtracts again those that have moved to another group.
+- float32 decides which centroid is nearest if the nearest two are farther apart than its possible error. Otherwise
+(about one row in a hundred) float64 decides: centroids within 1e-12 count as equally near, and the first one is taken.
 - Seeds are rows, and the product of two rows is a sum of multiples of 2^-48, which float64 holds without rounding too.
 
 Compared with faiss 1.15 on one thread, 1,000 clusters of 1,000,000 x 768 (`python -m tests.benchmarks.kmeans`): ours
@@ -34,27 +33,27 @@ Centroids = NDArray[np.float32]
 Labels = NDArray[np.int32]
 Reals = NDArray[np.float64]
 Tick = Callable[[int], None]
-"""Is told of rows that were compared with all centroids, so many more each time."""
+"""Is called with the number of further rows that were compared with all centroids."""
 
 ITERATIONS = 20
 SETTLED = 1000
-"""When no more than one row in so many has moved to another group, the groups are found."""
+"""Iteration stops when no more than one row in so many has moved to another group."""
 SEED_ROWS = 16
-"""Rows for each group among which seeds are looked for."""
-_DRAWN = 1024  # seeds that are drawn at once
+"""Number of rows for each group from which the seeds are chosen."""
+_DRAWN = 1024  # seeds drawn at once
 _TIE = 1e-12
-_PRODUCTS = {"cpu": 1 << 21, "cuda": 1 << 26}  # of rows and centroids, worked out at once
+_PRODUCTS = {"cpu": 1 << 21, "cuda": 1 << 26}  # products of rows and centroids computed at once
 
 
 def fit(vectors: Vectors, groups: int, seed: int = 0, device: str = "cpu", tick: Tick = lambda rows: None) -> Centroids:
-    """Finds centroids by Lloyd's iteration from seeds as k-means++ chooses them.
+    """Finds centroids by Lloyd's iteration, from seeds chosen by k-means++.
 
     Args:
         vectors: float16 (n, width), of length about 1.
-        groups: how many are wanted; fewer are found where there are fewer vectors.
-        seed: of the choice of seeds.
-        device: `cpu` or `cuda`, where the products are worked out.
-        tick: called after each block of rows.
+        groups: number of groups wanted; fewer are found if there are fewer vectors.
+        seed: random seed for choosing the seeds of the groups.
+        device: `cpu` or `cuda`, on which the products are computed.
+        tick: is called after each block of rows with the number of its rows.
 
     Returns:
         float32 (groups, width), of length 1.
@@ -84,15 +83,12 @@ def fit(vectors: Vectors, groups: int, seed: int = 0, device: str = "cpu", tick:
 
 
 def assign(vectors: Vectors, centroids: Centroids, device: str = "cpu", tick: Tick = lambda rows: None) -> Labels:
-    """The nearest centroid of each vector.
+    """Returns the number of the nearest centroid of each vector: int32 (n,).
 
     Args:
         vectors: float16 (n, width), of length about 1.
         centroids: float32 (groups, width), of length 1.
         device, tick: as for `fit`.
-
-    Returns:
-        int32 (n,): its number.
     """
     import torch
 
@@ -105,7 +101,14 @@ def assign(vectors: Vectors, centroids: Centroids, device: str = "cpu", tick: Ti
 
 
 def rate(groups: int, width: int, device: str = "cpu", seconds: float = 2.0) -> float:
-    """Rows a second that this machine compares with so many centroids, measured for about so long on noise."""
+    """Measures how many rows a second this machine compares with all centroids, on noise.
+
+    Args:
+        groups: number of centroids.
+        width: number of values of a vector.
+        device: `cpu` or `cuda`.
+        seconds: approximate duration of the measurement.
+    """
     import torch
 
     noise = torch.Generator().manual_seed(0)
@@ -123,7 +126,7 @@ def rate(groups: int, width: int, device: str = "cpu", seconds: float = 2.0) -> 
 
 
 def _workers(device: str) -> int:
-    """Blocks that are worked on at once."""
+    """Returns the number of blocks that are processed in parallel."""
     import torch
 
     return torch.get_num_threads() if device == "cpu" else 1
@@ -138,10 +141,10 @@ def _blocks(rows: int, groups: int, device: str) -> Iterator[slice]:
 def _all_nearest(
     rows: "torch.Tensor", centroids: "torch.Tensor", device: str
 ) -> "Generator[tuple[slice, torch.Tensor]]":
-    """The nearest centroid of all rows, block after block: int64, on the CPU.
+    """Yields, block after block, the slice of the rows and the nearest centroid of each: int64, on the CPU.
 
-    Each core has a block of its own, and goes on to the next when it is done. Were a block shared by all of them, they
-    would wait for each other at every step, and for those that something else keeps busy.
+    Each core has a block of its own, and takes the next one when it is done. If all cores shared a block, they would
+    wait for each other at every step, and for any core that something else keeps busy.
     """
     import torch
 
@@ -163,7 +166,13 @@ def _all_nearest(
 
 
 def _nearest(rows: "torch.Tensor", centroids: "torch.Tensor", finer: "torch.Tensor") -> "torch.Tensor":
-    """int64 (n,): the nearest of the centroids, which are given in float32 and in float64."""
+    """Returns the nearest centroid of each row: int64 (n,).
+
+    Args:
+        rows: float32 (n, width).
+        centroids: float32 (groups, width).
+        finer: the same centroids in float64.
+    """
     import torch
 
     products = rows @ centroids.T
@@ -182,14 +191,14 @@ def _nearest(rows: "torch.Tensor", centroids: "torch.Tensor", finer: "torch.Tens
 
 
 def _argmax(products: "torch.Tensor") -> "torch.Tensor":
-    """The place of each row's largest value. On a CPU by numpy, which takes an eighth of torch's time."""
+    """Returns the position of each row's largest value; on a CPU by numpy, which takes an eighth of torch's time."""
     import torch
 
     return products.argmax(1) if products.is_cuda else torch.from_numpy(products.numpy().argmax(1))
 
 
 def _move(rows: "torch.Tensor", labels: "torch.Tensor", nearest: "torch.Tensor", sums: "torch.Tensor") -> int:
-    """Writes a block's new labels over the old ones, and takes rows that moved from sum to sum; returns how many."""
+    """Replaces the labels of a block by the new ones and updates the groups' sums; returns how many rows have moved."""
     now = nearest.to(labels.device)
     moved = (now != labels).nonzero()[:, 0]
     left = moved[labels[moved] >= 0]  # in the first round no row was in any group
@@ -200,9 +209,10 @@ def _move(rows: "torch.Tensor", labels: "torch.Tensor", nearest: "torch.Tensor",
 
 
 def _directions(sums: "torch.Tensor", labels: "torch.Tensor", rows: "torch.Tensor") -> "torch.Tensor":
-    """float32 (groups, width): the direction of each sum; where it has none, that of a member of a large group.
+    """Returns the direction of each group's sum: float32 (groups, width).
 
-    By numpy, on one thread: how torch adds up a length may depend on their number.
+    A group without rows gets the direction of a member of a large group. This is computed by numpy on one thread, since
+    torch's sum for a length may depend on the number of threads.
     """
     import torch
 
@@ -217,11 +227,11 @@ def _directions(sums: "torch.Tensor", labels: "torch.Tensor", rows: "torch.Tenso
 
 
 def _seeds(rows: "torch.Tensor", groups: int, seed: int, device: str) -> "torch.Tensor":
-    """float32 (groups, width): rows that lie far apart, fewer where there are not so many different ones.
+    """Chooses rows that lie far apart as seeds: float32 (groups, width), fewer if too few rows are distinct.
 
-    Of rows taken evenly, each is chosen with a probability that grows with the square of its distance from the nearest
-    one chosen already (k-means++, Arthur & Vassilvitskii 2007). They are drawn many at a time; that a row has come
-    nearer to one drawn before it is made up for by leaving it out as often as its square has shrunk.
+    Of evenly spaced rows, each is chosen with a probability proportional to the squared distance from the nearest row
+    chosen so far (k-means++, Arthur & Vassilvitskii 2007). Many rows are drawn at a time; a row that an earlier one of
+    the same draw has come nearer to is then rejected with the probability by which its squared distance has shrunk.
     """
     import torch
 
@@ -248,7 +258,13 @@ def _seeds(rows: "torch.Tensor", groups: int, seed: int, device: str) -> "torch.
 
 
 def _thinned(before: Reals, away: Reals, chances: Reals) -> list[int]:
-    """Which of some rows, drawn by their distances before, would have been drawn one after the other too."""
+    """Returns which of the rows drawn together would also have been drawn one after the other.
+
+    Args:
+        before: float64 (n,), squared distance of each row from the seeds chosen before the draw.
+        away: float64 (n, n), squared distances among the rows.
+        chances: float64 (n,), uniform random numbers from 0 to 1.
+    """
     kept: list[int] = []
     for at, chance in enumerate(chances):
         if chance * before[at] < away[at, kept].min(initial=before[at]):

@@ -1,15 +1,14 @@
-"""The balance of a selection: how many of each group of images are kept. The best of each group stay.
+"""Balancing a selection: how many images of each group are kept. The best images of each group stay.
 
-A group is a value of an expression, or a cluster of embeddings. Rows that have none (NULL, an empty text, no embedding)
-are a group of their own, named "". The rules are those of `select.balance`:
-
+A group is a value of an expression, or a cluster of embeddings. Rows without a value (NULL, an empty text, no
+embedding) are a group of their own, named "". The rules are those of `select.balance`:
 - at_most: a cap for every group.
-- total and power: a group of n images gets a share of the total that grows with n ** power, as in the sampling of
-  languages for multilingual models (Conneau & Lample 2019, section 3.1): 1 leaves the set as it is, 0 makes all groups
-  equal. A group that has less gives all it has, and the others share what it leaves.
-- total and shares: a group gets the share given for its name, or all it has where that is less, so that the set is then
-  smaller than the total. What the shares leave of the whole goes to the groups that are not named, by power (1 where it
-  is not given): shares that add up to 1 drop them.
+- total and power: a group of n images gets a share of the total proportional to n ** power, as in the sampling of
+languages for multilingual models (Conneau & Lample 2019, section 3.1): 1 leaves the proportions unchanged, 0 makes all
+groups equal. A group that is smaller than its share keeps all its images, and the others divide the rest.
+- total and shares: a group gets the share given for its name, or all its images if these are fewer, so that the set is
+then smaller than the total. What the shares leave of the whole goes to the groups without a share, by power (1 if none
+is given): shares that add up to 1 drop these groups.
 """
 
 from dataclasses import dataclass
@@ -28,36 +27,36 @@ Counts = NDArray[np.int64]
 
 @dataclass
 class Balanced:
-    """What the balance makes of the rows that are no duplicates, sorted by file and row."""
+    """The result of balancing the rows that are no duplicates, sorted by file and row."""
 
     files: np.ndarray
     """int32 (n,): number of the wide file."""
     rows: np.ndarray
-    """int64 (n,): row within it."""
+    """int64 (n,): row within the file."""
     groups: np.ndarray
     """int32 (n,): index in `names`."""
     away: np.ndarray
-    """bool (n,): whether the row is balanced away."""
+    """bool (n,): whether balancing removes the row."""
     names: list[str]
-    """The groups: values in the order of their text, or clusters by number."""
+    """Names of the groups: values in the order of their text, or clusters by number."""
     waiting: int = 0
-    """Rows whose group or rank is not known yet; as long as there are such, nothing is balanced."""
+    """Number of rows whose group or rank is not known yet; nothing is balanced until it is 0."""
 
     @classmethod
     def none(cls, waiting: int = 0) -> "Balanced":
-        """Nothing is balanced."""
+        """Returns a result in which nothing is balanced."""
         empty = np.empty(0, np.int64)
         return cls(empty, empty, empty, empty.astype(bool), [], waiting)
 
     @classmethod
     def find(cls, places: pa.Table, groups: pa.Array | pa.ChunkedArray, rules: Balance) -> "Balanced":
-        """Finds what stays.
+        """Decides which rows stay.
 
         Args:
             places: columns `file` and `row`, best first.
-            groups: the name of each row's group; text, or a number where the groups are clusters; null has none.
-            rules: the recipe's.
-
+            groups: the name of each row's group; text, or a number if the groups are clusters; null for a row
+                without group.
+            rules: the rules of the recipe.
         """
         numbers, names = _numbered(groups)
         sizes = np.bincount(numbers, minlength=len(names)).astype(np.int64)
@@ -68,28 +67,32 @@ class Balanced:
 
     @property
     def count(self) -> int:
-        """Rows balanced away."""
+        """Number of rows that balancing removes."""
         return int(np.count_nonzero(self.away))
 
     @property
     def before(self) -> Counts:
-        """Rows of each group."""
+        """Number of rows of each group before balancing: int64 (groups,)."""
         return np.bincount(self.groups, minlength=len(self.names)).astype(np.int64)
 
     @property
     def after(self) -> Counts:
-        """Rows of each group that stay."""
+        """Number of rows of each group that stay: int64 (groups,)."""
         return np.bincount(self.groups[~self.away], minlength=len(self.names)).astype(np.int64)
 
     def check(self, rules: Balance) -> None:
-        """Raises UserError if `shares` names a group that no row is of: a name may be misspelt."""
+        """Checks that every group named by `shares` has a row, since a name may be misspelt.
+
+        Raises:
+            UserError: `shares` names a group without rows.
+        """
         missing = next((name for name in rules.shares or {} if name not in self.names), None)
         if missing is not None and self.names:
             hint = nearest(missing, self.names)
             raise UserError(f'no image that passes is of the group "{missing}"{hint}', "select.balance.shares")
 
     def notes(self, rules: Balance) -> list[str]:
-        """What the user might not expect, a line each: rows without a group, and groups that have less than asked."""
+        """Returns notices for the user: rows without a group, and groups that are smaller than the share asked for."""
         before = self.before
         found = []
         if NO_GROUP in self.names:
@@ -106,14 +109,14 @@ class Balanced:
         return found
 
     def of_file(self, number: int) -> list[tuple[int, str, bool]]:
-        """Row, group, and whether it is balanced away, of each row in one file."""
+        """Returns row, name of the group, and whether balancing removes it, of each row in one file."""
         first, last = np.searchsorted(self.files, [number, number + 1])
         names = [self.names[group] for group in self.groups[first:last]]
         return list(zip(self.rows[first:last].tolist(), names, self.away[first:last].tolist(), strict=True))
 
 
 def described(rules: Balance) -> str:
-    """The rules in a few words."""
+    """Describes the rules in a few words."""
     groups = f"by {' '.join(rules.by.split())}" if rules.by else f"{rules.clusters or 0:,} clusters of embeddings"
     if rules.at_most is not None:
         return f"{groups}: at most {rules.at_most:,} of each"
@@ -123,11 +126,11 @@ def described(rules: Balance) -> str:
 
 
 def beyond(groups: NDArray[np.int32], most: Counts) -> NDArray[np.bool_]:
-    """Whether a row has as many others of its group before it as may stay.
+    """Returns whether a row is beyond the quota of its group: bool (n,).
 
     Args:
-        groups: int32 (n,), best first.
-        most: int64, how many of each group may stay.
+        groups: int32 (n,), group of each row, best rows first.
+        most: int64 (groups,), the quota of each group.
     """
     order = np.argsort(groups, kind="stable")
     ordered = groups[order]
@@ -138,7 +141,7 @@ def beyond(groups: NDArray[np.int32], most: Counts) -> NDArray[np.bool_]:
 
 
 def quotas(names: list[str], sizes: Counts, rules: Balance) -> Counts:
-    """How many of each group stay: int64 (groups,), never more than there are."""
+    """Returns how many rows of each group stay: int64 (groups,), never more than the group has."""
     if rules.at_most is not None:
         return np.minimum(sizes, rules.at_most)
     total = int(rules.total or 0)
@@ -153,12 +156,12 @@ def quotas(names: list[str], sizes: Counts, rules: Balance) -> Counts:
 
 
 def level(sizes: Counts, total: int, power: float) -> Counts:
-    """Shares of a total in proportion to sizes ** power, but none larger than its size (water-filling).
+    """Divides a total into shares proportional to sizes ** power, none larger than its size (water-filling).
 
     Args:
         sizes: int64 (groups,), at least 1 each.
-        total: what the shares add up to, if there are so many.
-        power: 0 (equal) to 1 (in proportion).
+        total: the sum of the shares; if the sizes add up to less, each share is its size.
+        power: 0 (equal shares) to 1 (proportional shares).
 
     Returns:
         int64 (groups,).
@@ -174,11 +177,14 @@ def level(sizes: Counts, total: int, power: float) -> Counts:
 
 
 def whole(shares: NDArray[np.float64], total: int) -> Counts:
-    """Whole numbers that add up to a total, each next to its share: the largest remainders are rounded up.
+    """Rounds shares to integers that add up to a total, by the method of the largest remainder.
 
     Args:
         shares: float64 (groups,), which add up to about the total.
-        total: a whole number.
+        total: the sum of the result.
+
+    Returns:
+        int64 (groups,).
     """
     floor = np.floor(shares).astype(np.int64)
     up = np.argsort(floor - shares, kind="stable")[: max(0, total - int(floor.sum()))]
@@ -187,7 +193,7 @@ def whole(shares: NDArray[np.float64], total: int) -> Counts:
 
 
 def _numbered(groups: pa.Array | pa.ChunkedArray) -> tuple[NDArray[np.int32], list[str]]:
-    """Each row's group as a number, and the names of the numbers."""
+    """Returns each row's group as a number, int32 (n,), and the names of the groups by number."""
     whole_column = groups.combine_chunks() if isinstance(groups, pa.ChunkedArray) else groups
     encoded = pc.fill_null(whole_column, NO_GROUP if pa.types.is_string(whole_column.type) else -1).dictionary_encode()
     values = encoded.dictionary.to_pylist()

@@ -36,24 +36,25 @@ T = TypeVar("T")
 R = TypeVar("R")
 
 TILES = {"cpu": (512, 2048), "cuda": (4096, 16384)}
-"""Rows and kept rows that are compared at once: on a CPU their bounds stay in its cache."""
+"""Numbers of rows and of kept rows that are compared at once; on a CPU the bounds of such a tile fit its cache."""
 SAMPLE = 4096
-"""Rows by which the bound is chosen; of fewer rows than that every pair is worked out in full."""
+"""Number of rows on which the bound is chosen; with fewer rows every pair is computed in full."""
 AXES = (16, 32, 64, 128, 256)
 """Values of k that are tried."""
 DENSE = 64
-"""One pair in so many left over by the bound, and the tile is decided as one matrix product (measured)."""
+"""If more than one pair in so many passes the bound, the tile is decided as one matrix product (measured)."""
 _STEP = 128  # rows that are made ready, and pairs that are decided, at once: in float64 they stay in the cache
 _PAIR = 100_000.0  # what deciding a pair costs, against 1 for one axis of a bound (measured)
 _OVERHEAD = 8.0  # what looking at a bound costs
 
 
 class Points:
-    """Embeddings made ready to be compared; they take k + 1 float32 a row beside the vectors.
+    """Embeddings prepared for comparison; they take k + 1 float32 a row besides the vectors.
 
     Args:
-        vectors: float16 (n, width), of length about 1; a row of zeros stands for none, and is similar to nothing.
-        turn: float64 (width, k), orthonormal, as `turn_of` gives it; None compares by all axes.
+        vectors: float16 (n, width), of length about 1; a row of zeros stands for no embedding, and is similar to
+            nothing.
+        turn: float64 (width, k), orthonormal, from `turn_of`; None compares by all axes.
     """
 
     def __init__(self, vectors: Vectors, turn: "torch.Tensor | None") -> None:
@@ -61,7 +62,7 @@ class Points:
 
         self.vectors = vectors
         self.lengths = np.empty(len(vectors))
-        """float64 (n,): Euclidean length of each vector; 1 for zeros."""
+        """float64 (n,): Euclidean length of each vector; 1 for rows of zeros."""
         self.device = device()
         self._short = None if turn is None else torch.empty((len(vectors), turn.shape[1] + 1), device=self.device)
         for start in range(0, len(vectors), _STEP):
@@ -74,7 +75,7 @@ class Points:
                 self._short[part] = _shortened(exact / lengths[:, None], turn).to(self.device)
 
     def short(self, rows: Index) -> "torch.Tensor":
-        """float32 (m, k + 1): what the bound of some rows is worked out from."""
+        """Returns the vectors from which the bound of some rows is computed: float32 (m, k + 1)."""
         import torch
 
         if self._short is not None:
@@ -84,15 +85,16 @@ class Points:
 
 
 class Cosine:
-    """Compares embeddings with a threshold. Within it torch has one thread, and tiles are compared side by side.
+    """Finds pairs of embeddings whose cosine is at least a threshold.
 
-    Torch's own threads wait for each other after every small product, which on a busy machine was measured to take ten
-    times as long as one thread alone.
+    It is a context manager, within which torch runs on one thread, and tiles are compared in parallel. Torch's own
+    threads wait for each other after every small product, which on a busy machine was measured to take ten times as
+    long as one thread alone.
 
     Args:
-        threshold: cosine from which two are similar, above 0.
-        vectors: float16 (n, width), those that are to be compared.
-        rows: int64 (m,), which of them.
+        threshold: minimum cosine of similar vectors, above 0.
+        vectors: float16 (n, width), the embeddings to be compared.
+        rows: int64 (m,), indices of the rows of `vectors` that take part.
     """
 
     def __init__(self, threshold: float, vectors: Vectors, rows: Index) -> None:
@@ -119,29 +121,31 @@ class Cosine:
         torch.set_num_threads(self._before)
 
     def points(self, vectors: Vectors) -> Points:
-        """Embeddings made ready to be compared with others by this."""
+        """Prepares embeddings for comparison with this threshold and rotation."""
         return Points(vectors, self.turn)
 
     def side_by_side(self, work: Callable[[T], R], over: Iterable[T]) -> list[R]:
-        """Does some work on several threads; results in order."""
+        """Applies a function to each item on several threads; returns the results in order."""
         return list(self._pool.map(work, over))
 
     def first(self, kept: Points, of: Index, others: Points, rows: Index) -> Index:
-        """For each of some rows the position in `of` of the first kept row that it is similar to, or -1.
+        """Returns for each row the position in `of` of the first kept row that it is similar to, or -1: int64 (n,).
 
         Args:
-            of: int64 (m,), rows of `kept`.
-            rows: int64 (n,), rows of `others`.
+            kept: the embeddings of the kept rows.
+            of: int64 (m,), indices of the kept rows in `kept`.
+            others: the embeddings of the rows to be looked up.
+            rows: int64 (n,), indices of these rows in `others`.
         """
         found = self.side_by_side(lambda part: self.first_of_few(kept, of, others, part), self.tiles(rows))
         return np.concatenate([np.empty(0, np.int64), *found])
 
     def tiles(self, rows: Index) -> list[Index]:
-        """Some rows, as few at a time as `first_of_few` takes."""
+        """Splits rows into tiles of the size that `first_of_few` takes."""
         return [rows[at : at + self.tile[0]] for at in range(0, len(rows), self.tile[0])]
 
     def first_of_few(self, kept: Points, of: Index, others: Points, rows: Index) -> Index:
-        """As `first`, on this thread alone."""
+        """Does the work of `first` on this thread alone, for at most a tile of rows."""
         result = np.full(len(rows), -1, np.int64)
         for start in range(0, len(of), self.tile[1]):
             left = np.flatnonzero(result < 0)
@@ -153,7 +157,15 @@ class Cosine:
         return result
 
     def star(self, points: Points, rows: Index) -> Index:
-        """For each of some rows, in rank order, the position in `rows` of the kept one it is similar to; -1: kept."""
+        """Groups near-duplicates around kept images, greedily in rank order.
+
+        Args:
+            points: the embeddings.
+            rows: int64 (n,), indices of the rows in `points`, best first.
+
+        Returns:
+            int64 (n,): for each row the position in `rows` of the kept row of its group; -1 for a kept row.
+        """
         return self._star(points, rows, max(self.tile[1], 2 * self.threads * self.tile[0]))
 
     def _star(self, points: Points, rows: Index, at_once: int) -> Index:
@@ -173,7 +185,7 @@ class Cosine:
         return result
 
     def _walk(self, points: Points, rows: Index) -> Index:
-        """The star of few rows, from all their pairs."""
+        """Returns the groups of few rows, as `star` does, from all their pairs."""
         of = [-1] * len(rows)
         for start in range(0, len(rows), self.tile[0]):
             i, j = self._pairs(points, rows[start : start + self.tile[0]], points, rows[start:])
@@ -183,7 +195,7 @@ class Cosine:
         return np.array(of, np.int64)
 
     def seconds(self, points: Points, rows: Index) -> float:
-        """Seconds that comparing two rows takes on this machine, measured on a tile of these."""
+        """Measures on a tile of these rows how many seconds one comparison of two rows takes on this machine."""
         few, many = rows[: self.tile[0]], rows[-self.tile[1] :]
         times = []
         for _ in range(5):
@@ -193,7 +205,7 @@ class Cosine:
         return sorted(times)[2] / max(1, len(few) * len(many)) / self.threads
 
     def _room(self, of: Points, shape: tuple[int, int]) -> "torch.Tensor":
-        """Memory of this thread for the bounds of a tile, asked for once."""
+        """Returns this thread's buffer for the bounds of a tile, which is allocated only once."""
         import torch
 
         if not hasattr(self._local, "room"):
@@ -201,7 +213,7 @@ class Cosine:
         return self._local.room[: shape[0] * shape[1]].view(shape)
 
     def _pairs(self, a: Points, i: Index, b: Points, j: Index) -> tuple[Index, Index]:
-        """Positions in `i` and `j` of all similar pairs, in order; at most a tile of them is asked for."""
+        """Returns positions in `i` and `j` of all similar pairs, in order; takes at most a tile of pairs."""
         import torch
 
         left, right = a.short(i), b.short(j)
@@ -219,11 +231,11 @@ class Cosine:
         return at[similar], to[similar]
 
     def _decide(self, a: Points, i: Index, b: Points, j: Index) -> NDArray[np.bool_]:
-        """Whether a[i] and b[j] are similar, pair by pair."""
+        """Returns whether a[i] and b[j] are similar, pair by pair: bool (n,)."""
         return _products(a.vectors, i, b.vectors, j) >= a.lengths[i] * b.lengths[j] * self.threshold
 
     def _all(self, a: Points, i: Index, b: Points, j: Index, hit: Index) -> tuple[Index, Index]:
-        """All similar pairs of the rows `i[hit]` and `j`, each pair worked out in full."""
+        """Returns all similar pairs of the rows `i[hit]` and `j`, computing each pair in full."""
         import torch
 
         left = torch.from_numpy(a.vectors[i[hit]]).to(a.device).double()
@@ -234,13 +246,18 @@ class Cosine:
 
 
 def between(vectors: Vectors, i: Index, j: Index) -> NDArray[np.float32]:
-    """Cosines of pairs of vectors, of which none is zero: float32 (n,)."""
+    """Computes the cosines of pairs of rows: float32 (n,).
+
+    Args:
+        vectors: float16 (m, width); the rows of the pairs must not be zero.
+        i, j: int64 (n,), the rows of each pair.
+    """
     products, own, others = (_products(vectors, a, vectors, b) for a, b in ((i, j), (i, i), (j, j)))
     return (products / np.sqrt(own * others)).astype(np.float32)
 
 
 def _products(a: Vectors, i: Index, b: Vectors, j: Index) -> NDArray[np.float64]:
-    """Exact dot products of a[i] and b[j], pair by pair."""
+    """Computes exact dot products of a[i] and b[j], pair by pair: float64 (n,)."""
     import torch
 
     result = np.empty(len(i))
@@ -251,10 +268,14 @@ def _products(a: Vectors, i: Index, b: Vectors, j: Index) -> NDArray[np.float64]
 
 
 def turn_of(sample: Vectors, threshold: float) -> "torch.Tensor | None":
-    """The axes by which a bound is cheapest: float64 (width, k), orthonormal; None if only all of them will do.
+    """Finds the axes that make the bound cheapest.
 
     Args:
-        sample: float16 (n, width), rows chosen evenly.
+        sample: float16 (n, width), evenly spaced rows.
+        threshold: minimum cosine of similar vectors.
+
+    Returns:
+        float64 (width, k), orthonormal; None if using all axes is cheapest.
     """
     import torch
 
@@ -273,7 +294,7 @@ def turn_of(sample: Vectors, threshold: float) -> "torch.Tensor | None":
 
 
 def _shortened(unit: "torch.Tensor", turn: "torch.Tensor") -> "torch.Tensor":
-    """float32 (n, k + 1): the head of each vector of length 1, and the length of its tail, never too short."""
+    """Returns the head of each unit vector, followed by the length of its tail, rounded up: float32 (n, k + 1)."""
     import torch
 
     head = unit @ turn
@@ -283,7 +304,7 @@ def _shortened(unit: "torch.Tensor", turn: "torch.Tensor") -> "torch.Tensor":
 
 
 def _rounding(axes: int) -> float:
-    """How far rounding can move a bound, at most: float32 numbers, products and sums of them (Higham 2002, 3.1)."""
+    """Returns the largest error that rounding can cause in a bound of float32 numbers (Higham 2002, section 3.1)."""
     import torch
 
     exact = (

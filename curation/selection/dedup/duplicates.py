@@ -1,4 +1,4 @@
-"""The duplicates of a selection: which rows equal or resemble a better one, or an image on a given list."""
+"""The duplicates of a selection: rows that equal or resemble a better row, or an image on a given list."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -21,14 +21,14 @@ KINDS = ("listed", "exact", "near", "similar")
 
 @dataclass(frozen=True)
 class Embeddings:
-    """The embeddings of candidates, read when they are asked for."""
+    """The embeddings of candidates, which are read only when they are needed."""
 
     width: int
-    """Numbers of an embedding."""
+    """Number of values of an embedding."""
     read: Callable[[Index], Vectors]
-    """Gives those of some candidates: float16 (n, width), of length 1, or zeros where there is none."""
+    """Reads the embeddings of candidates by index: float16 (n, width), of length 1, or zeros for none."""
     say: Callable[[str], None] = lambda text: None
-    """Is told how long a long search takes."""
+    """Is called with a line of text that says how long a long search will take."""
 
 
 @dataclass
@@ -38,23 +38,24 @@ class Duplicates:
     files: np.ndarray
     """int32 (n,): number of the wide file."""
     rows: np.ndarray
-    """int64 (n,): row within it."""
+    """int64 (n,): row within the file."""
     kinds: np.ndarray
     """int8 (n,): index in KINDS."""
     originals: pa.Array
-    """Text (n,): key of the row that stays, or `listed:NAME` for a row that `dedup.against` lists."""
+    """Text (n,): key of the row that stays, or `listed:NAME` for a row that the list `dedup.against` contains."""
     cosines: np.ndarray
-    """float32 (n,): cosine with the row that stays, where the kind is `similar`."""
+    """float32 (n,): cosine with the row that stays, for duplicates of the kind `similar`; otherwise 0."""
 
     @classmethod
     def none(cls) -> "Duplicates":
-        """No duplicates."""
+        """Returns an empty set of duplicates."""
         empty = np.empty(0, np.int64)
         return cls(empty, empty, empty, pa.nulls(0, pa.string()), np.empty(0, np.float32))
 
     @classmethod
     def read(cls, path: Path, made_from: str) -> "Duplicates | None":
-        """Those that `write` left under the same fingerprint; None if there are none such."""
+        """Reads what `write` stored under this fingerprint; returns None if the file is missing, damaged or of another.
+        Reads what `write` stored under this fingerprint; returns None if the file is missing, damaged or of another."""
         if fingerprint(path) != made_from:
             return None
         try:
@@ -65,20 +66,22 @@ class Duplicates:
         return cls(files, rows, kinds, table["original"].combine_chunks(), cosines)
 
     def write(self, path: Path, made_from: str) -> None:
-        """Leaves them in a file."""
+        """Writes the duplicates to a Parquet file."""
         columns = {"file": self.files, "row": self.rows, "kind": self.kinds, "cosine": self.cosines}
         write_table(path, pa.table(columns | {"original": self.originals}), made_from)
 
     @classmethod
     def find(cls, candidates: pa.Table, rules: Dedup, embeddings: Embeddings | None = None) -> "Duplicates":
-        """Finds them among rows in rank order: what is listed, then equal bytes, near hashes, similar embeddings.
+        """Finds duplicates among rows: listed images first, then equal bytes, near hashes and similar embeddings.
 
-        Each kind is looked for among the rows that no kind before it has taken. A row whose keeper falls to a better
-        one, of a later kind, goes with it: both are of the one that stays.
+        Each kind is searched for among the rows that no earlier kind has taken. If the original of a duplicate turns
+        out to be a duplicate itself, by a later kind, then both point to the row that stays.
 
         Args:
-            candidates: `file`, `row`, `key`, `phash`, `sha_hi`, `sha_lo`.
-            embeddings: of the candidates, if `rules.cosine` asks for them.
+            candidates: rows in rank order, best first, with the columns `file`, `row`, `key`, `phash`, `sha_hi`,
+                `sha_lo`.
+            rules: the recipe's rules.
+            embeddings: the candidates' embeddings, if `rules.cosine` is set.
 
         Raises:
             UserError: the list that the rules name cannot be used.
@@ -138,16 +141,16 @@ class Duplicates:
         return cls(file[found], row[found], kind[found], originals, cosines[found])
 
     def counts(self) -> dict[str, int]:
-        """How many of each kind there are."""
+        """Returns the numbers of duplicates by kind."""
         counts = np.bincount(self.kinds, minlength=len(KINDS)) if len(self.kinds) else [0] * len(KINDS)
         return {kind: int(n) for kind, n in zip(KINDS, counts, strict=True) if n}
 
     def of_file(self, number: int) -> list[tuple[int, str]]:
-        """Row and original of each duplicate in one file."""
+        """Returns row and original of each duplicate in one file."""
         first, last = np.searchsorted(self.files, [number, number + 1])
         return list(zip(self.rows[first:last].tolist(), self.originals[first:last].to_pylist(), strict=True))
 
 
 def _numbers(column: pa.ChunkedArray) -> np.ndarray:
-    """uint64 values of a column, nulls as 0."""
+    """Returns the uint64 values of a column, nulls as 0."""
     return pc.fill_null(column, pa.scalar(0, pa.uint64())).to_numpy()

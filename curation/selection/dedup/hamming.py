@@ -1,10 +1,10 @@
 """Near pairs among 64-bit hashes: those that differ in at most r bits.
 
-Hashes that differ in r bits, cut into b bands, agree in at least k = b - r of them. Each choice of k bands is one join:
-sort by those bits, compare within the runs of equal ones. This is numpy and not SQL because long runs must be cut
-further, which a database's join does not do. Measured beside joins in DuckDB over the same bands: those took 1.6 to 2.5
-times the CPU on uniform hashes, 3 to 6 times where many hashes share bands, and more memory. Memory here is about 120
-bytes a row, however many hashes are equal or near each other. Fewer than 2^32 rows.
+Two hashes that differ in r bits, cut into b bands, agree in at least k = b - r bands. Each choice of k bands is one
+join: sort by the bits of these bands, then compare within the runs of equal bits. This is numpy and not SQL because
+long runs must be cut further, which a database's join does not do. DuckDB joins over the same bands were measured to
+take 1.6 to 2.5 times the CPU time on uniform hashes, 3 to 6 times where many hashes share bands, and more memory.
+Memory here is about 120 bytes a row, however many hashes are equal or near each other. At most 2^32 - 1 rows.
 """
 
 import threading
@@ -25,7 +25,7 @@ Ids = NDArray[np.uint32]
 LOWER = (1 << 32) - 1
 """Mask of the worse row in a packed pair."""
 CHUNK = 1 << 19
-"""Candidate pairs compared at once: about 20 MB."""
+"""Number of candidate pairs compared at once, which takes about 20 MB."""
 MIN_BUDGET = 1 << 22
 _ALL_BITS = (1 << 64) - 1
 _HEAVY = 256  # a run longer than this is cut by more bits before its members are compared
@@ -35,7 +35,18 @@ _SAMPLE = 1 << 14
 
 
 def near_pairs(hashes: Hashes, radius: int, threads: int) -> tuple[Hashes, bool]:
-    """All near pairs of distinct hashes, as `_walk` wants them, and True; or too many, False."""
+    """Finds all near pairs of distinct hashes.
+
+    Args:
+        hashes: uint64 (n,), distinct.
+        radius: maximum Hamming distance in bits.
+        threads: number of joins run at once.
+
+    Returns:
+        uint64 (pairs,), sorted, the lower row in the upper 32 bits and the higher in the lower, and True; or a part
+        of the
+        pairs, unsorted, and False if there are more than the budget.
+    """
     budget = max(MIN_BUDGET, len(hashes))
     parts: list[Hashes] = []
     count = 0
@@ -54,7 +65,14 @@ def near_pairs(hashes: Hashes, radius: int, threads: int) -> tuple[Hashes, bool]
 
 
 def first_near(left: Hashes, right: Hashes, radius: int, threads: int) -> Index:
-    """For each of `right` (distinct) the first of `left` (distinct) that is near, or -1."""
+    """Returns for each hash on the right the index of the first hash on the left that is near, or -1: int64 (m,).
+
+    Args:
+        left: uint64 (n,), distinct.
+        right: uint64 (m,), distinct.
+        radius: maximum Hamming distance in bits.
+        threads: number of joins run at once.
+    """
     none = len(left)
     result = np.full(len(right), none, np.int64)
 
@@ -68,16 +86,20 @@ def first_near(left: Hashes, right: Hashes, radius: int, threads: int) -> Index:
 
 
 def runs(same: NDArray[np.bool_]) -> tuple[Index, Index]:
-    """Starts and lengths of runs, given if each element after the first equals its predecessor."""
+    """Returns starts and lengths of runs of equal elements: int64 (runs,) each.
+
+    Args:
+        same: bool (n - 1,), whether each element after the first equals the one before it.
+    """
     starts = np.concatenate([[0], np.flatnonzero(~same) + 1])
     return starts, np.diff(starts, append=len(same) + 1)
 
 
 @dataclass(frozen=True, slots=True)
 class _Rows:
-    """Hashes that are to be compared within runs: (n,) hashes and ids, (m,) starts and lengths.
+    """Hashes to be compared within runs: (n,) hashes and ids, (m,) starts and lengths of the runs.
 
-    Within a run ids ascend; those that are in no run are compared with nothing.
+    Within a run ids ascend; hashes outside every run are compared with nothing.
     """
 
     hashes: Hashes
@@ -86,16 +108,16 @@ class _Rows:
     lengths: Index
 
     def only(self, which: NDArray[np.bool_]) -> "_Rows":
-        """Some of the runs, close together."""
+        """Returns some of the runs, stored contiguously."""
         lengths = self.lengths[which]
         at = _members(self.starts[which], lengths)
         return _Rows(self.hashes[at], self.ids[at], np.cumsum(lengths) - lengths, lengths)
 
 
 class _Join(NamedTuple):
-    """Finds the pairs equal in the bits `mask`, and different in each of the bands `unequal`.
+    """A join that finds the pairs equal in the bits of `mask` and different in each of the bands `unequal`.
 
-    An earlier join has those bands in the place of some of this one's: each pair is found once.
+    The bands `unequal` belong to earlier joins, so that each pair is found by only one join.
     """
 
     mask: int
@@ -103,12 +125,12 @@ class _Join(NamedTuple):
 
 
 class _Search:
-    """Finds the near pairs a < b; hands each once to `found`, in batches, one at a time.
+    """A search for near pairs a < b, which passes each pair once to `found`, in batches, one call at a time.
 
     Args:
-        radius: bits.
-        lefts: if given, only pairs with a < lefts <= b are wanted.
-        found: takes the ids a and b; false if it wants no more.
+        radius: maximum Hamming distance in bits.
+        lefts: if given, only pairs with a < lefts <= b are searched for.
+        found: takes the ids a and b (uint32 arrays); returns False to stop the search.
     """
 
     def __init__(self, radius: int, lefts: int | None, found: Callable[[Ids, Ids], bool]) -> None:
@@ -117,9 +139,9 @@ class _Search:
         self.wanted = True
 
     def run(self, hashes: Hashes, threads: int) -> bool:
-        """Compares all with all, `threads` joins at a time (numpy sorts without Python's lock).
+        """Compares all hashes with each other, `threads` joins at a time (numpy sorts without holding the GIL).
 
-        Returns whether all pairs were handed over.
+        Returns whether all pairs were passed on.
         """
         n = len(hashes)
         rows = _Rows(_spread(hashes), np.arange(n, dtype=np.uint32), np.array([0]), np.array([n]))
@@ -131,7 +153,7 @@ class _Search:
         return self.wanted
 
     def _plan(self, rows: _Rows, free: int, unequal: tuple[int, ...]) -> list[_Join]:
-        """The cheapest joins on `free` bits that find all pairs; none if they do not pay."""
+        """Returns the cheapest joins on the bits `free` that find all pairs; none if direct comparison is cheaper."""
         n, positions = len(rows.ids), [i for i in range(64) if free >> i & 1]
         room = 64 - n.bit_length() - len(rows.starts).bit_length()
         pairs, entropy = self._count(rows), _entropy(rows)
@@ -151,7 +173,7 @@ class _Search:
         return joins
 
     def _count(self, rows: _Rows) -> int:
-        """How many pairs there are to compare; the runs must fill the rows."""
+        """Returns the number of pairs to compare; the runs must cover all rows."""
         if self.lefts is None:
             return int(rows.lengths @ (rows.lengths - 1)) // 2
         lefts = np.add.reduceat(rows.ids < self.lefts, rows.starts, dtype=np.int64)
@@ -174,7 +196,7 @@ class _Search:
             self._compare(deep, join.unequal)
 
     def _equal(self, rows: _Rows, mask: int) -> _Rows:
-        """The runs of equal `mask` bits within the given runs, those of a single row left out."""
+        """Returns the runs of equal `mask` bits within the given runs, without runs of a single row."""
         key, bits = _extract(rows.hashes, mask), mask.bit_count()
         if len(rows.starts) > 1:
             key |= np.repeat(np.arange(len(rows.starts), dtype=np.uint64), rows.lengths) << bits
@@ -205,7 +227,7 @@ class _Search:
                     self.wanted = self.found(rows.ids[a[near]], rows.ids[b[near]])
 
     def _candidates(self, rows: _Rows) -> Iterator[tuple[Index, Index]]:
-        """Positions of every wanted pair within a run, about `CHUNK` at a time."""
+        """Yields the positions of every wanted pair within a run, about `CHUNK` pairs at a time."""
         ends = np.cumsum(rows.lengths)
         done = 0
         while done < len(ends):
@@ -224,7 +246,7 @@ class _Search:
 
 
 def _each_with(first: Index, count: Index, later: Index) -> Iterator[tuple[Index, Index]]:
-    """Pairs of first[i] .. first[i] + count[i] - 1 with later[i], at most `CHUNK` at a time."""
+    """Yields the pairs of first[i] .. first[i] + count[i] - 1 with later[i], at most `CHUNK` at a time."""
     ends = np.cumsum(count)
     for lo in range(0, int(ends[-1]), CHUNK):
         hi = min(lo + CHUNK, int(ends[-1]))
@@ -235,13 +257,13 @@ def _each_with(first: Index, count: Index, later: Index) -> Iterator[tuple[Index
 
 
 def _members(starts: Index, lengths: Index) -> Index:
-    """All positions in some runs."""
+    """Returns all positions within some runs."""
     ends = np.cumsum(lengths)
     return np.arange(lengths.sum()) + np.repeat(starts - ends + lengths, lengths)
 
 
 def _on_both_sides(key: Hashes, lefts: int, bits: int) -> Ids:
-    """Positions of the keys that are among the first `lefts` as well as among the others."""
+    """Returns the positions of keys that occur both among the first `lefts` keys and among the others."""
     left, right = np.zeros(1 << bits, np.bool_), np.zeros(1 << bits, np.bool_)
     left[key[:lefts]] = True
     right[key[lefts:]] = True
@@ -249,7 +271,7 @@ def _on_both_sides(key: Hashes, lefts: int, bits: int) -> Ids:
 
 
 def _extract(hashes: Hashes, mask: int) -> Hashes:
-    """The bits of a mask, moved together."""
+    """Extracts the bits of a mask and packs them together at the low end."""
     result, done = np.zeros(len(hashes), np.uint64), 0
     while mask:
         shift = (mask & -mask).bit_length() - 1
@@ -264,21 +286,21 @@ def _extract(hashes: Hashes, mask: int) -> Hashes:
 
 
 def _bit_use(hashes: Hashes) -> NDArray[np.float64]:
-    """(64,) information in each bit, taken alone: 1 where it is set in half of the hashes."""
+    """Returns the information in each bit, taken alone: float64 (64,), 1 for a bit set in half of the hashes."""
     ones = ((hashes[:, None] >> np.arange(64, dtype=np.uint64)) & 1).mean(axis=0)
     use: NDArray[np.float64] = -np.log2(ones**2 + (1 - ones) ** 2)
     return use
 
 
 def _entropy(rows: _Rows) -> float:
-    """Bits of information in a hash, given its run; too high where bits depend on each other."""
+    """Estimates the bits of information in a hash, given its run; too high where bits depend on each other."""
     at = np.arange(0, len(rows.ids), 1 + len(rows.ids) // _SAMPLE)
     run = np.searchsorted(rows.starts, at, "right") - 1
     return float(_bit_use(rows.hashes[at] ^ rows.hashes[rows.starts[run]]).sum())
 
 
 def _spread(hashes: Hashes) -> Hashes:
-    """The hashes with bits reordered, so that those of little use fall in all bands alike."""
+    """Returns the hashes with their bits permuted, so that bits of little information fall evenly on all bands."""
     use = _bit_use(hashes[:: 1 + len(hashes) // _SAMPLE])
     place = np.empty(64, np.uint64)
     place[np.argsort(-use, kind="stable")] = np.arange(64) * 39 % 64  # steps of the golden ratio

@@ -27,25 +27,25 @@ if TYPE_CHECKING:
 
 
 CELLS_OF = 8
-"""Cells that a row is put into."""
+"""Number of inverted lists into which a row is put."""
 BLOCK = 1 << 15
-"""Rows that are put into cells at once; among themselves they are all compared."""
+"""Number of rows that are put into lists at once; these are all compared with each other."""
 CHECKED = 2000
-"""Rows that are looked at again, to tell how many copies were missed."""
+"""Number of rows that are checked against every kept row, to estimate how many duplicates were missed."""
 _STEP = 4096
 _UNEVEN = 3.0  # how many more pairs uneven cells have than even ones, and
 _CALL = 2e-4  # seconds for looking at one cell, whatever is in it (both measured, for the estimate only)
 _LENGTH = 2000
-"""Length of a direction in whole numbers: products of two are below 2^24, which float32 adds without rounding."""
+"""Length of a direction in integers: products of two are below 2^24, so that float32 adds them without rounding."""
 
 
 class Cells:
-    """The cells of some rows.
+    """The inverted lists of some rows.
 
     Args:
-        cosine: by which they will be compared.
+        cosine: the comparison that will be used within the lists.
         points: the embeddings.
-        rows: int64 (n,), those that are to be compared.
+        rows: int64 (n,), indices of the rows to be compared.
     """
 
     def __init__(self, cosine: Cosine, points: Points, rows: Index) -> None:
@@ -59,7 +59,13 @@ class Cells:
         self._centres = self._whole(centres)
 
     def of(self, rows: Index) -> tuple[Index, Index]:
-        """The cells of some rows: positions in `rows` and cells, row by row; those that are equally near all count."""
+        """Finds the inverted lists of some rows.
+
+        Returns:
+            two int64 arrays, one entry for each row and list, row by row: position in `rows`, and number of the
+                list. If
+            several centroids are equally near, all of their lists count.
+        """
         starts = range(0, len(rows), _STEP)
         found = self.cosine.side_by_side(lambda start: self._nearest(rows[start : start + _STEP]), starts)
         at = [start + row for start, (row, _) in zip(starts, found, strict=True)]
@@ -74,7 +80,7 @@ class Cells:
         return row.cpu().numpy(), cell.cpu().numpy()
 
     def _whole(self, rows: Index) -> "torch.Tensor":
-        """Directions of rows from the mean, in whole numbers: float32 (m, width)."""
+        """Returns the directions of rows from the mean, as integers: float32 (m, width)."""
         import torch
 
         away = torch.from_numpy(self.points.vectors[rows]).double() - self._mean
@@ -83,7 +89,7 @@ class Cells:
 
 
 def star(cosine: Cosine, points: Points, rows: Index, cells: Cells) -> Index:
-    """As `Cosine.star`, but a row is compared with the kept ones of its own cells and with those of its own block."""
+    """Groups near-duplicates as `Cosine.star` does, comparing a row only with its own block and its inverted lists."""
     result = np.full(len(rows), -1, np.int64)
     lists = [np.empty(0, np.int64)] * cells.count
     for start in range(0, len(rows), BLOCK):
@@ -113,7 +119,7 @@ def _first_in(cosine: Cosine, points: Points, rows: Index, block: Index, job: tu
 
 
 def seconds(cosine: Cosine, points: Points, rows: Index, cells: Cells) -> float:
-    """Seconds that `star` takes on this machine, from a timed part of it."""
+    """Estimates, from a timed part of it, the seconds that `star` takes on this machine."""
     began = time.perf_counter()
     cells.of(rows[:_STEP])
     placing = (time.perf_counter() - began) * len(rows) / min(len(rows), _STEP) / cosine.threads
@@ -123,13 +129,16 @@ def seconds(cosine: Cosine, points: Points, rows: Index, cells: Cells) -> float:
 
 
 def missed(cosine: Cosine, points: Points, rows: Index, result: Index) -> tuple[int, int, int]:
-    """Compares some rows, taken evenly, with every kept one.
+    """Checks some rows, evenly spaced, against every kept row.
 
     Args:
-        result: of `star`.
+        cosine: the comparison.
+        points: the embeddings.
+        rows: int64 (n,), the rows given to `star`.
+        result: int64 (n,), what `star` returned.
 
     Returns:
-        How many rows; how many of them `star` found to be copies; how many more are copies.
+        the number of rows checked, the number of duplicates among them that `star` found, and the number it missed.
     """
     kept = np.flatnonzero(result < 0)
     some = np.linspace(0, len(rows) - 1, min(len(rows), CHECKED)).astype(np.int64)
@@ -139,7 +148,7 @@ def missed(cosine: Cosine, points: Points, rows: Index, result: Index) -> tuple[
 
 
 def _by_cell(at: Index, cell: Index) -> Iterator[tuple[int, Index]]:
-    """Each cell with the rows in it, in order."""
+    """Yields each inverted list with the rows in it, in order."""
     order = np.argsort(cell, kind="stable")
     cells, starts = np.unique(cell[order], return_index=True)
     yield from zip(cells.tolist(), np.split(at[order], starts)[1:], strict=True)

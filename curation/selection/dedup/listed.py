@@ -15,7 +15,7 @@ from curation.workspace.user_tables import UserTable, read_user_table
 
 @dataclass
 class Listed:
-    """A given list of images, such as an evaluation set: by content hash, perceptual hash, embedding, or several."""
+    """A list of images, such as an evaluation set, given by content hash, perceptual hash or embedding."""
 
     names: pa.Array
     high: np.ndarray
@@ -23,19 +23,24 @@ class Listed:
     phash: np.ndarray
     hashed: np.ndarray
     vectors: Vectors | None
-    """float16 (n, width), of length 1, or zeros; None where the file has none or none are asked for."""
+    """float16 (n, width), of length 1, or zeros for an entry without one; None if embeddings are not compared."""
 
     @classmethod
     def read(cls, path: str, width: int | None = None) -> "Listed":
-        """Reads a Parquet or CSV file with `sha256` (hex), `phash` (number or 16 hex digits) or both, perhaps `key`.
+        """Reads a Parquet or CSV file with `sha256` (hex), `phash` (number or 16 hex digits), or both.
+
+        A column `key`, if there is one, names the entries.
 
         Args:
-            width: numbers of an embedding; None if embeddings are not compared. A Parquet file may have them in a
-                column `embedding`, as lists of numbers of any length in space.
+            path: the file.
+            width: number of values of an embedding; None if embeddings are not compared. A Parquet file may have a
+                column
+                `embedding` of such vectors, which need not have length 1.
 
         Raises:
-            UserError: the file is missing, unreadable, or has none of the columns, or a value is no hash, or an
-                embedding is of another width or no finite numbers.
+            UserError: the file is missing, unreadable, or has none of the columns; a value is no hash; or an
+                embedding has
+                another width or a number that is not finite.
         """
         compared = ["sha256", "phash"]
         if width is not None and path.endswith(".parquet"):
@@ -64,7 +69,14 @@ class Listed:
         )
 
     def find(self, high: np.ndarray, low: np.ndarray, phash: np.ndarray, hashed: np.ndarray, radius: int) -> np.ndarray:
-        """For each row the list's entry that it equals or is near, or -1."""
+        """Returns for each row the index of the entry that it equals or is near, or -1: int64 (n,).
+
+        Args:
+            high, low: uint64 (n,), the two halves of the rows' content hashes.
+            phash: uint64 (n,), the rows' perceptual hashes.
+            hashed: bool (n,), whether the row has a perceptual hash.
+            radius: maximum Hamming distance of near hashes, in bits.
+        """
         found = search.exact_listed(high, low, self.high, self.low)
         entries = np.flatnonzero(self.hashed)
         if len(entries):
@@ -92,7 +104,7 @@ def _digest(value: str | None) -> int | None:
 
 
 def _phash(value: str | int | None) -> int | None:
-    """A perceptual hash: 16 hex digits, or a number. Raises ValueError."""
+    """Parses a perceptual hash: 16 hex digits, or a number. Raises ValueError for anything else."""
     if value is None or value == "":
         return None
     number = int(value, 16) if isinstance(value, str) and len(value) == 16 else int(value)

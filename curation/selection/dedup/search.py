@@ -1,8 +1,8 @@
 """Duplicates among images: equal bytes, perceptual hashes a few bits apart, and embeddings in nearly one direction.
 
-Rows come in rank order, best first (`rank_order` is the SQL for it). Going down, a row is a
-duplicate if it is near a row that was kept, and then of the best of those: a star around each kept
-row, so a chain of small changes never joins two images that differ much.
+Rows come in rank order, best first (`rank_order` is the SQL for it). Going down, a row is a duplicate if it is near a
+kept row, and then it belongs to the best such row. All rows of a group are thus near the kept image itself, so that a
+chain of small changes never joins two images that differ much.
 """
 
 from collections.abc import Callable
@@ -17,20 +17,29 @@ from curation.selection.dedup.hamming import LOWER, Hashes, Index, first_near, n
 
 MAX_RADIUS = 6
 COMPARED = 1 << 20
-"""Embeddings of which each is compared with every kept one: about ten minutes of two cores. More go by cells."""
-_LONG = 10.0  # seconds that are told beforehand
+"""Number of embeddings up to which each is compared with every kept one (about ten minutes on two cores).
+
+More embeddings than that are compared within inverted lists.
+"""
+_LONG = 10.0  # seconds from which a search is announced
 
 
 def rank_order(quality: str, pixels: str = "pixels", size: str = "bytes", key: str = "key") -> str:
-    """ORDER BY terms (without the words) that put the best of several alike images first."""
+    """Returns the ORDER BY terms (without the words) that put the best of several similar images first."""
     return f"{quality} DESC NULLS LAST, {pixels} DESC NULLS LAST, {size} DESC NULLS LAST, {key} ASC"
 
 
 def exact(sha_hi: Hashes, sha_lo: Hashes) -> Index:
-    """For each row, in rank order, the kept row with the same content hash; -1: itself is kept.
+    """Finds duplicates by content hash.
 
     Args:
-        sha_hi, sha_lo: uint64 (n,), two halves of a content hash.
+        sha_hi, sha_lo: uint64 (n,), the two halves of the rows' content hashes, in rank order.
+
+    Returns:
+        int64 (n,): for each row the kept row with the same hash; -1 for a kept row.
+
+    Raises:
+        ValueError: the arrays differ in length.
     """
     _same_length(sha_hi, sha_lo)
     first = _leaders(sha_hi)
@@ -40,11 +49,14 @@ def exact(sha_hi: Hashes, sha_lo: Hashes) -> Index:
 
 
 def exact_listed(sha_hi: Hashes, sha_lo: Hashes, listed_hi: Hashes, listed_lo: Hashes) -> Index:
-    """For each row the first list entry with the same content hash, or -1.
+    """Returns for each row the index of the first list entry with the same content hash, or -1: int64 (n,).
 
     Args:
         sha_hi, sha_lo: uint64 (n,), the rows.
         listed_hi, listed_lo: uint64 (m,), the list.
+
+    Raises:
+        ValueError: two arrays of a pair differ in length.
     """
     _same_length(listed_hi, listed_lo)
     keeper = exact(np.concatenate([listed_hi, sha_hi]), np.concatenate([listed_lo, sha_lo]))
@@ -53,20 +65,24 @@ def exact_listed(sha_hi: Hashes, sha_lo: Hashes, listed_hi: Hashes, listed_lo: H
 
 
 def near(phash: Hashes, valid: NDArray[np.bool_], radius: int, *, threads: int = 2) -> Index:
-    """For each row, in rank order, the kept row it nearly equals; -1: itself kept, or no hash.
+    """Finds near-duplicates by perceptual hash.
 
     Args:
-        phash: uint64 (n,); what stands where `valid` is false does not matter.
-        valid: bool (n,), false where a row has no hash: it joins nothing.
-        radius: bits, 0 to 6, by which two near hashes may differ at most.
+        phash: uint64 (n,), in rank order; values where `valid` is false are ignored.
+        valid: bool (n,), false where a row has no hash, and so is near nothing.
+        radius: maximum Hamming distance of near hashes, 0 to 6 bits.
+        threads: number of threads.
+
+    Returns:
+        int64 (n,): for each row the kept row that it is near; -1 for a row that is kept or has no hash.
 
     Raises:
         ValueError: the radius is out of range, or the arrays differ in length.
     """
     _check(radius, phash, valid)
     rows = np.flatnonzero(valid)
-    # Equal hashes are near the same rows: where the best of them is kept it is the best kept row
-    # that the others are near, and where it is not, theirs is the one it is a duplicate of.
+    # Rows with equal hashes are near the same rows. If the best of them is kept, it is the best kept row that the
+    # others are near; if not, the others are duplicates of the same kept row as the best.
     first = _leaders(phash[rows])
     distinct = np.flatnonzero(first == np.arange(len(first)))
     star = _star(phash[rows[distinct]], radius, threads)
@@ -77,11 +93,11 @@ def near(phash: Hashes, valid: NDArray[np.bool_], radius: int, *, threads: int =
 
 
 def near_listed(phash: Hashes, valid: NDArray[np.bool_], listed: Hashes, radius: int, *, threads: int = 2) -> Index:
-    """For each row the first entry of a list of hashes that it is within `radius` bits of, or -1.
+    """Returns for each row the first entry of a list of hashes that its hash is near, or -1: int64 (n,).
 
     Args:
-        phash, valid, radius: as for `near`; the order of the rows does not matter.
-        listed: uint64 (m,).
+        phash, valid, radius, threads: as for `near`; the order of the rows does not matter.
+        listed: uint64 (m,), the hashes of the list.
 
     Raises:
         ValueError: as for `near`.
@@ -100,15 +116,19 @@ def near_listed(phash: Hashes, valid: NDArray[np.bool_], listed: Hashes, radius:
 
 
 def similar(vectors: Vectors, rows: Index, threshold: float, say: Callable[[str], None] = lambda text: None) -> Index:
-    """For each of some rows, in rank order, the position in `rows` of the kept one it is similar to; -1: itself kept.
+    """Finds near-duplicates by embedding.
 
-    Up to `COMPARED` rows this is the star exactly; of more, some pairs are missed, and how many is said.
+    For up to `COMPARED` rows the result is exact; for more, some pairs are missed, and an estimate of how many is
+    reported.
 
     Args:
-        vectors: float16 (n, width), of length about 1; a row of zeros has no embedding: it joins nothing.
-        rows: int64 (m,), best first.
-        threshold: least cosine of two that are similar, above 0.
-        say: is told beforehand how long it takes, where it takes long.
+        vectors: float16 (n, width), of length about 1; a row of zeros stands for no embedding, and is near nothing.
+        rows: int64 (m,), indices of the rows to be compared, best first.
+        threshold: minimum cosine of similar embeddings, above 0.
+        say: is called with a line of text: a forecast, if the search takes long, and the estimate of misses.
+
+    Returns:
+        int64 (m,): for each row the position in `rows` of the kept row that it is similar to; -1 for a kept row.
     """
     if not len(rows):
         return np.empty(0, np.int64)
@@ -126,7 +146,7 @@ def similar(vectors: Vectors, rows: Index, threshold: float, say: Callable[[str]
 
 
 def similar_listed(vectors: Vectors, rows: Index, listed: Vectors, threshold: float) -> Index:
-    """For each of some rows the first entry of a list that it is similar to, or -1.
+    """Returns for each row the first entry of a list that its embedding is similar to, or -1: int64 (m,).
 
     Args:
         vectors, rows, threshold: as for `similar`; the order of the rows does not matter.
@@ -155,14 +175,14 @@ def _same_length(a: NDArray[np.generic], b: NDArray[np.generic]) -> None:
 
 
 def _but_own(like: Index, rows: Index, keeper: Index) -> Index:
-    """-1 everywhere, but at `rows` their keepers where those are other rows."""
+    """Returns an array of -1, except at `rows`: there the row's keeper, if that is another row."""
     result = np.full(len(like), -1, np.int64)
     result[rows] = np.where(keeper == rows, -1, keeper)
     return result
 
 
 def _leaders(values: Hashes) -> Index:
-    """For each element the index of the first one equal to it."""
+    """Returns for each element the index of the first element equal to it."""
     if not len(values):
         return np.empty(0, np.int64)
     order = np.argsort(values)
@@ -174,7 +194,7 @@ def _leaders(values: Hashes) -> Index:
 
 
 def _star(hashes: Hashes, radius: int, threads: int) -> Index:
-    """`near` for distinct hashes."""
+    """Does the work of `near` for distinct hashes."""
     if radius == 0 or len(hashes) < 2:
         return np.full(len(hashes), -1, np.int64)
     pairs, all_found = near_pairs(hashes, radius, threads)
@@ -196,13 +216,13 @@ def _star(hashes: Hashes, radius: int, threads: int) -> Index:
 
 
 def _walk(pairs: Hashes, count: int) -> Index:
-    """The star, from the sorted near pairs: better row in the upper half, worse in the lower."""
+    """Returns the kept row that each row is near, or -1, from sorted pairs (better row in the upper 32 bits)."""
     result = np.full(count, -1, np.int64)
     of = result.data  # a memoryview: single items are read and set far faster
     for start in range(0, len(pairs), hamming.CHUNK):
         part = pairs[start : start + hamming.CHUNK]
         better, worse = (part >> 32).tolist(), (part & LOWER).tolist()
         for a, b in zip(better, worse, strict=True):
-            if of[b] < 0 and of[a] < 0:  # all that could make a duplicate of `a` came before
+            if of[b] < 0 and of[a] < 0:  # every row that `a` could be a duplicate of came before
                 of[b] = a
     return result

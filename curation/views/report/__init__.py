@@ -1,4 +1,4 @@
-"""`report`: one page that shows what the recipe makes of the corpus, in counts, charts and pictures."""
+"""`curate report`: one page that shows what the recipe makes of the corpus, in counts, charts and pictures."""
 
 import time
 from pathlib import Path
@@ -24,8 +24,8 @@ from curation.workspace.run_log import runs
 def write_report(recipe: Recipe) -> Path:
     """Writes `report/index.html` in the workspace, from whatever stages have run; returns its path.
 
-    The counts are those of the recipe as it stands, worked out anew from the stored signals, whether or not they
-    are selected by it yet.
+    The counts are those of the recipe as it stands, computed anew from the stored signals, whether or not the stored
+    selection was made by this recipe.
 
     Raises:
         UserError: a predicate is not admitted, or nothing is indexed.
@@ -87,6 +87,6 @@ def write_report(recipe: Recipe) -> Path:
 
 
 def _rows_of(fates: Fates, corpus: str) -> int:
-    """Rows of one corpus."""
+    """Returns the number of rows of one corpus."""
     sizes = zip(fates.selection.shards, (fates.starts[1:] - fates.starts[:-1]).tolist(), strict=True)
     return sum(size for (name, _), size in sizes if name == corpus)

@@ -1,4 +1,4 @@
-"""The balance: how many images of each group there were before it, and how many after."""
+"""The report's section on balancing: the size of each group before and after it."""
 
 from dataclasses import dataclass
 
@@ -11,43 +11,43 @@ from curation.views.report.pictures import Gallery, Picture
 from curation.views.report.wording import said
 
 LARGEST = 30
-"""Groups that are shown, the largest first."""
+"""Number of groups shown, the largest first."""
 PICTURED = 12
-"""Groups of which pictures are shown."""
+"""Number of groups shown with pictures."""
 PICTURES = 6
-"""Pictures of one group."""
+"""Number of pictures shown of one group."""
 
 
 @dataclass
 class Group:
-    """One group of images."""
+    """One group of images, and how many of them balancing keeps."""
 
     name: str
     before: int
     after: int
     pictures: list[Picture]
-    """Some that stay."""
+    """Some of the images that stay."""
 
 
 @dataclass
 class Balance:
-    """What the balance does."""
+    """What balancing does to the selection."""
 
     rules: str
     groups: list[Group]
-    """The largest before."""
+    """The groups shown, the largest before balancing first."""
     total: int
-    """Groups that there are."""
+    """Number of all groups."""
     further: tuple[int, int]
-    """Images before and after in the groups that are not shown."""
+    """Numbers of images before and after balancing in the groups that are not shown."""
     spread: list[tuple[str, int, int, int]]
-    """Images of the smallest, the middle and the largest group: before, and after."""
+    """For "before" and "after": the sizes of the smallest, the median and the largest group."""
     waiting: int
-    """Images whose group is not known yet; while there are such, nothing is balanced."""
+    """Number of images whose group is not known yet; nothing is balanced until it is 0."""
 
 
 def balance_of(fates: Fates, gallery: Gallery) -> Balance | None:
-    """The groups, before and after; None if the recipe asks for no balance."""
+    """Counts the groups before and after balancing; returns None if the recipe does not balance."""
     rules = fates.selection.recipe.select.balance
     if rules is None:
         return None
@@ -77,7 +77,7 @@ def balance_of(fates: Fates, gallery: Gallery) -> Balance | None:
 
 
 def _shown(name: str, of_clusters: bool) -> str:
-    """A group's name as it may be shown in a chart."""
+    """Returns a group's name as shown in a chart."""
     if name == NO_GROUP:
         return "(none)"
     return f"cluster {name}" if of_clusters else said(name, 40)

@@ -1,4 +1,4 @@
-"""Duplicates: groups of the kept image beside its copies."""
+"""The report's section on duplicates: each kept image beside some of its copies."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -14,9 +14,9 @@ from curation.views.report.fates import SALT, Fates
 from curation.views.report.pictures import Gallery, Picture
 
 GROUPS = {"near": 12, "similar": 12, "exact": 4, "listed": 6}
-"""Groups that are shown of each kind."""
+"""Number of groups shown, by kind of duplicate."""
 COPIES = 4
-"""Copies that are shown of each group."""
+"""Number of copies shown in one group."""
 
 
 @dataclass
@@ -27,23 +27,23 @@ class Group:
     original: Picture
     copies: list[Picture]
     total: int
-    """Copies that there are."""
+    """Number of all copies of the image."""
 
 
 @dataclass
 class Kind:
-    """Some of the groups of one kind."""
+    """Some of the groups of one kind of duplicate."""
 
     name: str
     copies: int
-    """Duplicates of this kind."""
+    """Number of duplicates of this kind."""
     groups: list[Group]
     total: int
-    """Groups that there are."""
+    """Number of all groups of this kind."""
 
 
 def kinds_of_copies(fates: Fates, gallery: Gallery) -> list[Kind]:
-    """Each kind of duplicate that occurs: the near ones first, then the similar ones."""
+    """Returns the kinds of duplicate that occur, in the order of `GROUPS`."""
     found = fates.selection.duplicates
     indices = fates.starts[found.files.astype(np.int64)] + found.rows.astype(np.int64)
     made = []
@@ -89,7 +89,8 @@ def _groups(
 
 
 def _distances(fates: Fates, original: Picture, copies: list[Picture]) -> Iterator[int | None]:
-    """Hamming distances of the perceptual hashes."""
+    """Yields the Hamming distance of each copy's perceptual hash to that of the original; None where a hash is missing.
+    Yields the Hamming distance of each copy's perceptual hash to that of the original; None where a hash is missing."""
     hash_ = _phash(fates, original.index)
     for copy in copies:
         other = _phash(fates, copy.index)

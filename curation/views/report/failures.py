@@ -1,4 +1,4 @@
-"""What failed and why, by stage and reason, with examples."""
+"""The report's section on failures: which rows failed and why, by stage and reason, with examples."""
 
 import heapq
 from collections import Counter
@@ -20,12 +20,12 @@ from curation.workspace.schemas import FAILED, SKIPPED
 
 EXAMPLES = 6
 REASONS = 40
-"""Reasons that are shown, the most frequent ones."""
+"""Number of reasons shown, the most frequent first."""
 
 
 @dataclass
 class Reason:
-    """One reason of one stage."""
+    """One reason for which rows failed in one stage."""
 
     stage: str
     reason: str
@@ -35,23 +35,23 @@ class Reason:
 
 @dataclass
 class Failures:
-    """All that failed."""
+    """All failures of the corpora."""
 
     statuses: Counter[str]
-    """Rows by the status that the index gave them: ok, failed, gone."""
+    """Number of rows by the status that the index gave them: ok, failed or gone."""
     signals: dict[str, Counter[str]]
-    """For each signal, rows by state: scored, failed, skipped."""
+    """Number of rows by state (scored, failed or skipped), for each signal."""
     reasons: list[Reason] = field(default_factory=list)
     further: int = 0
-    """Reasons that are not shown."""
+    """Number of reasons that are not shown."""
     damaged: list[str] = field(default_factory=list)
-    """Raw shards of which only a part could be read, with what is wrong."""
+    """Raw shards that could be read only in part, with the error."""
     without_image: int = 0
-    """Rows of the source tables without an image, since the download had failed; they are no rows here."""
+    """Number of rows of the source tables whose download had failed; they have no image and are not indexed."""
 
 
 def failures(fates: Fates, gallery: Gallery) -> Failures:
-    """Counts them over all shards."""
+    """Counts the failures of all shards and picks examples."""
     made = Failures(Counter(), {name: Counter() for name in fates.cascade.signals})
     counts: Counter[tuple[str, str]] = Counter()
     examples: dict[tuple[str, str], list[tuple[int, int, str]]] = {}
@@ -80,7 +80,8 @@ def failures(fates: Fates, gallery: Gallery) -> Failures:
 
 
 def _failed(fates: Fates, made: Failures, corpus: str, shard: str) -> Iterator[tuple[str, np.ndarray, list[str]]]:
-    """Of each stage the failed rows of one shard with their errors; notes how many rows are in which state."""
+    """Yields stage, failed rows (int64) and their errors for each stage of one shard; adds the rows' states to `made`.
+    Yields stage, failed rows (int64) and their errors for each stage of one shard; adds the rows' states to `made`."""
     workspace = fates.selection.workspace
     samples = pq.read_table(workspace.samples(corpus, shard), columns=["status", "error"])
     made.statuses.update(_counted(samples["status"]))
@@ -97,7 +98,7 @@ def _failed(fates: Fates, made: Failures, corpus: str, shard: str) -> Iterator[t
     path = workspace.captions(corpus, shard)
     if path.exists():
         captions = pq.read_table(path, columns=["caption_en", "flags", "attempts"])
-        if captions.num_rows != samples.num_rows:  # of an index before this one
+        if captions.num_rows != samples.num_rows:  # captions of an earlier index
             return
         wrong = pc.and_(captions["attempts"].is_valid(), captions["caption_en"].is_null())
         rows = np.flatnonzero(wrong.to_numpy())

@@ -1,4 +1,4 @@
-"""The fate of every row as numbers in memory, and samples of rows that anyone can draw again."""
+"""The fate of every row, held in memory as numbers, and reproducible samples of rows."""
 
 from bisect import bisect_right
 from functools import cached_property
@@ -14,11 +14,11 @@ from curation.selection.stage import Selection
 from curation.workspace.sql import parquet_files
 
 SALT = "report"
-"""Of the hash by which images are chosen to be shown."""
+"""Salt of the hash by which the images to be shown are chosen."""
 
 
 class Fates:
-    """What the recipe makes of every row, worked out anew from the stored signals: 10 bytes a row.
+    """The fate of every row under the recipe, computed anew from the stored signals; takes 10 bytes a row.
 
     A row's index counts through the shards in the selection's order.
 
@@ -30,21 +30,21 @@ class Fates:
     def __init__(self, selection: Selection) -> None:
         self.selection, self.cascade = selection, selection.cascade
         self.kept = 2 * len(self.cascade.predicates)
-        """The number of a kept row; smaller ones are as `Cascade.fate_sql` has them, greater ones as follows."""
+        """Number of a kept row. Smaller numbers are those of `Cascade.fate_sql`; the greater ones follow below."""
         self.waiting = self.kept + 1
-        """The number of a row that passes every predicate, but cannot be compared with others yet."""
+        """Number of a row that passes every predicate but lacks a signal that duplicate search needs."""
         self.copies = self.kept + 2
-        """The number of a duplicate of the first of `KINDS`; the other kinds follow."""
+        """Number of a duplicate of the first of `KINDS`; the other kinds follow."""
         self.ungrouped = self.copies + len(KINDS)
-        """The number of a row that is left then, but whose group is not known yet."""
+        """Number of a row that passes all of this but whose balance group is not known yet."""
         self.away = self.ungrouped + 1
-        """The number of a row that is balanced away."""
+        """Number of a row that balancing removes."""
         counted = selection.funnel()
         parts = [self._file(number) for number in range(len(selection.files))]
         self.starts = np.cumsum([0, *(len(numbers) for numbers, _ in parts)])
-        """int64 (shards + 1,): index of each shard's first row."""
+        """int64 (shards + 1,): index of the first row of each shard, and the number of all rows."""
         self.numbers = np.concatenate([numbers for numbers, _ in parts])
-        """int16 (rows,): the fate of each row."""
+        """int16 (rows,): the number of each row's fate; -1 for a row that could not be indexed."""
         self.hashes = np.concatenate([hashes for _, hashes in parts])
         """uint64 (rows,): hash of each row's key."""
         self._column: tuple[str, np.ndarray] | None = None
@@ -57,12 +57,12 @@ class Fates:
 
     @property
     def rows(self) -> int:
-        """How many rows there are."""
+        """Number of rows."""
         return len(self.numbers)
 
     @cached_property
     def funnel(self) -> Funnel:
-        """The rows counted by fate."""
+        """Numbers of rows by fate."""
         failed, *counts = np.bincount(self.numbers + 1, minlength=self.away + 2).tolist()
         names = [predicate.name for predicate in self.cascade.predicates]
         dropped = {name: counts[2 * i] for i, name in enumerate(names)}
@@ -73,12 +73,12 @@ class Fates:
         return Funnel(self.rows, failed, dropped, some[0], some[1], counts[self.away], counts[self.kept])
 
     def place(self, index: int) -> tuple[int, int]:
-        """Number of the shard, and row within it."""
+        """Returns the number of the shard that holds a row, and the row's number within the shard."""
         shard = bisect_right(self._starts, index) - 1
         return shard, index - self._starts[shard]
 
     def find(self, key: str) -> int | None:
-        """Index of the row with this key; None if there is none."""
+        """Returns the index of the row with this key; None if there is none."""
         try:
             corpus, shard, _ = split_key(key)
             number = self.selection.shards.index((corpus, shard))
@@ -91,7 +91,11 @@ class Fates:
         return None if row is None else self._starts[number] + row
 
     def sample(self, chosen: np.ndarray, count: int) -> list[int]:
-        """At most `count` of the rows whose mask is true: those whose keys have the smallest hashes."""
+        """Returns the indices of at most `count` rows whose keys have the smallest hashes, in the order of the hashes.
+
+        Args:
+            chosen: bool (rows,): the rows to choose from.
+        """
         indices = np.flatnonzero(chosen)
         hashes = self.hashes[indices]
         if len(indices) > count:
@@ -100,7 +104,12 @@ class Fates:
         return indices[np.argsort(hashes, kind="stable")].tolist()
 
     def nearest(self, distances: np.ndarray, chosen: np.ndarray, count: int) -> list[int]:
-        """At most `count` of the rows whose mask is true: the least distant, and of one distance those by hash."""
+        """Returns the indices of at most `count` rows with the smallest distances, nearest first; ties go by hash.
+
+        Args:
+            distances: float64 (rows,).
+            chosen: bool (rows,): the rows to choose from.
+        """
         indices = np.flatnonzero(chosen)
         if len(indices) > count:
             limit = np.partition(distances[indices], count - 1)[count - 1]
@@ -109,7 +118,7 @@ class Fates:
         return indices[order].tolist()
 
     def column(self, name: str) -> np.ndarray:
-        """float64 (rows,): a numeric column, NaN where it is not known."""
+        """Reads a numeric column: float64 (rows,), NaN where the value is not known."""
         if self._column is None or self._column[0] != name:  # one is enough: the thresholds of a column come together
             parts = [pq.read_table(file, columns=[name])[name].to_numpy() for file in self.selection.files]
             self._column = name, np.concatenate([part.astype(np.float64) for part in parts])
@@ -120,7 +129,7 @@ class Fates:
         return self.starts.tolist()
 
     def _file(self, number: int) -> tuple[np.ndarray, np.ndarray]:
-        """Fates and hashes of one shard's rows, in their order."""
+        """Returns fate numbers and key hashes of one shard's rows, in their order."""
         selection = self.selection
         waits = f"({selection.waits}) AS waits, ({selection.balance_waits}) AS waits_for_group"
         sql = f"SELECT {self.cascade.fate_sql} AS n, key, {waits} FROM "

@@ -1,6 +1,6 @@
-"""Charts as Plotly reads them: plain data with colours by name, which the page sets for light and dark.
+"""Charts as Plotly reads them: plain data with named colours, which the page replaces for light or dark display.
 
-Plotly takes a little HTML in its texts, so nothing that comes from data goes into one unescaped.
+Plotly interprets some HTML in its texts, so every text that comes from data is escaped.
 """
 
 from collections import Counter
@@ -47,7 +47,7 @@ def funnel_steps(funnel: Funnel, gone: int) -> list[tuple[FunnelStep, str]]:
 
 
 def funnel_figure(funnel: Funnel, gone: int) -> Figure:
-    """A bar for each step: what it takes away, right of what is left."""
+    """Draws the funnel: for each step a bar of the rows that it removes, to the right of those that are left."""
     bars = [("all images", "kept", 0, funnel.input)]
     bars += [(text, step.kind, step.left, step.rows) for step, text in funnel_steps(funnel, gone)]
     bars.append(("kept", "kept", 0, funnel.kept))
@@ -76,7 +76,7 @@ def funnel_figure(funnel: Funnel, gone: int) -> Figure:
 
 
 def balance_figure(made: "Balance") -> Figure:
-    """A bar for each of the largest groups: what stays, and what is balanced away."""
+    """Draws one bar for each of the largest groups: the images that stay, and those that balancing removes."""
     names = [escape(group.name) for group in made.groups]
     stays, goes = [g.after for g in made.groups], [g.before - g.after for g in made.groups]
     data = [
@@ -109,7 +109,7 @@ def balance_figure(made: "Balance") -> Figure:
 
 
 def histogram_figure(made: Histogram, thresholds: list[Threshold], small: bool = False) -> Figure:
-    """Bars by bin, stacked by class, with a line at each threshold."""
+    """Draws a histogram: one bar for each bin, stacked by class, with a line at each threshold."""
     data = []
     for name, role in _CLASSES.items():
         counts = made.counts.get(name, {})
@@ -166,7 +166,7 @@ def histogram_figure(made: Histogram, thresholds: list[Threshold], small: bool =
 
 
 def _count_ticks(made: Histogram) -> Figure:
-    """Ticks of an axis of counts: 20k for 20,000, but no half of an image."""
+    """Returns the tick settings of an axis of counts: `20k` for 20,000, and no fractions of an image."""
     bins = Counter[int]()
     for counts in made.counts.values():
         bins.update(counts)

@@ -1,4 +1,4 @@
-"""Histograms of columns, exact and counted by DuckDB: no row comes into Python."""
+"""Exact histograms of columns, counted by DuckDB, so that no row is loaded into Python."""
 
 import math
 from collections.abc import Sequence
@@ -10,26 +10,26 @@ from curation.workspace.sql import quoted
 
 BINS = 60
 TAIL = 0.005
-"""Share of the values on either side that the bins at the ends gather."""
+"""Share of the values at either end that falls into the two outermost bins."""
 FARTHEST = 2.0
-"""How many times the width of the range a threshold may lie outside of it and still be shown."""
+"""A threshold is shown if it lies outside the range of the values by at most this many times the range's width."""
 ALL = "all"
 
 _FAR = 1e300
-"""Beyond this the distance of two numbers is none any more."""
+"""Values are clipped to this magnitude, since the difference of two greater ones may overflow."""
 _HAIR = 1e-9
-"""Share of a bin by which a value may seem to lie below an edge that it lies on."""
+"""Tolerance, as a share of a bin's width, for a value that rounding puts just below the edge on which it lies."""
 PASSES, FAILS, OTHERS = "passes", "does not pass", "decided elsewhere"
-"""What a predicate makes of a row; `decided elsewhere` is by one before it, or not yet."""
+"""Outcomes of a predicate for a row; `decided elsewhere`: an earlier predicate decided, or this one is undecided."""
 
 
 @dataclass
 class Histogram:
-    """How often a column's values occur, by what becomes of the rows."""
+    """The distribution of a column's values, by what becomes of the rows."""
 
     column: str
     known: int
-    """Rows whose value is known; those that could not be indexed are left out."""
+    """Number of indexed rows whose value is known."""
     least: float = 0.0
     median: float = 0.0
     most: float = 0.0
@@ -37,22 +37,22 @@ class Histogram:
     """Lower edge of the first inner bin."""
     width: float = 1.0
     bins: int = 0
-    """Inner bins; one more on either side gathers what lies beyond."""
+    """Number of inner bins; one further bin on either side holds what lies beyond them."""
     counts: dict[str, dict[int, int]] = field(default_factory=dict)
-    """By class: rows in each bin, from -1 (below the first) to `bins` (above the last)."""
+    """Number of rows by class and bin; bins count from -1 (below the first inner bin) to `bins` (above the last)."""
     whole: bool = False
-    """Whether the values are integers, so that the first bin's lower edge is a half below one."""
+    """Whether the values are integers; the lower edges of bins then lie half-way between two integers."""
 
     def centre(self, bin: int) -> float:
-        """Middle of a bin."""
+        """Returns the middle of a bin."""
         return self.start + (bin + 0.5) * self.width
 
     def total(self, name: str) -> int:
-        """Rows of one class."""
+        """Returns the number of rows of one class."""
         return sum(self.counts.get(name, {}).values())
 
     def says(self, bin: int) -> str:
-        """The values that a bin holds."""
+        """Describes the range of values of a bin in words."""
         low, high = self.start + bin * self.width, self.start + (bin + 1) * self.width
         if bin < 0:
             return f"below {number(high + 0.5 if self.whole else high)}"
@@ -64,18 +64,20 @@ class Histogram:
         return f"{number(low)} to {number(high)}"
 
     def shows(self, threshold: Threshold) -> bool:
-        """Whether the threshold lies within what is drawn."""
+        """Returns whether the threshold lies within the range that is drawn."""
         return self.start - self.width <= threshold.value <= self.start + (self.bins + 1) * self.width
 
 
 def histogram(
     selection: Selection, column: str, thresholds: Sequence[Threshold] = (), classes: str = f"'{ALL}'"
 ) -> Histogram:
-    """Counts one numeric column.
+    """Counts the values of one numeric column.
 
     Args:
-        thresholds: numbers that the range has to show, where they are not far outside.
-        classes: SQL for the class of a row.
+        selection: the selection whose rows are counted.
+        column: name of the column.
+        thresholds: numbers that the range must include, unless they are far outside it.
+        classes: an SQL expression that gives the class of a row.
     """
     x, files = quoted(column), selection._wide
     known = f"FROM {files} WHERE is_ok AND isfinite({x}::DOUBLE)"
@@ -97,7 +99,7 @@ def histogram(
 
 
 def classes_of(selection: Selection, position: int) -> str:
-    """SQL for what the predicate at this position makes of a row, as the funnel counts it."""
+    """Returns an SQL expression for the outcome of the predicate at this position, as the funnel counts it."""
     fate = selection.cascade.fate_sql
     return (
         f"CASE WHEN ({fate}) >= {2 * position + 2} THEN '{PASSES}' "
@@ -106,7 +108,7 @@ def classes_of(selection: Selection, position: int) -> str:
 
 
 def number(value: float) -> str:
-    """A number for people: four significant digits, thousands apart."""
+    """Formats a number for people: four significant digits, with thousands separators."""
     if value == int(value) and abs(value) < 1e15:
         return f"{int(value):,}"
     return (
@@ -115,14 +117,15 @@ def number(value: float) -> str:
 
 
 def _edge(threshold: Threshold, whole: bool) -> float:
-    """Where what passes and what does not are parted: for whole numbers, half-way between the two."""
+    """Returns the edge between passing and failing values; for integers it lies half-way between the two."""
     if not whole or threshold.value != int(threshold.value):
         return threshold.value
     return threshold.value - 0.5 if threshold.operator in (">=", "<") else threshold.value + 0.5
 
 
 def _lay_out(made: Histogram, low: float, high: float, marks: list[float]) -> None:
-    """Bins from the 0.5th to the 99.5th percentile, stretched to marks nearby; an edge lies on the first mark."""
+    """Lays out bins from the 0.5th to the 99.5th percentile, extended to nearby marks, with an edge on the first mark.
+    Lays out bins from the 0.5th to the 99.5th percentile, extended to nearby marks, with an edge on the first mark."""
     low, high = max(low, -_FAR), min(high, _FAR)
     span = high - low or abs(high) / 2 or 1.0
     near = [m for m in marks if low - FARTHEST * span <= m <= high + FARTHEST * span]

@@ -1,7 +1,7 @@
-"""The page: one HTML file that asks for nothing from outside.
+"""Renders the page: a single HTML file that loads nothing from outside.
 
-Names, captions and error texts may be hostile. Everything is escaped by the template engine; a content security
-policy lets the two scripts of the page run, by their hashes, and nothing else.
+Names, captions and error texts may be hostile. The template engine escapes everything, and a content security policy
+admits only the page's two scripts, by their hashes.
 """
 
 import base64
@@ -19,7 +19,7 @@ from curation.views.report.wording import COLOURS, moment, said, share
 
 
 def render(**values: Any) -> str:
-    """The page as text, of what the template `page.html.jinja` shows."""
+    """Renders the template `page.html.jinja` with the given values; returns the HTML."""
     folder = resources.files("curation.views.report")
     plotly = (resources.files("plotly") / "package_data" / "plotly.min.js").read_text(encoding="utf-8")
     scripts = [_script(plotly), _script((folder / "draw.js").read_text(encoding="utf-8"))]
@@ -49,7 +49,7 @@ def render(**values: Any) -> str:
 
 
 def _policy(scripts: list[Markup]) -> str:
-    """What the page may do: show its own pictures, and run its own scripts. Plotly styles what it draws."""
+    """Returns the content security policy: own pictures and scripts only; any style, since Plotly sets styles."""
     hashes = " ".join(map(_hash, scripts))
     return (
         f"default-src 'none'; img-src data:; style-src 'unsafe-inline'; script-src {hashes}; "
@@ -58,10 +58,10 @@ def _policy(scripts: list[Markup]) -> str:
 
 
 def _script(text: str) -> Markup:
-    """A script as it stands between its tags."""
+    """Returns a script escaped for use between script tags."""
     return Markup(text.replace("</script", "<\\/script"))
 
 
 def _hash(script: str) -> str:
-    """How a content security policy names a script."""
+    """Returns the hash of a script in the notation of content security policies."""
     return f"'sha256-{base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()}'"

@@ -1,4 +1,4 @@
-"""Pictures of a page: first they are chosen, then all are loaded, shard after shard, within a limit of bytes."""
+"""Pictures of the page: they are chosen first, then all loaded shard by shard, within a limit of bytes."""
 
 import base64
 from collections.abc import Iterator, Sequence
@@ -15,24 +15,24 @@ from curation.views.report.fates import Fates
 SIDE = 144
 """Long side of a thumbnail in pixels."""
 MOST_BYTES = 7_000_000
-"""Of all thumbnails together, before base64 makes four bytes of three."""
+"""Limit in bytes for all thumbnails together, before base64 makes them a third larger."""
 
 
 @dataclass
 class Picture:
-    """One picture with what stands under it."""
+    """One picture and the text below it."""
 
     index: int | None
     """The row's index in `Fates`; None for a picture that is not in the corpus."""
     columns: tuple[str, ...] = ()
-    """Columns whose values are shown under it."""
+    """Columns whose values are shown below the picture."""
     note: str = ""
     key: str = ""
     values: dict[str, str] = field(default_factory=dict)
     source: str | None = None
-    """The thumbnail as a data URI; None if there is none."""
+    """The thumbnail as a data URI; None if there is no thumbnail."""
     facts: dict[str, Any] = field(default_factory=dict)
-    """What the samples file says of it, of `FACTS`."""
+    """The values of `FACTS` in the samples file."""
 
 
 FACTS = ("caption", "width", "height", "status", "error")
@@ -40,35 +40,35 @@ FACTS = ("caption", "width", "height", "status", "error")
 
 @dataclass
 class Sheet:
-    """Some of many pictures."""
+    """A sheet that shows some of many pictures."""
 
     title: str
     pictures: list[Picture]
     total: int
-    """Pictures that these were chosen from."""
+    """Number of pictures from which these were chosen."""
 
 
 class Gallery:
-    """Makes pictures of rows, to be filled at the end."""
+    """Collects pictures of rows, and loads all of them at the end."""
 
     def __init__(self, recipe: Recipe, fates: Fates) -> None:
         self._recipe, self._fates = recipe, fates
         self._made: list[Picture] = []
         self.left_out = 0
-        """Pictures not shown because the page would have grown too large."""
+        """Number of pictures left out because the page would have grown too large."""
 
     def picture(self, index: int | None, columns: Sequence[str] = (), note: str = "", key: str = "") -> Picture:
-        """One picture."""
+        """Adds a picture, which `load` fills in, and returns it."""
         made = Picture(index, tuple(columns), note, key)
         self._made.append(made)
         return made
 
     def sheet(self, title: str, indices: Sequence[int], total: int, columns: Sequence[str] = ()) -> Sheet:
-        """A sheet of these rows."""
+        """Adds a picture for each of these rows, and returns them as a sheet."""
         return Sheet(title, [self.picture(index, columns) for index in indices], total)
 
     def load(self) -> None:
-        """Fills in keys, values and thumbnails."""
+        """Fills in keys, values and thumbnails of all pictures."""
         sources: dict[int, str | None] = {}
         thumbnails = Thumbnails(self._recipe)
         used = 0
@@ -108,7 +108,7 @@ class Gallery:
 
 
 def shown(value: Any) -> str:
-    """A column's value for people: as it is stored, so that one near a threshold stands on its own side of it."""
+    """Formats a column's value for people, without rounding it across a nearby threshold."""
     if value is None:
         return "not known"
     if isinstance(value, bool) or not isinstance(value, int | float):

@@ -1,4 +1,4 @@
-"""How far the job has come, and what is to be run next."""
+"""The report's section on progress: which stages are done, and which command comes next."""
 
 from dataclasses import dataclass
 from typing import Any
@@ -19,20 +19,20 @@ class Stage:
     name: str
     done: bool
     says: str
-    """What there is of it."""
+    """What the stage has made so far, in words."""
 
 
 @dataclass(frozen=True)
 class Stored:
-    """The selection that lies in the workspace, against what the recipe makes of the rows now."""
+    """The stored selection, compared with what the recipe makes of the rows now."""
 
     state: str
-    """current, none, other rules, or older: made before signals, index or the given list changed."""
+    """`current`, `none`, `other rules`, or `older` (made before the signals, the index or the given list changed)."""
     kept: int | None = None
 
 
 def stored_selection(fates: Fates) -> Stored:
-    """What the last `curate select` left."""
+    """Compares the selection that the last `curate select` stored with the present one."""
     workspace = fates.selection.workspace
     notes = json_object(workspace.funnel)
     funnel = notes.get("funnel")
@@ -47,7 +47,14 @@ def stored_selection(fates: Fates) -> Stored:
 
 
 def stages(fates: Fates, failed: Failures, captions: Captions, levels: int) -> list[Stage]:
-    """The stages in order; `levels` is the number of images that somebody has voted on."""
+    """Returns the stages in order.
+
+    Args:
+        fates: the fates of all rows.
+        failed: the failures by stage.
+        captions: the counts of captions.
+        levels: number of images with votes.
+    """
     funnel = fates.funnel
     known = status(fates.selection.recipe)["stages"]
     done = {name: finished(facts) for name, facts in known.items()}
@@ -78,13 +85,13 @@ def stages(fates: Fates, failed: Failures, captions: Captions, levels: int) -> l
 
 
 def _left(facts: dict[str, Any]) -> str:
-    """Why a stage that was run is to be run again."""
+    """Says why a stage that has run must be run again; empty if it need not."""
     reasons = [facts["stale"]] if facts.get("stale") else list(facts.get("left", {}))
     return f"; to be run again: {'; '.join(reasons[:3])}" if reasons and reasons != ["new"] else ""
 
 
 def next_command(found: list[Stage]) -> str | None:
-    """The first stage to be run, as a command; None if all automatic stages are done."""
+    """Returns the command of the first stage that is not done; None if all automatic stages are done."""
     for stage in found:
         if not stage.done and stage.name != "annotate import":
             return f"curate {stage.name} RECIPE"

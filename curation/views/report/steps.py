@@ -1,4 +1,4 @@
-"""The predicates one by one: what each took away, how its columns are spread, and pictures on either side."""
+"""The report's section on predicates: what each removes, histograms of its columns, and pictures from either side."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -12,36 +12,36 @@ from curation.views.report.histograms import ALL, Histogram, classes_of, histogr
 from curation.views.report.pictures import Gallery, Sheet
 
 SHEET = 24
-"""Pictures of a sheet, where there are few predicates."""
+"""Number of pictures of a sheet, if there are few predicates."""
 NEAREST = 8
-"""Pictures on either side of a threshold."""
+"""Number of pictures on either side of a threshold."""
 PICTURES = 500
-"""Pictures of all predicates together, about."""
+"""Approximate limit on the number of pictures of all predicates together."""
 _NO_QUANTITY = ("UBIGINT",)
-"""Hashes: numbers, but nothing that is more or less."""
+"""Types of columns that hold hashes, which are numbers without an order that means anything."""
 _OF_SAMPLES = ("width", "height", "min_side", "aspect_ratio", "length")
 
 
 @dataclass
 class Step:
-    """One predicate."""
+    """One predicate and what it does to the rows."""
 
     predicate: Predicate
     reached: int
-    """Rows that passed all predicates before it."""
+    """Number of rows that passed all earlier predicates."""
     dropped: int
     undecided: int
     histograms: list[Histogram]
     thresholds: list[Threshold]
     others: list[str]
-    """Columns it reads that are no numbers."""
+    """Columns that the predicate reads and that are not numeric."""
     sheet: Sheet
     nearest: list[tuple[Threshold, Sheet, Sheet]]
-    """For each threshold the passing and the failing images next to it."""
+    """For each threshold, the images next to it that pass and those that fail."""
 
 
 def steps(fates: Fates, gallery: Gallery) -> list[Step]:
-    """Every predicate, in the recipe's order."""
+    """Describes every predicate, in the recipe's order."""
     found = [thresholds(p, fates.cascade.columns) for p in fates.cascade.predicates]
     asked = sum(SHEET + 2 * NEAREST * len(t) for t in found)
     scale = min(1.0, PICTURES / max(1, asked))
@@ -49,7 +49,7 @@ def steps(fates: Fates, gallery: Gallery) -> list[Step]:
 
 
 def other_histograms(fates: Fates, shown: set[str]) -> list[Histogram]:
-    """Every further numeric column of the samples and signals that has values."""
+    """Returns a histogram of every numeric column of samples and signals that is not in `shown` and has values."""
     columns = [*_OF_SAMPLES, *(c for s in fates.cascade.signals.values() for c in s.columns)]
     kinds = fates.cascade.columns
     wanted = [c for c in columns if c not in shown and is_number(kinds[c]) and kinds[c] not in _NO_QUANTITY]
@@ -80,11 +80,11 @@ def _step(fates: Fates, gallery: Gallery, position: int, found: list[Threshold],
 def _either_side(
     fates: Fates, gallery: Gallery, position: int, threshold: Threshold, count: int, columns: Sequence[str]
 ) -> tuple[Sheet, Sheet]:
-    """Images nearest to the threshold that pass the predicate, and that are dropped by it for being beyond."""
+    """Returns the images nearest to the threshold that pass the predicate, and the nearest that it drops."""
     values = fates.column(threshold.column)
     with np.errstate(invalid="ignore"):
         distances = np.abs(values - threshold.value)
-        on_it = distances <= 1e-6 * abs(threshold.value)  # float32 columns: SQL knows on which side they are
+        on_it = distances <= 1e-6 * abs(threshold.value)  # float32 columns: SQL has decided their side exactly
         above = values > threshold.value
         below = values < threshold.value
     good, bad = (above, below) if threshold.operator.startswith(">") else (below, above)

@@ -1,4 +1,4 @@
-"""Captions beside images, and what the checks found."""
+"""The report's section on captions: examples beside their images, and what the checks found."""
 
 from collections import Counter
 from dataclasses import dataclass, field
@@ -14,14 +14,14 @@ from curation.views.report.pictures import Gallery, Picture
 
 SHOWN = 16
 SHARED = 100_000
-"""Rows of which the shares of training texts are worked out."""
+"""Number of rows from which the shares of training texts are estimated."""
 _COLUMNS = ["caption_en", "translated", "flags", "captioner", "translator", "attempts", "prompt"]
 _COLUMNS += ["tokens_in", "tokens_out", "cost", "original_en"]
 
 
 @dataclass
 class Caption:
-    """One image with its texts."""
+    """One image with its captions."""
 
     picture: Picture
     english: str | None
@@ -33,33 +33,34 @@ class Caption:
 
 @dataclass
 class Captions:
-    """All captions, and some of them."""
+    """Counts over all captions, and examples."""
 
     made: int = 0
-    """Rows that were captioned, those without result among them; kept by the present selection or not."""
+    """Number of rows that were captioned, with or without a result, whether or not the present selection keeps them."""
     of_kept: int = 0
-    """Those among them that the recipe keeps now."""
+    """Number of captioned rows that the recipe keeps now."""
     english: int = 0
     translated: int = 0
     flags: Counter[str] = field(default_factory=Counter)
     backends: Counter[str] = field(default_factory=Counter)
     flagged: int = 0
-    """Rows with a flag."""
+    """Number of rows with a flag."""
     asked_again: int = 0
-    """Rows that took more than one attempt."""
+    """Number of rows that took more than one attempt."""
     spent: Counter[str] = field(default_factory=Counter)
-    """Tokens, and US dollars."""
+    """Sums of `tokens_in`, `tokens_out` and `cost` (US dollars)."""
     shares: Counter[str] = field(default_factory=Counter)
-    """Training texts as the recipe has them now, by source and language; rows without a text are `none`."""
+    """Number of training texts under the present recipe, by source and language; rows without a text count as `none`.
+    Number of training texts under the present recipe, by source and language; rows without a text count as `none`."""
     shared: int = 0
-    """Of how many rows the shares are."""
+    """Number of rows from which `shares` was counted."""
     both: Counter[str] = field(default_factory=Counter)
-    """Those of them that have an original and a synthetic text, by the one they are trained with."""
+    """Of these rows, those with both an original and a synthetic text, counted by the source of their training text."""
     some: list[Caption] = field(default_factory=list)
 
 
 def captions(fates: Fates, gallery: Gallery) -> Captions:
-    """Counts them over all shards; the examples are of kept rows."""
+    """Counts the captions of all shards; the examples are kept rows."""
     made = Captions()
     candidates = np.zeros(fates.rows, bool)
     for number, shard in enumerate(fates.selection.shards):
@@ -67,7 +68,7 @@ def captions(fates: Fates, gallery: Gallery) -> Captions:
         if path.exists():
             table = pq.read_table(path, columns=_COLUMNS)
             start = int(fates.starts[number])
-            if table.num_rows == int(fates.starts[number + 1]) - start:  # else it is of an index before this one
+            if table.num_rows == int(fates.starts[number + 1]) - start:  # else the captions are of an earlier index
                 captioned = np.flatnonzero(table["attempts"].is_valid().to_numpy())
                 candidates[start + captioned] = True
                 _count(made, table.take(pa.array(captioned)))
@@ -97,7 +98,7 @@ def _count(made: Captions, table: pa.Table) -> None:
 
 
 def _shares(fates: Fates, chosen: list[int]) -> tuple[Counter[str], Counter[str]]:
-    """The training texts of some rows by source and language; and, of rows that have both, by source."""
+    """Counts the training texts of some rows by source and language; for rows with both texts, also by source alone."""
     rows_of: dict[int, list[int]] = {}
     for index in chosen:
         number, row = fates.place(index)

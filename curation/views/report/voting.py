@@ -1,4 +1,4 @@
-"""What people voted."""
+"""The report's section on human votes."""
 
 from collections import Counter
 from dataclasses import dataclass
@@ -11,27 +11,27 @@ from curation.views.report.fates import SALT, Fates
 from curation.views.report.pictures import Gallery, Sheet
 
 SHOWN = 8
-"""Pictures of each level."""
+"""Number of pictures shown for each level."""
 
 
 @dataclass
 class Voting:
-    """The levels and how much the annotators agree."""
+    """The levels, and how far the annotators agree."""
 
     images: int
     votes: int
     outcomes: list[tuple[str, int]]
-    """Levels from the best, then what is not decided."""
+    """Number of images by level, best first, then by the states that are not decided."""
     agreement: float | None
-    """Mean over images of the share of pairs of votes that name one level; None where no image has two votes."""
+    """Mean over images of the share of pairs of votes that agree (0 to 1); None if no image has two votes."""
     annotators: list[tuple[str, int]]
-    """Votes of each, revisions among them, the busiest first."""
+    """Number of votes, revisions included, by annotator; the busiest first."""
     sheets: list[Sheet]
-    """Pictures of each level. What waits for a safety review is not shown."""
+    """Pictures of each level; images that wait for a safety review are not shown."""
 
 
 def voting(fates: Fates, gallery: Gallery) -> Voting | None:
-    """The votes as they were last decided; None if there are none."""
+    """Counts the votes as last decided; returns None if there are none."""
     workspace = fates.selection.workspace
     levels = read_levels(workspace)
     if not levels:

@@ -1,4 +1,4 @@
-"""Words, numbers and colours of the report's page."""
+"""Texts, number formats and colours of the report's page."""
 
 import re
 import time
@@ -13,11 +13,12 @@ COLOURS = {
     "gone": "#BBBBBB",
     "all": "#4477AA",
 }
-"""Paul Tol's bright scheme: told apart with any colour vision, on white and on black."""
+"""Paul Tol's bright colour scheme, distinguishable with any colour vision, on white and on black."""
 
 
 def share(count: int, total: int) -> str:
-    """A share in percent; one that is not nothing never reads as nothing, one that is not all never as all."""
+    """Formats a share in percent; a share that is not zero never reads as 0 %, and one below the whole never as 100 %.
+    Formats a share in percent; a share that is not zero never reads as 0 %, and one below the whole never as 100 %."""
     if not total or not count:
         return "0 %"
     percent = 100 * count / total
@@ -29,13 +30,14 @@ def share(count: int, total: int) -> str:
 
 
 LONGEST = 600
-"""Characters of one text that are shown."""
+"""Maximum number of characters shown of one text."""
 _UNSEEN = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069\ufff9-\ufffb]")
-"""Control characters, and those that turn the direction of what follows."""
+"""Control characters, and those that change the direction of writing."""
 
 
 def said(text: str | None, longest: int = LONGEST) -> str:
-    """A text as it may be shown: not too long, and what would not be seen, or turn the line round, spelt out."""
+    """Returns a text that is safe to show: at most `longest` characters, with invisible and direction marks spelt out.
+    Returns a text that is safe to show: at most `longest` characters, with invisible and direction marks spelt out."""
     if not text:
         return ""
     shown = _UNSEEN.sub(lambda m: f"⟨U+{ord(m[0]):04X}⟩", text[:longest])
@@ -43,7 +45,7 @@ def said(text: str | None, longest: int = LONGEST) -> str:
 
 
 def moment(seconds: float | None) -> str:
-    """Seconds since 1970 as a date and time."""
+    """Formats seconds since 1970 as a date and time in UTC."""
     try:
         return "" if seconds is None else time.strftime("%Y-%m-%d %H:%M", time.gmtime(seconds))
     except (OverflowError, ValueError, OSError):

@@ -11,9 +11,9 @@ def serve(recipe_file: Path, recipe: Recipe, port: int = 0, announce: Callable[[
 
     Args:
         recipe_file: the recipe's YAML file, into which moved thresholds can be written.
-        recipe: what was read from it, overrides among it.
-        port: 0 takes a free one.
-        announce: given one line with the address, token included, when the page is ready.
+        recipe: the recipe as loaded from the file, with overrides applied.
+        port: TCP port; 0 takes a free one.
+        announce: is called with the page's address, token included, when the page is ready.
 
     Raises:
         UserError: nothing is indexed, a predicate is not admitted, or the port is not free.
@@ -33,7 +33,7 @@ def serve(recipe_file: Path, recipe: Recipe, port: int = 0, announce: Callable[[
         listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
             listening.bind(("127.0.0.1", port))
-            listening.listen()  # who comes before the server runs waits for it
+            listening.listen()  # requests that come before the server runs wait for it
         except (OSError, OverflowError) as error:
             raise UserError(f"--port {port}: cannot be used: {getattr(error, 'strerror', None) or error}") from None
         port, token = listening.getsockname()[1], secrets.token_urlsafe(24)

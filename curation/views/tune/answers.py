@@ -1,4 +1,4 @@
-"""What a moved threshold comes to, as numbers."""
+"""The counts and rows that the page shows for moved thresholds."""
 
 from dataclasses import dataclass, field
 
@@ -7,11 +7,11 @@ from curation.views.tune.axis import Axis
 
 @dataclass
 class Funnel:
-    """How many rows go where before duplicates are looked for."""
+    """Number of rows by fate, before duplicates are searched for."""
 
     input: int = 0
     failed: int = 0
-    """The images that are gone among them."""
+    """Rows that could not be indexed, those gone from their source included."""
     gone: int = 0
     dropped: dict[str, int] = field(default_factory=dict)
     undecided: dict[str, int] = field(default_factory=dict)
@@ -23,7 +23,7 @@ class Neighbour:
     """A row near a threshold."""
 
     row: int
-    """Its place in the table."""
+    """The row's number in the table."""
     value: float
     fate: str
     dropped_by: str | None
@@ -34,18 +34,18 @@ class Histogram:
     """The rows that reach a predicate, by their value in the column of one of its thresholds."""
 
     passing: list[int]
-    """Rows on the passing side of the threshold, by bin: below the axis, its bins, above it."""
+    """Number of rows on the passing side of the threshold, by bin: below the axis, the axis's bins, above the axis."""
     failing: list[int]
     missing: int = 0
     """Rows without a value."""
 
     @classmethod
     def empty(cls, axis: Axis) -> "Histogram":
-        """Of no rows."""
+        """Makes a histogram of no rows."""
         return cls([0] * (axis.bins + 2), [0] * (axis.bins + 2))
 
     def add(self, place: int | None, passes: bool | None, count: int) -> None:
-        """Counts rows of one bin; None: they have no value."""
+        """Adds rows to one bin, or to the rows without a value if `place` is None."""
         if place is None:
             self.missing += count
         else:
@@ -54,12 +54,12 @@ class Histogram:
 
 @dataclass(frozen=True)
 class Answer:
-    """What a moved threshold comes to."""
+    """All that the page shows for a moved threshold."""
 
     funnel: Funnel
     histogram: Histogram
     failing: list[Neighbour]
-    """The rows nearest to the threshold that do not pass it, nearest first. Of rows that have the same value some are
-    taken, always the same."""
+    """The rows nearest to the threshold that do not pass it, nearest first. Which of several rows with the same value
+    are taken is always the same."""
     passing: list[Neighbour]
-    """The nearest that pass it."""
+    """The rows nearest to the threshold that pass it, nearest first."""

@@ -1,7 +1,7 @@
-"""The web side of `curate tune`: a page for one person on this machine, and the few questions that it asks.
+"""The web application of `curate tune`: a page for one person on this machine, and the requests that it makes.
 
-Every request needs the token of this start (in the address once, then in a cookie), comes to this machine's own name
-and from no other site. The page sends numbers only; the SQL is the recipe's.
+Every request must carry the token of this start (once in the address, then in a cookie), must name this machine as its
+host, and must come from no other site. The page sends only numbers; all SQL comes from the recipe.
 """
 
 import secrets
@@ -33,11 +33,12 @@ _HEADERS = {
 
 
 def make_app(tuner: Tuner, token: str, port: int) -> FastAPI:
-    """The application.
+    """Makes the application.
 
     Args:
-        token: what every request must carry: `?token=` on the page's address, then the cookie.
-        port: the port it is served on, which the Host header must name.
+        tuner: the recipe being tuned.
+        token: what every request must carry: `?token=` in the page's address, then the cookie.
+        port: the port the application is served on, which the Host header must name.
     """
     app = FastAPI(title="curate tune", docs_url=None, redoc_url=None, openapi_url=None)
     hosts = {f"127.0.0.1:{port}", f"localhost:{port}"}
@@ -79,7 +80,7 @@ def make_app(tuner: Tuner, token: str, port: int) -> FastAPI:
 
 
 def _add_answers(app: FastAPI) -> None:
-    """What goes wrong is answered as JSON, one line that the page shows."""
+    """Makes errors answer as JSON with one line of text, which the page shows."""
 
     @app.exception_handler(UserError)
     @app.exception_handler(StageError)
@@ -102,7 +103,7 @@ def _add_answers(app: FastAPI) -> None:
 
 
 def _add_questions(app: FastAPI, tuner: Tuner) -> None:
-    """The page's questions. Not `async`: each is answered in a thread, and `Tuner` lets one in at a time."""
+    """Adds the page's requests. They are not `async`: each runs in a thread, and `Tuner` admits one at a time."""
 
     @app.get("/api/state")
     def state() -> Any:

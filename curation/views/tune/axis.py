@@ -1,4 +1,4 @@
-"""The axis under a threshold's histogram and slider: round numbers, a few dozen bins, one bin beyond each end."""
+"""The axis below a threshold's histogram and slider: round numbers, a few dozen bins, and one bin beyond each end."""
 
 import math
 from dataclasses import dataclass
@@ -7,20 +7,21 @@ from curation.recipe.thresholds import Threshold, number_text
 from curation.workspace.sql import quoted
 
 BINS = 60
-"""At most so many bins, about."""
+"""Approximate maximum number of bins."""
 FARTHEST = 2.0
-"""How many times the width of the values' range a threshold may lie outside of it and still be on the axis."""
+"""A threshold is on the axis unless it lies outside the values' range by more than this many times the range's width.
+A threshold is on the axis unless it lies outside the values' range by more than this many times the range's width."""
 MARGIN = 0.1
-"""Share of the range that is added on either side where values go on, so that a slider can be moved beyond it."""
+"""Share of the range added on a side where further values lie, so that the slider can move beyond the range."""
 LARGEST = 1e300
-"""The axis ends here: twice as much is still a number."""
+"""Limit of the axis, chosen so that twice this number is still finite."""
 FINEST = 1e-9
-"""Bins are at least so wide, as a share of the numbers on them: the page counts in 12 digits."""
+"""Minimum width of a bin relative to the numbers on the axis, since the page calculates with 12 digits."""
 
 
 @dataclass(frozen=True)
 class Axis:
-    """Bins of equal width from `low` to `high`; what lies outside falls into one bin below or above."""
+    """Bins of equal width from `low` to `high`, and one further bin on either side for values beyond them."""
 
     column: str
     low: float
@@ -29,16 +30,17 @@ class Axis:
     step: float
     """By how much one key press moves the slider."""
     whole: bool
-    """Whether the column holds whole numbers; then each bin starts at one."""
+    """Whether the column holds integers; each bin then starts at an integer."""
 
     @property
     def width(self) -> float:
-        """Of one bin."""
+        """Width of one bin."""
         return (self.high - self.low) / self.bins
 
     @property
     def bin_sql(self) -> str:
-        """SQL for a value's bin: 0 below the axis, 1 to `bins` on it, `bins` + 1 above; NULL without a value."""
+        """SQL for the bin of a value: 0 below the axis, 1 to `bins` on it, `bins` + 1 above it; NULL without a value.
+        SQL for the bin of a value: 0 below the axis, 1 to `bins` on it, `bins` + 1 above it; NULL without a value."""
         value = quoted(self.column)
         place = f"floor(({value} - {number_text(self.low)}::DOUBLE) / {number_text(self.width)}::DOUBLE)"
         # least and greatest pass over NULL.
@@ -47,10 +49,14 @@ class Axis:
 
 
 def axis_of(threshold: Threshold, values: list[float], whole: bool) -> Axis:
-    """An axis for a column's values in steps of 1, 2 or 5 times 10^n, on which the threshold is unless it is far away.
+    """Makes an axis for a column's values, in steps of 1, 2 or 5 times a power of ten.
+
+    The threshold lies on the axis unless it is far outside the values' range.
 
     Args:
-        values: the least value, the ends of the range that holds nearly all, and the greatest.
+        threshold: the threshold whose slider the axis carries.
+        values: four numbers: the minimum, the ends of the range that holds nearly all values, and the maximum.
+        whole: whether the column holds integers.
     """
     least, low, high, greatest = (max(-LARGEST, min(value, LARGEST)) for value in values)
     span = high - low or abs(high) / 2 or 1.0
@@ -68,11 +74,11 @@ def axis_of(threshold: Threshold, values: list[float], whole: bool) -> Axis:
 
 
 def _round_up(width: float) -> float:
-    """The next of 1, 2, 5, 10, 20 … and 0.5, 0.2, 0.1 …"""
+    """Rounds a width up to 1, 2 or 5 times a power of ten."""
     power = 10.0 ** math.floor(math.log10(width))
     return next(_tidy(m * power) for m in (1, 2, 5, 10) if m * power >= width * (1 - 1e-9))
 
 
 def _tidy(value: float) -> float:
-    """Without what binary arithmetic adds to a short decimal number."""
+    """Rounds to 12 digits, which removes the noise of binary arithmetic from a short decimal number."""
     return float(f"{value:.12g}")

@@ -1,4 +1,4 @@
-"""Which image a row of the table is, and what is known of it."""
+"""Finds the image that a row of the table stands for, and what is stored about it."""
 
 import contextlib
 import math
@@ -21,9 +21,10 @@ _SAID = ("width", "height", "format", "length", "caption", "url")
 
 
 class Images:
-    """Finds images by their row in the table. May be used by several threads.
+    """Finds images by their row in the table; may be used by several threads.
 
-    Every method raises NoSuchRow, and StageError when the workspace's files are no longer those that were loaded.
+    Every method raises NoSuchRow for a row that the table does not have, and StageError when the workspace's files are
+    no longer those that were loaded.
     """
 
     def __init__(self, table: Table) -> None:
@@ -37,20 +38,20 @@ class Images:
         self._thumbnails.close()
 
     def key(self, row: int) -> str:
-        """The image's key."""
+        """Returns the key of an image."""
         corpus, shard, number = self._table.place_of(row)
         with self._as_loaded(corpus, shard):
             return str(self._known(corpus, shard)[1][number])
 
     def picture(self, row: int, side: int) -> bytes | None:
-        """The image as JPEG, its long side at most `side` pixels, or None if it is gone or cannot be decoded."""
+        """Returns the image as JPEG, its long side at most `side` pixels; None if it is gone or cannot be decoded."""
         corpus, shard, number = self._table.place_of(row)
         with self._as_loaded(corpus, shard):
             at = int(self._known(corpus, shard)[0][number])
             return self._thumbnails.jpeg(corpus, shard, at, side)
 
     def story(self, row: int) -> dict[str, Any]:
-        """The key, what the index says of the image, and every number that the signals gave it."""
+        """Returns the key, the index's facts about the image, and the values of every signal."""
         corpus, shard, number = self._table.place_of(row)
         workspace, cascade = self._table.workspace, self._table.cascade
         with self._as_loaded(corpus, shard):
@@ -66,9 +67,10 @@ class Images:
 
     @contextlib.contextmanager
     def _as_loaded(self, corpus: str, shard: str) -> Iterator[None]:
-        """What is read within belongs to the rows of the table, or StageError says why not.
+        """Raises StageError if what is read in the block does not belong to the rows of the table.
 
-        The files are looked at afterwards: they are replaced whole, so that what was read before is what was loaded.
+        The files are checked after reading. Stages replace whole files, so an unchanged file was unchanged while it was
+        read.
         """
         try:
             yield
@@ -82,14 +84,17 @@ class Images:
             return self._shard(corpus, shard)
 
     def _read_shard(self, corpus: str, shard: str) -> tuple[np.ndarray, pa.Array]:
-        """Rows of the samples file that could be indexed, and their keys."""
+        """Returns the rows of the samples file that could be indexed (int64), and their keys."""
         wide = read_table(self._table.workspace.wide(corpus, shard), columns=["key", "is_ok"])
         rows = np.flatnonzero(wide["is_ok"].to_numpy())
         return rows, wide["key"].take(rows)
 
 
 def plain(value: Any) -> Any:
-    """A value as JSON and a page can take it: JavaScript has no 64-bit integers, JSON no infinity."""
+    """Returns a value in a form that JSON and JavaScript can represent.
+
+    Infinities and NaN, which JSON lacks, and integers of 2^53 and more, which JavaScript rounds, become strings.
+    """
     if isinstance(value, float):
         return value if math.isfinite(value) else str(value)
     if isinstance(value, int | None):

@@ -1,4 +1,4 @@
-"""The files that say which image each row of the table is, as they were when the table was loaded."""
+"""Detects changes to the files from which the table was loaded."""
 
 from curation.errors import StageError
 from curation.workspace import Workspace
@@ -10,7 +10,8 @@ class Loaded:
     """Remembers size and time of each shard's wide file and samples file.
 
     Args:
-        shards: corpus and name of each.
+        workspace: the workspace of the files.
+        shards: corpus and name of each shard.
     """
 
     def __init__(self, workspace: Workspace, shards: list[tuple[str, str]]) -> None:
@@ -19,11 +20,11 @@ class Loaded:
 
     @property
     def version(self) -> str:
-        """Short text, another one when the files were others."""
+        """A short text that identifies the state of the files; it differs if any file differs."""
         return digest([[*shard, *found] for shard, found in self._stamps.items()])[:12]
 
     def check(self, corpus: str, shard: str) -> None:
-        """Raises StageError if a file of the shard is no longer what it was, so that its rows may be other images."""
+        """Raises StageError if a file of the shard has changed, as its rows may now be other images."""
         files = self._files(corpus, shard)
         for path, now, then in zip(files, stamps(files), self._stamps[corpus, shard], strict=True):
             if now != then:

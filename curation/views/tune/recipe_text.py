@@ -1,6 +1,6 @@
-"""Writing moved thresholds into the recipe's file: only the digits that move change, all else stays byte for byte.
+"""Writes moved thresholds into the recipe's file: only the digits that move change, all else stays byte for byte.
 
-The file is read into nodes by ruamel.yaml, which says where each predicate stands; what comes out is read again and
+ruamel.yaml parses the file into nodes, which give the position of each predicate; the edited text is parsed again and
 compared before it replaces the file.
 """
 
@@ -25,7 +25,7 @@ WHERE = ("select", "where")
 
 
 class RecipeText:
-    """The text of a recipe's file as it was when it was read.
+    """The text of a recipe's file as last read or written.
 
     Raises:
         UserError: the file cannot be read.
@@ -38,18 +38,18 @@ class RecipeText:
 
     @property
     def where(self) -> dict[str, str]:
-        """The predicates that stand in the file."""
+        """The predicates in the file, by name."""
         return self.recipe.select.where
 
     def edited(self, shown: Recipe, moves: Mapping[str, tuple[list[Threshold], Mapping[int, float]]]) -> str:
-        """The file's text with moved thresholds.
+        """Returns the file's text with moved thresholds.
 
         Args:
-            shown: the recipe whose predicates were shown, overrides among them.
-            moves: by predicate, its thresholds and the new numbers.
+            shown: the recipe whose predicates the page shows, with overrides applied.
+            moves: by predicate, its thresholds, and the new values by number of the threshold.
 
         Raises:
-            UserError: a predicate does not stand in the file as it was shown, or cannot be edited where it stands.
+            UserError: the file's predicate differs from the one shown, or cannot be edited in place.
         """
         text = self._bytes.decode("utf-8")
         edits: list[tuple[int, int, str]] = []
@@ -70,16 +70,16 @@ class RecipeText:
         return text
 
     def diff(self, text: str) -> list[str]:
-        """The lines that change, with one line around them, each after its sign: `-`, `+` or a space."""
+        """Returns the lines that change, with one line of context, each after its sign: `-`, `+` or a space."""
         old = self._bytes.decode("utf-8").splitlines()
         return list(difflib.unified_diff(old, text.splitlines(), lineterm="", n=1))[2:]
 
     def write(self, text: str) -> Recipe:
-        """Replaces the file, its permissions kept, and reads it again.
+        """Replaces the file, keeping its permissions, and reads it again.
 
         Raises:
-            UserError: it is write-protected: to be renamed over needs no leave of the file's own.
-            StageError: it changed on disk since it was read, or cannot be written.
+            UserError: the file is write-protected, which a rename over it would not notice.
+            StageError: the file has changed on disk since it was read, or cannot be written.
         """
         if self._read() != self._bytes:
             raise StageError(f"{self.path}: changed on disk since it was loaded; start `curate tune` again")
@@ -101,7 +101,7 @@ class RecipeText:
     def _edits(
         self, text: str, name: str, found: list[Threshold], values: Mapping[int, float]
     ) -> list[tuple[int, int, str]]:
-        """Where in the file which numbers stand, and what comes in their place."""
+        """Returns the edits of one predicate: start and stop in the file's text, and the new number."""
         sql = self.where[name]
         key, value = self._scalar(text, name)
         # Only white space and comments are between a key and its own value; an alias stands elsewhere.

@@ -1,7 +1,7 @@
 """A predicate as the table of `curate tune` holds it: all that no slider moves is evaluated once and becomes a column.
 
-`caption LIKE '%dog%' OR ocr_confidence >= 0.6` becomes `part_3_0 OR (ocr_confidence >= 0.6)`: the text stays on disk,
-the table gets a column of truth values and one of numbers.
+`caption LIKE '%dog%' OR ocr_confidence >= 0.6` becomes `part_3_0 OR (ocr_confidence >= 0.6)`: the caption stays on
+disk, and the table gets a column of truth values and one of numbers.
 """
 
 import json
@@ -14,41 +14,43 @@ from curation.recipe.thresholds import Threshold, is_number, moved, thresholds
 from curation.workspace.sql import nodes, parsed, parser, quoted
 
 Values = Mapping[str, Mapping[int, float]]
-"""Moved numbers: predicate, number of the threshold, value. What is left out stays as the recipe has it."""
+"""Moved thresholds: value by number of the threshold, by predicate. Those left out keep the recipe's value."""
 
 
 @dataclass(frozen=True)
 class Split:
-    """One predicate, split into what moves and what does not."""
+    """One predicate, split into the comparisons that move and columns for everything else."""
 
     predicate: Predicate
-    """As the recipe has it."""
+    """The predicate as in the recipe."""
     thresholds: list[Threshold]
-    """Of the recipe's text."""
+    """The thresholds in the recipe's text."""
     sql: str
-    """The same over the table's columns."""
+    """The predicate's SQL over the table's columns."""
     columns: frozenset[str]
     """Columns of the images that `sql` reads."""
     parts: dict[str, str]
-    """Further columns that `sql` reads, and the SQL over the images that gives each."""
+    """Further columns that `sql` reads: name to the SQL over the images that computes the column."""
     inner: list[Threshold]
-    """The same thresholds in `sql`."""
+    """The same thresholds as they occur in `sql`."""
 
     def text(self, values: Values) -> str:
-        """The recipe's text with moved numbers."""
+        """Returns the recipe's text with moved thresholds."""
         return moved(self.predicate.sql, self.thresholds, values.get(self.predicate.name, {}))
 
     def over_table(self, values: Values) -> Predicate:
-        """The predicate with moved numbers, to be evaluated over the table."""
+        """Returns the predicate with moved thresholds, to be evaluated over the table."""
         sql = moved(self.sql, self.inner, values.get(self.predicate.name, {}))
         return Predicate(self.predicate.name, sql, self.predicate.columns)
 
     def saved(self, values: Values, columns: Mapping[str, str]) -> "Split":
-        """As if the recipe had the moved numbers; what the table holds for it stays what it is.
+        """Returns the split for a recipe that has the moved thresholds; the table's columns stay as they are.
 
-        To split the new text could ask for other columns: DuckDB writes `8::FLOAT` as it reads it, `-5::FLOAT` not.
+        The new text is not split again, since that could ask for other columns: DuckDB writes `8::FLOAT` as it reads
+        it, but not `-5::FLOAT`.
 
         Args:
+            values: the moved thresholds.
             columns: the columns of an image, name to DuckDB type.
         """
         outer, inner = replace(self.predicate, sql=self.text(values)), self.over_table(values)
@@ -62,7 +64,8 @@ def split(predicate: Predicate, number: int, columns: Mapping[str, str]) -> Spli
     """Splits a predicate.
 
     Args:
-        number: its place in the recipe, from 0; the names of its parts carry it.
+        predicate: the predicate, as in the recipe.
+        number: its position in the recipe, from 0, which becomes part of its columns' names.
         columns: the columns of an image, name to DuckDB type.
     """
     found = thresholds(predicate, columns)
@@ -81,7 +84,7 @@ def split(predicate: Predicate, number: int, columns: Mapping[str, str]) -> Spli
         )
 
     def reduced(node: Any) -> Any:
-        """The tree with whatever no threshold is below replaced by a column; plain numbers stay."""
+        """Replaces every subtree without a moving threshold by a column; plain numbers stay."""
         if isinstance(node, list):
             return [reduced(n) for n in node]
         if not isinstance(node, dict):
@@ -110,16 +113,16 @@ def split(predicate: Predicate, number: int, columns: Mapping[str, str]) -> Spli
 
 
 def part_columns(splits: list[Split]) -> list[str]:
-    """What the table's part columns select from the images.
+    """Returns the expressions of the SELECT that fills the table's part columns.
 
-    TRY: a part is evaluated for every row, the predicate only for the rows that reach it; a value that a cast refuses
-    must not stop the others.
+    Each is wrapped in TRY: a part is evaluated for every row, the predicate only for the rows that reach it, and a
+    value that cannot be cast must not stop the others.
     """
     return [f"TRY((\n{sql}\n)) AS {quoted(name)}" for s in splits for name, sql in s.parts.items()]
 
 
 def _text(tree: dict[str, Any]) -> str:
-    """A syntax tree as SQL."""
+    """Returns a syntax tree as SQL."""
     statement = parsed("SELECT 1")
     statement["statements"][0]["node"]["select_list"] = [tree]
     row = parser().execute("SELECT json_deserialize_sql(?::JSON)", [json.dumps(statement)]).fetchone()

@@ -1,8 +1,8 @@
-"""What predicates read of every image, held in memory, so that a moved threshold is answered while the slider moves.
+"""An in-memory table of what predicates read of every image, so that counts follow a slider while it moves.
 
-The counts are those of `curation/selection/stage.py` before duplicates, by the same SQL. Only columns of numbers and of
-truth values are held. The predicate in hand has a table of its own: the rows that reach it, and what becomes of each
-should it pass; as long as only this predicate moves, no other is evaluated.
+The counts are those of `curation/selection/stage.py` before duplicates, by the same SQL. Only numeric and boolean
+columns are held. The predicate whose slider moves, the current one, has a table of its own: the rows that reach it, and
+the fate of each row if it passes. As long as only this predicate moves, no other is evaluated.
 """
 
 from collections import Counter
@@ -26,11 +26,11 @@ from curation.views.tune.split import Values, part_columns, split
 from curation.workspace.sql import parquet_files, quoted
 
 ALL, HERE = "tune.images", "here"
-"""The first is compressed; the second, which is scanned at every move, is not."""
+"""Names of the tables: `ALL` is compressed; `HERE`, which is scanned at every move, is not."""
 FILES_AT_ONCE = 25
-"""Files read before the table is compressed: more need more memory, fewer more time."""
+"""Number of files read before the table is compressed: more need more memory, fewer take more time."""
 SAMPLE = 200_000
-"""Rows, evenly spread, from which an axis takes its range."""
+"""Number of evenly spread rows from which the range of an axis is taken."""
 
 _ALWAYS = Predicate("", "true", frozenset())
 
@@ -64,7 +64,7 @@ class Table:
         }
 
     def save(self, values: Values) -> None:
-        """Takes moved thresholds for those of the recipe; nothing is loaded again."""
+        """Makes moved thresholds those of the recipe, without loading anything again."""
         self.splits = [s.saved(values, self.cascade.columns) for s in self.splits]
         self.cascade = replace(self.cascade, predicates=[s.predicate for s in self.splits])
         where = self.recipe.select.where | {s.predicate.name: s.predicate.sql for s in self.splits}
@@ -72,16 +72,23 @@ class Table:
         self.recipe = self.recipe.model_copy(update={"select": select})
 
     def funnel(self, values: Values) -> Funnel:
-        """Counts every row's fate with moved thresholds. Raises UserError where a predicate fails on a value."""
+        """Counts every row's fate under moved thresholds.
+
+        Raises:
+            UserError: a predicate fails on a value.
+        """
         return self._as_funnel(self._counts(f"SELECT {self._fate(self._moved(values))} AS n FROM {self._view}"))
 
     def answer(self, values: Values, threshold: Threshold, neighbours: int) -> Answer:
-        """Takes a threshold's predicate in hand and tells all that a page shows of it.
+        """Makes a threshold's predicate the current one, and returns all that the page shows of the threshold.
 
-        Fast as long as no threshold of another predicate moves; else the rows that reach it are gathered first.
+        This is fast as long as no threshold of another predicate moves; otherwise the rows that reach the predicate are
+        gathered first.
 
         Args:
-            neighbours: rows wanted on each side of the threshold.
+            values: the moved thresholds.
+            threshold: the threshold shown.
+            neighbours: number of rows wanted on each side of the threshold.
         """
         at = self._place(threshold.predicate)
         self._build(values, at)
@@ -109,7 +116,7 @@ class Table:
         return Answer(funnel, histogram, below, nearest(passes, histogram.passing, up))
 
     def histogram(self, values: Values, threshold: Threshold) -> Histogram:
-        """The histogram of one threshold's column, whatever predicate is in hand."""
+        """Returns the histogram of one threshold's column, without changing the current predicate."""
         reaching = self._reaching(self._moved(values), self._place(threshold.predicate))
         axis, histogram = self.axis(threshold), Histogram.empty(self.axis(threshold))
         for group in self._rows(
@@ -120,14 +127,14 @@ class Table:
         return histogram
 
     def axis(self, threshold: Threshold) -> Axis:
-        """The axis of a threshold; it stays as it is while thresholds move."""
+        """Returns the axis of a threshold, which stays the same while thresholds move."""
         return self._axes[threshold.predicate, threshold.number]
 
     def place_of(self, row: int) -> tuple[str, str, int]:
-        """Corpus, shard and the number among the shard's images that could be indexed, of a row of the table.
+        """Returns corpus, shard, and number among the shard's indexed images, of a row of the table.
 
         Raises:
-            NoSuchRow: there is none.
+            NoSuchRow: the table has no such row.
         """
         for (corpus, shard), first, last in self._spans:
             if first <= row < last:
@@ -135,19 +142,19 @@ class Table:
         raise NoSuchRow(f"there is no image {row}")
 
     def threshold(self, predicate: str, number: int) -> Threshold | None:
-        """One threshold of the recipe."""
+        """Returns one threshold of the recipe; None if there is none with this number."""
         found = (t for s in self.splits if s.predicate.name == predicate for t in s.thresholds)
         return next((t for t in found if t.number == number), None)
 
     def _read_signals(self) -> dict[str, int]:
-        """The bit of each signal that decides whether a row is undecided."""
+        """Assigns a bit to each signal whose absence makes a row undecided; returns the bits by name of the signal."""
         read = {s for p in self.cascade.predicates for s in self.cascade.reads(p)} | set(
             self.cascade.ranked_by(self.recipe.select.dedup)
         )
         return {name: bit for bit, name in enumerate(n for n in self.cascade.signals if n in read)}
 
     def _load(self) -> None:
-        """Reads the wide files, in the order of the shards: a row's number says where it is from."""
+        """Loads the wide files in the order of the shards, so that a row's number tells its shard."""
         columns = [quoted(c) for c in sorted(set().union(*(s.columns for s in self.splits)))] + part_columns(
             self.splits
         )
@@ -174,7 +181,7 @@ class Table:
         self.gone = self._rows(f"SELECT count(*) FROM {parquet_files(samples)} WHERE status = 'gone'")[0][0]
 
     def _make_axis(self, at: int, threshold: Threshold) -> Axis:
-        """An axis that shows the rows which reach the predicate as the recipe has it, or else all that have a value."""
+        """Makes an axis for the rows that reach the predicate or, if none has a value, for all rows with a value."""
         column = quoted(threshold.column)
         whole = "INT" in self.cascade.columns[threshold.column]
         every = f"rowid % {max(1, self.ok // SAMPLE)} = 0"
@@ -192,7 +199,7 @@ class Table:
         return self._view_of(ALL, "rowid, ")
 
     def _view_of(self, source: str, more: str = "") -> str:
-        """A source with the columns that `Cascade.fate_sql` reads; rows that are not ok were left out."""
+        """Returns a subquery that adds the columns that `Cascade.fate_sql` reads; rows of the source are all ok."""
         skips = "".join(f", (skipped & {1 << bit}) <> 0 AS {name}_is_skipped" for name, bit in self._skips.items())
         return f"(SELECT {more}*, true AS is_ok{skips} FROM {source})"
 
@@ -200,7 +207,7 @@ class Table:
         return [s.over_table(values) for s in self.splits]
 
     def _fate(self, predicates: list[Predicate]) -> str:
-        """The fate's number, one more than kept if it passes but cannot be compared with others yet."""
+        """Returns SQL for the fate's number: one more than kept for a passing row that cannot be ranked yet."""
         fate = replace(self.cascade, predicates=predicates).fate_sql
         unranked = " OR ".join(f"{name}_is_skipped" for name in self.cascade.ranked_by(self.recipe.select.dedup))
         kept = 2 * len(predicates)
@@ -210,7 +217,7 @@ class Table:
         return " AND ".join(f"(\n{p.sql}\n)" for p in predicates[:at]) or "TRUE"
 
     def _passes(self, values: Values, threshold: Threshold) -> str:
-        """The comparison of one threshold, as the predicate makes it."""
+        """Returns SQL for the comparison of one threshold, as the predicate makes it."""
         held = self.splits[self._place(threshold.predicate)]
         inner = held.inner[threshold.number]
         value = values.get(threshold.predicate, {}).get(threshold.number, threshold.value)
@@ -245,7 +252,7 @@ class Table:
         self._built = self._others(values, at)
 
     def _fate_here(self, values: Values, at: int) -> str:
-        """The fate's number of a row that reaches the predicate in hand."""
+        """Returns SQL for the fate's number of a row that reaches the current predicate."""
         alone = [_ALWAYS] * len(self.splits)
         alone[at] = self.splits[at].over_table(values)
         fate = replace(self.cascade, predicates=alone).fate_sql
@@ -283,12 +290,12 @@ class Table:
 
 
 def _bin(threshold: Threshold) -> str:
-    """The column of the table in hand that has each row's bin."""
+    """Returns the name of the column of `HERE` with each row's bin for this threshold."""
     return f"bin_{threshold.number}"
 
 
 def _bins_of(counts: list[int], wanted: int, ascending: bool) -> tuple[int, int]:
-    """The first and last bin that together hold as many rows as wanted, from the threshold outwards."""
+    """Returns the first and last bin that together hold at least `wanted` rows, from the threshold outwards."""
     order = range(len(counts)) if ascending else range(len(counts) - 1, -1, -1)
     filled = [n for n in order if counts[n]] or [0]
     sums = accumulate(counts[n] for n in filled)

@@ -1,4 +1,4 @@
-"""A recipe being tuned: its table, its images and its file, asked by one request at a time."""
+"""A recipe being tuned: its table, its images and its file, used by one request at a time."""
 
 import json
 import threading
@@ -17,7 +17,7 @@ from curation.views.tune.split import Split, Values
 from curation.views.tune.table import Table
 
 NEIGHBOURS = 12
-"""Images shown on each side of a threshold."""
+"""Number of images shown on each side of a threshold."""
 
 
 class _Body(BaseModel):
@@ -25,7 +25,7 @@ class _Body(BaseModel):
 
 
 class Moved(_Body):
-    """One threshold with its new number."""
+    """One threshold with its new value."""
 
     predicate: str
     number: int
@@ -40,14 +40,14 @@ class Place(_Body):
 
 
 class Question(_Body):
-    """Moved thresholds, and the one that is asked about."""
+    """Moved thresholds, and the threshold that the question is about."""
 
     values: list[Moved] = Field([], max_length=10_000)
     at: Place | None = None
 
 
 class Writing(_Body):
-    """Moved thresholds to be written, and the lines that were shown before."""
+    """Moved thresholds to be written, and the diff that the user confirmed."""
 
     values: list[Moved] = Field(max_length=10_000)
     diff: list[str]
@@ -60,7 +60,7 @@ class Rows(_Body):
 
 
 class Tuner:
-    """A recipe, its table and its file, asked by one request at a time.
+    """A recipe, its table and its file; serves one request at a time.
 
     Raises:
         UserError, StageError: as `Table` and `RecipeText`.
@@ -74,7 +74,7 @@ class Tuner:
         self.saved = self.table.funnel({})
 
     def state(self) -> dict[str, Any]:
-        """All that the page is made of."""
+        """Returns all that the page shows when it is opened."""
         with self._lock:
             return {
                 "recipe": self.file.path.name,
@@ -87,7 +87,7 @@ class Tuner:
             }
 
     def move(self, question: Question) -> dict[str, Any]:
-        """The funnel; and of the threshold asked about its histogram and the rows on both sides."""
+        """Returns the funnel; if the question names a threshold, also its histogram and the rows nearest to it."""
         with self._lock:
             values = self._values(question.values)
             if question.at is None:
@@ -98,7 +98,7 @@ class Tuner:
             return answer
 
     def histogram(self, question: Question) -> dict[str, Any]:
-        """The histogram of one threshold, another predicate being in hand."""
+        """Returns the histogram of one threshold, without making its predicate the current one."""
         if question.at is None:
             raise UserError("at: which threshold?")
         with self._lock:
@@ -106,15 +106,16 @@ class Tuner:
             return asdict(self.table.histogram(values, self._threshold(question.at)))
 
     def diff(self, question: Question) -> dict[str, Any]:
-        """The lines of the recipe that writing would change."""
+        """Returns the lines of the recipe that writing the moved thresholds would change."""
         with self._lock:
             return {"diff": self.file.diff(self._edited(self._values(question.values)))}
 
     def write(self, writing: Writing) -> dict[str, Any]:
-        """Writes moved thresholds into the recipe's file.
+        """Writes moved thresholds into the recipe's file; returns the new state.
 
         Raises:
-            StageError: the file changed, or the lines are not those that were confirmed.
+            UserError: the file cannot be edited in place, or is write-protected.
+            StageError: the file has changed, or the lines to be changed are not those that the user confirmed.
         """
         with self._lock:
             values = self._values(writing.values)
@@ -130,7 +131,7 @@ class Tuner:
         return self.state()
 
     def keys(self, rows: list[int]) -> dict[str, Any]:
-        """The keys of rows, as a list beside them."""
+        """Returns the keys of rows, in the same order."""
         return {"keys": [self.images.key(row) for row in rows]}
 
     def _edited(self, values: Values) -> str:
@@ -173,7 +174,7 @@ class Tuner:
         }
 
     def _last_select(self) -> dict[str, Any] | None:
-        """What the last select found, and whether it used the recipe's predicates as they are saved."""
+        """Returns the counts of the last `curate select`, and whether it used the recipe's predicates as saved."""
         try:
             notes = json.loads(self.table.workspace.funnel.read_text(encoding="utf-8"))
             return {
