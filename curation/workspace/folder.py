@@ -90,6 +90,10 @@ class Workspace:
         """One line of JSON for each run of a stage: when, how long, how many rows."""
         return self.root / "logs" / "runs.jsonl"
 
+    def places(self, corpus: str, shard: str) -> Path:
+        """Where the lines of a raw shard lie, of which the product is made; derived, may be deleted."""
+        return self.root / ".plan" / "rows" / corpus / f"{shard}.parquet"
+
     def product(self, phase: str) -> Path:
         """The shards of one training phase: `concept` or `quality`."""
         return self.root / "shards" / phase

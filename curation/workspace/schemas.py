@@ -87,3 +87,13 @@ LEVELS = pa.schema(
         "agreement": pa.float32(),
     }
 )
+PLACES = pa.schema(
+    {
+        "key": pa.string(),
+        "rank": pa.uint64(),  # hash of the key by which the product is shuffled
+        "start": pa.int64(),  # where the row's line begins, in bytes
+        "size": pa.int32(),  # bytes of the line; 0 for a row without a text, which has none
+        "hash": pa.uint64(),  # hash of the line
+    }
+)
+"""Where the lines of a raw shard lie, of which the product is made: see `curation.shards.rows`."""
