@@ -7,13 +7,12 @@ next ones over rows whose caption was flagged, with sampling; then the translati
 import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from curation.captions.answer_cache import Answers
 from curation.captions.base import Request, Translator
 from curation.captions.checks.check import check_caption, check_translation
 from curation.captions.checks.wording import trimmed
-from curation.captions.crew import Crew
 from curation.captions.training_text import language_of
 from curation.corpora.prefetch import Pictures
 from curation.errors import RowError, StageError, UserError, in_one_line
@@ -24,6 +23,9 @@ from curation.recipe.sections import Captions
 from curation.tasks import Watch, WorkerLost
 from curation.workspace.digests import digest
 from curation.workspace.schemas import TEXT_IN_THE_WILD
+
+if TYPE_CHECKING:
+    from curation.captions.crew import Crew
 
 NO_TRANSLATOR, UNTRANSLATED = "no_translator", "untranslated"
 """Flags of a text for which there is no translator, and of one that its translator could not translate correctly."""
@@ -68,7 +70,7 @@ class Passes:
     def __init__(
         self,
         settings: Captions,
-        crew: Crew,
+        crew: "Crew",
         rows: Sequence[Mapping[str, Any]],
         pictures: Pictures | None,
         answers: Answers,

@@ -11,9 +11,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from curation.errors import StageError, UserError, in_one_line, nearest
-from curation.workspace import Workspace
 from curation.workspace.digests import file_digest
 from curation.workspace.files import write_text
+from curation.workspace.folder import Workspace
 
 if TYPE_CHECKING:
     import torch

@@ -14,10 +14,9 @@ from curation.recipe import Recipe
 from curation.scoring.cascade import Cascade
 from curation.scoring.decider import run_error
 from curation.scoring.wide_table import refresh
-from curation.shards.rows import PLACES, places_path
 from curation.workspace import Workspace
 from curation.workspace.files import read_table, replacing
-from curation.workspace.schemas import LEVELS
+from curation.workspace.schemas import LEVELS, PLACES
 from curation.workspace.sql import connect, parquet_files
 
 MEMORY = "1GB"
@@ -47,7 +46,7 @@ class Layout:
                    FROM made LEFT JOIN levels USING (key)"""
             )
         except duckdb.Error:
-            _check([places_path(workspace, *shard) for shard in shards])
+            _check([workspace.places(*shard) for shard in shards])
             raise
 
     def __enter__(self) -> "Layout":
@@ -112,7 +111,7 @@ class Layout:
         """The places of each raw shard, by the numbers of shard and row, every page checked against its checksum."""
         for number, shard in enumerate(self.shards):
             # One thread: to start more takes longer than to read so small a table.
-            table = read_table(places_path(self.workspace, *shard), use_threads=False)
+            table = read_table(self.workspace.places(*shard), use_threads=False)
             raw = pa.repeat(pa.scalar(number, pa.int32()), table.num_rows)
             rows = pa.array(np.arange(table.num_rows, dtype=np.int32))
             yield from pa.table([raw, rows, *table.columns], schema=_MADE).to_batches()

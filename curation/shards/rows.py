@@ -31,18 +31,10 @@ from curation.tasks import Demand, Outcome, Watch
 from curation.workspace import Workspace
 from curation.workspace.digests import canonical, digest
 from curation.workspace.files import fingerprint, footer, read_table, replacing, stamps, write_table
+from curation.workspace.schemas import PLACES
 
 VERSION = 1
 """Raised when the same sources give other lines."""
-PLACES = pa.schema(
-    {
-        "key": pa.string(),
-        "rank": pa.uint64(),  # hash of the key by which the product is shuffled
-        "start": pa.int64(),  # where the row's line begins, in bytes
-        "size": pa.int32(),  # bytes of the line; 0 for a row without a text, which has none
-        "hash": pa.uint64(),  # hash of the line
-    }
-)
 _SAMPLE = ("key", "member", "offset", "length", "format", "width", "height", "sha256", "url", "caption",
            "meta_license", "meta_licence")  # fmt: skip
 _CAPTION = ["caption_en", "caption_zh", "translated", "original_en", "flags"]
@@ -73,14 +65,9 @@ def rows_left(recipe: Recipe) -> list[RowsTask]:
     return [RowsTask(recipe, *shard, demands=demands) for shard in shards if maker and not maker.is_fresh(*shard)]
 
 
-def places_path(workspace: Workspace, corpus: str, shard: str) -> Path:
-    """The table of where a raw shard's lines lie: see PLACES."""
-    return workspace.root / ".plan" / "rows" / corpus / f"{shard}.parquet"
-
-
 def lines_path(workspace: Workspace, corpus: str, shard: str) -> Path:
     """The lines of a raw shard."""
-    return places_path(workspace, corpus, shard).with_suffix(".jsonl")
+    return workspace.places(corpus, shard).with_suffix(".jsonl")
 
 
 def line_hash(line: bytes) -> int:
@@ -105,7 +92,7 @@ class RowMaker:
 
     def is_fresh(self, corpus: str, shard: str) -> bool:
         """Whether a raw shard's lines are those that `make` would make."""
-        path = places_path(self.workspace, corpus, shard)
+        path = self.workspace.places(corpus, shard)
         notes = footer(path) or {}
         lines = stamps([str(path).removesuffix(".parquet") + ".jsonl"])
         return [notes.get("fingerprint"), notes.get("lines")] == [self._fingerprint(corpus, shard), *lines]
@@ -128,7 +115,7 @@ class RowMaker:
                     column.append(value)
                 file.write(line + b"\n" if line else b"")
         table = pa.table(places, schema=PLACES)
-        write_table(places_path(self.workspace, corpus, shard), table, made_from, lines=str(*stamps([str(path)])))
+        write_table(self.workspace.places(corpus, shard), table, made_from, lines=str(*stamps([str(path)])))
         return table.num_rows
 
     def _folders(self, corpus: str) -> list[str]:

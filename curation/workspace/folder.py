@@ -90,6 +90,10 @@ class Workspace:
         """Path of the log of runs, a line of JSON for each run of a stage: time, duration, number of rows."""
         return self.root / "logs" / "runs.jsonl"
 
+    def places(self, corpus: str, shard: str) -> Path:
+        """Where the lines of a raw shard lie, of which the product is made; derived, may be deleted."""
+        return self.root / ".plan" / "rows" / corpus / f"{shard}.parquet"
+
     def product(self, phase: str) -> Path:
         """Returns the folder of the shards of one training phase: `concept` or `quality`."""
         return self.root / "shards" / phase

@@ -113,3 +113,15 @@ TABLES = (SAMPLES, SELECTION, CAPTIONS, VOTES, LEVELS, PRODUCT)
 """Every table whose columns are laid beside those of the signals."""
 LEVELS_IN_VIEW = {"key": "key"} | {name: "level_status" if name == "status" else name for name in LEVELS.names[1:]}
 """What the columns of LEVELS are called beside those of SAMPLES, which has a status of its own."""
+
+
+PLACES = pa.schema(
+    {
+        "key": pa.string(),
+        "rank": pa.uint64(),  # hash of the key by which the product is shuffled
+        "start": pa.int64(),  # where the row's line begins, in bytes
+        "size": pa.int32(),  # bytes of the line; 0 for a row without a text, which has none
+        "hash": pa.uint64(),  # hash of the line
+    }
+)
+"""Where the lines of a raw shard lie, of which the product is made: see `curation.shards.rows`."""

@@ -14,14 +14,14 @@ import pyarrow as pa
 from curation.captions.rows import caption_fingerprint
 from curation.corpora.samples import meta_schema
 from curation.recipe import Recipe, load_recipe
-from curation.shards.rows import PLACES, RowMaker, RowsTask, lines_path, places_path
+from curation.shards.rows import RowMaker, RowsTask, lines_path
 from curation.shards.stage import plan
 from curation.tasks import Watch
 from curation.workspace import Workspace
 from curation.workspace.digests import digest
 from curation.workspace.files import read_table, stamps, write_table
 from curation.workspace.schemas import CAPTIONS as CAPTIONS
-from curation.workspace.schemas import LEVELS
+from curation.workspace.schemas import LEVELS, PLACES
 from curation.workspace.schemas import SELECTION as SELECTION
 from tests.benchmarks.report import Figure, in_fresh_process, peak_mb, show
 from tests.benchmarks.select import make as make_scores
@@ -147,7 +147,7 @@ def make_places(recipe: Recipe, rows: int, shards: int) -> None:
     for number, name in enumerate(names):
         keys = [f"c/{name}/{n:09d}" for n in range(number * rows // shards, (number + 1) * rows // shards)]
         made_from, lines = maker._fingerprint("c", name), stamps([str(lines_path(workspace, "c", name))])
-        write_table(places_path(workspace, "c", name), places(keys, rng), made_from, lines=str(*lines))
+        write_table(workspace.places("c", name), places(keys, rng), made_from, lines=str(*lines))
         best += [key for key in keys if int(key[-9:]) % VOTED == 0]
     levels = {"key": best, "level": [5] * len(best), "status": ["decided"] * len(best)}
     write_table(workspace.levels, _filled(levels, LEVELS))

@@ -10,8 +10,9 @@ def confirmed(quotes: Sequence[str], seen: str, least: float) -> bool:
     """Whether all quotes, or something similar, are in the text that OCR has read.
 
     Letters and digits are compared, without case, spaces, punctuation and differences of width (ｆｕｌｌ). Either a
-    quote as a whole must be similar to a substring of the text; or, since the lines of a sign may be read in another order,
-    those of its words that are must make up `least` of its letters. A quote without letters and digits always passes.
+    quote as a whole must be similar to a substring of the text; or, since the lines of a sign may be read in another
+    order, those of its words that are must make up `least` of its letters. A quote without letters and digits always
+    passes.
 
     Args:
         quotes: the quoted strings.

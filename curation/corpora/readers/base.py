@@ -139,7 +139,7 @@ class Source(ABC):
             return None
         try:
             with self.fs.open(path, "rb") as file:
-                table = well_formed_texts(pq.read_table(file))
+                table = well_formed_texts(pq.ParquetFile(file).read(use_threads=False))
         except DAMAGED_PARQUET as error:
             raise StageError(f"{path}: cannot be read: {in_one_line(error)}") from None
         return table if "key" in table.column_names else None

@@ -16,7 +16,7 @@ from curation.recipe import Recipe, load_recipe
 from curation.selection.stage import Selection
 from curation.shards import layout
 from curation.shards.layout import Layout, read_part
-from curation.shards.rows import lines_path, places_path, read_rows, rows_left
+from curation.shards.rows import lines_path, read_rows, rows_left
 from curation.shards.stage import BuildTask, plan
 from curation.tasks import Watch
 from curation.workspace import Workspace
@@ -47,7 +47,7 @@ def generated(folder: Path, rows: int, shards: int) -> Recipe:
 
 def keys_of(made: Recipe) -> list[str]:
     workspace = Workspace(made.workspace)
-    return [k for s in workspace.shards("c") for k in read_table(places_path(workspace, "c", s))["key"].to_pylist()]
+    return [k for s in workspace.shards("c") for k in read_table(workspace.places("c", s))["key"].to_pylist()]
 
 
 def planned(made: Recipe, phase: str, shards: int) -> list[list[tuple[str, int]]]:
@@ -76,7 +76,7 @@ def test_the_order_is_that_of_a_plain_sort_by_hash_and_the_shards_are_even(tmp_p
     workspace = Workspace(made.workspace)
     where = {}
     for shard in workspace.shards("c"):
-        table = read_table(places_path(workspace, "c", shard)).to_pylist()
+        table = read_table(workspace.places("c", shard)).to_pylist()
         where |= {row["key"]: (f"c/{shard}", row["start"]) for row in table}
     ordered = sorted(where, key=lambda key: (key_hash(key, "order"), key))
     got = planned(made, "concept", concept.shards)
@@ -92,13 +92,11 @@ def test_rows_of_equal_hashes_go_by_their_keys(tmp_path: Path, monkeypatch: pyte
     workspace = Workspace(made.workspace)
     rng = np.random.default_rng(1)
     for shard in workspace.shards("c"):
-        keys = read_table(places_path(workspace, "c", shard))["key"].to_pylist()
+        keys = read_table(workspace.places("c", shard))["key"].to_pylist()
         table = places(list(rng.permutation([*keys[1:], f"c/{shard}/图"])), rng)
-        write_table(
-            places_path(workspace, "c", shard), table.set_column(1, "rank", pa.array([7] * len(keys), pa.uint64()))
-        )
+        write_table(workspace.places("c", shard), table.set_column(1, "rank", pa.array([7] * len(keys), pa.uint64())))
     by_place = {(f"c/{s}", r["start"]): r["key"] for s in workspace.shards("c")
-                for r in read_table(places_path(workspace, "c", s)).to_pylist()}  # fmt: skip
+                for r in read_table(workspace.places("c", s)).to_pylist()}  # fmt: skip
     monkeypatch.setattr(layout, "STREAMED", 100)
     with Layout(made, workspace, [("c", shard) for shard in workspace.shards("c")]) as laid_out:
         parts = list(laid_out.deal("concept", None, 999))
@@ -163,7 +161,7 @@ def test_what_is_left_out_is_counted_with_a_safety_review_before_a_missing_text(
     workspace = Workspace(made.workspace)
     for task in rows_left(made):
         task.run(Watch())
-    path = places_path(workspace, "c", "00000")
+    path = workspace.places("c", "00000")
     table = read_table(path)
     table = table.set_column(3, "size", pa.array([0, 0, table["size"][2].as_py()], pa.int32()))
     write_table(path, table)
