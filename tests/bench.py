@@ -7,11 +7,11 @@ from typing import Any
 
 import numpy as np
 import pyarrow.parquet as pq
-import yaml
 from PIL import Image
 
 from curation.corpora.index import plan as plan_index
 from curation.recipe import Recipe, load_recipe
+from curation.recipe.yaml_text import write_yaml
 from curation.scoring.stage import plan as plan_score
 from curation.tasks import Plan, Watch
 from curation.workspace import Workspace
@@ -47,7 +47,7 @@ def write_tar(path: Path, members: dict[str, bytes]) -> Path:
 def recipe(folder: Path, **values: Any) -> Recipe:
     """A recipe over the tars in `folder/raw`, written and read as a user's."""
     given = {"workspace": "./work", "corpora": [{"name": "c", "path": "./raw"}], "signals": {"photo": {}}} | values
-    (folder / "recipe.yaml").write_text(yaml.safe_dump(given, sort_keys=False))
+    (folder / "recipe.yaml").write_text(write_yaml(given))
     return load_recipe(folder / "recipe.yaml")
 
 

@@ -5,11 +5,12 @@ import re
 from pathlib import Path
 from typing import Any, get_args, get_origin
 
-import yaml
 from pydantic import BaseModel, ValidationError
+from ruamel.yaml.error import MarkedYAMLError, YAMLError
 
 from curation.errors import UserError, nearest
 from curation.recipe.sections import Recipe
+from curation.recipe.yaml_text import read_yaml, write_yaml
 
 
 def load_recipe(path: str | Path, overrides: list[str] | None = None) -> Recipe:
@@ -24,7 +25,7 @@ def load_recipe(path: str | Path, overrides: list[str] | None = None) -> Recipe:
             the nearest right one.
     """
     path = Path(path)
-    raw = _read_yaml(path)
+    raw = _read(path)
     for override in overrides or []:
         _override(raw, override)
     raw = {"name": re.sub(r"[^a-z0-9_-]+", "-", path.stem.lower())} | raw
@@ -37,36 +38,20 @@ def load_recipe(path: str | Path, overrides: list[str] | None = None) -> Recipe:
 
 def to_yaml(recipe: Recipe) -> str:
     """Returns the full recipe as YAML, with defaults written out."""
-    return yaml.safe_dump(recipe.model_dump(mode="json"), sort_keys=False, allow_unicode=True, width=110)
+    return write_yaml(recipe.model_dump(mode="json"), width=110)
 
 
-class _Loader(yaml.SafeLoader):
-    """A YAML loader that rejects a key that occurs twice, instead of silently losing a value."""
-
-    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
-        seen = set()
-        for key_node, _ in node.value:
-            if key_node.tag == "tag:yaml.org,2002:merge":
-                continue
-            key = self.construct_object(key_node, deep=True)
-            if isinstance(key, str) and key in seen:
-                raise yaml.MarkedYAMLError(problem=f'the key "{key}" stands twice', problem_mark=key_node.start_mark)
-            if isinstance(key, str):
-                seen.add(key)
-        return super().construct_mapping(node, deep)
-
-
-def _read_yaml(path: Path) -> dict[str, Any]:
+def _read(path: Path) -> dict[str, Any]:
     try:
-        raw = yaml.load(path.read_text(encoding="utf-8"), Loader=_Loader)
+        raw = read_yaml(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
         raise UserError(f"{path}: no such recipe; `curate init NAME --images FOLDER` writes one") from None
     except (OSError, UnicodeDecodeError) as error:
         raise UserError(f"{path}: cannot be read: {error}") from None
-    except yaml.MarkedYAMLError as error:
+    except MarkedYAMLError as error:
         line = f"line {error.problem_mark.line + 1}: " if error.problem_mark else ""
         raise UserError(f"{path}: {line}{error.problem}") from None
-    except yaml.YAMLError as error:
+    except YAMLError as error:
         raise UserError(f"{path}: not YAML: {' '.join(str(error).split())}") from None
     if not isinstance(raw, dict):
         raise UserError(f"{path}: a recipe is a mapping of keys; this is {type(raw).__name__}")
@@ -79,8 +64,8 @@ def _override(raw: dict[str, Any], override: str) -> None:
     if not equals or not keys:
         raise UserError(f'--set {override}: write it as --set key.key="value"')
     try:
-        value = yaml.load(text, Loader=_Loader)
-    except yaml.YAMLError:
+        value = read_yaml(text)
+    except YAMLError:
         value = text  # a predicate such as "a: b" is text, not YAML
     at: Any = raw
     for key in keys[:-1]:
@@ -109,7 +94,7 @@ def _explain(error: ValidationError, model: type[BaseModel]) -> tuple[str, str]:
     if first["type"] == "extra_forbidden":
         return dotted, f"unknown key{nearest(str(where[-1]), _keys_at(model, where[:-1]))}"
     if first["type"] == "string_type" and where[-1:] == ["[key]"]:
-        read = yaml.safe_dump(first["input"]).split()[0]
+        read = write_yaml(first["input"]).split()[0]
         section = ".".join(str(part) for part in where[:-2])
         return section, f'YAML reads one of the names here as {read}, no text; put it in quotes, such as "yes" or "1"'
     message = first["msg"].removeprefix("Value error, ")

@@ -18,11 +18,11 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import yaml
 
 from curation.cli.first_recipe import sample_folder
 from curation.errors import StageError, UserError
 from curation.recipe import load_recipe
+from curation.recipe.yaml_text import write_yaml
 from curation.views.query import run_query
 from pipelines import stages
 from tests.benchmarks.accuracy_copies import NEAR, blurred, copied
@@ -99,7 +99,7 @@ def score(folder: Path, signals: list[str]) -> Images:
     """The signals' columns of every picture that could be read."""
     with tempfile.TemporaryDirectory() as temporary:
         path = Path(temporary) / "recipe.yaml"
-        path.write_text(yaml.safe_dump({
+        path.write_text(write_yaml({
             "workspace": "./work", "corpora": [{"name": "c", "path": str(folder)}], "max_failed_share": 1,
             "signals": {name: {} for name in signals},
         }))  # fmt: skip

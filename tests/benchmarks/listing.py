@@ -7,10 +7,9 @@ import tempfile
 import time
 from pathlib import Path
 
-import yaml
-
 from curation.corpora.samples import meta_schema
 from curation.recipe import Recipe, load_recipe
+from curation.recipe.yaml_text import write_yaml
 from curation.scoring.cascade import Cascade
 from curation.scoring.stage import mark, plan, score_files
 from curation.views.status import status
@@ -49,7 +48,7 @@ def main() -> None:
         (folder / "own" / f"{SIX}.py").write_text(SIGNAL)
         signals = dict.fromkeys(["photo", "caption", "faces", "ocr", "aesthetic", SIX], {})
         values = {"workspace": "./work", "corpora": [{"name": "c", "path": "./raw"}], "signals": signals}
-        (folder / "recipe.yaml").write_text(yaml.safe_dump(values | {"select": {"where": WHERE}}, sort_keys=False))
+        (folder / "recipe.yaml").write_text(write_yaml(values | {"select": {"where": WHERE}}))
         os.environ["CURATE_SIGNALS"] = str(folder / "own")
         in_fresh_process("tests.benchmarks.listing", "--folder", temporary, "--shards", str(given.shards))
 

@@ -8,9 +8,8 @@ import tempfile
 import time
 from pathlib import Path
 
-import yaml
-
 from curation.recipe import load_recipe
+from curation.recipe.yaml_text import write_yaml
 from pipelines import stages
 from pipelines.placing import placing
 from tests.benchmarks.corpora import jpegs, write_webdataset
@@ -57,11 +56,11 @@ def run(folder: Path, engine: str, size: str) -> float:
     """Runs all stages on a new workspace; wall seconds."""
     with tempfile.TemporaryDirectory(dir=folder) as work:
         path = Path(work) / "recipe.yaml"
-        path.write_text(yaml.safe_dump({
+        path.write_text(write_yaml({
             "workspace": "./work", "engine": engine, "workers": 2, "corpora": [{"name": "c", "path": str(folder / size)}],
             "signals": {"photo": {}, "caption": {}, "faces": {}, "aesthetic": {}},
             "select": {"where": {"sharp": "sharpness >= 0", "faces": "face_count <= 100"}}, "shards": {"samples_per_shard": 100},
-        }, sort_keys=False))  # fmt: skip
+        }))  # fmt: skip
         recipe = load_recipe(path)
         began = time.monotonic()
         with placing(recipe) as used:

@@ -17,10 +17,10 @@ from pathlib import Path
 
 import psutil
 import pytest
-import yaml
 
 from curation.errors import reason_of
 from curation.recipe import load_recipe
+from curation.recipe.yaml_text import write_yaml
 from curation.scoring.stage import plan
 from curation.tasks import Watch
 from curation.workspace import Workspace
@@ -83,7 +83,7 @@ def write(folder: Path, name: str, **values: object) -> None:
         "select": {"where": {"size": "width >= 100", "red": "red >= 0", "sharp": "sharpness >= 0"}},
         "shards": {"samples_per_shard": 9},
     }  # fmt: skip
-    (folder / f"{name}.yaml").write_text(yaml.safe_dump(given | values, sort_keys=False))
+    (folder / f"{name}.yaml").write_text(write_yaml(given | values))
 
 
 def environment(folder: Path) -> dict[str, str]:

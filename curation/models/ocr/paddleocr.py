@@ -17,10 +17,11 @@ from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
-import yaml
+from ruamel.yaml.error import YAMLError
 
 from curation.errors import UserError, in_one_line
 from curation.models.device import device
+from curation.recipe.yaml_text import read_yaml
 
 Engine = Literal["onnxruntime", "paddle"]
 
@@ -196,9 +197,8 @@ class _Model(ABC):
     @cached_property
     def _config(self) -> Any:
         try:
-            with open(self._path, encoding="utf-8") as file:
-                return yaml.load(file, getattr(yaml, "CSafeLoader", yaml.SafeLoader))
-        except (OSError, ValueError, yaml.YAMLError) as error:
+            return read_yaml(self._path.read_text(encoding="utf-8"))
+        except (OSError, ValueError, YAMLError) as error:
             raise UserError(f"{self._path} is no YAML: {in_one_line(error)}", self.key) from None
 
     def _section(self, name: str) -> dict[str, Any]:

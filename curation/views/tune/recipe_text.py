@@ -19,6 +19,7 @@ from ruamel.yaml.nodes import MappingNode, Node, ScalarNode
 from curation.errors import StageError, UserError
 from curation.recipe import Recipe, load_recipe
 from curation.recipe.thresholds import Threshold, moved, number_text
+from curation.recipe.yaml_text import read_yaml
 from curation.workspace.files import replacing
 
 WHERE = ("select", "where")
@@ -148,6 +149,6 @@ class RecipeText:
 
 def _data(text: str) -> Any:
     try:
-        return YAML(typ="safe", pure=True).load(text)
+        return read_yaml(text)
     except YAMLError as error:
         raise UserError(f"the recipe would no longer be YAML: {' '.join(str(error).split())}") from None

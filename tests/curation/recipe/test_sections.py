@@ -5,11 +5,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import yaml
 
 from curation.errors import UserError
 from curation.recipe import Recipe, load_recipe
 from curation.recipe.load import to_yaml
+from curation.recipe.yaml_text import read_yaml, write_yaml
 
 FULL = """
 name: my-set
@@ -37,7 +37,7 @@ LEAST = {"workspace": "./work", "corpora": [{"name": "web", "path": "./raw"}]}
 
 def write(folder: Path, content: str | dict[str, Any], name: str = "my-set.yaml") -> Path:
     path = folder / name
-    path.write_text(content if isinstance(content, str) else yaml.safe_dump(content), encoding="utf-8")
+    path.write_text(content if isinstance(content, str) else write_yaml(content), encoding="utf-8")
     return path
 
 
@@ -70,7 +70,7 @@ def test_defaults_and_a_name_from_the_file(tmp_path: Path) -> None:
 
 def changed(path: str, value: Any) -> dict[str, Any]:
     """The least recipe with one value set."""
-    recipe: dict[str, Any] = yaml.safe_load(yaml.safe_dump(LEAST))
+    recipe: dict[str, Any] = read_yaml(write_yaml(LEAST))
     at = recipe
     *folders, last = path.split(".")
     for key in folders:
@@ -149,8 +149,8 @@ def test_a_wrong_value_is_refused_with_its_key(tmp_path: Path, key: str, value: 
     ("name", "read"), [("on", "true"), ("No", "false"), ("1", "1"), ("null", "null"), ("1e3", None)]
 )
 def test_a_name_that_yaml_does_not_read_as_text_asks_for_quotes(tmp_path: Path, name: str, read: str | None) -> None:
-    text = yaml.safe_dump(LEAST, sort_keys=False) + "select:\n  where:\n    size: min_side > 0\n    {}: min_side > 1\n"
-    message = refusal(tmp_path, yaml.safe_load(text.format(name)))
+    text = write_yaml(LEAST) + "select:\n  where:\n    size: min_side > 0\n    {}: min_side > 1\n"
+    message = refusal(tmp_path, read_yaml(text.format(name)))
     if read is None:  # YAML 1.1 takes it for text: the name itself is what is wrong then
         assert f'"{name}" is not a name' in message
     else:
@@ -373,7 +373,7 @@ def test_a_balance_that_means_nothing_is_refused(tmp_path: Path, balance: dict[s
 
 def test_shares_are_named_as_values_are_written(tmp_path: Path) -> None:
     text = "{by: x, total: 9, shares: {true: 0.1, 3: 0.2, 2.5: 0.1, null: 0.3, No way: 0.1}}"
-    recipe = load_recipe(write(tmp_path, yaml.safe_dump(LEAST) + f"select: {{balance: {text}}}"))
+    recipe = load_recipe(write(tmp_path, write_yaml(LEAST) + f"select: {{balance: {text}}}"))
     assert recipe.select.balance is not None
     assert recipe.select.balance.shares == {"true": 0.1, "3": 0.2, "2.5": 0.1, "": 0.3, "No way": 0.1}
     assert load_recipe(write(tmp_path, to_yaml(recipe))).select.balance == recipe.select.balance

@@ -15,7 +15,6 @@ from typing import Any
 
 import onnxruntime
 import pytest
-import yaml
 from filelock import FileLock
 from PIL import Image, ImageDraw, ImageFont
 
@@ -25,6 +24,7 @@ from curation.errors import UserError
 from curation.models.checkpoints import Models
 from curation.models.ocr import rapidocr
 from curation.models.ocr.paddleocr import Detection, Recognition
+from curation.recipe.yaml_text import write_yaml
 from tests import bench
 from tests.curation.signals.test_ocr import similarity
 
@@ -109,7 +109,7 @@ def exported(folder: Path, name: str, steps: list[dict[str, Any]], after: dict[s
         "PreProcess": {"transform_ops": [decode, *steps]},
         "PostProcess": after,
     }
-    (folder / "inference.yml").write_text(yaml.safe_dump(told, allow_unicode=True), encoding="utf-8")
+    (folder / "inference.yml").write_text(write_yaml(told), encoding="utf-8")
     return folder
 
 

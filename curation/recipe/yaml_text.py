@@ -1,0 +1,114 @@
+"""YAML 1.1 as PyYAML reads and writes it, which is what recipes and PaddleOCR's configurations are written for.
+
+Apart from the standard, `y` and `n` are text, and so is `1e3`: a number with an exponent has a point, as `1.0e+3` has.
+"""
+
+import re
+from io import StringIO
+from typing import Any
+
+from ruamel.yaml import YAML
+from ruamel.yaml.constructor import SafeConstructor
+from ruamel.yaml.emitter import Emitter
+from ruamel.yaml.error import MarkedYAMLError
+from ruamel.yaml.nodes import CollectionNode, Node, ScalarNode
+from ruamel.yaml.representer import SafeRepresenter
+from ruamel.yaml.resolver import VersionedResolver, implicit_resolvers
+
+_VERSION = (1, 1)
+_SAID_OTHERWISE: dict[str, Any] = {
+    "tag:yaml.org,2002:bool": re.compile(
+        r"(?:yes|Yes|YES|no|No|NO|true|True|TRUE|false|False|FALSE|on|On|ON|off|Off|OFF)$"
+    ),
+    "tag:yaml.org,2002:int": re.compile(
+        r"""(?:[-+]?0b[0-1_]+ | [-+]?0[0-7_]+ | [-+]?(?:0|[1-9][0-9_]*) | [-+]?0x[0-9a-fA-F_]+
+        | [-+]?[1-9][0-9_]*(?::[0-5]?[0-9])+)$""",
+        re.VERBOSE,
+    ),
+    "tag:yaml.org,2002:float": re.compile(
+        r"""(?:[-+]?[0-9][0-9_]*\.[0-9_]*(?:[eE][-+][0-9]+)? | \.[0-9][0-9_]*(?:[eE][-+][0-9]+)?
+        | [-+]?[0-9][0-9_]*(?::[0-5]?[0-9])+\.[0-9_]* | [-+]?\.(?:inf|Inf|INF) | \.(?:nan|NaN|NAN))$""",
+        re.VERBOSE,
+    ),
+}
+"""The values that PyYAML takes for these types, where ruamel.yaml takes others."""
+
+
+def read_yaml(text: str) -> Any:
+    """The one document of the text: dicts, lists, texts, numbers, booleans, dates and None.
+
+    Raises:
+        YAMLError: it is not YAML, or a key stands twice, which would lose a value silently. A MarkedYAMLError says
+            in `problem` what is wrong and in `problem_mark` where.
+    """
+    return _yaml().load(text)
+
+
+def write_yaml(data: Any, width: int = 80) -> str:
+    """Plain data as a document in block style, keys in their order, most lines folded at `width`."""
+    yaml, text = _yaml(), StringIO()
+    yaml.width = width
+    yaml.dump(data, text)
+    return text.getvalue()
+
+
+def _patterns() -> dict[str, list[tuple[str, Any]]]:
+    """Types and their patterns by the first character of the value, which is "" where the value is."""
+    found: dict[str, list[tuple[str, Any]]] = {}
+    for versions, tag, pattern, first in implicit_resolvers:
+        for character in first if _VERSION in versions else ():
+            found.setdefault(character, []).append((tag, _SAID_OTHERWISE.get(tag, pattern)))
+    return found
+
+
+class _Resolver(VersionedResolver):
+    """Says what type a value without quotes has, whatever version of YAML the document claims."""
+
+    processing_version = _VERSION
+    versioned_resolver = _patterns()
+
+
+class _Constructor(SafeConstructor):
+    """Refuses keys that stand twice in words of our own, and keys that are no single values."""
+
+    def check_mapping_key(self, node: Node, key_node: Node, mapping: dict[Any, Any], key: Any, value: Any) -> bool:
+        if isinstance(key_node, CollectionNode):
+            raise MarkedYAMLError(problem="a key is a list or a mapping", problem_mark=key_node.start_mark)
+        if key in mapping:
+            raise MarkedYAMLError(problem=f'the key "{key}" stands twice', problem_mark=key_node.start_mark)
+        return True
+
+
+class _Representer(SafeRepresenter):
+    """Writes floats so that they are read as floats again."""
+
+    def represent_float(self, data: float) -> ScalarNode:
+        node = super().represent_float(data)
+        if "." not in node.value:
+            node.value = node.value.replace("e", ".0e")
+        return node
+
+
+_Representer.add_representer(float, _Representer.represent_float)
+
+
+class _Emitter(Emitter):
+    """Puts in single quotes what can be, so that a recipe written before is written the same again."""
+
+    def choose_scalar_style(self) -> Any:
+        style = super().choose_scalar_style()
+        if style == '"' and not self.event.style and self.analysis.allow_single_quoted:
+            return '"' if self.simple_key_context and self.analysis.multiline else "'"
+        return style
+
+    def write_double_quoted(self, text: str, split: bool = True) -> None:
+        super().write_double_quoted(text, split=False)  # where ruamel.yaml folds, a space may be lost
+
+
+def _yaml() -> YAML:
+    """A reader and writer for one document, since after an error it is of no more use."""
+    yaml = YAML(typ="safe", pure=True)
+    yaml.Resolver, yaml.Constructor, yaml.Representer, yaml.Emitter = _Resolver, _Constructor, _Representer, _Emitter
+    yaml.allow_unicode, yaml.default_flow_style = True, False
+    yaml.sort_base_mapping_type_on_output = False  # type: ignore[assignment]
+    return yaml
