@@ -37,7 +37,7 @@ def archive(first: int) -> bytes:
         for n in range(first, first + 3):
             file.writestr(f"folder/{n}.jpg", bench.encoded(bench.picture(n, (300, 200))))
             if n != first:
-                file.writestr(f"folder/{n}.txt", f"a picture of {n} coloured blocks")
+                file.writestr(f"folder/{n}.txt", f"a wall of {n} coloured blocks")
     return made.getvalue()
 
 
@@ -60,19 +60,19 @@ def test_the_four_plug_ins_do_the_whole_job(tmp_path: Path, monkeypatch: pytest.
     (tmp_path / "zips" / "one.zip").write_bytes(archive(0))
     (tmp_path / "zips" / "two.zip").write_bytes(archive(3)[:-40] + b"\0" * 40)  # without its list of members
     (tmp_path / "models").mkdir()
-    (tmp_path / "models" / "pairs.tsv").write_text("A picture of 1 coloured blocks.\t一幅有1个彩色方块的图片。\n")
+    (tmp_path / "models" / "pairs.tsv").write_text("A wall of 1 coloured blocks.\t一面有1个彩色方块的墙。\n")
     bench.recipe(tmp_path, **merged(RECIPES), workers=1, max_failed_share=1.0)
     first = process("run", "recipe.yaml", cwd=tmp_path, status=None)
     work = tmp_path / "work"
     samples = bench.rows(work / "samples/zips/one.parquet")
     assert [row["key"] for row in samples] == [f"zips/one/folder/{n}.jpg" for n in range(3)], first.stderr
-    assert [row["caption"] for row in samples] == [None, *(f"a picture of {n} coloured blocks" for n in (1, 2))]
+    assert [row["caption"] for row in samples] == [None, *(f"a wall of {n} coloured blocks" for n in (1, 2))]
     assert bench.rows(work / "samples/zips/two.parquet") == [] and "damaged ZIP archive" in first.stdout + first.stderr
     scores = [row["saturation"] for row in bench.rows(work / "signals/saturation/zips/one.parquet")]
     assert all(0.2 <= score <= 1 for score in scores) and len(set(scores)) > 1
     texts = bench.rows(work / "captions/zips/one.parquet")
-    assert [row["caption_en"] for row in texts[1:]] == [f"A picture of {n} coloured blocks." for n in (1, 2)]
-    assert [row["caption_zh"] for row in texts[1:]] == ["一幅有1个彩色方块的图片。", None]
+    assert [row["caption_en"] for row in texts[1:]] == [f"A wall of {n} coloured blocks." for n in (1, 2)]
+    assert [row["caption_zh"] for row in texts[1:]] == ["一面有1个彩色方块的墙。", None]
     assert [row["translated"] for row in texts[1:]] == [True, False]
     names = (name for name in os.listdir(work / "shards/concept") if name.endswith(".tar"))
     assert list(names) == ["000000.tar"]

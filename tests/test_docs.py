@@ -1,0 +1,237 @@
+"""The documentation knows every verb, key, backend, parameter, reason and exit status that the code has."""
+
+import ast
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, get_args
+
+import pytest
+import typer
+import yaml
+from pydantic import BaseModel
+from pydantic.fields import FieldInfo
+
+from curation import signals
+from curation.captions.base import captioners, translators
+from curation.cli.app import app
+from curation.cli.main import main
+from curation.cli.terminal import INTERRUPTED
+from curation.models.plugin import Plugin
+from curation.recipe.sections import Captions, Recipe
+
+ROOT = Path(__file__).parents[1]
+REFERENCE = (ROOT / "docs" / "reference.md").read_text(encoding="utf-8")
+README = (ROOT / "README.md").read_text(encoding="utf-8")
+
+
+def table(heading: str) -> list[list[str]]:
+    """The cells of the rows below a heading, those of all its tables; without the head of each."""
+    section = re.split(r"^#+ ", REFERENCE.split(f"# {heading}\n", 1)[1], maxsplit=1, flags=re.MULTILINE)[0]
+    lines = section.splitlines()
+    return [
+        [cell.strip() for cell in line.strip("|").split("|")]
+        for line, after in zip(lines, [*lines[1:], ""], strict=True)
+        if line.startswith("|") and not line.startswith("|---") and not after.startswith("|---")
+    ]
+
+
+def named(cell: str) -> set[str]:
+    return set(re.findall(r"`([^`]+)`", cell))
+
+
+# --- Verbs and exit status --------------------------------------------------------------------------------------------
+
+
+def verbs(command: Any, name: str = "") -> Iterator[str]:
+    """`index`, `annotate import` …"""
+    inner = getattr(command, "commands", None)
+    if inner is None:
+        yield name
+        return
+    for one, found in inner.items():
+        yield from verbs(found, f"{name} {one}".strip())
+
+
+def test_every_verb() -> None:
+    there = {f"curate {verb}" for verb in verbs(typer.main.get_command(app))}
+    assert there == {next(iter(named(row[0]))) for row in table("Verbs")}
+    for verb in there:
+        assert " ".join(verb.split()[:2]) in README, verb
+
+
+def test_every_exit_status() -> None:
+    """All that a module of the command line or a stage ends with, by number or by name."""
+    assert main
+    found = {0}
+    for path in [*(ROOT / "curation" / "cli").glob("*.py"), *(ROOT / "pipelines").glob("*.py")]:
+        for call in calls(path):
+            if name_of(call) in ("stop", "Exit", "exit") and call.args:
+                ends = [n.value for n in ast.walk(call.args[-1]) if isinstance(n, ast.Constant)]
+                found |= {n for n in ends if type(n) is int}
+    assert found | {INTERRUPTED} == {int(row[0]) for row in table("Exit status")}
+
+
+# --- The recipe -------------------------------------------------------------------------------------------------------
+
+
+def models_in(annotation: Any) -> Iterator[type[BaseModel]]:
+    """The sections that a field's type holds: itself, or those of a list, of a dict or beside None."""
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        yield annotation
+    for inner in get_args(annotation):
+        yield from models_in(inner)
+
+
+def keys(model: type[BaseModel], prefix: str = "") -> Iterator[tuple[str, FieldInfo]]:
+    """Every key of a recipe with dots, and its field."""
+    for name, info in model.model_fields.items():
+        yield prefix + name, info
+        for inner in models_in(info.annotation):
+            if not (inner is Captions and prefix):  # of caption_eval.captioners: said to be as `captions` is
+                yield from keys(inner, f"{prefix}{name}.")
+
+
+def test_every_key_of_the_recipe_and_its_default() -> None:
+    rows = {next(iter(named(row[0]))): row[1] for row in table("Recipe")}
+    there = dict(keys(Recipe))
+    assert rows.keys() == there.keys()
+    for key, info in there.items():
+        default = "required" if info.is_required() else info.default
+        if key in ("name", "captions.text_prompt") or isinstance(default, BaseModel):
+            assert bool(rows[key]) is not isinstance(default, BaseModel), key
+        elif default in (None, "", "required"):
+            assert rows[key] == (default or "none"), key
+        else:
+            assert yaml.safe_load(rows[key].strip("`")) == default, key
+
+
+# --- Plug-ins ---------------------------------------------------------------------------------------------------------
+
+
+def parameters(cls: type[Plugin]) -> set[str]:
+    return cls.Params.model_fields.keys() - {"backend"}
+
+
+def test_every_signal_and_backend_with_its_parameters() -> None:
+    there = {(n, b): parameters(cls) for n in signals.names() for b, cls in signals.backends(n).items()}
+    rows = {(row[0].strip("`"), row[1].strip("`")): named(row[2]) for row in table("Signals")}
+    assert rows.keys() == there.keys()
+    for backend, known in there.items():
+        assert known <= rows[backend], backend
+
+
+def test_every_column_of_a_signal_stands_in_the_readme() -> None:
+    for name in signals.names():
+        for cls in signals.backends(name).values():
+            for column in cls.columns:
+                assert re.search(rf"\b{column}\b", README), f"{name}: {column}"
+
+
+def test_every_captioner_and_translator_with_its_parameters() -> None:
+    there = {("captioner", name): parameters(cls) for name, cls in captioners().items()}
+    there |= {("translator", name): parameters(cls) for name, cls in translators().items()}
+    rows = {(row[0], row[1].strip("`")): named(row[2]) for row in table("Captioners and translators")}
+    assert rows.keys() == there.keys()
+    for backend, known in there.items():
+        assert known <= rows[backend], backend
+
+
+# --- Reasons ----------------------------------------------------------------------------------------------------------
+
+
+def calls(path: Path) -> Iterator[ast.Call]:
+    yield from (node for node in ast.walk(ast.parse(path.read_text())) if isinstance(node, ast.Call))
+
+
+def name_of(call: ast.Call) -> str:
+    return getattr(call.func, "id", getattr(call.func, "attr", ""))
+
+
+def texts(node: ast.AST) -> Iterator[str]:
+    """The texts that an expression may come to: both of `a if … else b`, and how an f-string begins."""
+    if isinstance(node, ast.IfExp):
+        yield from (*texts(node.body), *texts(node.orelse))
+    elif isinstance(node, ast.JoinedStr):
+        yield f"{node.values[0].value}…" if isinstance(node.values[0], ast.Constant) else ""
+    elif isinstance(node, ast.Constant) and isinstance(node.value, str):
+        yield node.value
+
+
+def raised(*folders: str) -> set[str]:
+    """The reasons given to the errors of rows, and the words before the colon in errors of readers and of the index."""
+    found: set[str] = set()
+    for folder in folders:
+        for path in (ROOT / "curation" / folder).rglob("*.py"):
+            for call in calls(path):
+                if name_of(call) in ("ImageError", "SignalError") and call.args:
+                    found |= set(texts(call.args[0]))
+            if path.parts[-2] in ("readers", "corpora"):
+                values = [n.value for n in ast.walk(ast.parse(path.read_text())) if isinstance(n, ast.Constant)]
+                found |= {m[1] for v in values if isinstance(v, str) and (m := re.match(r"([a-z_]+): ", v))}
+    return found
+
+
+def test_every_reason_for_which_a_row_fails() -> None:
+    engine = (ROOT / "pipelines" / "engine.py").read_text()
+    verdicts = {word for word in ("crashed", "timeout", "memory") if f'"{word}"' in engine}
+    there = raised(".", "corpora", "scoring", "signals") | verdicts | {"StripError"}
+    assert len(verdicts) == 3 and {"truncated", "duplicate_member", "needs_…"} <= there
+    assert there == {next(iter(named(row[0]))) for row in table("Why a row fails")}
+
+
+def flagged() -> set[str]:
+    """What the checks append to a list of flags, and what the passes say of texts that nothing translates."""
+    found: set[str] = set()
+    for call in calls(ROOT / "curation" / "captions" / "checks" / "check.py"):
+        if name_of(call) == "append" and getattr(call.func, "value", None) is not None:
+            found |= set(texts(call.args[0]))
+    from curation.captions.passes import NO_TRANSLATOR, UNTRANSLATED
+
+    return found | {"empty", NO_TRANSLATOR, UNTRANSLATED}
+
+
+def unanswered() -> set[str]:
+    """Why a backend gives no text."""
+    from curation.captions.backends.cogvlm import LONG_PROMPT
+    from curation.captions.sentences import NOT
+    from curation.models.text.generation import OUT_OF_MEMORY
+
+    words = {OUT_OF_MEMORY, LONG_PROMPT, *NOT.values()}
+    for call in calls(ROOT / "curation" / "models" / "text" / "openai.py"):
+        if name_of(call) == "_Failure":
+            words |= set(texts(call.args[0]))
+    return words
+
+
+def test_every_flag_of_a_caption_and_every_reason_for_none() -> None:
+    rows = {next(iter(named(row[0]))) for row in table("What is wrong with a caption")}
+    failures = {next(iter(named(row[0]))) for row in table("Why a row fails")}
+    there = flagged() | unanswered()
+    assert {"repetition", "digits_lost", "http_…", "content_filter"} <= there
+    assert rows - failures == there - failures
+    assert there <= rows | failures
+
+
+# --- The tree ---------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "page", ["README.md", "CONTRIBUTING.md", "CHANGELOG.md", "docs/design.md", "docs/reference.md"]
+)
+def test_links_lead_somewhere(page: str) -> None:
+    text = (ROOT / page).read_text(encoding="utf-8")
+    for target in re.findall(r"\]\((?!https?:|#)([^)#]+)", text):
+        assert ((ROOT / page).parent / target).exists(), target
+
+
+def test_the_design_has_a_line_for_every_module() -> None:
+    text = (ROOT / "docs" / "design.md").read_text(encoding="utf-8")
+    listed = set(re.findall(r"^\| `((?:curation|pipelines)/[^`]+)` \|", text, re.MULTILINE))
+    there = {
+        str(path.relative_to(ROOT))
+        for room in ("curation", "pipelines")
+        for path in (ROOT / room).rglob("*.py")
+        if path.name != "__init__.py"
+    }
+    assert listed == there
