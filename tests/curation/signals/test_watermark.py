@@ -252,6 +252,7 @@ def test_tiny_pictures(size: tuple[int, int]) -> None:
     assert scores == [{"watermark": 0.0, "watermark_kind": None, "watermark_boxes": []}]
 
 
+@pytest.mark.no_cover  # counting lines would be counted as work
 def test_it_costs_little_beside_the_reader(photos: dict[str, Image.Image]) -> None:
     """CPU of all threads, decode included; a page of two hundred lines, which takes seconds to read, a little more."""
     signal = signals.make("watermark", {})
