@@ -37,15 +37,16 @@ class RayEngine(Engine["ray.ObjectRef[Outcome]"]):
 
     Args:
         recipe: says the address, the number of workers and what they are given.
+        workspace: the recipe's.
 
     Raises:
         StageError: no Ray answers at the address.
     """
 
-    def __init__(self, recipe: Recipe) -> None:
+    def __init__(self, recipe: Recipe, workspace: Workspace) -> None:
         super().__init__(recipe.image_timeout)
         self.recipe = recipe
-        self.notes = Workspace(recipe.workspace).root / ".notes"
+        self.notes = workspace.root / ".notes"
         self._slots: dict[Demand, list[Slot[ray.ObjectRef[Outcome]]]] = {}
         self._ours = not ray.is_initialized()
         if self._ours:

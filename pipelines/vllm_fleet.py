@@ -36,6 +36,7 @@ from curation.errors import StageError, UserError
 from curation.images import ImageError, decode
 from curation.models.text.generation import Answer
 from curation.recipe import Recipe, load_recipe
+from curation.scoring.opened import Opened, open_recipe, opened_in_worker
 from curation.tasks import Watch
 from curation.workspace import Workspace
 
@@ -98,11 +99,11 @@ def questions(recipe: Recipe, place: Mapping[str, str]) -> Iterator[dict[str, An
         The place, the name under which the answer is kept, messages and vLLM's sampling parameters. A row whose image
         cannot be read is left out: the stage says of it why.
     """
-    workspace, captioner = Workspace(recipe.workspace), endpoint_of(recipe)
-    corpus = next(c for c in recipe.corpora if c.name == place["corpus"])
-    shard = load_shard(recipe, corpus, place["shard"])
+    opened = opened_in_worker(recipe)
+    workspace, captioner, corpus = opened.workspace, endpoint_of(opened), recipe.corpus(place["corpus"])
+    shard = load_shard(opened, corpus, place["shard"])
     answers = Answers(workspace.answers(corpus.name, shard.name))
-    passes = Passes(recipe.captions, crew_of(recipe), shard.rows, None, answers, Watch())
+    passes = Passes(recipe.captions, crew_of(opened), shard.rows, None, answers, Watch())
     todo = [i for i, kept in enumerate(shard.kept) if kept and shard.rows[i].get("captioned_as") != kept]
     requests = {row: passes.request(row)[1] for row in todo}
     names = {row: passes.caption_name(request) for row, request in requests.items()}
@@ -132,13 +133,13 @@ def answered(row: Mapping[str, Any]) -> dict[str, Any]:
     return {name: row[name] for name in names} | {"limit": row["sampling_params"].get("max_tokens")}
 
 
-def keep(recipe: Recipe, rows: Iterable[Mapping[str, Any]]) -> Counter[str]:
+def keep(workspace: Workspace, rows: Iterable[Mapping[str, Any]]) -> Counter[str]:
     """Writes answers where `curate caption` looks for them, as they come.
 
     Returns:
         How many were `answered`, and how many failed, by vLLM's reason.
     """
-    workspace, counts = Workspace(recipe.workspace), Counter[str]()
+    counts = Counter[str]()
     waiting: defaultdict[tuple[str, str], dict[str, Answer]] = defaultdict(dict)
 
     def write(place: tuple[str, str]) -> None:
@@ -162,21 +163,19 @@ def keep(recipe: Recipe, rows: Iterable[Mapping[str, Any]]) -> Counter[str]:
     return counts
 
 
-def endpoint_of(recipe: Recipe) -> Endpoint:
+def endpoint_of(opened: Opened) -> Endpoint:
     """The recipe's captioner. Raises UserError if it is another than `endpoint`."""
-    captioner = crew_of(recipe).captioner
+    captioner = crew_of(opened).captioner
     if not isinstance(captioner, Endpoint):
         raise UserError(f"captions.captioner.backend: the fleet stands in for endpoint, not for {captioner.name}")
     return captioner
 
 
-def run(recipe: Recipe, options: argparse.Namespace) -> Counter[str]:
+def run(opened: Opened, options: argparse.Namespace) -> Counter[str]:
     """Asks the fleet; see `keep`. The workspace must be one that all nodes see."""
-    captioner, workspace = endpoint_of(recipe), Workspace(recipe.workspace)
+    recipe, workspace, captioner = opened.recipe, opened.workspace, endpoint_of(opened)
     template = captioner.params.extra.get(TEMPLATE)
-    places = [{"corpus": c.name, "shard": shard} for c in recipe.corpora for shard in workspace.shards(c.name)]
-    if not places:
-        raise UserError(f"{workspace.root}: nothing is indexed yet; run `curate index RECIPE`")
+    places = [{"corpus": corpus, "shard": shard} for corpus, shard in opened.indexed_shards()]
     os.environ |= QUIET
     # Before the processor is built, which would start a Ray whose every worker has the engines' environment.
     ray.init(address=recipe.ray.address, ignore_reinit_error=True)
@@ -187,14 +186,14 @@ def run(recipe: Recipe, options: argparse.Namespace) -> Counter[str]:
     )
     with workspace.lock("caption"):
         asked = ray.data.from_items(places).flat_map(partial(questions, recipe))
-        return keep(recipe, ask(asked).iter_rows())
+        return keep(workspace, ask(asked).iter_rows())
 
 
 def main() -> None:
     """Entry point: a user's mistake is one line and a status."""
     options = arguments()
     try:
-        counts = run(load_recipe(options.recipe), options)
+        counts = run(open_recipe(load_recipe(options.recipe)), options)
     except (UserError, StageError) as error:
         said = getattr(error, "cause", error)  # a Ray task's error is both, with its worker's traceback about it
         print(f"error: {str(said).splitlines()[0]}", file=sys.stderr)

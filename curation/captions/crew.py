@@ -6,20 +6,18 @@ from typing import Any
 
 from curation.captions.base import Captioner, Translator, make_captioner, make_translator
 from curation.errors import UserError
-from curation.models.checkpoints import ModelAbsent, Models
-from curation.recipe import Recipe
-from curation.recipe.sections import Select
-from curation.scoring.cascade import Cascade
+from curation.models.checkpoints import ModelAbsent
+from curation.scoring.opened import Opened
 from curation.workspace.digests import digest
 from curation.workspace.files import stamps
 
 
-def crews(recipe: Recipe) -> "list[Crew]":
+def crews(opened: Opened) -> "list[Crew]":
     """That of the recipe's `captions`, and those of its `caption_eval`. Raises UserError as Crew, with the key."""
-    found = [Crew(recipe)]
-    for name, captions in recipe.caption_eval.captioners.items():
+    found = [Crew(opened)]
+    for name, captions in opened.recipe.caption_eval.captioners.items():
         try:
-            found.append(Crew(recipe.model_copy(update={"captions": captions})))
+            found.append(Crew(opened.with_captions(captions)))
         except UserError as error:
             raise UserError(f"caption_eval.captioners.{name}: {error}") from None
     return found
@@ -29,14 +27,14 @@ class Crew:
     """The backends of a recipe. Cheap to make; the models are loaded by `load`.
 
     Args:
-        recipe: its sections `captions`, `signals` and `models` are read.
+        opened: its sections `captions`, `signals` and `models` are read.
 
     Raises:
         UserError: a backend is unknown, a parameter wrong, a model file missing.
     """
 
-    def __init__(self, recipe: Recipe) -> None:
-        given, models = recipe.captions, Models.of(recipe)
+    def __init__(self, opened: Opened) -> None:
+        given, models, cascade = opened.recipe.captions, opened.models, opened.cascade
         self.settings = given
         self.captioner: Captioner = make_captioner(given.captioner, models)
         self.translator = make_translator(given.translator, models) if given.translator else None
@@ -45,7 +43,6 @@ class Crew:
             if given.original_translator
             else None
         )
-        cascade = Cascade.of(recipe.model_copy(update={"select": Select()}), meta_known=False)
         self.signals = {n: cascade.identity_of(n) for n in self.captioner.signals if n in cascade.signals}
         """Identities of the signals that are read."""
         self._stamps = self._files()

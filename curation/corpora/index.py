@@ -102,9 +102,8 @@ class GoneTask:
         return Outcome(rows=table.num_rows, notes=[said], line=ledger_line(path, stamp))
 
 
-def plan(recipe: Recipe) -> Plan:
+def plan(recipe: Recipe, workspace: Workspace) -> Plan:
     """The shards that are new, changed or gone. Raises UserError."""
-    workspace = Workspace(recipe.workspace)
     ledger = Ledger(workspace, "index", writable=True)
     found, totals = Plan(), {}
     given = recipe.ray.resources.of_stage("index")

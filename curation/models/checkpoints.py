@@ -63,9 +63,9 @@ class Models:
         self._digests, self._notes = digests, notes
 
     @classmethod
-    def of(cls, recipe: "Recipe") -> "Models":
-        """The recipe's."""
-        ledger = Workspace(recipe.workspace).ledger
+    def of(cls, recipe: "Recipe", workspace: Workspace) -> "Models":
+        """The recipe's, with what is kept of it in the workspace."""
+        ledger = workspace.ledger
         return cls(recipe.models, *(ledger(name).with_suffix(".json") for name in ("digests", "models")))
 
     def note(self, made_with: dict[str, dict[str, Any]]) -> None:

@@ -13,6 +13,7 @@ import yaml
 from curation.recipe import load_recipe
 from pipelines import stages
 from pipelines.placing import placing
+from tests import bench
 from tests.benchmarks.corpora import jpegs, write_webdataset
 from tests.benchmarks.report import Figure, in_fresh_process, show
 
@@ -64,9 +65,9 @@ def run(folder: Path, engine: str, size: str) -> float:
         }, sort_keys=False))  # fmt: skip
         recipe = load_recipe(path)
         began = time.monotonic()
-        with placing(recipe) as used:
+        with placing(bench.opened(recipe)) as used:
             for stage in stages.STAGES.values():
-                assert stage(recipe, used).ok
+                assert stage(bench.opened(recipe), used).ok
             return time.monotonic() - began
 
 

@@ -49,7 +49,7 @@ def stored_selection(fates: Fates) -> Stored:
 def stages(fates: Fates, failed: Failures, captions: Captions, levels: int) -> list[Stage]:
     """The stages in order; `levels` is the number of images that somebody has voted on."""
     funnel = fates.funnel
-    known = status(fates.selection.recipe)["stages"]
+    known = status(fates.selection.opened)["stages"]
     done = {name: finished(facts) for name, facts in known.items()}
     undecided = sum(funnel.undecided.values())
     shards = len(fates.selection.shards)

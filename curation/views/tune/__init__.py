@@ -3,15 +3,15 @@
 from collections.abc import Callable
 from pathlib import Path
 
-from curation.recipe import Recipe
+from curation.scoring.opened import Opened
 
 
-def serve(recipe_file: Path, recipe: Recipe, port: int = 0, announce: Callable[[str], None] = print) -> None:
+def serve(recipe_file: Path, opened: Opened, port: int = 0, announce: Callable[[str], None] = print) -> None:
     """Serves the page on 127.0.0.1 until interrupted.
 
     Args:
         recipe_file: the recipe's YAML file, into which moved thresholds can be written.
-        recipe: what was read from it, overrides among it.
+        opened: what was read from it, overrides among it.
         port: 0 takes a free one.
         announce: given one line with the address, token included, when the page is ready.
 
@@ -37,7 +37,7 @@ def serve(recipe_file: Path, recipe: Recipe, port: int = 0, announce: Callable[[
         except (OSError, OverflowError) as error:
             raise UserError(f"--port {port}: cannot be used: {getattr(error, 'strerror', None) or error}") from None
         port, token = listening.getsockname()[1], secrets.token_urlsafe(24)
-        tuner = Tuner(recipe_file, recipe)
+        tuner = Tuner(recipe_file, opened)
         announce(f"http://127.0.0.1:{port}/?token={token}")
         app = make_app(tuner, token, port)
         config = uvicorn.Config(app, log_level="warning", access_log=False, server_header=False)
