@@ -7,10 +7,9 @@ from collections import Counter
 from collections.abc import Iterator
 from typing import Any
 
-from curation.recipe import Recipe
 from curation.scoring.estimate import made_with
+from curation.scoring.opened import Opened
 from curation.tasks import Plan
-from curation.workspace import Workspace
 from curation.workspace.ledger import Ledger
 from pipelines import progress
 from pipelines.engine import Engine
@@ -20,17 +19,17 @@ AnyEngine = Engine[Any]
 
 
 @contextlib.contextmanager
-def placing(recipe: Recipe) -> Iterator[AnyEngine]:
+def placing(opened: Opened) -> Iterator[AnyEngine]:
     """The recipe's engine, whose workers serve one stage after the other."""
     engine: AnyEngine
-    log = Workspace(recipe.workspace).root / "logs" / "workers.log"
+    recipe, log = opened.recipe, opened.workspace.root / "logs" / "workers.log"
     if recipe.engine == "ray":
         if not (recipe.ray.address or os.environ.get("RAY_ADDRESS")):
             # A Ray of one machine then listens on its loopback alone; Ray reads this while it is imported.
             os.environ.setdefault("RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER", "0")
         from pipelines.ray_engine import RayEngine
 
-        engine = RayEngine(recipe)
+        engine = RayEngine(recipe, opened.workspace)
     else:
         from pipelines.local import LocalEngine
 
@@ -39,15 +38,15 @@ def placing(recipe: Recipe) -> Iterator[AnyEngine]:
         yield engine
 
 
-def place(recipe: Recipe, stage: str, todo: Plan, unit: str, token: str, engine: AnyEngine | None) -> Summary:
+def place(opened: Opened, stage: str, todo: Plan, unit: str, token: str, engine: AnyEngine | None) -> Summary:
     """Runs the tasks on an engine: the one given, or one for this stage alone."""
-    with contextlib.nullcontext(engine) if engine or not todo.tasks else placing(recipe) as used:
-        return run_tasks(recipe, stage, todo, unit, token, used)
+    with contextlib.nullcontext(engine) if engine or not todo.tasks else placing(opened) as used:
+        return run_tasks(opened, stage, todo, unit, token, used)
 
 
-def run_tasks(recipe: Recipe, stage: str, todo: Plan, unit: str, token: str, engine: AnyEngine | None) -> Summary:
+def run_tasks(opened: Opened, stage: str, todo: Plan, unit: str, token: str, engine: AnyEngine | None) -> Summary:
     """Runs the tasks on this engine, shows how far they are, and sums up; None where there is nothing to run."""
-    workspace = Workspace(recipe.workspace)
+    recipe, workspace = opened.recipe, opened.workspace
     summary = Summary(stage, shards=todo.total, estimate=todo.estimate)
     ledger = Ledger(workspace, stage, writable=True)
     by_rows = unit != "shards"
@@ -78,7 +77,7 @@ def run_tasks(recipe: Recipe, stage: str, todo: Plan, unit: str, token: str, eng
     if engine is not None and engine.deaths:
         workspace.sweep()
     if stage != "build-shards":
-        ledger.tidy(f"{c.name}/{shard}" for c in recipe.corpora for shard in workspace.shards(c.name))
+        ledger.tidy("/".join(shard) for shard in opened.shards())
     summary.failed = dict(sorted(summary.failed.items()))
     for name, total in sums.items():
         if total:

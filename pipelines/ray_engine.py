@@ -31,21 +31,22 @@ MOST_SLOTS = 1000
 
 
 class RayEngine(Engine["ray.ObjectRef[Outcome]"]):
-    """Runs tasks on a Ray cluster: the recipe's, that of `RAY_ADDRESS`, or one started here for the run.
+    """Runs tasks on a Ray cluster: the recipe's, `RAY_ADDRESS`'s, or one started here for the run.
 
-    All nodes must see the workspace, since workers keep their note files there.
+    The workspace must be one that all nodes see, since workers note there what they have in hand.
 
     Args:
-        recipe: gives the address, the number of workers and their resources.
+        recipe: says the address, the number of workers and what they are given.
+        workspace: the recipe's.
 
     Raises:
         StageError: no Ray answers at the address.
     """
 
-    def __init__(self, recipe: Recipe) -> None:
+    def __init__(self, recipe: Recipe, workspace: Workspace) -> None:
         super().__init__(recipe.image_timeout)
         self.recipe = recipe
-        self.notes = Workspace(recipe.workspace).root / ".notes"
+        self.notes = workspace.root / ".notes"
         self._slots: dict[Demand, list[Slot[ray.ObjectRef[Outcome]]]] = {}
         self._ours = not ray.is_initialized()
         if self._ours:

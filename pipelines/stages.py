@@ -7,9 +7,8 @@ from collections import Counter
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from curation.errors import UserError
-from curation.recipe import Recipe
 from curation.recipe.load import to_yaml
+from curation.scoring.opened import Opened
 from curation.tasks import Plan, Task
 from curation.workspace import Workspace
 from curation.workspace.files import write_text
@@ -19,118 +18,114 @@ from pipelines.placing import AnyEngine, place, placing
 from pipelines.summary import Summary
 
 
-def index(recipe: Recipe, engine: AnyEngine | None = None) -> Summary:
+def index(opened: Opened, engine: AnyEngine | None = None) -> Summary:
     """Stage `index`."""
     from curation.corpora.index import plan
     from curation.corpora.samples import known_shard, meta_schema
 
-    workspace = Workspace(recipe.workspace)
+    workspace = opened.workspace
     with workspace.lock("index") as token:
-        summary = place(recipe, "index", plan(recipe), "shards", token, engine)
-        _keep_recipe(recipe, workspace)
-        meta_schema(workspace, [c.name for c in recipe.corpora], keep=True)
+        summary = place(opened, "index", plan(opened.recipe, workspace), "shards", token, engine)
+        _keep_recipe(opened)
+        meta_schema(workspace, [corpus.name for corpus in opened.recipe.corpora], keep=True)
         counts: Counter[str] = Counter()
         ledger = Ledger(workspace, "index")
-        for corpus in recipe.corpora:
-            for shard in workspace.shards(corpus.name):
-                line = known_shard(workspace, ledger, corpus.name, shard) or {}
-                counts.update({k: line.get(k, 0) for k in ("rows", "failed", "gone", "without_image")})
-                if line.get("damage"):
-                    summary.damaged.append(f"{corpus.name}/{shard}: {line['damage']}")
+        for corpus, shard in opened.shards():
+            line = known_shard(workspace, ledger, corpus, shard) or {}
+            counts.update({k: line.get(k, 0) for k in ("rows", "failed", "gone", "without_image")})
+            if line.get("damage"):
+                summary.damaged.append(f"{corpus}/{shard}: {line['damage']}")
         summary.more = {
             "images": counts["rows"],
             "images_failed": counts["failed"],
             "images_gone": counts["gone"],
             "rows_without_image": counts["without_image"],
         }
-        summary.too_many_failed = counts["failed"] > recipe.max_failed_share * max(1, counts["rows"])
+        summary.too_many_failed = counts["failed"] > opened.recipe.max_failed_share * max(1, counts["rows"])
         return summary
 
 
-def score(recipe: Recipe, engine: AnyEngine | None = None, retry_failed: bool = False) -> Summary:
+def score(opened: Opened, engine: AnyEngine | None = None, retry_failed: bool = False) -> Summary:
     """Stage `score`."""
     from curation.scoring.stage import plan
 
-    workspace = Workspace(recipe.workspace)
+    workspace = opened.workspace
     with workspace.lock("score") as token:
-        todo = plan(recipe, retry_failed)
-        if todo.total == 0:
-            raise UserError(f"{workspace.root}: nothing is indexed yet; run `curate index RECIPE`")
-        summary = place(recipe, "score", todo, "rows", token, engine)
-        _keep_recipe(recipe, workspace)
+        summary = place(opened, "score", plan(opened, retry_failed), "rows", token, engine)
+        _keep_recipe(opened)
         by_signal: Counter[str] = Counter()
         lines = Ledger(workspace, "score").lines.values()  # of all shards, whichever run has scored them
         for line in lines:
             for reason, count in line.get("failed", {}).items():
                 by_signal[reason.split()[0]] += count
         rows = sum(line.get("rows", 0) for line in lines)
-        summary.too_many_failed = max(by_signal.values(), default=0) > recipe.max_failed_share * max(1, rows)
+        summary.too_many_failed = max(by_signal.values(), default=0) > opened.recipe.max_failed_share * max(1, rows)
         return summary
 
 
-def select(recipe: Recipe, engine: AnyEngine | None = None, dry_run: bool = False) -> Summary:
+def select(opened: Opened, engine: AnyEngine | None = None, dry_run: bool = False) -> Summary:
     """Stage `select`."""
     from curation.selection.stage import Selection
 
     began = time.monotonic()
-    workspace = Workspace(recipe.workspace)
+    workspace = opened.workspace
     with workspace.lock("select"):
-        selection = Selection(recipe, lambda text: print(f"select: {text}", file=sys.stderr, flush=True))
+        selection = Selection(opened, lambda text: print(f"select: {text}", file=sys.stderr, flush=True))
         funnel = selection.funnel() if dry_run else selection.write()
         shards, seconds = len(selection.shards), round(time.monotonic() - began, 2)
         summary = Summary("select", shards, shards, funnel.input, seconds=seconds, more={"funnel": funnel.as_dict()})
         if not dry_run:
-            _keep_recipe(recipe, workspace)
+            _keep_recipe(opened)
             progress.note_run(workspace, "select", seconds, rows=funnel.input, shards=shards, done=shards)
     return summary
 
 
-def caption(recipe: Recipe, engine: AnyEngine | None = None, retry_failed: bool = False) -> Summary:
+def caption(opened: Opened, engine: AnyEngine | None = None, retry_failed: bool = False) -> Summary:
     """Stage `caption`."""
     from curation.captions.stage import plan
 
-    workspace = Workspace(recipe.workspace)
+    workspace = opened.workspace
     with workspace.lock("caption") as token:
-        summary = place(recipe, "caption", plan(recipe, retry_failed), "texts", token, engine)
+        summary = place(opened, "caption", plan(opened, retry_failed), "texts", token, engine)
         lines = Ledger(workspace, "caption").lines.values()
         failed = sum(sum(line.get("failed", {}).values()) for line in lines)
         captioned = sum(line.get("captioned", 0) for line in lines)
-        summary.too_many_failed = failed > recipe.max_failed_share * max(1, captioned)
+        summary.too_many_failed = failed > opened.recipe.max_failed_share * max(1, captioned)
         if summary.failed:
             summary.notes.append("rows that failed are tried again by `curate caption RECIPE --retry-failed`")
-        _keep_recipe(recipe, workspace)
+        _keep_recipe(opened)
         return summary
 
 
-def import_votes(recipe: Recipe, file: Path) -> Summary:
+def import_votes(opened: Opened, file: Path) -> Summary:
     """`annotate import`."""
     from curation.annotation.votes import import_votes as read_votes
 
-    workspace = Workspace(recipe.workspace)
+    workspace = opened.workspace
     with workspace.lock("annotate import"):
-        counts = read_votes(recipe, file)
+        counts = read_votes(opened, file)
     return Summary("annotate import", rows=counts["votes"], more={"levels": counts})
 
 
-def build_shards(recipe: Recipe, engine: AnyEngine | None = None) -> Summary:
+def build_shards(opened: Opened, engine: AnyEngine | None = None) -> Summary:
     """Stage `build-shards`."""
     from curation.shards.rows import rows_left
     from curation.shards.stage import finish, plan
 
-    workspace = Workspace(recipe.workspace)
+    workspace = opened.workspace
     with workspace.lock("build-shards") as token, contextlib.ExitStack() as stack:
-        if left := rows_left(recipe):
-            engine = engine or stack.enter_context(placing(recipe))
+        if left := rows_left(opened):
+            engine = engine or stack.enter_context(placing(opened))
             _make_rows(workspace, left, token, engine)
-        plans = plan(recipe)
+        plans = plan(opened)
         tasks, reasons = [task for p in plans for task in p.stale], sum((p.reasons for p in plans), Counter[str]())
         todo = Plan(tasks, sum(p.shards for p in plans), reasons)
-        summary = place(recipe, "build-shards", todo, "images", token, engine)
+        summary = place(opened, "build-shards", todo, "images", token, engine)
         if not summary.errors:
-            summary.more = {"products": finish(recipe, plans)}
+            summary.more = {"products": finish(opened, plans)}
         laid_out = sum(p.images for p in plans)
-        summary.too_many_failed = sum(summary.failed.values()) > recipe.max_failed_share * max(1, laid_out)
-        _keep_recipe(recipe, workspace)
+        summary.too_many_failed = sum(summary.failed.values()) > opened.recipe.max_failed_share * max(1, laid_out)
+        _keep_recipe(opened)
         return summary
 
 
@@ -145,7 +140,7 @@ def _make_rows(workspace: Workspace, tasks: Sequence[Task], token: str, engine: 
                 break
 
 
-STAGES: dict[str, Callable[[Recipe, AnyEngine | None], Summary]] = {
+STAGES: dict[str, Callable[[Opened, AnyEngine | None], Summary]] = {
     "index": index,
     "score": score,
     "select": select,
@@ -155,35 +150,35 @@ STAGES: dict[str, Callable[[Recipe, AnyEngine | None], Summary]] = {
 """The automatic stages, in order."""
 
 
-def _keep_recipe(recipe: Recipe, workspace: Workspace) -> None:
+def _keep_recipe(opened: Opened) -> None:
     """Leaves the recipe as run, with versions, in the workspace."""
     from curation.models.environment import versions
 
     lines = "".join(f"# {name} {version}\n" for name, version in versions().items())
-    write_text(workspace.root / "recipe.yaml", lines + to_yaml(recipe))
+    write_text(opened.workspace.root / "recipe.yaml", lines + to_yaml(opened.recipe))
 
 
-def caption_eval_sheet(recipe: Recipe, engine: AnyEngine | None = None) -> Summary:
+def caption_eval_sheet(opened: Opened, engine: AnyEngine | None = None) -> Summary:
     """`caption-eval sheet`."""
     from curation.annotation.caption_eval.plan import plan
     from curation.annotation.caption_eval.sample import draw
     from curation.annotation.caption_eval.sheet import check_untouched, write_sheet
 
-    workspace = Workspace(recipe.workspace)
+    workspace = opened.workspace
     with workspace.lock("caption-eval") as token:
-        check_untouched(recipe)
-        sample = draw(recipe)
-        summary = place(recipe, "caption-eval", plan(recipe, sample), "rows", token, engine)
+        check_untouched(opened)
+        sample = draw(opened)
+        summary = place(opened, "caption-eval", plan(opened, sample), "rows", token, engine)
         if not summary.errors:
-            summary.more["sheet"] = write_sheet(recipe, sample)
+            summary.more["sheet"] = write_sheet(opened, sample)
         return summary
 
 
-def import_scores(recipe: Recipe, file: Path) -> Summary:
+def import_scores(opened: Opened, file: Path) -> Summary:
     """`caption-eval import`."""
     from curation.annotation.caption_eval.scores import import_scores as read_scores
 
-    workspace = Workspace(recipe.workspace)
+    workspace = opened.workspace
     with workspace.lock("caption-eval import"):
-        counts = read_scores(recipe, file)
+        counts = read_scores(opened, file)
     return Summary("caption-eval import", rows=counts["scores"], more={"scores": counts})

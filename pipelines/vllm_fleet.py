@@ -31,6 +31,7 @@ from curation.captions.backends.endpoint_requests import endpoint_of, first_requ
 from curation.errors import StageError, UserError
 from curation.models.text.generation import Answer
 from curation.recipe import Recipe, load_recipe
+from curation.scoring.opened import Opened, open_recipe, opened_in_worker
 from curation.workspace import Workspace
 
 KEPT_AT_ONCE = 256
@@ -91,7 +92,7 @@ def questions(recipe: Recipe, place: Mapping[str, str]) -> Iterator[dict[str, An
     Yields:
         The place, the name under which the answer is kept, messages and vLLM's sampling parameters.
     """
-    for name, body in first_requests(recipe, place["corpus"], place["shard"]):
+    for name, body in first_requests(opened_in_worker(recipe), place["corpus"], place["shard"]):
         body.pop(TEMPLATE, None)
         yield {**place, "name": name, "messages": body.pop("messages"), "sampling_params": body}
 
@@ -102,17 +103,17 @@ def answered(row: Mapping[str, Any]) -> dict[str, Any]:
     return {name: row[name] for name in names} | {"limit": row["sampling_params"].get("max_tokens")}
 
 
-def keep(recipe: Recipe, rows: Iterable[Mapping[str, Any]]) -> Counter[str]:
+def keep(workspace: Workspace, rows: Iterable[Mapping[str, Any]]) -> Counter[str]:
     """Writes answers into the cache of `curate caption` as they arrive.
 
     Args:
-        recipe: the recipe.
+        workspace: the workspace.
         rows: the engines' outputs, as `answered` returns them, or with an error of vLLM.
 
     Returns:
         the number of rows `answered`, and the numbers of failed rows by vLLM's error.
     """
-    workspace, counts = Workspace(recipe.workspace), Counter[str]()
+    counts = Counter[str]()
     waiting: defaultdict[tuple[str, str], dict[str, Answer]] = defaultdict(dict)
 
     def write(place: tuple[str, str]) -> None:
@@ -136,16 +137,14 @@ def keep(recipe: Recipe, rows: Iterable[Mapping[str, Any]]) -> Counter[str]:
     return counts
 
 
-def run(recipe: Recipe, options: argparse.Namespace) -> Counter[str]:
+def run(opened: Opened, options: argparse.Namespace) -> Counter[str]:
     """Sends the requests to the fleet and caches the answers; returns the counts of `keep`.
 
     All nodes must see the workspace.
     """
-    captioner, workspace = endpoint_of(recipe), Workspace(recipe.workspace)
+    recipe, workspace, captioner = opened.recipe, opened.workspace, endpoint_of(opened)
     template = captioner.params.extra.get(TEMPLATE)
-    places = [{"corpus": c.name, "shard": shard} for c in recipe.corpora for shard in workspace.shards(c.name)]
-    if not places:
-        raise UserError(f"{workspace.root}: nothing is indexed yet; run `curate index RECIPE`")
+    places = [{"corpus": corpus, "shard": shard} for corpus, shard in opened.indexed_shards()]
     os.environ |= QUIET
     # Before the processor is built, which would start a Ray whose every worker has the engines' environment.
     ray.init(address=recipe.ray.address, ignore_reinit_error=True)
@@ -156,14 +155,14 @@ def run(recipe: Recipe, options: argparse.Namespace) -> Counter[str]:
     )
     with workspace.lock("caption"):
         asked = ray.data.from_items(places).flat_map(partial(questions, recipe))
-        return keep(recipe, ask(asked).iter_rows())
+        return keep(workspace, ask(asked).iter_rows())
 
 
 def main() -> None:
     """Runs the command line; a user's mistake is reported as one line and an exit status."""
     options = arguments()
     try:
-        counts = run(load_recipe(options.recipe), options)
+        counts = run(open_recipe(load_recipe(options.recipe)), options)
     except (UserError, StageError) as error:
         said = getattr(error, "cause", error)  # a Ray task's error is both, with its worker's traceback about it
         print(f"error: {str(said).splitlines()[0]}", file=sys.stderr)

@@ -12,6 +12,7 @@ from PIL import Image
 from curation.corpora.index import plan as plan_index
 from curation.recipe import Recipe, load_recipe
 from curation.recipe.yaml_text import write_yaml
+from curation.scoring.opened import Opened, open_recipe
 from curation.scoring.stage import plan as plan_score
 from curation.tasks import Plan, Watch
 from curation.workspace import Workspace
@@ -51,14 +52,19 @@ def recipe(folder: Path, **values: Any) -> Recipe:
     return load_recipe(folder / "recipe.yaml")
 
 
+def opened(made: Recipe, meta_known: bool = True) -> Opened:
+    """The recipe, opened anew: what has changed in its workspace meanwhile is seen."""
+    return open_recipe(made, meta_known)
+
+
 def index(made: Recipe) -> None:
     """Runs stage `index` in this process."""
-    _run("index", plan_index(made), made)
+    _run("index", plan_index(made, Workspace(made.workspace)), made)
 
 
 def score(made: Recipe) -> int:
     """Runs stage `score` in this process; returns the rows it looked at."""
-    return _run("score", plan_score(made), made)
+    return _run("score", plan_score(opened(made)), made)
 
 
 def _run(stage: str, plan: Plan, made: Recipe) -> int:

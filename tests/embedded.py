@@ -6,9 +6,8 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from curation.corpora.samples import meta_schema, samples_notes
+from curation.corpora.samples import samples_notes
 from curation.recipe import Recipe
-from curation.scoring.cascade import Cascade
 from curation.signals.base import sidecar_fields
 from curation.workspace import Workspace
 from curation.workspace.files import write_table
@@ -43,8 +42,8 @@ def write_samples(made: Recipe, shard: str, count: int, **columns: Any) -> None:
 
 def write_embeddings(made: Recipe, shard: str, vectors: np.ndarray, states: list[str] | None = None) -> None:
     """A shard's embeddings: float16 (rows, WIDTH). Those whose state is not `scored` are left out."""
-    workspace = Workspace(made.workspace)
-    cascade = Cascade.of(made, meta_schema(workspace, ["c"]))
+    opened = bench.opened(made)
+    workspace, cascade = opened.workspace, opened.cascade
     signal = cascade.signals["embedding"]
     states = states or ["scored"] * len(vectors)
     missing = np.array([state != "scored" for state in states])

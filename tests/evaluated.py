@@ -21,18 +21,18 @@ def selected(folder: Path, **values: Any) -> Recipe:
     made = bench.recipe(folder, **values)
     bench.index(made)
     bench.score(made)
-    Selection(made).write()
+    Selection(bench.opened(made)).write()
     return made
 
 
 def sheet(made: Recipe) -> dict[str, int]:
     """What `curate caption-eval sheet` does, in this process."""
-    sample = draw(made)
-    for task in plan(made, sample).tasks:
+    sample = draw(bench.opened(made))
+    for task in plan(bench.opened(made), sample).tasks:
         following: Task | None = task
         while following is not None:
             following = following.run(Watch()).then
-    return write_sheet(made, sample)
+    return write_sheet(bench.opened(made), sample)
 
 
 def read(made: Recipe, name: str) -> list[dict[str, Any]]:

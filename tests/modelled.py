@@ -10,7 +10,6 @@ from curation.errors import UserError
 from curation.images import Picture
 from curation.models.checkpoints import Models
 from curation.recipe import Recipe
-from curation.scoring.cascade import Cascade
 from curation.signals.base import Row
 from tests import bench
 
@@ -37,7 +36,7 @@ def recipe(folder: Path, models: Path, given: dict[str, Any]) -> Recipe:
 def scored(folder: Path, models: Path, given: dict[str, Any], name: str) -> list[dict[str, Any]]:
     """Runs both stages with these signals, and reads one of them back."""
     made = recipe(folder, models, given)
-    Cascade.of(made).check_models()
+    bench.opened(made).cascade.check_models()
     bench.index(made)
     bench.score(made)
     return bench.rows(sidecar(folder, name))

@@ -16,6 +16,7 @@ from curation.annotation.revisions import Row, latest, revised
 from curation.errors import UserError
 from curation.keys import make_key, split_key
 from curation.recipe import Recipe
+from curation.scoring.opened import Opened
 from curation.workspace import Workspace
 from curation.workspace.files import read_table, write_table
 from curation.workspace.schemas import LEVELS, VOTES
@@ -48,7 +49,7 @@ def agreement(levels: Sequence[int]) -> float | None:
     return sum(n * (n - 1) for n in Counter(levels).values()) / pairs if pairs else None
 
 
-def import_votes(recipe: Recipe, file: Path) -> dict[str, int]:
+def import_votes(opened: Opened, file: Path) -> dict[str, int]:
     """Adds the votes of a CSV or Parquet file and decides the levels anew.
 
     A vote by the same annotator on the same image in the same round replaces the earlier one, which stays on record
@@ -61,31 +62,30 @@ def import_votes(recipe: Recipe, file: Path) -> dict[str, int]:
         votes (newly added), and the number of images by status.
 
     Raises:
-        UserError: a row is wrong; names the file and the row, and nothing is imported.
+        UserError: nothing is indexed yet, or a row is wrong; the line names file and row, and nothing is imported.
     """
-    workspace = Workspace(recipe.workspace)
-    if not any(workspace.shards(corpus.name) for corpus in recipe.corpora):
-        raise UserError(f"{workspace.root}: nothing is indexed yet; run `curate index RECIPE`")
+    opened.indexed_shards()
+    workspace = opened.workspace
     table = read_user_table(file, ("key", "annotator", "level"), ("at", "round")).table
-    known = _indexed(recipe, workspace, {str(key) for key in table["key"].to_pylist() if key})
+    known = _indexed(opened.recipe, workspace, {str(key) for key in table["key"].to_pylist() if key})
     votes = [_vote(file, number, row, known) for number, row in enumerate(table.to_pylist(), start=1)]
     stored = read_table(workspace.votes).to_pylist() if workspace.votes.exists() else []
     added = revised(stored, votes, SLOT, said=("level", "at"))
     write_table(workspace.votes, pa.Table.from_pylist(stored + added, schema=VOTES))
-    levels = decide_levels(recipe)
+    levels = decide_levels(opened)
     statuses = Counter(row["status"] for row in levels)
     return {"votes": len(added), "images": len(levels)} | {
         s: statuses[s] for s in ("decided", "tie", "safety_review", "incomplete")
     }
 
 
-def decide_levels(recipe: Recipe) -> list[dict[str, Any]]:
+def decide_levels(opened: Opened) -> list[dict[str, Any]]:
     """Decides every image's level from the votes, and writes them if they have changed."""
-    workspace = Workspace(recipe.workspace)
+    workspace = opened.workspace
     if not workspace.votes.exists():
         return []
     votes = latest(read_table(workspace.votes).to_pylist(), SLOT).values()
-    levels = [_level(key, given, recipe.annotation.votes) for key, given in sorted(_by_key(votes).items())]
+    levels = [_level(key, given, opened.recipe.annotation.votes) for key, given in sorted(_by_key(votes).items())]
     table = pa.Table.from_pylist(levels, schema=LEVELS)
     if not workspace.levels.exists() or not read_table(workspace.levels).equals(table):
         write_table(workspace.levels, table)

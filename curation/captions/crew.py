@@ -6,24 +6,22 @@ from typing import Any
 
 from curation.captions.base import Captioner, Translator, make_captioner, make_translator
 from curation.errors import UserError
-from curation.models.checkpoints import ModelAbsent, Models
-from curation.recipe import Recipe
-from curation.recipe.sections import Select
-from curation.scoring.cascade import Cascade
+from curation.models.checkpoints import ModelAbsent
+from curation.scoring.opened import Opened
 from curation.workspace.digests import digest
 from curation.workspace.files import stamps
 
 
-def crews(recipe: Recipe) -> "list[Crew]":
+def crews(opened: Opened) -> "list[Crew]":
     """Returns the backends of the recipe's `captions`, and of each captioner of `caption_eval`.
 
     Raises:
         UserError: as Crew, with the recipe's key.
     """
-    found = [Crew(recipe)]
-    for name, captions in recipe.caption_eval.captioners.items():
+    found = [Crew(opened)]
+    for name, captions in opened.recipe.caption_eval.captioners.items():
         try:
-            found.append(Crew(recipe.model_copy(update={"captions": captions})))
+            found.append(Crew(opened.with_captions(captions)))
         except UserError as error:
             raise UserError(str(error), f"caption_eval.captioners.{name}") from None
     return found
@@ -33,14 +31,14 @@ class Crew:
     """The captioner and the translators of a recipe. Creating it is cheap; `load` loads the models.
 
     Args:
-        recipe: the sections `captions`, `signals` and `models` are read.
+        opened: the recipe's sections `captions`, `signals` and `models` are read.
 
     Raises:
         UserError: a backend is unknown, a parameter is wrong, or a model file is missing.
     """
 
-    def __init__(self, recipe: Recipe) -> None:
-        given, models = recipe.captions, Models.of(recipe)
+    def __init__(self, opened: Opened) -> None:
+        given, models, cascade = opened.recipe.captions, opened.models, opened.cascade
         self.settings = given
         self.captioner: Captioner = make_captioner(given.captioner, models)
         self.translator = make_translator(given.translator, models) if given.translator else None
@@ -49,7 +47,6 @@ class Crew:
             if given.original_translator
             else None
         )
-        cascade = Cascade.of(recipe.model_copy(update={"select": Select()}), meta_known=False)
         self.signals = {n: cascade.identity_of(n) for n in self.captioner.signals if n in cascade.signals}
         """Identities of the signals that the captioner reads, by name."""
         self._stamps = self._files()

@@ -15,11 +15,10 @@ from curation.corpora.listing import open_source
 from curation.corpora.prefetch import Pictures
 from curation.corpora.samples import check_aligned, raw_path, samples_notes
 from curation.errors import StageError
-from curation.recipe import Recipe
 from curation.recipe.sections import Corpus
+from curation.scoring.opened import Opened
 from curation.selection.kept import kept_rows
 from curation.tasks import Outcome, Watch
-from curation.workspace import Workspace
 from curation.workspace.digests import digest
 from curation.workspace.files import fingerprint, read_table
 
@@ -37,13 +36,12 @@ class Shard:
     """See `kept_rows`."""
 
 
-def load_shard(recipe: Recipe, corpus: Corpus, name: str) -> Shard:
+def load_shard(opened: Opened, corpus: Corpus, name: str) -> Shard:
     """Reads a shard's samples, signals, selection and captions. Raises StageError as `kept_rows`."""
-    workspace = Workspace(recipe.workspace)
-    samples, kept, before = known_rows(recipe, workspace, corpus.name, name)
+    samples, kept, before = known_rows(opened, corpus.name, name)
     rows = samples.to_pylist()
-    for signal in crew_of(recipe).signals:
-        sidecar = workspace.signal(signal, corpus.name, name)
+    for signal in crew_of(opened).signals:
+        sidecar = opened.workspace.signal(signal, corpus.name, name)
         if sidecar.exists():
             for row, scores in zip(rows, read_table(sidecar).to_pylist(), strict=True):
                 row.update({k: v for k, v in scores.items() if k != "key"})
@@ -53,7 +51,7 @@ def load_shard(recipe: Recipe, corpus: Corpus, name: str) -> Shard:
 
 
 def caption_rows(
-    recipe: Recipe, shard: Shard, todo: Sequence[int], watch: Watch, threads: int = 1
+    opened: Opened, shard: Shard, todo: Sequence[int], watch: Watch, threads: int = 1
 ) -> tuple[Outcome, dict[int, dict[str, Any]]]:
     """Captions some rows of a shard by the recipe's section `captions`.
 
@@ -64,13 +62,13 @@ def caption_rows(
     Returns:
         What became of them, and the columns of SCHEMA of each but for `key` and `captioned_as`.
     """
-    workspace, crew = Workspace(recipe.workspace), crew_of(recipe, threads)
+    workspace, crew = opened.workspace, crew_of(opened, threads)
     corpus, name = shard.corpus, shard.name
     source = open_source(corpus, name, raw_path(corpus, workspace, name))
     looks = crew.captioner.side is not None
     pictures = Pictures(source, shard.samples, threads, crew.captioner.prepare) if looks else None
     answers = Answers(workspace.answers(corpus.name, name))
-    passes = Passes(recipe.captions, crew, shard.rows, pictures, answers, watch)
+    passes = Passes(opened.recipe.captions, crew, shard.rows, pictures, answers, watch)
     try:
         texts = passes.run(todo)
     finally:
@@ -86,22 +84,20 @@ def caption_rows(
     return outcome, columns
 
 
-def caption_fingerprint(recipe: Recipe, workspace: Workspace, corpus: str, shard: str) -> str:
+def caption_fingerprint(opened: Opened, corpus: str, shard: str) -> str:
     """What a caption depends on: backends, their parameters and models, the signals they read, and the rows."""
-    return digest([digest(crew_of(recipe).identity), samples_notes(workspace, corpus, shard)["rows_digest"]])
+    return digest([digest(crew_of(opened).identity), samples_notes(opened.workspace, corpus, shard)["rows_digest"]])
 
 
-def known_rows(
-    recipe: Recipe, workspace: Workspace, corpus: str, shard: str
-) -> tuple[pa.Table, list[str | None], list[dict[str, Any]]]:
+def known_rows(opened: Opened, corpus: str, shard: str) -> tuple[pa.Table, list[str | None], list[dict[str, Any]]]:
     """A shard's samples, which of them are kept (see `kept_rows`), and the captions that it has already.
 
     Captions of other backends are none; so are those in a damaged file, which is made again.
     """
-    samples = read_table(workspace.samples(corpus, shard))
-    kept = kept_rows(recipe, workspace, corpus, shard, samples)
-    path = workspace.captions(corpus, shard)
-    if fingerprint(path) == caption_fingerprint(recipe, workspace, corpus, shard):
+    samples = read_table(opened.workspace.samples(corpus, shard))
+    kept = kept_rows(opened, corpus, shard, samples)
+    path = opened.workspace.captions(corpus, shard)
+    if fingerprint(path) == caption_fingerprint(opened, corpus, shard):
         with contextlib.suppress(StageError):
             table = read_table(path)
             check_aligned(samples, table, path)
@@ -133,17 +129,17 @@ _kept: dict[str, Crew] = {}
 _loaded: set[str] = set()
 
 
-def crew_of(recipe: Recipe, threads: int | None = None) -> Crew:
+def crew_of(opened: Opened, threads: int | None = None) -> Crew:
     """The recipe's captioner and translators, kept for the next shard of the same process.
 
     Args:
         threads: CPU threads that may be busy beside a GPU; None does not load the models.
     """
-    key = recipe.model_dump_json(include={"captions", "signals", "models", "workspace"})
+    key = opened.recipe.model_dump_json(include={"captions", "signals", "models", "workspace"})
     if key not in _kept or _kept[key].outdated:
         _kept.clear()
         _loaded.clear()
-        _kept[key] = Crew(recipe)
+        _kept[key] = Crew(opened)
     if threads is not None and key not in _loaded:
         _kept[key].load(threads)
         _loaded.add(key)

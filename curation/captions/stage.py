@@ -11,10 +11,10 @@ import pyarrow as pa
 
 from curation.captions.crew import Crew
 from curation.captions.rows import caption_fingerprint, caption_rows, crew_of, failure, failures, known_rows, load_shard
-from curation.errors import StageError, UserError
-from curation.models.checkpoints import Models
+from curation.errors import StageError
 from curation.recipe import Recipe
 from curation.recipe.sections import Corpus
+from curation.scoring.opened import Opened, opened_in_worker
 from curation.tasks import Demand, Outcome, Plan, Watch
 from curation.workspace import Workspace
 from curation.workspace.files import read_table, stamps, write_table
@@ -47,55 +47,52 @@ class CaptionTask:
 
     def run(self, watch: Watch) -> Outcome:
         """Captions the kept rows that have none yet, and writes the shard's captions."""
-        workspace = Workspace(self.recipe.workspace)
-        shard = load_shard(self.recipe, self.source_corpus, self.shard)
+        opened = opened_in_worker(self.recipe)
+        shard = load_shard(opened, self.source_corpus, self.shard)
         rows, todo = shard.rows, _wanting(shard.kept, shard.rows, self.retry_failed)
-        outcome, texts = caption_rows(self.recipe, shard, todo, watch, self.demands[0].threads)
+        outcome, texts = caption_rows(opened, shard, todo, watch, self.demands[0].threads)
         for row, columns in texts.items():
             rows[row].update(columns | {"captioned_as": shard.kept[row]})
         table = pa.table(
             {f.name: pa.array([row.get(f.name) for row in rows], f.type) for f in CAPTIONS}, schema=CAPTIONS
         )
-        made_from = caption_fingerprint(self.recipe, workspace, self.corpus, self.shard)
-        write_table(workspace.captions(self.corpus, self.shard), table, made_from)
-        outcome.line = _line(self.recipe, workspace, self.corpus, self.shard, rows)
+        made_from = caption_fingerprint(opened, self.corpus, self.shard)
+        write_table(opened.workspace.captions(self.corpus, self.shard), table, made_from)
+        outcome.line = _line(opened, self.corpus, self.shard, rows)
         return outcome
 
 
-def plan(recipe: Recipe, retry_failed: bool = False) -> Plan:
+def plan(opened: Opened, retry_failed: bool = False) -> Plan:
     """The shards with kept rows to caption.
 
     Args:
         retry_failed: whether rows that got no caption are to be tried again.
 
     Raises:
-        UserError: nothing is selected yet, or a backend is unknown, has wrong parameters, or could not do its work.
+        UserError: nothing is indexed yet, or a backend is unknown, has wrong parameters, or could not do its work.
     """
-    workspace = Workspace(recipe.workspace)
-    crew = crew_of(recipe)
+    recipe, crew = opened.recipe, crew_of(opened)
     demands = (demand_of(recipe, crew),)
     texts = 1 + bool(crew.translator and crew.translator.generative)  # what a row's progress is counted in
-    ledger, found = Ledger(workspace, "caption", writable=True), Plan()
-    now = ledger.define_mark(mark(recipe))
-    for corpus in recipe.corpora:
-        for shard in workspace.shards(corpus.name):
-            found.total += 1
-            reason = ledger.stale(corpus.name, shard, caption_files(recipe, workspace, corpus.name, shard), now)
-            if reason is None and retry_failed and (ledger.lines.get(f"{corpus.name}/{shard}") or {}).get("failed"):
-                reason = "to be tried again"
-            if reason is None:
-                continue
-            todo, before = _todo(workspace, recipe, crew, corpus.name, shard, retry_failed)
-            if todo:
-                found.add(CaptionTask(recipe, corpus, shard, len(todo) * texts, demands, retry_failed), reason)
-            else:
-                ledger.add(corpus.name, shard, _line(recipe, workspace, corpus.name, shard, before))
-    if not found.total:
-        raise UserError(f"{workspace.root}: nothing is indexed yet; run `curate index RECIPE`")
+    ledger, found = Ledger(opened.workspace, "caption", writable=True), Plan()
+    now = ledger.define_mark(mark(opened))
+    for corpus, shard in opened.indexed_shards():
+        found.total += 1
+        reason = ledger.stale(corpus, shard, caption_files(opened, corpus, shard), now)
+        if reason is None and retry_failed and (ledger.lines.get(f"{corpus}/{shard}") or {}).get("failed"):
+            reason = "to be tried again"
+        if reason is None:
+            continue
+        todo, before = _todo(opened, corpus, shard, retry_failed)
+        if todo:
+            rows = len(todo) * texts
+            found.add(CaptionTask(recipe, recipe.corpus(corpus), shard, rows, demands, retry_failed), reason)
+        else:
+            ledger.add(corpus, shard, _line(opened, corpus, shard, before))
     if found.tasks:
         crew.check(here=recipe.engine == "local")
         found.notices = crew.notices
-    Models.of(recipe).note(crew.made_with)
+    opened.models.note(crew.made_with)
     return found
 
 
@@ -109,39 +106,36 @@ def demand_of(recipe: Recipe, crew: Crew) -> Demand:
     return Demand(given.cpus, given.gpus, given.memory, models=True, patience=patience)
 
 
-def mark(recipe: Recipe) -> dict[str, Any]:
+def mark(opened: Opened) -> dict[str, Any]:
     """What captions depend on beside the images and which of them are kept: the backends, and what they read."""
-    return crew_of(recipe).identity | {"select": recipe.select.parts}
+    return crew_of(opened).identity | {"select": opened.recipe.select.parts}
 
 
-def caption_files(recipe: Recipe, workspace: Workspace, corpus: str, shard: str) -> list[str]:
+def caption_files(opened: Opened, corpus: str, shard: str) -> list[str]:
     """The files that a shard's line in the ledger speaks of."""
-    sidecars = [workspace.signal(name, corpus, shard) for name in crew_of(recipe).signals]
+    workspace = opened.workspace
+    sidecars = [workspace.signal(name, corpus, shard) for name in crew_of(opened).signals]
     own = [workspace.samples(corpus, shard), workspace.selection(corpus, shard), workspace.captions(corpus, shard)]
     return [str(path) for path in (*own, *sidecars)]
 
 
-def _line(
-    recipe: Recipe, workspace: Workspace, corpus: str, shard: str, rows: Sequence[Mapping[str, Any]]
-) -> dict[str, Any]:
+def _line(opened: Opened, corpus: str, shard: str, rows: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
     """What the ledger keeps of a shard, whose captions are these."""
     failed, captioned = failures(rows), sum(bool(row.get("attempts")) for row in rows)
-    files = stamps(caption_files(recipe, workspace, corpus, shard))
-    return {"files": files, "mark": mark(recipe), "captioned": captioned, "failed": dict(sorted(failed.items()))}
+    files = stamps(caption_files(opened, corpus, shard))
+    return {"files": files, "mark": mark(opened), "captioned": captioned, "failed": dict(sorted(failed.items()))}
 
 
-def _todo(
-    workspace: Workspace, recipe: Recipe, crew: Crew, corpus: str, shard: str, retry_failed: bool
-) -> tuple[list[int], list[dict[str, Any]]]:
+def _todo(opened: Opened, corpus: str, shard: str, retry_failed: bool) -> tuple[list[int], list[dict[str, Any]]]:
     """The rows to be captioned, and the captions made before.
 
     Raises:
         StageError: a signal that is read is not scored for them.
     """
-    _samples, kept, before = known_rows(recipe, workspace, corpus, shard)
+    _samples, kept, before = known_rows(opened, corpus, shard)
     todo = _wanting(kept, before, retry_failed)
-    for name in crew.signals if todo else ():
-        _check_scored(workspace, name, corpus, shard, todo)
+    for name in crew_of(opened).signals if todo else ():
+        _check_scored(opened.workspace, name, corpus, shard, todo)
     return todo, before
 
 

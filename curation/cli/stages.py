@@ -9,7 +9,7 @@ from curation.cli.app import annotate, app, caption_eval
 from curation.cli.terminal import Json, RecipeFile, Set, finish, load, say
 
 if TYPE_CHECKING:
-    from curation.recipe import Recipe
+    from curation.scoring.opened import Opened
     from pipelines.summary import Summary
 
 
@@ -25,12 +25,13 @@ def demo(
     from curation.cli.first_recipe import write_demo
 
     recipe_file = write_demo(folder)
-    recipe = load(recipe_file, None, computes=True)
-    summaries = _run_all(recipe, as_json, votes=recipe_file.parent / "votes.csv")
+    opened = load(recipe_file, None, computes=True)
+    summaries = _run_all(opened, as_json, votes=recipe_file.parent / "votes.csv")
     finish(summaries, as_json)
     if not as_json:
+        shards = opened.workspace.root / "shards"
         typer.echo(
-            f"\nThe product: {recipe.workspace}/shards, its card: {recipe.workspace}/shards/concept/README.md\n"
+            f"\nThe product: {shards}, its card: {shards}/concept/README.md\n"
             f'Next: curate query {recipe_file} "select fate, count(*) from images group by fate"\n'
             "      curate init my-set --images FOLDER"
         )
@@ -60,8 +61,8 @@ def score(
     """
     from pipelines import stages
 
-    recipe = load(recipe_file, overrides, computes=True)
-    finish([stages.score(recipe, retry_failed=retry_failed)], as_json)
+    opened = load(recipe_file, overrides, computes=True)
+    finish([stages.score(opened, retry_failed=retry_failed)], as_json)
 
 
 @app.command()
@@ -93,8 +94,8 @@ def caption(
     """
     from pipelines import stages
 
-    recipe = load(recipe_file, overrides, computes=True, captions=True)
-    finish([stages.caption(recipe, retry_failed=retry_failed)], as_json)
+    opened = load(recipe_file, overrides, computes=True, captions=True)
+    finish([stages.caption(opened, retry_failed=retry_failed)], as_json)
 
 
 @annotate.command("import")
@@ -162,22 +163,25 @@ def run(recipe_file: RecipeFile, overrides: Set = None, as_json: Json = False) -
 
     Example: curate run my-set.yaml
     """
-    recipe = load(recipe_file, overrides, meta_known=False, computes=True, captions=True)
-    finish(_run_all(recipe, as_json), as_json)
+    opened = load(recipe_file, overrides, meta_known=False, computes=True, captions=True)
+    finish(_run_all(opened, as_json), as_json)
 
 
-def _run_all(recipe: "Recipe", quiet: bool, votes: Path | None = None) -> "list[Summary]":
+def _run_all(opened: "Opened", quiet: bool, votes: Path | None = None) -> "list[Summary]":
+    from curation.scoring.opened import open_recipe
     from pipelines import stages
     from pipelines.placing import placing
 
     summaries = []
-    with placing(recipe) as engine:
+    with placing(opened) as engine:
         for name, stage in stages.STAGES.items():
             if name == "build-shards" and votes is not None:
-                summaries.append(stages.import_votes(recipe, votes))
+                summaries.append(stages.import_votes(opened, votes))
                 say(summaries[-1], quiet)
-            summaries.append(stage(recipe, engine))
+            summaries.append(stage(opened, engine))
             say(summaries[-1], quiet)
             if summaries[-1].errors:
                 break
+            if name == "index":
+                opened = open_recipe(opened.recipe)  # the index has brought the columns that predicates may name
     return summaries

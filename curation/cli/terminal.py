@@ -11,7 +11,7 @@ import typer
 from curation.errors import UserError
 
 if TYPE_CHECKING:
-    from curation.recipe import Recipe
+    from curation.scoring.opened import Opened
 
 
 INTERRUPTED = 130
@@ -56,7 +56,7 @@ def load(
     meta_known: bool = True,
     computes: bool = False,
     captions: bool = False,
-) -> "Recipe":
+) -> "Opened":
     """Reads the recipe, and checks early what would otherwise fail late in a stage.
 
     Args:
@@ -74,27 +74,22 @@ def load(
     from curation.captions.crew import crews
     from curation.models.environment import opencv_problem
     from curation.recipe import load_recipe
-    from curation.scoring.cascade import Cascade
+    from curation.scoring.opened import open_recipe
     from curation.workspace.arrow import without_pandas
 
     without_pandas()
-    recipe = load_recipe(path, overrides)
+    opened = open_recipe(load_recipe(path, overrides), meta_known)
     _recipe_file = path
     if check:
         if problem := opencv_problem():
             raise UserError(f"opencv: {problem}")
-        from curation.corpora.samples import meta_schema
-        from curation.workspace import Workspace
-
-        workspace = Workspace(recipe.workspace)
-        meta = meta_schema(workspace, [c.name for c in recipe.corpora])
-        cascade = Cascade.of(recipe, meta, meta_known)
-        crew, *_ = crews(recipe)  # and a mistake in another is told before anything of the recipe is kept
+        cascade = opened.cascade
+        crew, *_ = crews(opened)  # and a mistake in another is told before anything of the recipe is kept
         if computes:
             cascade.find_models()
         if captions:
             crew.find()
-    return recipe
+    return opened
 
 
 def with_recipe(error: UserError) -> str:

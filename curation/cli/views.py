@@ -56,7 +56,7 @@ def doctor(
     """
     from curation.views.doctor import examine
 
-    found = examine(load(recipe_file, overrides, check=False) if recipe_file else None)
+    found = examine(load(recipe_file, overrides, check=False, meta_known=False) if recipe_file else None)
     if as_json:
         typer.echo(json.dumps({"findings": [vars(f) for f in found]}, ensure_ascii=False))
     else:

@@ -101,9 +101,8 @@ class GoneTask:
         return Outcome(rows=table.num_rows, notes=[said], line=ledger_line(path, stamp))
 
 
-def plan(recipe: Recipe) -> Plan:
+def plan(recipe: Recipe, workspace: Workspace) -> Plan:
     """Returns one task for each shard that is new, changed or gone. Raises UserError if a corpus cannot be listed."""
-    workspace = Workspace(recipe.workspace)
     ledger = Ledger(workspace, "index", writable=True)
     found, totals = Plan(), {}
     given = recipe.ray.resources.of_stage("index")

@@ -26,9 +26,9 @@ DECODED_AT_ONCE = 2
 class Thumbnails:
     """Makes thumbnails of raw images, whose bytes are read from the place that the index recorded. Thread-safe."""
 
-    def __init__(self, recipe: Recipe) -> None:
+    def __init__(self, recipe: Recipe, workspace: Workspace) -> None:
         self._corpora = {corpus.name: corpus for corpus in recipe.corpora}
-        self._workspace = Workspace(recipe.workspace)
+        self._workspace = workspace
         self._open: OrderedDict[tuple[str, str], tuple[Source, pa.Table]] = OrderedDict()
         self._reading = threading.Lock()
         self._decoding = threading.BoundedSemaphore(DECODED_AT_ONCE)

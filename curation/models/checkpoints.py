@@ -63,9 +63,9 @@ class Models:
         self._digests, self._notes = digests, notes
 
     @classmethod
-    def of(cls, recipe: "Recipe") -> "Models":
+    def of(cls, recipe: "Recipe", workspace: Workspace) -> "Models":
         """Returns the folder of checkpoints of a recipe, with the cache and the notes in its workspace."""
-        ledger = Workspace(recipe.workspace).ledger
+        ledger = workspace.ledger
         return cls(recipe.models, *(ledger(name).with_suffix(".json") for name in ("digests", "models")))
 
     def note(self, made_with: dict[str, dict[str, Any]]) -> None:

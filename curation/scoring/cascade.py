@@ -4,8 +4,9 @@ Predicates are walked in the recipe's order and only TRUE passes. A signal is co
 before the signal's first use is TRUE. The same SQL decides a micro-batch of 32 rows and a selection of 10⁷.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
+from typing import Any
 
 import pyarrow as pa
 
@@ -41,37 +42,49 @@ class Cascade:
     """Every column that a predicate may name, with its DuckDB type."""
     meta: pa.Schema
     """The `meta_*` columns of all shards; one shard may have but some of them, or another type."""
+    text_rule: Predicate | None = None
+    """`select.text_in_the_wild`; None where the recipe has no such rule."""
+    quality_rule: Predicate | None = None
+    """`shards.quality.where`; None where the recipe has no such rule."""
+    rank_columns: frozenset[str] | None = None
+    """The columns that `select.dedup.quality` reads; None where the recipe has no such expression."""
+    group_columns: frozenset[str] = frozenset()
+    """The columns that `select.balance.by` reads."""
 
     @classmethod
-    def of(cls, recipe: Recipe, meta: pa.Schema | None = None, meta_known: bool = True) -> "Cascade":
+    def of(cls, recipe: Recipe, models: Models, meta: pa.Schema, meta_known: bool = True) -> "Cascade":
         """Builds it from a recipe.
 
         Args:
-            meta: the `meta_*` columns of the samples files, if there are any yet.
+            models: the recipe's folder of checkpoints.
+            meta: the `meta_*` columns of the samples files, as far as there are any yet.
             meta_known: False before the index has run, when a predicate may name a column that is still to come.
 
         Raises:
             UserError: an unknown signal, a wrong parameter, or a predicate that is not admitted.
         """
-        made = _put_together(recipe)
-        fields = [*SAMPLES, *(f for f in meta or [] if f.name.startswith("meta_"))]
+        made = _put_together(recipe, models)
+        fields = [*SAMPLES, *(f for f in meta if f.name.startswith("meta_"))]
         columns = duck_types(pa.schema(fields + [f for s in made.values() for f in sidecar_fields(s)]))
-        cascade = cls([], made, columns, meta if meta is not None else pa.schema([]))
+        cascade = cls([], made, columns, meta)
         for name, sql in recipe.select.where.items():
             try:
                 cascade.predicates.append(cascade.admit(name, sql))
             except UnknownColumn as error:
                 if meta_known or not error.column.startswith("meta_"):
                     raise
-        if recipe.shards.quality.where and meta_known:
-            cascade.admit("", recipe.shards.quality.where, "shards.quality.where")
-        if recipe.select.balance and meta_known:
-            group_columns(cascade, recipe.select.balance)
-        if recipe.select.text_in_the_wild and meta_known:
-            cascade.admit("", recipe.select.text_in_the_wild, TEXT_RULE)
+        rules: dict[str, Any] = {}
+        if meta_known:
+            if recipe.shards.quality.where:
+                rules["quality_rule"] = cascade.admit("", recipe.shards.quality.where, "shards.quality.where")
+            if recipe.select.balance:
+                rules["group_columns"] = _group_columns(cascade, recipe.select.balance)
+            if recipe.select.text_in_the_wild:
+                rules["text_rule"] = cascade.admit("", recipe.select.text_in_the_wild, TEXT_RULE)
         if recipe.select.dedup.quality:
-            cascade.quality_columns(recipe.select.dedup.quality)
-        return cascade
+            rank = admit("", f"({recipe.select.dedup.quality}) >= 0", columns, "select.dedup.quality")
+            rules["rank_columns"] = rank.columns
+        return replace(cascade, **rules)
 
     def with_meta(self, samples: pa.Table) -> pa.Table:
         """A samples table with every `meta_*` column there is, in the type that they have in common."""
@@ -94,9 +107,12 @@ class Cascade:
             said = f'the column "{error.column}" is given by the signal {owner}'
             raise UserError(f"{said}; add `{signals.example(owner)}` to signals", error.key) from None
 
-    def quality_columns(self, sql: str) -> frozenset[str]:
-        """The columns of the expression that ranks duplicates. Raises UserError."""
-        return admit("", f"({sql}) >= 0", self.columns, "select.dedup.quality").columns
+    @property
+    def text_columns(self) -> list[str]:
+        """Text and list columns that the recipe's predicates and rankings read, sorted."""
+        admitted = [*self.predicates, *filter(None, (self.text_rule, self.quality_rule))]
+        read = frozenset().union(*(p.columns for p in admitted), self.rank_columns or (), self.group_columns)
+        return sorted(c for c in read if self.columns[c] in ("VARCHAR", "BLOB") or self.columns[c].endswith("]"))
 
     def ranked_by(self, rules: Dedup) -> list[str]:
         """The signals without which a row cannot be compared with others or ranked among them; none if none is."""
@@ -105,8 +121,18 @@ class Cascade:
             compared.add("embedding")
         if not compared:
             return []
-        read = self.quality_columns(rules.quality) if rules.quality else {"aesthetic"}
-        return sorted(compared | {self.owners[c] for c in read if c in self.owners})
+        return sorted(compared | self.rank_signals)
+
+    @property
+    def rank_signals(self) -> set[str]:
+        """The signals by which one row is ranked above another: `aesthetic`, where the recipe says nothing else."""
+        read = {"aesthetic"} if self.rank_columns is None else self.rank_columns
+        return {self.owners[c] for c in read if c in self.owners}
+
+    def group_signals(self, rules: Balance) -> list[str]:
+        """The signals without which a row has no group or no rank."""
+        grouped = {self.owners[c] for c in self.group_columns if c in self.owners}
+        return sorted(grouped | self.rank_signals | ({"embedding"} if rules.clusters else set()))
 
     @cached_property
     def owners(self) -> dict[str, str]:
@@ -221,9 +247,8 @@ class Cascade:
         return set(needs).union(*(self.reads_through(n) for n in needs))
 
 
-def _put_together(recipe: Recipe) -> dict[str, Signal]:
+def _put_together(recipe: Recipe, models: Models) -> dict[str, Signal]:
     """The recipe's signals, each with those that it reads. Raises UserError if one is missing or two share a column."""
-    models = Models.of(recipe)
     made = {name: signals.make(name, given, models) for name, given in recipe.signals.items()}
     givers: dict[str, str] = {}
     for name, signal in made.items():
@@ -246,7 +271,7 @@ NO_GROUP = ""
 """Name of the group of rows that have none."""
 
 
-def group_columns(cascade: "Cascade", rules: Balance) -> frozenset[str]:
+def _group_columns(cascade: Cascade, rules: Balance) -> frozenset[str]:
     """The columns that `select.balance.by` reads; none where the groups are clusters.
 
     Raises:
@@ -266,14 +291,3 @@ def group_columns(cascade: "Cascade", rules: Balance) -> frozenset[str]:
 def group_sql(rules: Balance) -> str:
     """SQL over the wide files for the name of a row's group; NULL where the groups are clusters."""
     return f"coalesce((\n{rules.by}\n)::VARCHAR, '{NO_GROUP}')" if rules.by else "NULL"
-
-
-def group_signals(cascade: "Cascade", rules: Balance, quality: str | None) -> list[str]:
-    """The signals without which a row has no group or no rank.
-
-    Args:
-        quality: the expression by which rows are ranked; None ranks them by `aesthetic`, if that is scored.
-    """
-    read = group_columns(cascade, rules) | (cascade.quality_columns(quality) if quality else {"aesthetic"})
-    clusters = {"embedding"} if rules.clusters else set()
-    return sorted({cascade.owners[c] for c in read if c in cascade.owners} | clusters)

@@ -17,7 +17,6 @@ from curation.scoring.decider import Decider
 from curation.scoring.sidecars import Columns
 from curation.signals.base import Row, Scores, Signal
 from curation.tasks import Demand, Outcome, Watch, WorkerLost
-from curation.workspace.files import stamps
 from curation.workspace.schemas import SCORED, SKIPPED
 
 BATCH = 32
@@ -39,13 +38,6 @@ class LoadedCascade:
     def __init__(self, cascade: Cascade) -> None:
         self.cascade = cascade
         self._loaded: set[str] = set()
-        self._files = [str(path) for signal in cascade.signals.values() for path in signal.files().values()]
-        self._stamps = stamps(self._files)
-
-    @property
-    def outdated(self) -> bool:
-        """Whether a model file has changed since."""
-        return stamps(self._files) != self._stamps
 
     def signal(self, name: str, threads: int = 1) -> Signal:
         """The signal, with its models loaded; it may keep so many CPU threads busy beside a GPU."""

@@ -6,18 +6,18 @@ already is kept; a row that fails costs only itself.
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from functools import cache
+from functools import cache, lru_cache
 from typing import Any
 
 from curation.corpora.listing import open_source
-from curation.corpora.samples import known_shard, meta_schema, shard_path
+from curation.corpora.samples import known_shard, shard_path
 from curation.errors import UserError
-from curation.models.checkpoints import Models
 from curation.recipe import Recipe
 from curation.recipe.sections import Corpus
 from curation.scoring.cascade import Cascade
 from curation.scoring.decider import Decider
 from curation.scoring.estimate import Work
+from curation.scoring.opened import Opened, opened_in_worker
 from curation.scoring.shard_pass import LoadedCascade, Pass, Scan, passes_of
 from curation.scoring.sidecars import Columns
 from curation.scoring.wide_table import refresh
@@ -53,13 +53,12 @@ class ScoreTask:
 
     def run(self, watch: Watch) -> Outcome:
         """Scores what is missing and writes the sidecars that changed, and the shard's wide file."""
-        workspace = Workspace(self.recipe.workspace)
-        machinery = _machinery(self.recipe)
-        cascade, wanted = machinery.cascade, self.passes[0]
+        opened = opened_in_worker(self.recipe)
+        workspace, cascade, wanted = opened.workspace, opened.cascade, self.passes[0]
         columns = Columns.read(workspace, cascade, self.corpus, self.shard, self.retry_failed)
         source = open_source(self.source_corpus, self.shard, self.path)
         try:
-            outcome = Scan(machinery, wanted, columns, source, watch).run()
+            outcome = Scan(_loaded(opened), wanted, columns, source, watch).run()
         finally:
             source.close()
         for name in wanted.signals:
@@ -67,7 +66,7 @@ class ScoreTask:
         if len(self.passes) > 1:
             outcome.then = replace(self, passes=self.passes[1:])
             return outcome
-        refresh(workspace, self.recipe, cascade, self.corpus, self.shard)
+        refresh(opened, self.corpus, self.shard)
         outcome.passed = sum(stop == len(cascade.predicates) for stop in columns.stops(cascade, Decider()))
         outcome.line = self._line(workspace, cascade, columns) | {"passed": outcome.passed}
         return outcome
@@ -75,7 +74,7 @@ class ScoreTask:
     def _line(self, workspace: Workspace, cascade: Cascade, columns: "Columns") -> dict[str, Any]:
         """What the ledger keeps: the files, what they were made from, and the failures by reason."""
         return {
-            "files": stamps(score_files(workspace, cascade, self.corpus)(self.shard)),
+            "files": stamps(score_files(workspace, cascade)(self.corpus, self.shard)),
             "mark": mark(cascade),
             "rows": columns.samples.num_rows,
             "failed": dict(sorted(columns.failures(cascade).items())),
@@ -83,40 +82,39 @@ class ScoreTask:
         }
 
 
-def plan(recipe: Recipe, retry_failed: bool = False) -> Plan:
+def plan(opened: Opened, retry_failed: bool = False) -> Plan:
     """The shards with something to score, or of which that is not known.
 
     What each row needs is found by the workers: the ledger tells which shards they need not even look at.
 
     Raises:
-        UserError: a model is missing, damaged or does not fit; nothing has begun then.
+        UserError: nothing is indexed, or a model is missing, damaged or does not fit; nothing has begun then.
     """
-    workspace = Workspace(recipe.workspace)
-    cascade = Cascade.of(recipe, meta_schema(workspace, [c.name for c in recipe.corpora]))
+    recipe, workspace, cascade = opened.recipe, opened.workspace, opened.cascade
     indexed, ledger = None, Ledger(workspace, "score", writable=True)
     now, found, work = ledger.define_mark(mark(cascade)), Plan(), Work(recipe, cascade)
     passes = passes_of(recipe, cascade)
     changed = cache(lambda before: _changed(ledger, before, now, cascade))  # of the few marks that shards have
-    for corpus in recipe.corpora:
-        files = score_files(workspace, cascade, corpus.name)
-        for shard in workspace.shards(corpus.name):
-            found.total += 1
-            reason = ledger.stale(corpus.name, shard, files(shard), now)
-            line = ledger.lines.get(f"{corpus.name}/{shard}")
-            if reason is None and retry_failed and line and line.get("failed"):
-                reason = "to be tried again"
-            if reason is not None:
-                indexed = indexed or Ledger(workspace, "index")
-                known = known_shard(workspace, indexed, corpus.name, shard)
-                if known is None:
-                    raise UserError(f"{corpus.name}/{shard} is not indexed; run `curate index RECIPE`")
-                path = shard_path(corpus, known["footer"])
-                found.add(ScoreTask(recipe, corpus, shard, path, known["rows"], passes, retry_failed), reason)
-                work.add(changed(str((line or {}).get("mark"))), line or {}, known["rows"])
+    files = score_files(workspace, cascade)
+    for name, shard in opened.indexed_shards():
+        found.total += 1
+        reason = ledger.stale(name, shard, files(name, shard), now)
+        line = ledger.lines.get(f"{name}/{shard}")
+        if reason is None and retry_failed and line and line.get("failed"):
+            reason = "to be tried again"
+        if reason is not None:
+            indexed = indexed or Ledger(workspace, "index")
+            known = known_shard(workspace, indexed, name, shard)
+            if known is None:
+                raise UserError(f"{name}/{shard} is not indexed; run `curate index RECIPE`")
+            corpus = recipe.corpus(name)
+            path = shard_path(corpus, known["footer"])
+            found.add(ScoreTask(recipe, corpus, shard, path, known["rows"], passes, retry_failed), reason)
+            work.add(changed(str((line or {}).get("mark"))), line or {}, known["rows"])
     if found.tasks:
         cascade.check_models()
         found.estimate = work.told(workspace, len(found.tasks))
-    Models.of(recipe).note(cascade.made_with)
+    opened.models.note(cascade.made_with)
     return found
 
 
@@ -127,11 +125,14 @@ def _changed(ledger: Ledger, before_mark: str, now: str, cascade: Cascade) -> li
     return [name for name in cascade.signals if changed & {name, *cascade.reads_through(name)}]
 
 
-def score_files(workspace: Workspace, cascade: Cascade, corpus: str) -> Callable[[str], list[str]]:
-    """The files that a shard's line in the ledger speaks of: its samples file, then every sidecar."""
-    folders = [workspace.samples(corpus, "x"), *(workspace.signal(n, corpus, "x") for n in cascade.signals)]
-    prefixes = [str(path.parent) + "/" for path in folders]
-    return lambda shard: [f"{prefix}{shard}.parquet" for prefix in prefixes]
+def score_files(workspace: Workspace, cascade: Cascade) -> Callable[[str, str], list[str]]:
+    """The files that a shard's line in the ledger speaks of, by corpus and shard: its samples file, every sidecar.
+
+    They are put together as text: paths of 10⁴ shards would take most of a plan's time.
+    """
+    folders = [workspace.samples("", ""), *(workspace.signal(name, "", "") for name in cascade.signals)]
+    prefixes = [str(path.parent) for path in folders]
+    return lambda corpus, shard: [f"{prefix}/{corpus}/{shard}.parquet" for prefix in prefixes]
 
 
 def mark(cascade: Cascade) -> dict[str, Any]:
@@ -146,14 +147,7 @@ def mark(cascade: Cascade) -> dict[str, Any]:
     return own | where | order
 
 
-_kept: dict[str, LoadedCascade] = {}
-
-
-def _machinery(recipe: Recipe) -> LoadedCascade:
-    """The machinery for a recipe, kept for the next shard of the same worker."""
-    meta = meta_schema(Workspace(recipe.workspace), [c.name for c in recipe.corpora])
-    key = recipe.model_dump_json() + str(meta)
-    if key not in _kept or _kept[key].outdated:
-        _kept.clear()
-        _kept[key] = LoadedCascade(Cascade.of(recipe, meta))
-    return _kept[key]
+@lru_cache(1)
+def _loaded(opened: Opened) -> LoadedCascade:
+    """The cascade with its models, kept for the next shard of the same worker."""
+    return LoadedCascade(opened.cascade)

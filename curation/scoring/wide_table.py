@@ -17,9 +17,9 @@ import pyarrow.compute as pc
 
 from curation.corpora.samples import check_aligned, samples_notes
 from curation.errors import StageError
-from curation.recipe import Recipe
-from curation.scoring.cascade import TEXT_RULE, Cascade, group_columns
+from curation.scoring.cascade import Cascade
 from curation.scoring.decider import run_error
+from curation.scoring.opened import Opened
 from curation.signals.base import Signal, sidecar_fields
 from curation.workspace import Workspace
 from curation.workspace.digests import digest
@@ -90,14 +90,14 @@ ALWAYS = ("key",)
 """Text that every wide file holds. Statuses and states are there as `is_ok` and `NAME_is_skipped`, which cost a bit."""
 
 
-def refresh(workspace: Workspace, recipe: Recipe, cascade: Cascade, corpus: str, shard: str) -> Path:
+def refresh(opened: Opened, corpus: str, shard: str) -> Path:
     """Makes the shard's wide file unless it is up to date; returns its path.
 
     Raises:
         StageError: a sidecar does not fit the samples file.
     """
-    path = workspace.wide(corpus, shard)
-    texts = text_columns(recipe, cascade)
+    workspace, cascade = opened.workspace, opened.cascade
+    path, texts = workspace.wide(corpus, shard), cascade.text_columns
     identity = digest([VERSION, cascade.identity, str(cascade.meta), texts, _stats(workspace, cascade, corpus, shard)])
     if fingerprint(path) == identity:
         return path
@@ -120,20 +120,6 @@ def refresh(workspace: Workspace, recipe: Recipe, cascade: Cascade, corpus: str,
                 columns[f.name] = as_lists(sidecar[f.name])
     write_table(path, pa.table(columns), identity)
     return path
-
-
-def text_columns(recipe: Recipe, cascade: Cascade) -> list[str]:
-    """Text and list columns that the recipe's predicates and rankings read."""
-    read = {column for predicate in cascade.predicates for column in predicate.columns}
-    if recipe.select.dedup.quality:
-        read |= cascade.quality_columns(recipe.select.dedup.quality)
-    if recipe.select.balance:
-        read |= group_columns(cascade, recipe.select.balance)
-    if recipe.select.text_in_the_wild:
-        read |= cascade.admit("", recipe.select.text_in_the_wild, TEXT_RULE).columns
-    if recipe.shards.quality.where:
-        read |= cascade.admit("", recipe.shards.quality.where, "shards.quality.where").columns
-    return sorted(c for c in read if cascade.columns[c] in ("VARCHAR", "BLOB") or cascade.columns[c].endswith("]"))
 
 
 def sidecar_of_nothing(signal: Signal, keys: pa.ChunkedArray) -> pa.Table:

@@ -4,22 +4,21 @@ import pyarrow as pa
 
 from curation.corpora.samples import check_aligned
 from curation.errors import StageError
-from curation.recipe import Recipe
-from curation.workspace import Workspace
+from curation.scoring.opened import Opened
 from curation.workspace.digests import digest
 from curation.workspace.files import fingerprint, read_table
 
 
-def kept_rows(recipe: Recipe, workspace: Workspace, corpus: str, shard: str, samples: pa.Table) -> list[str | None]:
+def kept_rows(opened: Opened, corpus: str, shard: str, samples: pa.Table) -> list[str | None]:
     """The source (web, text_in_the_wild) of each row of a shard that the selection keeps; None of the others.
 
     Raises:
         StageError: there is no selection, or one by other rules.
     """
-    path = workspace.selection(corpus, shard)
+    path = opened.workspace.selection(corpus, shard)
     if not path.exists():
         raise StageError(f"{corpus}/{shard} has no selection; run `curate select RECIPE`")
-    if fingerprint(path) != digest(recipe.select.rules):
+    if fingerprint(path) != digest(opened.recipe.select.rules):
         raise StageError(f"{corpus}/{shard} was selected by other rules than the recipe's; run `curate select RECIPE`")
     selection = read_table(path)
     check_aligned(samples, selection, path)

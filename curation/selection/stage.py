@@ -13,11 +13,10 @@ import duckdb
 import numpy as np
 import pyarrow as pa
 
-from curation.corpora.samples import meta_schema
 from curation.errors import StageError, UserError
-from curation.recipe import Recipe
 from curation.recipe.predicates import failing
-from curation.scoring.cascade import TEXT_RULE, Cascade, group_columns, group_signals, group_sql
+from curation.scoring.cascade import TEXT_RULE, group_sql
+from curation.scoring.opened import Opened
 from curation.scoring.vectors import Vectors, read_vectors
 from curation.scoring.wide_table import WideRows, refresh
 from curation.selection.balance.clusters import Clusters
@@ -25,7 +24,6 @@ from curation.selection.balance.quotas import Balanced, described
 from curation.selection.dedup import search
 from curation.selection.dedup.duplicates import Duplicates, Embeddings
 from curation.selection.funnel import BALANCE_UNDECIDED, NEAR_UNDECIDED, Funnel
-from curation.workspace import Workspace
 from curation.workspace.digests import digest
 from curation.workspace.files import fingerprint, read_table, stamps, write_table, write_text
 from curation.workspace.ledger import Ledger
@@ -46,17 +44,10 @@ class Selection(WideRows):
         UserError: a predicate is not admitted, or nothing is indexed.
     """
 
-    def __init__(self, recipe: Recipe, say: Callable[[str], None] = lambda text: None) -> None:
-        self.recipe, self.say = recipe, say
-        workspace = Workspace(recipe.workspace)
-        names = [corpus.name for corpus in recipe.corpora]
-        self.cascade = Cascade.of(recipe, meta_schema(workspace, names))
-        self.shards = [(name, shard) for name in names for shard in workspace.shards(name)]
-        if not self.shards:
-            raise UserError(f"{workspace.root}: nothing is indexed yet; run `curate index RECIPE`")
-        super().__init__(workspace, [str(refresh(workspace, recipe, self.cascade, *shard)) for shard in self.shards])
-        if recipe.select.balance:
-            group_columns(self.cascade, recipe.select.balance)
+    def __init__(self, opened: Opened, say: Callable[[str], None] = lambda text: None) -> None:
+        self.opened, self.recipe, self.cascade, self.say = opened, opened.recipe, opened.cascade, say
+        self.shards = opened.indexed_shards()
+        super().__init__(opened.workspace, [str(refresh(opened, *shard)) for shard in self.shards])
 
     def funnel(self) -> Funnel:
         """Counts every row's fate, duplicates and balance included.
@@ -112,7 +103,7 @@ class Selection(WideRows):
             "balance": self.recipe.select.balance and described(self.recipe.select.balance),
         }
         write_text(self.workspace.funnel, json.dumps(notes, indent=1, ensure_ascii=False) + "\n")
-        Ledger(self.workspace, "select", writable=True).note("made_of", made_of(self.recipe, self.workspace))
+        Ledger(self.workspace, "select", writable=True).note("made_of", made_of(self.opened))
         return funnel
 
     @cached_property
@@ -183,7 +174,7 @@ class Selection(WideRows):
     def balance_waits(self) -> str:
         """SQL over the wide files: whether a row lacks what the balance groups or ranks it by."""
         rules = self.recipe.select.balance
-        names = group_signals(self.cascade, rules, self.recipe.select.dedup.quality) if rules else []
+        names = self.cascade.group_signals(rules) if rules else []
         return " OR ".join(f"{name}_is_skipped" for name in names) or "false"
 
     def _clusters(self, groups: int) -> np.ndarray:
@@ -245,8 +236,8 @@ class Selection(WideRows):
     def waits(self) -> str:
         """SQL over the wide files: whether a row lacks what duplicates, or the text-rich ones, are told by."""
         names = self.cascade.ranked_by(self.recipe.select.dedup)
-        if rule := self.recipe.select.text_in_the_wild:
-            names = sorted({*names, *self.cascade.reads(self.cascade.admit("", rule, TEXT_RULE))})
+        if rule := self.cascade.text_rule:
+            names = sorted({*names, *self.cascade.reads(rule)})
         return " OR ".join(f"{name}_is_skipped" for name in names) or "false"
 
     def _candidates(self) -> pa.Table:
@@ -301,8 +292,9 @@ class Selection(WideRows):
                 path.unlink()
 
 
-def made_of(recipe: Recipe, workspace: Workspace) -> dict[str, Any]:
+def made_of(opened: Opened) -> dict[str, Any]:
     """What a selection depends on: the rules, and the folders of index and signals, which change with any file."""
+    recipe, workspace = opened.recipe, opened.workspace
     corpora = [corpus.name for corpus in recipe.corpora]
     signals = [workspace.signal(name, corpus, "x").parent for name in recipe.signals for corpus in corpora]
     folders = [workspace.samples(corpus, "x").parent for corpus in corpora] + signals

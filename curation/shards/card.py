@@ -7,9 +7,9 @@ from typing import Any
 import yaml
 
 from curation.annotation.votes import read_levels
-from curation.captions.crew import Crew
+from curation.captions.rows import crew_of
 from curation.recipe import Recipe
-from curation.scoring.cascade import Cascade
+from curation.scoring.opened import Opened
 from curation.selection.funnel import Funnel
 from curation.workspace import Workspace
 from curation.workspace.files import write_text
@@ -29,15 +29,16 @@ _PHASES = {
 }
 
 
-def write_card(recipe: Recipe, workspace: Workspace, phase: str, stats: dict[str, Any]) -> None:
+def write_card(opened: Opened, phase: str, stats: dict[str, Any]) -> None:
     """Writes the card of one phase.
 
     Args:
-        recipe: the recipe.
-        workspace: the workspace.
+        opened: the opened recipe.
         phase: `concept` or `quality`.
         stats: the counts of the product; see `curation.shards.stats.product_stats`.
     """
+
+    recipe, workspace = opened.recipe, opened.workspace
     title = recipe.card.pretty_name or recipe.name
     header = {  # in the order in which the hub's own library writes them
         "language": ["zh", "en"],
@@ -56,10 +57,10 @@ def write_card(recipe: Recipe, workspace: Workspace, phase: str, stats: dict[str
             "Images with a Chinese or English text, as a bilingual text-to-image model is trained on.",
             _files(),
             _funnel(workspace, stats),
-            _captions(recipe, stats),
+            _captions(opened, stats),
             _votes(workspace),
             _pictures(stats),
-            _signals(recipe),
+            _signals(opened),
             _limits(recipe),
         )
         if part
@@ -104,8 +105,8 @@ def _funnel(workspace: Workspace, stats: dict[str, Any]) -> str:
     return "## How they were chosen\n\n" + _table(("step", "condition to pass", "images"), rows)
 
 
-def _captions(recipe: Recipe, stats: dict[str, Any]) -> str:
-    total = max(1, stats["images"])
+def _captions(opened: Opened, stats: dict[str, Any]) -> str:
+    recipe, total = opened.recipe, max(1, stats["images"])
     shares = [(f"{source} text", n, f"{100 * n / total:.1f} %") for source, n in stats["captions"].items()]
     shares += [(f"language: {name}", n, f"{100 * n / total:.1f} %") for name, n in stats["languages"].items()]
     translator = recipe.captions.translator
@@ -113,7 +114,7 @@ def _captions(recipe: Recipe, stats: dict[str, Any]) -> str:
         f"## Texts\n\nSynthetic captions by `{recipe.captions.captioner.get('backend')}` (English), translated by "
         f"`{translator.get('backend') if translator else 'nobody'}`; asked for: {recipe.captions.synthetic_share:.0%} "
         "synthetic. The choice is made by a hash of the key. A text that could not be translated truly is never "
-        "used as Chinese.\n\n" + _table(("training text", "images", "share"), shares) + _flags(stats) + _models(recipe)
+        "used as Chinese.\n\n" + _table(("training text", "images", "share"), shares) + _flags(stats) + _models(opened)
     )
 
 
@@ -128,10 +129,10 @@ def _flags(stats: dict[str, Any]) -> str:
     )
 
 
-def _models(recipe: Recipe) -> str:
+def _models(opened: Opened) -> str:
     """Returns a list of the models that wrote and translated the captions, with their licences."""
     lines = []
-    for role, backend in Crew(recipe).all.items():
+    for role, backend in crew_of(opened).all.items():
         if told := backend.told:
             licences = "; ".join(backend.licences) or "licence: as its publisher says"
             lines.append(f"- {role.replace('_', ' ')} `{backend.name}`: {told}. {licences}")
@@ -164,8 +165,7 @@ def _pictures(stats: dict[str, Any]) -> str:
     return "\n\n".join(parts)
 
 
-def _signals(recipe: Recipe) -> str:
-    cascade = Cascade.of(recipe, meta_known=False)
+def _signals(opened: Opened) -> str:
     rows = [
         (
             name,
@@ -173,7 +173,7 @@ def _signals(recipe: Recipe) -> str:
             signal.version,
             ", ".join(f"{f} {sha[:12]}" for f, sha in signal.digests().items()) or "none",
         )
-        for name, signal in cascade.signals.items()
+        for name, signal in opened.cascade.signals.items()
     ]
     return "## Scores\n\n" + _table(("signal", "backend", "version", "model files (sha256)"), rows) if rows else ""
 

@@ -10,9 +10,8 @@ import numpy as np
 import pyarrow as pa
 
 from curation.errors import StageError
-from curation.recipe import Recipe
-from curation.scoring.cascade import Cascade
 from curation.scoring.decider import run_error
+from curation.scoring.opened import Opened
 from curation.scoring.wide_table import refresh
 from curation.workspace import Workspace
 from curation.workspace.files import read_table, replacing
@@ -33,8 +32,9 @@ class Layout:
         shards: corpus and name of each raw shard; the lines of all of them are made.
     """
 
-    def __init__(self, recipe: Recipe, workspace: Workspace, shards: list[tuple[str, str]]) -> None:
-        self.recipe, self.workspace, self.shards = recipe, workspace, shards
+    def __init__(self, opened: Opened, shards: list[tuple[str, str]]) -> None:
+        self.opened, self.workspace, self.shards = opened, opened.workspace, shards
+        workspace = opened.workspace
         self._connection = connect([workspace.root], memory=MEMORY, spill=workspace.root / ".plan" / "spill")
         levels = read_table(workspace.levels) if workspace.levels.exists() else LEVELS.empty_table()
         self._connection.register("levels", levels.select(["key", "level", "status"]))
@@ -63,7 +63,7 @@ class Layout:
                  GROUP BY 1 ORDER BY min(raw::BIGINT << 32 | row)"""
         return Counter(dict(self._connection.execute(sql).fetchall()))
 
-    def best(self, cascade: Cascade) -> pa.Table:
+    def best(self) -> pa.Table:
         """Keys of the rows of the quality phase: at Level 5, and as its rule says.
 
         Raises:
@@ -71,14 +71,14 @@ class Layout:
         """
         sql = "SELECT key, raw FROM places WHERE level = 5 AND left_out IS NULL"
         best = self._connection.sql(sql).to_arrow_table()
-        where = self.recipe.shards.quality.where
-        if not where or not best.num_rows:
+        rule = self.opened.cascade.quality_rule
+        if rule is None or not best.num_rows:
             return best
         shards = [self.shards[number] for number in sorted(set(best["raw"].to_pylist()))]
-        wide = [refresh(self.workspace, self.recipe, cascade, *shard) for shard in shards]
+        wide = [refresh(self.opened, *shard) for shard in shards]
         self._connection.register("best", best)
         sql = f"""SELECT key FROM {parquet_files(map(str, wide))}
-                  WHERE CASE WHEN key IN (SELECT key FROM best) THEN (\n{where}\n) END"""
+                  WHERE CASE WHEN key IN (SELECT key FROM best) THEN (\n{rule.sql}\n) END"""
         try:
             return self._connection.sql(sql).to_arrow_table()
         except duckdb.Error as error:

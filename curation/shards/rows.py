@@ -18,11 +18,11 @@ import pyarrow as pa
 
 from curation.captions.rows import caption_fingerprint, crew_of
 from curation.captions.training_text import TrainingText, trainable, training_text
-from curation.corpora.samples import check_aligned, meta_schema, raw_path, samples_notes
+from curation.corpora.samples import check_aligned, raw_path, samples_notes
 from curation.errors import StageError
 from curation.keys import key_hash
 from curation.recipe import Recipe
-from curation.scoring.cascade import Cascade
+from curation.scoring.opened import Opened, opened_in_worker
 from curation.scoring.wide_table import refresh
 from curation.selection.kept import kept_rows
 from curation.shards.buckets import bucket_name, buckets, nearest_bucket
@@ -52,17 +52,15 @@ class RowsTask:
 
     def run(self, watch: Watch) -> Outcome:
         """Writes both files."""
-        return Outcome(rows=maker_of(self.recipe).make(self.corpus, self.shard))
+        return Outcome(rows=maker_of(opened_in_worker(self.recipe)).make(self.corpus, self.shard))
 
 
-def rows_left(recipe: Recipe) -> list[RowsTask]:
-    """The raw shards of which the lines are missing or not up to date."""
-    given = recipe.ray.resources.of_stage("build-shards")
+def rows_left(opened: Opened) -> list[RowsTask]:
+    """The raw shards of which the lines are missing or not up to date. Raises UserError if nothing is indexed."""
+    given = opened.recipe.ray.resources.of_stage("build-shards")
     demands = (Demand(given.cpus, given.gpus, given.memory),)
-    workspace = Workspace(recipe.workspace)
-    shards = [(corpus.name, shard) for corpus in recipe.corpora for shard in workspace.shards(corpus.name)]
-    maker = RowMaker(recipe) if shards else None
-    return [RowsTask(recipe, *shard, demands=demands) for shard in shards if maker and not maker.is_fresh(*shard)]
+    shards, maker = opened.indexed_shards(), maker_of(opened)
+    return [RowsTask(opened.recipe, *shard, demands=demands) for shard in shards if not maker.is_fresh(*shard)]
 
 
 def lines_path(workspace: Workspace, corpus: str, shard: str) -> Path:
@@ -78,15 +76,15 @@ def line_hash(line: bytes) -> int:
 class RowMaker:
     """Makes the lines of raw shards, for a recipe and the workspace as they are now."""
 
-    def __init__(self, recipe: Recipe) -> None:
-        self.recipe, self.workspace = recipe, Workspace(recipe.workspace)
-        self.cascade = Cascade.of(recipe, meta_schema(self.workspace, [c.name for c in recipe.corpora]))
+    def __init__(self, opened: Opened) -> None:
+        self.opened, self.recipe = opened, opened.recipe
+        self.workspace, self.cascade, recipe = opened.workspace, opened.cascade, opened.recipe
         self._corpora = {corpus.name: (corpus.path, *self._folders(corpus.name)) for corpus in recipe.corpora}
         sizes = buckets(recipe.shards.buckets.area, recipe.shards.buckets.step)
         self._bucket = lru_cache(1 << 16)(lambda width, height: bucket_name(nearest_bucket(width, height, sizes)))
         captions = recipe.captions.model_dump(mode="json", include={"synthetic_share", "language", "tolerate"})
         self._made_by = digest(
-            [VERSION, self.cascade.identity, recipe.select.rules, crew_of(recipe).identity, captions,
+            [VERSION, self.cascade.identity, recipe.select.rules, crew_of(opened).identity, captions,
              recipe.shards.buckets.model_dump(mode="json")]
         )  # fmt: skip
 
@@ -174,11 +172,11 @@ class RowMaker:
     def _kept_samples(self, corpus: str, shard: str) -> list[dict[str, Any]]:
         """The kept rows with signals, no lists, and captions. Raises StageError if a caption is missing."""
         table = read_table(self.workspace.samples(corpus, shard))
-        kept = kept_rows(self.recipe, self.workspace, corpus, shard, table)
+        kept = kept_rows(self.opened, corpus, shard, table)
         if not any(kept):
             return []
         path = self.workspace.captions(corpus, shard)
-        made_from = caption_fingerprint(self.recipe, self.workspace, corpus, shard)
+        made_from = caption_fingerprint(self.opened, corpus, shard)
         captions = read_table(path) if fingerprint(path) == made_from else None
         made = captions["captioned_as"].to_pylist() if captions else [None] * len(kept)
         done = [source == captioned_as for source, captioned_as in zip(kept, made, strict=True)]
@@ -198,7 +196,7 @@ class RowMaker:
 
     def _scores(self, corpus: str, shard: str, samples: pa.Table) -> pa.Table:
         """The signals' numbers from the wide file, and their names, of which wide files hold few, from the sidecars."""
-        wide = read_table(refresh(self.workspace, self.recipe, self.cascade, corpus, shard))
+        wide = read_table(refresh(self.opened, corpus, shard))
         numbers = [n for n in wide.column_names if n in signal_columns(self.cascade.signals.values())]
         return pa.table({n: wide[n] for n in numbers} | self._names(corpus, shard, samples))
 
@@ -245,14 +243,7 @@ def _lines(path: Path, places: list[dict[str, Any]]) -> list[bytes]:
         raise StageError(f"{path}: {error.strerror or error}; run `curate build-shards RECIPE` again") from None
 
 
-_kept: dict[str, RowMaker] = {}
-
-
-def maker_of(recipe: Recipe) -> RowMaker:
-    """The maker for a recipe, kept for the next raw shard of the same worker."""
-    workspace = Workspace(recipe.workspace)
-    key = recipe.model_dump_json() + str(meta_schema(workspace, [c.name for c in recipe.corpora]))
-    if key not in _kept:
-        _kept.clear()
-        _kept[key] = RowMaker(recipe)
-    return _kept[key]
+@lru_cache(1)
+def maker_of(opened: Opened) -> RowMaker:
+    """The maker of an opened recipe, kept for the next raw shard of the same process."""
+    return RowMaker(opened)

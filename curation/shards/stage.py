@@ -17,11 +17,11 @@ from typing import Any
 import pyarrow as pa
 
 from curation.annotation.votes import decide_levels
-from curation.errors import UserError
 from curation.recipe import Recipe
+from curation.scoring.opened import Opened, opened_in_worker
 from curation.shards.card import write_card
 from curation.shards.layout import Layout, read_part
-from curation.shards.rows import RowMaker, read_rows
+from curation.shards.rows import maker_of, read_rows
 from curation.shards.stats import STATS_COLUMNS, product_stats
 from curation.shards.writer import PRODUCT_VERSION, RowPlan, built_before, write_product_shard
 from curation.tasks import Demand, Outcome, Watch
@@ -59,12 +59,13 @@ class BuildTask:
 
     def run(self, watch: Watch) -> Outcome:
         """Writes the tar, then the Parquet file whose footer says that both are done; or finds them as they must be."""
-        workspace = Workspace(self.recipe.workspace)
+        opened = opened_in_worker(self.recipe)
+        workspace = opened.workspace
         folder, strip = workspace.product(self.phase), self.recipe.shards.strip_metadata
         rows = read_rows(workspace, read_part(workspace, self.phase, self.number))
         fingerprint = digest([PRODUCT_VERSION, self.phase, strip, rows])
         written, failed = built_before(folder, self.number, fingerprint) or write_product_shard(
-            self.recipe, folder, self.phase, self.number, [RowPlan(**row) for row in rows], fingerprint, watch
+            opened, folder, self.phase, self.number, [RowPlan(**row) for row in rows], fingerprint, watch
         )
         files = stamps(product_files(workspace, self.phase, self.shard))
         line = {"files": files, "mark": self.mark, "failed": dict(sorted(failed.items()))}
@@ -86,35 +87,33 @@ class PhasePlan:
     """Rows laid out; fewer are written where pictures turn out to be damaged."""
 
 
-def plan(recipe: Recipe) -> list[PhasePlan]:
+def plan(opened: Opened) -> list[PhasePlan]:
     """Lays out both phases and writes what goes into each shard.
 
     The rows of raw shards that no worker has made, see `rows_left`, are made here.
 
     Raises:
+        UserError: nothing is indexed.
         StageError: a stage before this one has not been run to its end.
     """
-    workspace = Workspace(recipe.workspace)
-    shards = [(corpus.name, shard) for corpus in recipe.corpora for shard in workspace.shards(corpus.name)]
-    if not shards:
-        raise UserError(f"{workspace.root}: nothing is indexed yet; run `curate index RECIPE`")
-    decide_levels(recipe)  # the recipe may ask for another number of votes than at the import
-    maker = RowMaker(recipe)
+    shards = opened.indexed_shards()
+    decide_levels(opened)  # the recipe may ask for another number of votes than at the import
+    maker = maker_of(opened)
     for shard in shards:
         if not maker.is_fresh(*shard):
             maker.make(*shard)
-    with Layout(recipe, workspace, shards) as layout:
+    with Layout(opened, shards) as layout:
         left_out = layout.left_out()
-        best = layout.best(maker.cascade)
+        best = layout.best()
         return [
-            _lay_out(recipe, workspace, "concept", layout, None, left_out),
-            _lay_out(recipe, workspace, "quality", layout, best, Counter()),
+            _lay_out(opened, "concept", layout, None, left_out),
+            _lay_out(opened, "quality", layout, best, Counter()),
         ]
 
 
-def finish(recipe: Recipe, plans: list[PhasePlan]) -> dict[str, Any]:
+def finish(opened: Opened, plans: list[PhasePlan]) -> dict[str, Any]:
     """Removes shards that are no longer part of the product, and writes its index, statistics and card."""
-    workspace = Workspace(recipe.workspace)
+    workspace = opened.workspace
     summary = {}
     for phase_plan in plans:
         folder = workspace.product(phase_plan.phase)
@@ -131,9 +130,9 @@ def finish(recipe: Recipe, plans: list[PhasePlan]) -> dict[str, Any]:
         else:
             (folder / "index.parquet").unlink(missing_ok=True)
         write_text(folder / "stats.json", json.dumps(stats, indent=1, ensure_ascii=False) + "\n")
-        write_card(recipe, workspace, phase_plan.phase, stats)
+        write_card(opened, phase_plan.phase, stats)
         summary[phase_plan.phase] = {"images": stats["images"], "shards": len(names)}
-    Ledger(workspace, "build-shards", writable=True).note("made_of", made_of(recipe, workspace))
+    Ledger(workspace, "build-shards", writable=True).note("made_of", made_of(opened))
     return summary
 
 
@@ -145,8 +144,9 @@ def _shards(paths: list[Path], index: list[pa.Table]) -> Iterator[pa.Table]:
         yield table
 
 
-def made_of(recipe: Recipe, workspace: Workspace) -> dict[str, Any]:
+def made_of(opened: Opened) -> dict[str, Any]:
     """What the product depends on: parts of the recipe, and the folders of the stages before, and the levels."""
+    recipe, workspace = opened.recipe, opened.workspace
     folders = [
         place(corpus.name, "x").parent
         for corpus in recipe.corpora
@@ -157,10 +157,9 @@ def made_of(recipe: Recipe, workspace: Workspace) -> dict[str, Any]:
     return parts | {"selection and captions": stamps(map(str, folders)), "levels": stamps([str(workspace.levels)])}
 
 
-def _lay_out(
-    recipe: Recipe, workspace: Workspace, phase: str, layout: Layout, keys: pa.Table | None, left_out: Counter[str]
-) -> PhasePlan:
+def _lay_out(opened: Opened, phase: str, layout: Layout, keys: pa.Table | None, left_out: Counter[str]) -> PhasePlan:
     """Shuffles rows by the hash of their keys and deals them into shards whose sizes differ by one at most."""
+    recipe, workspace = opened.recipe, opened.workspace
     given = recipe.ray.resources.of_stage("build-shards")
     demands = (Demand(given.cpus, given.gpus, given.memory),)
     ledger = Ledger(workspace, "build-shards")

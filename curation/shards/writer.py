@@ -19,7 +19,7 @@ from curation.corpora.readers import Source
 from curation.errors import StageError
 from curation.images import ImageError, decode
 from curation.recipe import Recipe
-from curation.scoring.cascade import Cascade
+from curation.scoring.opened import Opened
 from curation.shards.strip_metadata import StripError, strip_metadata
 from curation.signals.base import Signal
 from curation.tasks import Watch
@@ -80,7 +80,7 @@ class RowPlan:
 
 
 def write_product_shard(
-    recipe: Recipe, folder: Path, phase: str, number: int, rows: list[RowPlan], fingerprint: str, watch: Watch
+    opened: Opened, folder: Path, phase: str, number: int, rows: list[RowPlan], fingerprint: str, watch: Watch
 ) -> tuple[int, Counter[str]]:
     """Writes `NUMBER.tar` and `NUMBER.parquet`; returns the number of images written, and the failed ones by reason.
 
@@ -99,7 +99,7 @@ def write_product_shard(
     Raises:
         StageError: a raw image cannot be read, or has changed since it was indexed.
     """
-    name = f"{number:06d}"
+    recipe, name = opened.recipe, f"{number:06d}"
     failed: Counter[str] = Counter()
     records: list[dict[str, Any]] = []
     sources: OrderedDict[str, Source] = OrderedDict()
@@ -126,7 +126,7 @@ def write_product_shard(
         source.close()
     tar_sha256 = file_digest(folder / f"{name}.tar")
     failures = json.dumps(dict(sorted(failed.items())))
-    write_table(folder / f"{name}.parquet", _table(recipe, records), fingerprint, tar=tar_sha256, failed=failures)
+    write_table(folder / f"{name}.parquet", _table(opened, records), fingerprint, tar=tar_sha256, failed=failures)
     return len(records), failed
 
 
@@ -208,10 +208,10 @@ def _json(record: dict[str, Any]) -> dict[str, Any]:
     return {name: record[name] for name in names}
 
 
-def _table(recipe: Recipe, records: list[dict[str, Any]]) -> pa.Table:
+def _table(opened: Opened, records: list[dict[str, Any]]) -> pa.Table:
     """Returns the Parquet table: the records, with every signal in a column of its own."""
     flat = [{k: v for k, v in r.items() if k != "signals"} | r["signals"] for r in records]
-    kinds = signal_columns(Cascade.of(recipe, meta_known=False).signals.values()) | {f.name: f.type for f in PRODUCT}
+    kinds = signal_columns(opened.cascade.signals.values()) | {f.name: f.type for f in PRODUCT}
     names = sorted(kinds.keys() | {name for row in flat for name in row})
     first = ["key", "shard", "index", "offset", "length", "width", "height", "text"]
     ordered = [*first, *(n for n in names if n not in first)]

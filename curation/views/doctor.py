@@ -17,7 +17,7 @@ from curation.models.checkpoints import WEIGHTS, Models, Origin
 from curation.models.environment import PACKAGES, opencv_problem, versions
 from curation.models.plugin import Plugin
 from curation.recipe import Recipe
-from curation.scoring.cascade import Cascade
+from curation.scoring.opened import Opened
 
 
 @dataclass(frozen=True)
@@ -30,7 +30,7 @@ class Finding:
     says: str
 
 
-def plugins_of(recipe: Recipe) -> tuple[dict[str, Plugin], list[Finding]]:
+def plugins_of(opened: Opened) -> tuple[dict[str, Plugin], list[Finding]]:
     """Makes the plug-ins that a recipe names, without loading their models.
 
     Returns:
@@ -40,8 +40,8 @@ def plugins_of(recipe: Recipe) -> tuple[dict[str, Plugin], list[Finding]]:
     found: dict[str, Plugin] = {}
     problems = []
     try:
-        found |= {f"signals.{n}": s for n, s in Cascade.of(recipe, meta_known=False).signals.items()}
-        found |= {f"captions.{key}": backend for key, backend in Crew(recipe).all.items()}
+        found |= {f"signals.{n}": s for n, s in opened.cascade.signals.items()}
+        found |= {f"captions.{key}": backend for key, backend in Crew(opened).all.items()}
     except UserError as error:
         problems.append(Finding("recipe", "problem", str(error)))
     return found, problems
@@ -133,7 +133,7 @@ FREE_GB = 10
 """Free disk space in GiB; with less, `doctor` reports a problem."""
 
 
-def examine(recipe: Recipe | None = None) -> list[Finding]:
+def examine(opened: Opened | None = None) -> list[Finding]:
     """Checks the installation and the machine and, if a recipe is given, everything that the recipe names."""
     found = [_python(), _opencv(), _gpu(), _memory(), _fonts()]
     missing = [p for p in PACKAGES if p not in versions()]
@@ -146,12 +146,12 @@ def examine(recipe: Recipe | None = None) -> list[Finding]:
             else ", ".join(f"{n} {v}" for n, v in versions().items() if n in PACKAGES),
         )
     )
-    found.append(_disk(Path(recipe.workspace if recipe else ".")))
-    if recipe is None:
+    found.append(_disk(opened.workspace.root if opened else Path(".")))
+    if opened is None:
         return found + backends(Models(os.environ.get("CURATE_MODELS")), {})
-    chosen, problems = plugins_of(recipe)
-    found += [_corpora(recipe), *problems, *itertools.starmap(model, chosen.items()), *_mixes(recipe)]
-    return found + backends(Models.of(recipe), chosen)
+    chosen, problems = plugins_of(opened)
+    found += [_corpora(opened.recipe), *problems, *itertools.starmap(model, chosen.items()), *_mixes(opened)]
+    return found + backends(opened.models, chosen)
 
 
 def _python() -> Finding:
@@ -216,23 +216,19 @@ def _corpora(recipe: Recipe) -> Finding:
     return Finding("corpora", "ok", ", ".join(said))
 
 
-def _mixes(recipe: Recipe) -> list[Finding]:
+def _mixes(opened: Opened) -> list[Finding]:
     """Returns a note for each signal that was scored with several sets of library versions.
 
     Such scores may differ in their last digits.
     """
-    from curation.workspace import Workspace
     from curation.workspace.files import footer
 
-    workspace = Workspace(recipe.workspace)
     found = []
-    for name in recipe.signals:
+    shards = opened.shards()
+    for name in opened.recipe.signals:
         used: set[str] = set()
-        for corpus in recipe.corpora:
-            for shard in workspace.shards(corpus.name):
-                used.update(
-                    json.loads((footer(workspace.signal(name, corpus.name, shard)) or {}).get("libraries", "[]"))
-                )
+        for shard in shards:
+            used.update(json.loads((footer(opened.workspace.signal(name, *shard)) or {}).get("libraries", "[]")))
         if len(used) > 1:
             found.append(
                 Finding(f"signals.{name}", "note", f"scored with different libraries: {' | '.join(sorted(used))}")

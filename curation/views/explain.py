@@ -4,11 +4,10 @@ from pathlib import Path
 from typing import Any
 
 from curation.annotation.votes import read_levels
-from curation.corpora.samples import meta_schema, raw_path
+from curation.corpora.samples import raw_path
 from curation.errors import UserError, nearest
 from curation.keys import split_key
-from curation.recipe import Recipe
-from curation.scoring.cascade import Cascade
+from curation.scoring.opened import Opened
 from curation.scoring.wide_table import refresh
 from curation.shards.stage import PHASES
 from curation.workspace import Workspace
@@ -17,7 +16,7 @@ from curation.workspace.schemas import SKIPPED
 from curation.workspace.sql import connect
 
 
-def explain(recipe: Recipe, key: str) -> dict[str, dict[str, Any]]:
+def explain(opened: Opened, key: str) -> dict[str, dict[str, Any]]:
     """Returns all that is stored about one image.
 
     Returns:
@@ -28,16 +27,15 @@ def explain(recipe: Recipe, key: str) -> dict[str, dict[str, Any]]:
     Raises:
         UserError: there is no image with this key; the message names the nearest key of its shard.
     """
-    workspace = Workspace(recipe.workspace)
+    workspace, cascade = opened.workspace, opened.cascade
     try:
         corpus_name, rest, _ = split_key(key)
     except ValueError as error:
         raise UserError(str(error)) from None
-    corpus = recipe.corpus(corpus_name)
+    corpus = opened.recipe.corpus(corpus_name)
     shard, row = _locate(workspace, corpus_name, rest, key)
     sample = read_table(workspace.samples(corpus_name, shard)).slice(row, 1).to_pylist()[0]
     story: dict[str, dict[str, Any]] = {"source": {"raw shard": raw_path(corpus, workspace, shard)} | _said(sample)}
-    cascade = Cascade.of(recipe, meta_schema(workspace, [c.name for c in recipe.corpora]))
     for name, signal in cascade.signals.items():
         scores = _row(workspace.signal(name, corpus_name, shard), row)
         facts = {"backend": signal.backend or "classical", "version": signal.version}
@@ -50,7 +48,7 @@ def explain(recipe: Recipe, key: str) -> dict[str, dict[str, Any]]:
             | ({"error": scores[f"{name}_error"]} if scores.get(f"{name}_error") else {})
         )
     if selection := _row(workspace.selection(corpus_name, shard), row):
-        story["selection"] = _said(selection) | _walk(recipe, workspace, cascade, corpus_name, shard, row)
+        story["selection"] = _said(selection) | _walk(opened, corpus_name, shard, row)
     if caption := _row(workspace.captions(corpus_name, shard), row):
         story["caption"] = _said(caption)
     if votes := _votes(workspace, key):
@@ -87,13 +85,13 @@ def _short(value: Any) -> Any:
     return value
 
 
-def _walk(recipe: Recipe, workspace: Workspace, cascade: Cascade, corpus: str, shard: str, row: int) -> dict[str, str]:
+def _walk(opened: Opened, corpus: str, shard: str, row: int) -> dict[str, str]:
     """Returns the outcome of each predicate for this image, up to and including the first that it does not pass."""
     walked: dict[str, str] = {}
-    path = refresh(workspace, recipe, cascade, corpus, shard)
+    path = refresh(opened, corpus, shard)
     with connect(threads=1) as connection:
         connection.register("rows", read_table(path).slice(row, 1))
-        for predicate in cascade.predicates:
+        for predicate in opened.cascade.predicates:
             verdict = connection.execute(f"SELECT (\n{predicate.sql}\n) FROM rows").fetchone()
             says = {True: "passes", False: "does not pass", None: "is not known"}[verdict[0] if verdict else None]
             walked[predicate.name] = f"{says}: {' '.join(predicate.sql.split())}"

@@ -5,13 +5,10 @@ from typing import Any
 import duckdb
 import pyarrow as pa
 
-from curation.corpora.samples import meta_schema
 from curation.errors import UserError, nearest
-from curation.recipe import Recipe
 from curation.recipe.predicates import query_columns
-from curation.scoring.cascade import Cascade
+from curation.scoring.opened import Opened
 from curation.signals.base import sidecar_fields
-from curation.workspace import Workspace
 from curation.workspace.files import read_table
 from curation.workspace.schemas import CAPTIONS, LEVELS, LEVELS_IN_VIEW, SAMPLES, SELECTION
 from curation.workspace.sql import connect, parquet_files, quoted
@@ -20,7 +17,7 @@ _BY_NAME_ONLY = ("embedding",)
 """Columns that `SELECT *` leaves out; a query reads them by naming them."""
 
 
-def run_query(recipe: Recipe, sql: str, limit: int) -> tuple[list[str], list[tuple[Any, ...]], bool]:
+def run_query(opened: Opened, sql: str, limit: int) -> tuple[list[str], list[tuple[Any, ...]], bool]:
     """Runs a query.
 
     Returns:
@@ -30,7 +27,7 @@ def run_query(recipe: Recipe, sql: str, limit: int) -> tuple[list[str], list[tup
         UserError: the text is not a single SELECT, or DuckDB refuses it; the message names the nearest column.
     """
     named = query_columns(sql)
-    view = ImagesView(recipe)
+    view = ImagesView(opened)
     connection = connect([view.workspace.root], memory="4GB")
     try:
         for name, table in view.tables(named).items():
@@ -54,14 +51,9 @@ class ImagesView:
         UserError: nothing is indexed yet.
     """
 
-    def __init__(self, recipe: Recipe) -> None:
-        self.workspace = Workspace(recipe.workspace)
-        self.shards = [(c.name, s) for c in recipe.corpora for s in self.workspace.shards(c.name)]
-        if not self.shards:
-            raise UserError(f"{self.workspace.root}: nothing is indexed yet; run `curate index RECIPE`")
-        meta = meta_schema(self.workspace, [c.name for c in recipe.corpora])
-        self.cascade = Cascade.of(recipe, meta)
-        self.samples = pa.schema([*SAMPLES, *meta])
+    def __init__(self, opened: Opened) -> None:
+        self.workspace, self.shards, self.cascade = opened.workspace, opened.indexed_shards(), opened.cascade
+        self.samples = pa.schema([*SAMPLES, *self.cascade.meta])
         self.owners = {c: f"signal_{n}" for c, n in self.cascade.owners.items()}
         self.owners |= {c: "selection" for c in SELECTION.names if c != "key"}
         self.owners |= {c: "captions" for c in CAPTIONS.names if c != "key"}

@@ -9,9 +9,9 @@ from pathlib import Path
 from typing import Any
 
 from curation.captions import stage as captions
-from curation.corpora.samples import known_shard, meta_schema
+from curation.corpora.samples import known_shard
 from curation.recipe import Recipe
-from curation.scoring.cascade import Cascade
+from curation.scoring.opened import Opened, open_recipe
 from curation.scoring.stage import mark, score_files
 from curation.selection.stage import made_of as selection_made_of
 from curation.shards.stage import PHASES
@@ -26,7 +26,7 @@ _STAMPS = {"index and signals", "selection and captions", "levels", "listed"}
 """What a stage was made of that is known by times of files: they tell that it has changed, and not how."""
 
 
-def status(recipe: Recipe) -> dict[str, Any]:
+def status(opened: Opened) -> dict[str, Any]:
     """Returns how far each stage has come.
 
     Returns:
@@ -37,16 +37,17 @@ def status(recipe: Recipe) -> dict[str, Any]:
         only this
         stage has. The entry of a stage that has not run yet is empty.
     """
-    workspace = Workspace(recipe.workspace)
-    shards = [(corpus.name, shard) for corpus in recipe.corpora for shard in workspace.shards(corpus.name)]
+    workspace, shards = opened.workspace, opened.shards()
     stages: dict[str, dict[str, Any]] = dict.fromkeys(("index", "score", "select", "caption", "build-shards"), {})
-    stages["index"] = _index(recipe, workspace, shards)
+    stages["index"] = _index(opened.recipe, workspace, shards)
     if shards:
-        stages["score"] = _score(recipe, workspace, shards)
-        stages["select"] = _select(recipe, workspace)
+        if not opened.meta_known:  # by now the index has run: a predicate may name no other column
+            opened = open_recipe(opened.recipe)
+        stages["score"] = _score(opened, shards)
+        stages["select"] = _select(opened)
         if stages["select"]:
-            stages["caption"] = _caption(recipe, workspace, shards)
-            stages["build-shards"] = _build(recipe, workspace)
+            stages["caption"] = _caption(opened, shards)
+            stages["build-shards"] = _build(opened)
     return {"workspace": str(workspace.root), "running": running(workspace), "stages": stages}
 
 
@@ -121,16 +122,14 @@ def _index(recipe: Recipe, workspace: Workspace, shards: list[tuple[str, str]]) 
     return facts | {"failed": dict(reasons.most_common())}
 
 
-def _score(recipe: Recipe, workspace: Workspace, shards: list[tuple[str, str]]) -> dict[str, Any]:
-    cascade = Cascade.of(recipe, meta_schema(workspace, [c.name for c in recipe.corpora]))
-    files = {corpus.name: score_files(workspace, cascade, corpus.name) for corpus in recipe.corpora}
-    paths = {(corpus, shard): files[corpus](shard) for corpus, shard in shards}
-    return _listed(Ledger(workspace, "score"), paths, mark(cascade))
+def _score(opened: Opened, shards: list[tuple[str, str]]) -> dict[str, Any]:
+    files = score_files(opened.workspace, opened.cascade)
+    return _listed(Ledger(opened.workspace, "score"), {shard: files(*shard) for shard in shards}, mark(opened.cascade))
 
 
-def _caption(recipe: Recipe, workspace: Workspace, shards: list[tuple[str, str]]) -> dict[str, Any]:
-    paths = {(corpus, shard): captions.caption_files(recipe, workspace, corpus, shard) for corpus, shard in shards}
-    return _listed(Ledger(workspace, "caption"), paths, captions.mark(recipe))
+def _caption(opened: Opened, shards: list[tuple[str, str]]) -> dict[str, Any]:
+    paths = {shard: captions.caption_files(opened, *shard) for shard in shards}
+    return _listed(Ledger(opened.workspace, "caption"), paths, captions.mark(opened))
 
 
 def _listed(ledger: Ledger, paths: dict[tuple[str, str], list[str]], made_from: dict[str, Any]) -> dict[str, Any]:
@@ -148,19 +147,20 @@ def _listed(ledger: Ledger, paths: dict[tuple[str, str], list[str]], made_from: 
     return facts | {"left": dict(left.most_common()), "failed": dict(failed.most_common())}
 
 
-def _select(recipe: Recipe, workspace: Workspace) -> dict[str, Any]:
-    funnel = json_object(workspace.funnel).get("funnel")
+def _select(opened: Opened) -> dict[str, Any]:
+    funnel = json_object(opened.workspace.funnel).get("funnel")
     if not isinstance(funnel, dict):
         return {}
     images, kept = funnel.get("input", 0), funnel.get("kept", 0)
     facts = {"images": images, "kept": kept, "kept_share": round(kept / max(1, images), 4)}
-    return facts | _stale(workspace, "select", selection_made_of(recipe, workspace))
+    return facts | _stale(opened.workspace, "select", selection_made_of(opened))
 
 
-def _build(recipe: Recipe, workspace: Workspace) -> dict[str, Any]:
+def _build(opened: Opened) -> dict[str, Any]:
+    workspace = opened.workspace
     found = {phase: json_object(workspace.product(phase) / "stats.json").get("images") for phase in PHASES}
     facts = {phase: images for phase, images in found.items() if isinstance(images, int)}
-    return facts | _stale(workspace, "build-shards", product_made_of(recipe, workspace)) if facts else {}
+    return facts | _stale(workspace, "build-shards", product_made_of(opened)) if facts else {}
 
 
 def _stale(workspace: Workspace, stage: str, now: dict[str, Any]) -> dict[str, str]:

@@ -25,6 +25,7 @@ from curation.recipe import load_recipe
 from curation.recipe.yaml_text import write_yaml
 from curation.views.query import run_query
 from pipelines import stages
+from tests import bench
 from tests.benchmarks.accuracy_copies import NEAR, blurred, copied
 from tests.benchmarks.measure import HEAD, Measure, share
 from tests.copies import apart
@@ -104,9 +105,11 @@ def score(folder: Path, signals: list[str]) -> Images:
             "signals": {name: {} for name in signals},
         }))  # fmt: skip
         recipe = load_recipe(path)
-        stages.index(recipe)
-        stages.score(recipe)
-        columns, rows, _ = run_query(recipe, "select * from images where status = 'ok' order by key", 10_000_000)
+        stages.index(bench.opened(recipe))
+        stages.score(bench.opened(recipe))
+        columns, rows, _ = run_query(
+            bench.opened(recipe), "select * from images where status = 'ok' order by key", 10_000_000
+        )
     found = [dict(zip(columns, row, strict=True)) for row in rows]
     return {str(row["key"]).split("/")[-1]: row for row in found}
 

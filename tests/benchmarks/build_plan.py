@@ -23,6 +23,7 @@ from curation.workspace.files import read_table, stamps, write_table
 from curation.workspace.schemas import CAPTIONS as CAPTIONS
 from curation.workspace.schemas import LEVELS, PLACES
 from curation.workspace.schemas import SELECTION as SELECTION
+from tests import bench
 from tests.benchmarks.report import Figure, in_fresh_process, peak_mb, show
 from tests.benchmarks.select import make as make_scores
 
@@ -63,7 +64,7 @@ def measure(folder: Path, rows: int) -> None:
     recipe = load_recipe(folder / "plan" / "recipe.yaml")
     before = peak_mb()
     began, cpu = time.monotonic(), time.process_time()
-    concept, quality = plan(recipe)
+    concept, quality = plan(bench.opened(recipe))
     wall, cpu, memory = time.monotonic() - began, time.process_time() - cpu, peak_mb()
     assert concept.images == rows and quality.images == rows // VOTED
     began, floor_cpu = time.monotonic(), time.process_time()
@@ -117,7 +118,7 @@ def make_sources(recipe: Recipe, rows: int, shards: int) -> None:
         captions = {"key": keys, "captioned_as": web, "translated": [True] * len(keys), "flags": [[]] * len(keys),
                     "caption_en": [f"A picture of a tree beside house {n} in the rain." * 4 for n in range(len(keys))],
                     "caption_zh": [f"雨中房子 {n} 旁一棵树的照片。" * 4 for n in range(len(keys))]}  # fmt: skip
-        made_by = caption_fingerprint(recipe, workspace, "c", shard)
+        made_by = caption_fingerprint(bench.opened(recipe), "c", shard)
         write_table(workspace.selection("c", shard), _filled(selection, SELECTION), digest(recipe.select.rules))
         write_table(workspace.captions("c", shard), _filled(captions, CAPTIONS), made_by)
 
@@ -132,7 +133,7 @@ def make_places(recipe: Recipe, rows: int, shards: int) -> None:
     than size and time, and their sources are one file each.
     """
     workspace = Workspace(recipe.workspace)
-    maker = RowMaker(recipe)
+    maker = RowMaker(bench.opened(recipe))
     names = [f"{number:05d}" for number in range(shards)]
     signals = [lambda c, s, name=name: workspace.signal(name, c, s) for name in maker.cascade.signals]
     sources = (workspace.samples, workspace.selection, workspace.captions, *signals)

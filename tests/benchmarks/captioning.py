@@ -98,8 +98,8 @@ def measure(folder: Path, size: str, data: list[bytes], reach: float | None = No
     made = bench.recipe(folder, captions={"captioner": instant, "translator": instant}, select=every)
     bench.index(made)
     bench.score(made)
-    Selection(made).write()
-    crew_of(made, 1)  # imports what the models need
+    Selection(bench.opened(made)).write()
+    crew_of(bench.opened(made), 1)  # imports what the models need
     bare(data[:20])
     floor = cpu_ms(lambda: bare(data), IMAGES)
     first = cpu_ms(lambda: _caption(made), IMAGES)
@@ -126,7 +126,7 @@ def bare(data: list[bytes]) -> None:
 
 
 def _caption(made: Recipe) -> None:
-    for task in plan(made).tasks:
+    for task in plan(bench.opened(made)).tasks:
         rows = task.run(Watch()).rows
         assert rows == IMAGES, rows
 

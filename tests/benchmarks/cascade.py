@@ -11,7 +11,6 @@ from pathlib import Path
 
 from curation.cli.first_recipe import sample_folder, write_recipe
 from curation.recipe import Recipe, load_recipe
-from curation.scoring.cascade import Cascade
 from curation.scoring.stage import plan
 from curation.selection.stage import Selection
 from curation.tasks import Watch
@@ -44,7 +43,7 @@ def run(recipe: Recipe) -> tuple[Counter[str], Counter[str]]:
     """CPU seconds and rows by signal, of stage `score` run in this process."""
     bench.index(recipe)
     seconds, rows = Counter[str](), Counter[str]()
-    for task in plan(recipe).tasks:
+    for task in plan(bench.opened(recipe)).tasks:
         outcome = task.run(Watch())
         seconds.update(outcome.seconds)  # type: ignore[arg-type]
         rows.update(outcome.counts)
@@ -55,8 +54,8 @@ def per_predicate(
     recipe: Recipe, seconds: Counter[str], rows: Counter[str], all_seconds: Counter[str], all_rows: Counter[str]
 ) -> None:
     """For each predicate: rows that reach it, rows it drops, and what the signals cost that it is the first to read."""
-    cascade = Cascade.of(recipe)
-    dropped = Selection(recipe).funnel().dropped
+    cascade = bench.opened(recipe).cascade
+    dropped = Selection(bench.opened(recipe)).funnel().dropped
     reaching = max(all_rows.values())
     print(
         f"{'predicate':12} {'reach it':>9} {'dropped':>9}  {'signals first read here':28} {'CPU s':>8} {'without':>8} {'saved':>6}"

@@ -87,7 +87,7 @@ def on_gpu(made: Recipe, count: int) -> None:
         bench.write_tar(Path(made.workspace).parent / "raw" / f"{shard:05d}.tar", members)
     bench.index(made)
     seconds = []
-    for task in plan(made).tasks:
+    for task in plan(bench.opened(made)).tasks:
         began = time.perf_counter()
         task.run(Watch())
         seconds.append(time.perf_counter() - began)

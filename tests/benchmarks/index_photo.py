@@ -16,6 +16,8 @@ from curation.corpora.index import plan as plan_index
 from curation.recipe import load_recipe
 from curation.scoring.stage import plan as plan_score
 from curation.tasks import Task, Watch
+from curation.workspace import Workspace
+from tests import bench
 from tests.benchmarks.corpora import jpegs, write_webdataset
 from tests.benchmarks.report import Figure, in_fresh_process, peak_mb, show
 
@@ -46,8 +48,12 @@ def measure(folder: Path, count: int) -> None:
     """Prints the table."""
     (folder / "recipe.yaml").write_text(RECIPE)
     recipe = load_recipe(folder / "recipe.yaml")
-    index, index_floor = _in_turn(plan_index(recipe).tasks, lambda shard: _read_and_hash(folder, shard))
-    photo, decode_floor = _in_turn(plan_score(recipe).tasks, lambda shard: _read_and_decode(folder, shard))
+    index, index_floor = _in_turn(
+        plan_index(recipe, Workspace(recipe.workspace)).tasks, lambda shard: _read_and_hash(folder, shard)
+    )
+    photo, decode_floor = _in_turn(
+        plan_score(bench.opened(recipe)).tasks, lambda shard: _read_and_decode(folder, shard)
+    )
     per = count / SHARDS
     show(
         [

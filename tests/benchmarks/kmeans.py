@@ -25,13 +25,12 @@ import torch
 
 from curation.corpora.samples import samples_notes
 from curation.recipe import Recipe, load_recipe
-from curation.scoring.cascade import Cascade
 from curation.selection.balance import clusters, kmeans
 from curation.selection.balance.clusters import Clusters
 from curation.selection.balance.kmeans import Centroids, Labels, Vectors
 from curation.workspace import Workspace
 from curation.workspace.files import write_table
-from tests import checkpoints
+from tests import bench, checkpoints
 from tests.benchmarks.report import Figure, in_fresh_process, peak_mb, show
 from tests.benchmarks.select import _samples
 
@@ -136,7 +135,7 @@ def _by_faiss(
 
 def measure(recipe: Recipe, rows: int, groups: int, width: int) -> None:
     """Prints the table."""
-    workspace, cascade = Workspace(recipe.workspace), Cascade.of(recipe)
+    workspace, cascade = Workspace(recipe.workspace), bench.opened(recipe).cascade
     shards = [("c", shard) for shard in workspace.shards("c")]
     said: list[str] = []
 
@@ -236,7 +235,7 @@ class Drawn:
 
 def make(recipe: Recipe, drawn: Drawn, rows: int) -> None:
     """Samples and embeddings as the stages write them, without images."""
-    workspace, cascade = Workspace(recipe.workspace), Cascade.of(recipe)
+    workspace, cascade = Workspace(recipe.workspace), bench.opened(recipe).cascade
     for number, start in enumerate(range(0, rows, SHARD)):
         shard, count = f"{number:05d}", min(SHARD, rows - start)
         samples = _samples(shard, count, drawn.rng)

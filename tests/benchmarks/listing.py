@@ -5,17 +5,18 @@ import json
 import os
 import tempfile
 import time
+from functools import partial
 from pathlib import Path
 
 from curation.corpora.samples import meta_schema
 from curation.recipe import Recipe, load_recipe
 from curation.recipe.yaml_text import write_yaml
-from curation.scoring.cascade import Cascade
 from curation.scoring.stage import mark, plan, score_files
 from curation.views.status import status
 from curation.workspace import Workspace
 from curation.workspace.files import stamps
 from curation.workspace.ledger import Ledger
+from tests import bench
 from tests.benchmarks.report import Figure, in_fresh_process, peak_mb, show
 
 SIX = "six"
@@ -62,21 +63,21 @@ def measure(folder: Path, shards: int) -> None:
     stamps(paths)
     floor = time.process_time() - began
     began, wall = time.process_time(), time.monotonic()
-    found = plan(recipe)
+    found = plan(bench.opened(recipe))
     cpu, wall = time.process_time() - began, time.monotonic() - wall
     assert {task.shard for task in found.tasks} == changed and found.total == shards, found.reasons
     what = f"what is left of {shards:,} shards, 6 signals"
     show([Figure(f"{what}: wall", wall, "s", floor, 5), Figure(f"{what}: CPU", cpu, "s", floor)])
     began, wall = time.process_time(), time.monotonic()
-    status(recipe)
+    status(bench.opened(recipe))
     show([Figure("curate status of the same", time.monotonic() - wall, "s", floor)])
     show([Figure("peak memory", peak_mb(), "MB")])
 
 
 def make(recipe: Recipe, shards: int) -> set[str]:
     """Files of the right names, and the ledgers that a run would have left; the shards that were changed since."""
-    workspace, cascade = Workspace(recipe.workspace), Cascade.of(recipe)
-    files_of = score_files(workspace, cascade, "c")
+    workspace, cascade = Workspace(recipe.workspace), bench.opened(recipe).cascade
+    files_of = partial(score_files(workspace, cascade), "c")
     for path in files_of("x"):
         Path(path).parent.mkdir(parents=True)
     indexed, scored = Ledger(workspace, "index", writable=True), Ledger(workspace, "score", writable=True)

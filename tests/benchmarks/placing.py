@@ -19,6 +19,7 @@ from curation.recipe import Recipe, load_recipe
 from curation.tasks import Demand, Outcome, Plan, Watch
 from curation.workspace import Workspace
 from pipelines.placing import AnyEngine, placing, run_tasks
+from tests import bench
 from tests.benchmarks.report import Figure, in_fresh_process, show
 
 RECIPE = """
@@ -77,7 +78,7 @@ def measure(engine: str, most: int) -> None:
         (folder / "recipe.yaml").write_text(RECIPE.format(engine=engine))
         recipe = load_recipe(folder / "recipe.yaml")
         Workspace(recipe.workspace).root.mkdir()
-        with placing(recipe) as used, open(os.devnull, "w") as away:
+        with placing(bench.opened(recipe)) as used, open(os.devnull, "w") as away:
             place(recipe, used, 20)  # workers have started
             floor = bare(engine)
             for shards in (n for n in (100, 1_000, 10_000, 100_000) if n <= most):
@@ -93,7 +94,7 @@ def measure(engine: str, most: int) -> None:
 def place(recipe: Recipe, engine: AnyEngine, shards: int) -> None:
     todo = Plan([Empty(recipe, f"{n:06d}") for n in range(shards)], shards)
     with Workspace(recipe.workspace).lock("score") as token:
-        summary = run_tasks(recipe, "score", todo, "shards", token, engine)
+        summary = run_tasks(bench.opened(recipe), "score", todo, "shards", token, engine)
     assert summary.done == shards and summary.ok, summary.errors[:3]
 
 

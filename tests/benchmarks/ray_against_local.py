@@ -12,6 +12,7 @@ from curation.recipe import load_recipe
 from curation.recipe.yaml_text import write_yaml
 from pipelines import stages
 from pipelines.placing import placing
+from tests import bench
 from tests.benchmarks.corpora import jpegs, write_webdataset
 from tests.benchmarks.report import Figure, in_fresh_process, show
 
@@ -63,9 +64,9 @@ def run(folder: Path, engine: str, size: str) -> float:
         }))  # fmt: skip
         recipe = load_recipe(path)
         began = time.monotonic()
-        with placing(recipe) as used:
+        with placing(bench.opened(recipe)) as used:
             for stage in stages.STAGES.values():
-                assert stage(recipe, used).ok
+                assert stage(bench.opened(recipe), used).ok
             return time.monotonic() - began
 
 

@@ -13,7 +13,6 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from curation.recipe import Recipe, load_recipe
-from curation.scoring.cascade import Cascade
 from curation.scoring.wide_table import refresh
 from curation.selection.stage import Selection
 from curation.views.report import write_report
@@ -47,7 +46,7 @@ def main() -> None:
         for shard in range(given.shards):
             _place_pictures(recipe, folder, f"{shard:05d}", shard)
             _spread_hashes(recipe, f"{shard:05d}", shard)
-        Selection(recipe).write()
+        Selection(bench.opened(recipe)).write()
         in_fresh_process("tests.benchmarks.report_page", "--rows", str(given.rows), "--folder", temporary)
 
 
@@ -55,10 +54,10 @@ def measure(folder: Path, rows: int) -> None:
     """Prints the table."""
     recipe = load_recipe(folder / "recipe.yaml")
     began, cpu = time.monotonic(), time.process_time()
-    path = write_report(recipe)
+    path = write_report(bench.opened(recipe))
     wall, cpu = time.monotonic() - began, time.process_time() - cpu
     memory = peak_mb()
-    selection = Selection(recipe)
+    selection = Selection(bench.opened(recipe))
     columns = ", ".join(f"max({quoted(name)})" for name in pq.read_schema(selection.files[0]).names)
     began = time.monotonic()
     selection.connection.execute(f"SELECT {columns} FROM {selection._wide}").fetchall()
@@ -101,7 +100,7 @@ def _spread_hashes(recipe: Recipe, shard: str, seed: int) -> None:
     hashes[1::10] = hashes[0:-1:10][: len(hashes[1::10])]
     photo = photo.set_column(photo.schema.get_field_index("phash"), "phash", pa.array(hashes))
     write_table(path, photo, notes["fingerprint"])
-    refresh(workspace, recipe, Cascade.of(recipe), "c", shard)
+    refresh(bench.opened(recipe), "c", shard)
 
 
 if __name__ == "__main__":

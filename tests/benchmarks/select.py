@@ -10,13 +10,12 @@ import pyarrow as pa
 
 from curation.corpora.samples import samples_notes
 from curation.recipe import Recipe, load_recipe
-from curation.scoring.cascade import Cascade
 from curation.scoring.wide_table import refresh
 from curation.selection.stage import Selection
 from curation.signals.base import sidecar_fields
-from curation.workspace import Workspace
 from curation.workspace.files import write_table
 from curation.workspace.schemas import SAMPLES
+from tests import bench
 from tests.benchmarks.report import Figure, in_fresh_process, peak_mb, show
 
 RECIPE = """
@@ -56,7 +55,7 @@ def measure(folder: Path, rows: int) -> None:
     """Prints the table."""
     recipe = load_recipe(folder / "recipe.yaml")
     began, cpu = time.monotonic(), time.process_time()
-    selection = Selection(recipe)
+    selection = Selection(bench.opened(recipe))
     funnel = selection.funnel()
     wall, cpu = time.monotonic() - began, time.process_time() - cpu
     memory = peak_mb()
@@ -82,7 +81,8 @@ def measure(folder: Path, rows: int) -> None:
 
 def make(recipe: Recipe, rows: int, shards: int) -> None:
     """Samples, sidecars and wide files of random scores; as stages write them, without the images."""
-    workspace, cascade = Workspace(recipe.workspace), Cascade.of(recipe)
+    opened = bench.opened(recipe)
+    workspace, cascade = opened.workspace, opened.cascade
     rng = np.random.default_rng(0)
     for shard in range(shards):
         name, count = f"{shard:05d}", (shard + 1) * rows // shards - shard * rows // shards
@@ -93,7 +93,7 @@ def make(recipe: Recipe, rows: int, shards: int) -> None:
             columns = {f.name: _scores(f, count, rng) for f in sidecar_fields(signal)}
             path = workspace.signal(signal.name, "c", name)
             write_table(path, pa.table({"key": samples["key"]} | columns), cascade.fingerprint(signal.name, notes))
-        refresh(workspace, recipe, cascade, "c", name)
+        refresh(opened, "c", name)
 
 
 def _samples(shard: str, count: int, rng: np.random.Generator) -> pa.Table:

@@ -14,6 +14,7 @@ from curation.views.tune.app import make_app
 from curation.views.tune.table import ALL
 from curation.views.tune.tuner import Tuner
 from curation.workspace.sql import quoted
+from tests import bench
 from tests.benchmarks.report import Figure, in_fresh_process, peak_mb, show
 from tests.benchmarks.select import RECIPE, make
 
@@ -42,7 +43,7 @@ def measure(folder: Path, rows: int) -> None:
     """Prints the table: the slowest threshold of all, asked as the page asks."""
     file, port, token = folder / "recipe.yaml", 8000, "token"
     began = time.monotonic()
-    tuner = Tuner(file, load_recipe(file))
+    tuner = Tuner(file, bench.opened(load_recipe(file)))
     loaded = time.monotonic() - began
     client = TestClient(make_app(tuner, token, port), base_url=f"http://127.0.0.1:{port}")
     client.get(f"/?token={token}")

@@ -45,7 +45,7 @@ def fates(folder: Path, files: list[bytes]) -> tuple[list[dict[str, Any]], list[
     )
     bench.index(made)
     bench.score(made)
-    funnel = Selection(made).write()
+    funnel = Selection(bench.opened(made)).write()
     assert funnel.complete and funnel.input == len(files)
     workspace = Workspace(made.workspace)
     samples = bench.rows(workspace.samples("c", "00000"))

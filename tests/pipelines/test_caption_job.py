@@ -113,7 +113,7 @@ def test_an_image_that_kills_its_worker_costs_itself(
     script.say(crash="03")
     for run in (stages.index, stages.score, stages.select):
         run(made)
-    summary = stages.caption(made)
+    summary = stages.caption(bench.opened(made))
     assert summary.errors == []
     rows = captions(tmp_path)
     assert [row["caption_en"] for row in rows] == [GOOD, GOOD, GOOD, None, GOOD, GOOD]
@@ -129,13 +129,13 @@ def test_an_endpoint_that_is_gone_leaves_the_shard_for_later(script: Script, tmp
     for run in (stages.index, stages.score, stages.select):
         run(made)
     script.say(gone="11")
-    summary = stages.caption(made)
+    summary = stages.caption(bench.opened(made))
     assert summary.errors == ["c/00001: http://127.0.0.1:1: nobody answers"] and not summary.ok
     script.asked()
     script.say()
-    assert stages.caption(made).ok
+    assert stages.caption(bench.opened(made)).ok
     assert set(script.members()) <= {"10", "11", "12"} and len(captions(tmp_path)) == 6
-    assert stage.plan(made).tasks == []
+    assert stage.plan(bench.opened(made)).tasks == []
 
 
 @pytest.mark.slow
@@ -148,7 +148,7 @@ def test_what_the_captioner_reads_must_be_scored(script: Script, tmp_path: Path)
         tmp_path, captions={"captioner": script.backend, "translator": None}, signals={"photo": {}, "ocr": {}}
     )
     with pytest.raises(StageError, match="reads ocr, which is not scored"):
-        stages.caption(more)
+        stages.caption(bench.opened(more))
 
 
 REFUSAL = "I'm sorry, but I can't help with describing this image."
@@ -168,16 +168,18 @@ def test_what_stays_bad_is_flagged_and_no_training_text(script: Script, tmp_path
     corpus(tmp_path, shards=1, images=5)
     script.say(captions={"*": GOOD, "01": REFUSAL, "02": "A stunning brown dog sits on a wooden bench."})
     made = scripted(script, tmp_path, synthetic_share=1.0)
-    summary = stages.caption(made)
+    summary = stages.caption(bench.opened(made))
     assert summary.ok and summary.more["flagged"] == {"refusal": 1, "subjective": 1}
-    assert stages.build_shards(made).ok
+    assert stages.build_shards(bench.opened(made)).ok
     rows = {row["key"][-2:]: row for row in bench.rows(tmp_path / "work/shards/concept/000000.parquet")}
     assert rows["01"]["caption_source"] == "original" and rows["01"]["text"] == "一只狗坐在长椅上"
     assert rows["01"]["flags"] == ["refusal"] and rows["01"]["caption_en"] == REFUSAL
     assert {rows[name]["caption_source"] for name in ("00", "02", "03", "04")} == {"synthetic"}
     card = (tmp_path / "work/shards/concept/README.md").read_text()
     assert "| refusal | 1 |" in card and "| subjective | 1 |" in card
-    assert stages.caption(made.model_copy(update={"captions": made.captions.model_copy(update={"tolerate": []})})).ok
+    assert stages.caption(
+        bench.opened(made.model_copy(update={"captions": made.captions.model_copy(update={"tolerate": []})}))
+    ).ok
 
 
 @pytest.mark.slow
@@ -185,13 +187,13 @@ def test_translations_that_failed_are_told_and_tried_again(script: Script, tmp_p
     corpus(tmp_path, shards=1, images=4)
     script.say(translations={"*": {"failed": "http_500"}})
     made = scripted(script, tmp_path)
-    summary = stages.caption(made)
+    summary = stages.caption(bench.opened(made))
     assert summary.failed == {"translation http_500": 4} and summary.too_many_failed and not summary.ok
     assert any("--retry-failed" in note for note in summary.notes)
     script.asked()
     script.say()
-    assert stages.caption(made).done == 0  # without being asked to, nothing is tried again
-    summary = stages.caption(made, retry_failed=True)
+    assert stages.caption(bench.opened(made)).done == 0  # without being asked to, nothing is tried again
+    summary = stages.caption(bench.opened(made), retry_failed=True)
     assert summary.ok and all(row["translated"] and row["flags"] == [] for row in captions(tmp_path))
     assert {kind for kind, _ in script.asked()} == {"translations"}  # the captions themselves were kept
 
@@ -201,10 +203,10 @@ def test_an_empty_answer_is_asked_for_again(script: Script, tmp_path: Path) -> N
     corpus(tmp_path, shards=1, images=3)
     script.say(captions={"*": GOOD, "01": ""})
     made = scripted(script, tmp_path)
-    assert stages.caption(made).failed == {"caption empty": 1}
+    assert stages.caption(bench.opened(made)).failed == {"caption empty": 1}
     script.asked()
     script.say()
-    assert stages.caption(made, retry_failed=True).failed == {} and script.members() == ["01"]
+    assert stages.caption(bench.opened(made), retry_failed=True).failed == {} and script.members() == ["01"]
 
 
 def test_a_key_that_stands_in_a_recipe_is_refused_before_anything_is_kept(tmp_path: Path) -> None:

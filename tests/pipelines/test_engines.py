@@ -77,7 +77,7 @@ def run(request: pytest.FixtureRequest, tmp_path: Path) -> Callable[..., dict[st
     def run_all(chores: list[Chore], **options: float) -> dict[str, Outcome]:
         made = bench.recipe(tmp_path, engine=request.param.split()[0], workers=2, **options)
         demands = (Demand(models=request.param == "ray actors"),)
-        with placing(made) as engine:
+        with placing(bench.opened(made)) as engine:
             ended = [(t.shard, o) for t, o in engine.run([replace(c, demands=demands) for c in chores])]
         assert len(ended) == len(chores)
         return dict(ended)

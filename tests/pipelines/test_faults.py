@@ -291,8 +291,8 @@ def test_a_worker_whose_run_has_ended_writes_nothing(ground: Path) -> None:
     write(ground, "orphan")
     assert curate(ground, "orphan", "index").wait(120) == 0
     recipe = load_recipe(ground / "orphan.yaml", ["signals={photo: {}}", "select={}"])
-    tasks = plan(recipe).tasks[:1]
-    with placing(recipe) as engine:
+    tasks = plan(bench.opened(recipe)).tasks[:1]
+    with placing(bench.opened(recipe)) as engine:
         with Workspace(recipe.workspace).lock("score") as mine:
             pass  # it ended, as if it had been killed
         with Workspace(recipe.workspace).lock("score"):

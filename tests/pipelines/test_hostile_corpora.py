@@ -138,7 +138,7 @@ def job(engine: str, tmp_path_factory: pytest.TempPathFactory) -> Job:
         shards={"samples_per_shard": 100},
         max_failed_share=0.5,
     )
-    return Job(recipe, files, {name: stage(recipe) for name, stage in stages.STAGES.items()})
+    return Job(recipe, files, {name: stage(bench.opened(recipe)) for name, stage in stages.STAGES.items()})
 
 
 def test_every_stage_ends_well_and_counts_every_file(job: Job) -> None:
@@ -262,7 +262,7 @@ def test_the_product_holds_the_kept_pictures_and_each_opens(job: Job) -> None:
 def test_a_second_run_has_nothing_to_do(job: Job) -> None:
     before = bench.tree(Path(job.recipe.workspace))
     for name in ("index", "score", "caption", "build-shards"):
-        assert stages.STAGES[name](job.recipe).done == 0, name
+        assert stages.STAGES[name](bench.opened(job.recipe)).done == 0, name
     assert bench.tree(Path(job.recipe.workspace)) == before
 
 
@@ -294,14 +294,14 @@ def test_broken_containers_cost_themselves_and_are_named(engine: str, tmp_path: 
         max_failed_share=0.5,
     )
     for _ in range(2):  # the second time says the same, and reads again only what could not be done
-        summary = stages.index(recipe)
+        summary = stages.index(bench.opened(recipe))
         assert not summary.ok
         assert sorted(line.split(":")[0] for line in summary.damaged) == ["tables/cut", "tars/cut", "tars/none"]
         assert sorted(line.split(":")[0] for line in summary.errors) == ["tables/schema", "tars/side"]
         assert all("\n" not in line for line in summary.damaged + summary.errors)
     assert str(tmp_path / "tars" / "side.parquet") in " ".join(summary.errors)
-    assert stages.score(recipe).ok
-    funnel = stages.select(recipe).more["funnel"]
+    assert stages.score(bench.opened(recipe)).ok
+    funnel = stages.select(bench.opened(recipe)).more["funnel"]
     indexed = Counter({"tars/good": 4, "tars/odd": 4, "tables/good": 4})
     work = Workspace(recipe.workspace)
     for corpus in ("tars", "tables"):

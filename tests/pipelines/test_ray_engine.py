@@ -75,7 +75,7 @@ def test_a_node_that_is_lost_costs_no_image(cluster: Any, tmp_path: Path) -> Non
     made = bench.recipe(
         tmp_path, engine="ray", workers=2, ray={"address": cluster.address}, signals={"photo": {}, "slow": {}}
     )
-    assert stages.index(made).ok
+    assert stages.index(bench.opened(made)).ok
     raylet = psutil.Process(cluster.second.all_processes["raylet"][0].process.pid)
 
     killed: list[bool] = []
@@ -91,7 +91,7 @@ def test_a_node_that_is_lost_costs_no_image(cluster: Any, tmp_path: Path) -> Non
 
     killer = threading.Thread(target=lose)
     killer.start()
-    summary = stages.score(made)
+    summary = stages.score(bench.opened(made))
     killer.join()
     assert killed and summary.ok and summary.done == 3 and not summary.failed, summary
     states = [
@@ -113,16 +113,16 @@ def test_signals_are_given_what_the_recipe_says(cluster: Any, tmp_path: Path) ->
     made = bench.recipe(
         tmp_path, engine="ray", ray={"address": cluster.address, "resources": {"signals": resources}}, signals=signals
     )
-    assert stages.index(made).ok and stages.score(made).ok
+    assert stages.index(bench.opened(made)).ok and stages.score(bench.opened(made)).ok
     rows = {name: bench.rows(tmp_path / f"work/signals/{name}/c/00001.parquet") for name in signals}
     assert all(row["heavy_gpus"] == "0" for row in rows["heavy"])
     assert not any(row[f"{name}_gpus"] for name in ("plain", "after") for row in rows[name])
     assert {r["heavy_pid"] for r in rows["heavy"]}.isdisjoint(r["plain_pid"] for r in rows["plain"])
-    assert stages.score(made).done == 0
+    assert stages.score(bench.opened(made)).done == 0
     greedy = bench.recipe(tmp_path, engine="ray", signals={"plain": {}},
                           ray={"address": cluster.address, "resources": {"signals": {"plain": {"gpus": 4}}}})  # fmt: skip
     with pytest.raises(StageError, match="ray.resources: no node of the cluster has 1 CPUs and 4 GPUs"):
-        stages.score(greedy)
+        stages.score(bench.opened(greedy))
 
 
 @pytest.mark.parametrize(("demands", "nodes", "most", "counts"), [
@@ -146,14 +146,14 @@ def test_no_ray_at_the_address_is_one_line(no_ray: None, tmp_path: Path) -> None
     corpus(tmp_path, 1, 1)
     made = bench.recipe(tmp_path, engine="ray", ray={"address": "127.0.0.1:1"})
     with pytest.raises(StageError, match="ray.address: no Ray at 127.0.0.1:1") as caught:
-        stages.index(made)
+        stages.index(bench.opened(made))
     assert "\n" not in str(caught.value)
 
 
 def test_more_workers_than_the_cluster_holds_are_not_waited_for(ray_here: None, tmp_path: Path) -> None:
     corpus(tmp_path, shards=6, pictures=1)
     made = bench.recipe(tmp_path, engine="ray", workers=16)
-    assert stages.index(made).ok and stages.score(made).done == 6
+    assert stages.index(bench.opened(made)).ok and stages.score(bench.opened(made)).done == 6
 
 
 def test_images_stay_out_of_the_object_store(ray_here: None, tmp_path: Path) -> None:
@@ -174,7 +174,7 @@ def test_images_stay_out_of_the_object_store(ray_here: None, tmp_path: Path) -> 
     watcher = threading.Thread(target=look)
     watcher.start()
     for stage in stages.STAGES.values():
-        assert stage(made, None).ok
+        assert stage(bench.opened(made), None).ok
     stop.set()
     watcher.join()
     assert whole - least[0] < 1_000_000

@@ -17,6 +17,7 @@ from curation.errors import UserError
 from curation.recipe import Recipe
 from curation.selection.stage import Selection
 from curation.tasks import Watch
+from curation.workspace import Workspace
 from pipelines.vllm_fleet import KEPT_AT_ONCE, answered, arguments, engines, keep, main, questions, run
 from tests import bench
 from tests.misbehaving import Ask, Deed, said, serving
@@ -32,7 +33,7 @@ def selected(folder: Path, count: int = 4, **captioner: Any) -> Recipe:
     made = bench.recipe(folder, captions={"captioner": given, "prompts": ["Say what it is."], "translator": None})
     bench.index(made)
     bench.score(made)
-    Selection(made).write()
+    Selection(bench.opened(made)).write()
     return made
 
 
@@ -89,9 +90,9 @@ def test_the_stage_finds_the_answers_and_asks_for_what_is_found_wanting(tmp_path
         rows = [output(row) for row in asked]
         rows[1] = output(asked[1], "<think>Hm.</think>I'm sorry, I cannot.")
         rows[2] = output(asked[2], CAPTION.removesuffix("wall."), written=512)
-        assert keep(made, rows) == {"answered": 4}
+        assert keep(Workspace(made.workspace), rows) == {"answered": 4}
         assert list(questions(made, PLACE)) == [], "a run that was stopped goes on where it was"
-        for task in plan(made).tasks:
+        for task in plan(bench.opened(made)).tasks:
             task.run(Watch())
         found = bench.rows(tmp_path / "work/captions/c/00000.parquet")
         better = "A better caption of the whole wall."
@@ -105,7 +106,7 @@ def test_a_row_that_fails_is_counted_and_left_to_the_stage(tmp_path: Path) -> No
     made = selected(tmp_path)
     asked = list(questions(made, PLACE))
     failed = asked[0] | {"__inference_error__": "ValueError: image too small"}
-    assert keep(made, [failed, *(output(row) for row in asked[1:])]) == {
+    assert keep(Workspace(made.workspace), [failed, *(output(row) for row in asked[1:])]) == {
         "answered": 3,
         "ValueError: image too small": 1,
     }
@@ -122,13 +123,13 @@ def test_answers_are_kept_as_they_come(tmp_path: Path) -> None:
         raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        keep(made, rows())
+        keep(Workspace(made.workspace), rows())
     answers = Answers(tmp_path / "work/captions/.answers/c/00000.sqlite")
     assert len(answers.get([str(number) for number in range(KEPT_AT_ONCE)])) == KEPT_AT_ONCE
     answers.close()
 
 
-@pytest.mark.parametrize("call", [endpoint_of, lambda made: run(made, arguments(["recipe.yaml"]))])
+@pytest.mark.parametrize("call", [endpoint_of, lambda made: run(bench.opened(made), arguments(["recipe.yaml"]))])
 def test_another_captioner_is_refused(tmp_path: Path, call: Callable[[Recipe], Any]) -> None:
     with pytest.raises(UserError, match=r"captions\.captioner\.backend: .* not for describe"):
         call(bench.recipe(tmp_path))
@@ -137,7 +138,7 @@ def test_another_captioner_is_refused(tmp_path: Path, call: Callable[[Recipe], A
 def test_nothing_indexed(tmp_path: Path) -> None:
     given = {"backend": "endpoint", "url": "http://127.0.0.1:9/v1", "model": "some/model"}
     with pytest.raises(UserError, match="nothing is indexed"):
-        run(bench.recipe(tmp_path, captions={"captioner": given}), arguments(["recipe.yaml"]))
+        run(bench.opened(bench.recipe(tmp_path, captions={"captioner": given})), arguments(["recipe.yaml"]))
 
 
 def test_a_mistake_is_one_line(

@@ -19,8 +19,8 @@ from curation.captions.stage import PATIENCE, demand_of
 from curation.errors import StageError, UserError
 from curation.recipe import Recipe
 from curation.recipe.sections import Captions
+from curation.scoring.opened import Opened, opened_in_worker
 from curation.tasks import Demand, Outcome, Plan, Watch
-from curation.workspace import Workspace
 from curation.workspace.digests import digest
 from curation.workspace.files import fingerprint, read_table, write_table
 from curation.workspace.schemas import SKIPPED
@@ -31,9 +31,9 @@ def captioners(recipe: Recipe) -> dict[str, Captions]:
     return recipe.caption_eval.captioners or {str(recipe.captions.captioner.get("backend")): recipe.captions}
 
 
-def recipe_of(recipe: Recipe, captioner: str) -> Recipe:
+def opened_for(opened: Opened, captioner: str) -> Opened:
     """Returns the recipe with the settings of one of its captioners in place of its `captions` section."""
-    return recipe.model_copy(update={"captions": captioners(recipe)[captioner]})
+    return opened.with_captions(captioners(opened.recipe)[captioner])
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,19 +67,19 @@ class EvalTask:
         Raises:
             StageError: the selection has changed since planning, or a signal that the captioner reads is not scored.
         """
-        name, recipe = self.captioners[0], recipe_of(self.recipe, self.captioners[0])
-        workspace = Workspace(recipe.workspace)
-        shard = load_shard(recipe, self.part.corpus, self.shard)
-        self._check(shard, crew_of(recipe))
+        name = self.captioners[0]
+        opened = opened_for(opened_in_worker(self.recipe), name)
+        shard = load_shard(opened, self.part.corpus, self.shard)
+        self._check(shard, crew_of(opened))
         made = {row: shard.rows[row] for row in self.part.rows if _captioned(shard, row)}
         todo = [row for row in self.part.rows if row not in made]
         outcome, texts = Outcome(), dict(made)
         if todo:
-            outcome, new = caption_rows(recipe, shard, todo, watch, self.demands[0].threads)
+            outcome, new = caption_rows(opened, shard, todo, watch, self.demands[0].threads)
             texts |= {row: columns | {"key": shard.rows[row]["key"]} for row, columns in new.items()}
         rows = [{column: texts[row].get(column) for column in PART.names} for row in self.part.rows]
-        path = EvalFiles(workspace).part(name, self.corpus, self.shard)
-        write_table(path, pa.Table.from_pylist(rows, schema=PART), _made_from(recipe, workspace, self.part))
+        path = EvalFiles(opened.workspace).part(name, self.corpus, self.shard)
+        write_table(path, pa.Table.from_pylist(rows, schema=PART), _made_from(opened, self.part))
         outcome.rows = self.rows
         if self.captioners[1:]:
             outcome.then = replace(self, captioners=self.captioners[1:], demands=self.demands[1:])
@@ -99,24 +99,24 @@ class EvalTask:
                 )
 
 
-def plan(recipe: Recipe, sample: Sample) -> Plan:
+def plan(opened: Opened, sample: Sample) -> Plan:
     """Plans a task for each shard in which some image still lacks a caption by some captioner.
 
     Raises:
         UserError: a captioner is unknown, has wrong parameters, or could not do its work; the message names it.
     """
-    workspace, found = Workspace(recipe.workspace), Plan(total=len(sample.parts), notices=sample.notices)
+    recipe, found = opened.recipe, Plan(total=len(sample.parts), notices=sample.notices)
     wanting: dict[int, list[tuple[str, Demand]]] = {}
     for name in captioners(recipe):
         with _named(recipe, name):
-            own = recipe_of(recipe, name)
+            own = opened_for(opened, name)
             crew = crew_of(own)
-            stale = [n for n, part in enumerate(sample.parts) if not _up_to_date(own, workspace, name, part)]
+            stale = [n for n, part in enumerate(sample.parts) if not _up_to_date(own, name, part)]
             if stale:
-                crew.check(here=own.engine == "local")
+                crew.check(here=recipe.engine == "local")
                 found.notices += [said for said in crew.notices if said not in found.notices]
             for number in stale:
-                wanting.setdefault(number, []).append((name, _patient(demand_of(own, crew))))
+                wanting.setdefault(number, []).append((name, _patient(demand_of(recipe, crew))))
     for number, todo in sorted(wanting.items()):
         names, demands = zip(*todo, strict=True)
         found.add(EvalTask(recipe, sample.parts[number], names, demands), f"no caption yet by {', '.join(names)}")
@@ -129,18 +129,18 @@ def _captioned(shard: Shard, row: int) -> bool:
     return bool(columns.get("caption_en")) and columns.get("captioned_as") == shard.kept[row]
 
 
-def _up_to_date(recipe: Recipe, workspace: Workspace, name: str, part: Part) -> bool:
+def _up_to_date(opened: Opened, name: str, part: Part) -> bool:
     """Returns whether the captions of a part are complete and current; a part with a failed caption is tried again."""
-    path = EvalFiles(workspace).part(name, part.corpus.name, part.shard)
-    if fingerprint(path) != _made_from(recipe, workspace, part):
+    path = EvalFiles(opened.workspace).part(name, part.corpus.name, part.shard)
+    if fingerprint(path) != _made_from(opened, part):
         return False
     with contextlib.suppress(StageError):  # damaged: it is made again
         return read_table(path, columns=["caption_en"])["caption_en"].null_count == 0
     return False
 
 
-def _made_from(recipe: Recipe, workspace: Workspace, part: Part) -> str:
-    own = caption_fingerprint(recipe, workspace, part.corpus.name, part.shard)
+def _made_from(opened: Opened, part: Part) -> str:
+    own = caption_fingerprint(opened, part.corpus.name, part.shard)
     return digest([own, part.keys, part.sources])
 
 

@@ -6,10 +6,9 @@ from dataclasses import dataclass
 
 from curation.errors import UserError
 from curation.keys import key_hash
-from curation.recipe import Recipe
 from curation.recipe.sections import Corpus
+from curation.scoring.opened import Opened
 from curation.selection.kept import kept_rows
-from curation.workspace import Workspace
 from curation.workspace.files import read_table
 
 SALT = "caption-eval"
@@ -47,20 +46,18 @@ class Sample:
         return [f"caption_eval.sample asks for {self.asked:,} images, {self.kept:,} are kept: all of them are taken"]
 
 
-def draw(recipe: Recipe) -> Sample:
+def draw(opened: Opened) -> Sample:
     """Draws the kept images with the lowest hashes: as many as the recipe asks for, or all if there are fewer.
 
     Raises:
         UserError: nothing is indexed, or no image is kept.
         StageError: a shard has no selection, or a selection made by other rules.
     """
-    workspace = Workspace(recipe.workspace)
-    found = heapq.nsmallest(recipe.caption_eval.sample, counted := _Counted(_kept(recipe, workspace)))
+    recipe, shards = opened.recipe, opened.indexed_shards()
+    found = heapq.nsmallest(recipe.caption_eval.sample, counted := _Counted(_kept(opened, shards)))
     if not found:
-        if not any(workspace.shards(corpus.name) for corpus in recipe.corpora):
-            raise UserError(f"{workspace.root}: nothing is indexed yet; run `curate index RECIPE`")
         raise UserError(
-            f"{workspace.root}: the selection keeps no image; loosen `select` and run `curate select RECIPE`"
+            f"{opened.workspace.root}: the selection keeps no image; loosen `select` and run `curate select RECIPE`"
         )
     by_shard: dict[tuple[int, str], list[tuple[int, str, str]]] = {}
     for _hash, key, corpus, shard, row, source in found:
@@ -76,14 +73,14 @@ Kept = tuple[int, str, int, str, int, str]
 """Hash, key, number of the corpus, shard, row, and source of a kept image."""
 
 
-def _kept(recipe: Recipe, workspace: Workspace) -> Iterator[Kept]:
-    for number, corpus in enumerate(recipe.corpora):
-        for shard in workspace.shards(corpus.name):
-            samples = read_table(workspace.samples(corpus.name, shard), columns=["key"])
-            sources = kept_rows(recipe, workspace, corpus.name, shard, samples)
-            for row, (key, source) in enumerate(zip(samples["key"].to_pylist(), sources, strict=True)):
-                if source is not None:
-                    yield key_hash(key, SALT), key, number, shard, row, source
+def _kept(opened: Opened, shards: list[tuple[str, str]]) -> Iterator[Kept]:
+    numbers = {corpus.name: number for number, corpus in enumerate(opened.recipe.corpora)}
+    for corpus, shard in shards:
+        samples = read_table(opened.workspace.samples(corpus, shard), columns=["key"])
+        sources = kept_rows(opened, corpus, shard, samples)
+        for row, (key, source) in enumerate(zip(samples["key"].to_pylist(), sources, strict=True)):
+            if source is not None:
+                yield key_hash(key, SALT), key, numbers[corpus], shard, row, source
 
 
 class _Counted:

@@ -8,8 +8,7 @@ import pyarrow as pa
 from curation.annotation.caption_eval.files import CRITERIA, SCORES, EvalFiles
 from curation.annotation.revisions import latest, revised
 from curation.errors import UserError
-from curation.recipe import Recipe
-from curation.workspace import Workspace
+from curation.scoring.opened import Opened
 from curation.workspace.files import read_table, write_table
 from curation.workspace.user_tables import read_user_table
 
@@ -19,7 +18,7 @@ Score = dict[str, Any]
 """A row of SCORES."""
 
 
-def import_scores(recipe: Recipe, file: Path) -> dict[str, int]:
+def import_scores(opened: Opened, file: Path) -> dict[str, int]:
     """Adds an evaluator's scores to those that are there.
 
     A score by the same evaluator on the same item replaces the earlier one, which stays on record with its lower
@@ -34,7 +33,7 @@ def import_scores(recipe: Recipe, file: Path) -> dict[str, int]:
     Raises:
         UserError: there is no sheet, or a value is wrong; the line names file, line and column. Nothing is imported.
     """
-    files = EvalFiles(Workspace(recipe.workspace))
+    files = EvalFiles(opened.workspace)
     known = sheet_items(files)
     stored = read_scores(files)
     given, empty = [], 0

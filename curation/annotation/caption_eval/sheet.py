@@ -17,28 +17,27 @@ from curation.annotation.caption_eval.sample import Sample
 from curation.captions.checks.check import count_han
 from curation.errors import UserError
 from curation.keys import key_hash
-from curation.recipe import Recipe
-from curation.workspace import Workspace
+from curation.scoring.opened import Opened
 from curation.workspace.digests import digest
 from curation.workspace.files import read_table, write_table
 
 ORDER = "caption-order"
 
 
-def check_untouched(recipe: Recipe) -> None:
+def check_untouched(opened: Opened) -> None:
     """Checks that nobody has filled in the sheet in its place, where a new sheet would overwrite the scores.
 
     Raises:
         UserError: the sheet holds scores.
     """
-    path = EvalFiles(Workspace(recipe.workspace)).sheet
+    path = EvalFiles(opened.workspace).sheet
     if path.exists():
         table = read_table(path)
         if any(name in table.column_names and table[name].null_count < table.num_rows for name in CRITERIA):
             raise UserError(f"{path} has been filled in; move it away, and import it with `curate caption-eval import`")
 
 
-def write_sheet(recipe: Recipe, sample: Sample) -> dict[str, int]:
+def write_sheet(opened: Opened, sample: Sample) -> dict[str, int]:
     """Collects the sample's captions into `captions.parquet` and, without captioners' names, into `sheet.parquet`.
 
     Returns:
@@ -48,7 +47,7 @@ def write_sheet(recipe: Recipe, sample: Sample) -> dict[str, int]:
         UserError: no captioner has given a caption.
         FileNotFoundError: some shard was not captioned.
     """
-    files, names = EvalFiles(Workspace(recipe.workspace)), list(captioners(recipe))
+    files, names = EvalFiles(opened.workspace), list(captioners(opened.recipe))
     made = {name: _captions(files, name, sample) for name in names}
     rows = [
         _row(number, key, name, made[name][key]) for number, key in enumerate(sample.keys, start=1) for name in names

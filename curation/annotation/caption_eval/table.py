@@ -18,7 +18,7 @@ from curation.annotation.caption_eval.scores import SLOT, Score, read_scores, sh
 from curation.annotation.revisions import latest
 from curation.errors import UserError
 from curation.recipe import Recipe
-from curation.workspace import Workspace
+from curation.scoring.opened import Opened
 from curation.workspace.files import read_table
 
 COLUMNS = ("length", *CRITERIA, "avg")
@@ -76,13 +76,13 @@ class Result:
         }
 
 
-def table(recipe: Recipe) -> Result:
+def table(opened: Opened) -> Result:
     """Computes the result from the scores imported so far.
 
     Raises:
         UserError: there is no sheet, no score yet, or no image on which all captioners can be compared.
     """
-    files = EvalFiles(Workspace(recipe.workspace))
+    files = EvalFiles(opened.workspace)
     known = sheet_items(files)
     rows = _captions(files)
     on_record = list(latest(read_scores(files), SLOT).values())
@@ -96,7 +96,7 @@ def table(recipe: Recipe) -> Result:
     scored = {score["item"] for score in scores}
     complete = {image: own for image, own in images.items() if all(row["item"] for row in own)}
     compared = [own for own in complete.values() if all(row["item"] in scored for row in own)]
-    notes = _notes(recipe, names, images, len(complete), len(compared), len(on_record) - len(scores))
+    notes = _notes(opened.recipe, names, images, len(complete), len(compared), len(on_record) - len(scores))
     if not compared:
         raise UserError(f"{files.root}: no image has scores for all of {', '.join(names)} yet; {'; '.join(notes)}")
     counting = {row["item"] for own in compared for row in own}

@@ -12,30 +12,29 @@ from curation.corpora.listing import open_source
 from curation.corpora.samples import raw_path
 from curation.errors import UserError
 from curation.images import ImageError, decode
-from curation.recipe import Recipe
+from curation.scoring.opened import Opened
 from curation.tasks import Watch
-from curation.workspace import Workspace
 
 
-def endpoint_of(recipe: Recipe) -> Endpoint:
+def endpoint_of(opened: Opened) -> Endpoint:
     """The recipe's captioner. Raises UserError if it is another than `endpoint`."""
-    captioner = crew_of(recipe).captioner
+    captioner = crew_of(opened).captioner
     if not isinstance(captioner, Endpoint):
         raise UserError(f"the fleet stands in for endpoint, not for {captioner.name}", "captions.captioner.backend")
     return captioner
 
 
-def first_requests(recipe: Recipe, corpus: str, shard: str) -> Iterator[tuple[str, dict[str, Any]]]:
+def first_requests(opened: Opened, corpus: str, shard: str) -> Iterator[tuple[str, dict[str, Any]]]:
     """The first requests for the kept rows of one raw shard that have no caption and no answer yet.
 
     Yields:
         The name under which the answer is kept, and the body of the request (see `Endpoint.payload`). A row whose
         image cannot be read is left out: the stage says of it why.
     """
-    workspace, captioner = Workspace(recipe.workspace), endpoint_of(recipe)
-    loaded = load_shard(recipe, recipe.corpus(corpus), shard)
+    recipe, workspace, captioner = opened.recipe, opened.workspace, endpoint_of(opened)
+    loaded = load_shard(opened, recipe.corpus(corpus), shard)
     answers = Answers(workspace.answers(corpus, shard))
-    passes = Passes(recipe.captions, crew_of(recipe), loaded.rows, None, answers, Watch())
+    passes = Passes(recipe.captions, crew_of(opened), loaded.rows, None, answers, Watch())
     todo = [i for i, kept in enumerate(loaded.kept) if kept and loaded.rows[i].get("captioned_as") != kept]
     requests = {row: passes.request(row)[1] for row in todo}
     names = {row: passes.caption_name(request) for row, request in requests.items()}

@@ -4,7 +4,7 @@ import time
 from pathlib import Path
 
 from curation.models.environment import versions
-from curation.recipe import Recipe
+from curation.scoring.opened import Opened
 from curation.selection.stage import Selection
 from curation.views.report.balance import balance_of
 from curation.views.report.copies import kinds_of_copies
@@ -21,7 +21,7 @@ from curation.workspace.files import write_text
 from curation.workspace.run_log import runs
 
 
-def write_report(recipe: Recipe) -> Path:
+def write_report(opened: Opened) -> Path:
     """Writes `report/index.html` in the workspace, from whatever stages have run; returns its path.
 
     The counts are those of the recipe as it stands, computed anew from the stored signals, whether or not the stored
@@ -31,9 +31,9 @@ def write_report(recipe: Recipe) -> Path:
         UserError: a predicate is not admitted, or nothing is indexed.
         StageError: a sidecar does not fit its samples file, a stage is writing, or the page cannot be written.
     """
-    selection = Selection(recipe)
+    selection, recipe = Selection(opened), opened.recipe
     fates = Fates(selection)
-    gallery = Gallery(recipe, fates)
+    gallery = Gallery(opened, fates)
     walked = steps(fates, gallery)
     failed = failures(fates, gallery)
     texts = captions(fates, gallery)

@@ -9,7 +9,7 @@ from typing import Any
 import pyarrow.parquet as pq
 
 from curation.corpora.thumbnails import Thumbnails
-from curation.recipe import Recipe
+from curation.scoring.opened import Opened
 from curation.views.report.fates import Fates
 
 SIDE = 144
@@ -51,8 +51,8 @@ class Sheet:
 class Gallery:
     """Collects pictures of rows, and loads all of them at the end."""
 
-    def __init__(self, recipe: Recipe, fates: Fates) -> None:
-        self._recipe, self._fates = recipe, fates
+    def __init__(self, opened: Opened, fates: Fates) -> None:
+        self._opened, self._fates = opened, fates
         self._made: list[Picture] = []
         self.left_out = 0
         """Number of pictures left out because the page would have grown too large."""
@@ -70,7 +70,7 @@ class Gallery:
     def load(self) -> None:
         """Fills in keys, values and thumbnails of all pictures."""
         sources: dict[int, str | None] = {}
-        thumbnails = Thumbnails(self._recipe)
+        thumbnails = Thumbnails(self._opened.recipe, self._opened.workspace)
         used = 0
         try:
             for shard, pictures in self._by_shard():

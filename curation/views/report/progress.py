@@ -56,7 +56,7 @@ def stages(fates: Fates, failed: Failures, captions: Captions, levels: int) -> l
         levels: number of images with votes.
     """
     funnel = fates.funnel
-    known = status(fates.selection.recipe)["stages"]
+    known = status(fates.selection.opened)["stages"]
     done = {name: finished(facts) for name, facts in known.items()}
     undecided = sum(funnel.undecided.values())
     shards = len(fates.selection.shards)

@@ -3,17 +3,17 @@
 from collections.abc import Callable
 from pathlib import Path
 
-from curation.recipe import Recipe
+from curation.scoring.opened import Opened
 
 
-def serve(recipe_file: Path, recipe: Recipe, port: int = 0, announce: Callable[[str], None] = print) -> None:
+def serve(recipe_file: Path, opened: Opened, port: int = 0, announce: Callable[[str], None] = print) -> None:
     """Serves the page on 127.0.0.1 until interrupted.
 
     Args:
         recipe_file: the recipe's YAML file, into which moved thresholds can be written.
-        recipe: the recipe as loaded from the file, with overrides applied.
-        port: TCP port; 0 takes a free one.
-        announce: is called with the page's address, token included, when the page is ready.
+        opened: what was read from it, overrides among it.
+        port: 0 takes a free one.
+        announce: given one line with the address, token included, when the page is ready.
 
     Raises:
         UserError: nothing is indexed, a predicate is not admitted, or the port is not free.
@@ -33,11 +33,11 @@ def serve(recipe_file: Path, recipe: Recipe, port: int = 0, announce: Callable[[
         listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
             listening.bind(("127.0.0.1", port))
-            listening.listen()  # requests that come before the server runs wait for it
+            listening.listen()  # who comes before the server runs waits for it
         except (OSError, OverflowError) as error:
             raise UserError(f"--port {port}: cannot be used: {getattr(error, 'strerror', None) or error}") from None
         port, token = listening.getsockname()[1], secrets.token_urlsafe(24)
-        tuner = Tuner(recipe_file, recipe)
+        tuner = Tuner(recipe_file, opened)
         announce(f"http://127.0.0.1:{port}/?token={token}")
         app = make_app(tuner, token, port)
         config = uvicorn.Config(app, log_level="warning", access_log=False, server_header=False)

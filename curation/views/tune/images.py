@@ -29,7 +29,7 @@ class Images:
 
     def __init__(self, table: Table) -> None:
         self._table = table
-        self._thumbnails = Thumbnails(table.recipe)
+        self._thumbnails = Thumbnails(table.recipe, table.workspace)
         self._lock = threading.Lock()
         self._shard = lru_cache(_SHARDS_KEPT)(self._read_shard)
 

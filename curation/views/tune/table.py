@@ -13,10 +13,10 @@ from typing import Any
 import duckdb
 
 from curation.errors import UserError
-from curation.recipe import Recipe
 from curation.recipe.predicates import Predicate
 from curation.recipe.thresholds import Threshold, number_text
 from curation.scoring.decider import run_error
+from curation.scoring.opened import Opened
 from curation.selection.funnel import NEAR_UNDECIDED
 from curation.selection.stage import Selection
 from curation.views.tune.answers import Answer, Funnel, Histogram, Neighbour
@@ -47,9 +47,9 @@ class Table:
         StageError: a sidecar does not fit its samples file.
     """
 
-    def __init__(self, recipe: Recipe) -> None:
-        selection = Selection(recipe)
-        self.recipe = recipe
+    def __init__(self, opened: Opened) -> None:
+        selection = Selection(opened)
+        self.recipe = opened.recipe
         self.cascade = selection.cascade
         self.shards, self.files = selection.shards, selection.files
         self.workspace, self._connection = selection.workspace, selection.connection

@@ -9,8 +9,8 @@ from typing import Annotated, Any
 from pydantic import BaseModel, ConfigDict, Field
 
 from curation.errors import StageError, UserError
-from curation.recipe import Recipe
 from curation.recipe.thresholds import Threshold
+from curation.scoring.opened import Opened
 from curation.views.tune.images import Images, plain
 from curation.views.tune.recipe_text import RecipeText
 from curation.views.tune.split import Split, Values
@@ -66,9 +66,9 @@ class Tuner:
         UserError, StageError: as `Table` and `RecipeText`.
     """
 
-    def __init__(self, recipe_file: Path, recipe: Recipe) -> None:
+    def __init__(self, recipe_file: Path, opened: Opened) -> None:
         self.file = RecipeText(recipe_file)
-        self.table = Table(recipe)
+        self.table = Table(opened)
         self.images = Images(self.table)
         self._lock = threading.Lock()
         self.saved = self.table.funnel({})

@@ -51,7 +51,7 @@ def levels(made: Recipe) -> dict[str, tuple[int | None, str, int]]:
 def test_import_decides_levels(made: Recipe, tmp_path: Path) -> None:
     file = vote_file(tmp_path, *(f"c/00000/0,{who},5" for who in "abc"), "c/00000/1,a,2", "c/00000/1,b,3",
                      "c/00000/1,c,4", "c/00000/2,a,1")  # fmt: skip
-    assert import_votes(made, file) == {"votes": 7, "images": 3, "decided": 1, "tie": 1, "safety_review": 1,
+    assert import_votes(bench.opened(made), file) == {"votes": 7, "images": 3, "decided": 1, "tie": 1, "safety_review": 1,
                                         "incomplete": 0}  # fmt: skip
     assert levels(made) == {"c/00000/0": (5, "decided", 3), "c/00000/1": (None, "tie", 3),
                             "c/00000/2": (None, "safety_review", 1)}  # fmt: skip
@@ -59,19 +59,19 @@ def test_import_decides_levels(made: Recipe, tmp_path: Path) -> None:
 
 def test_the_same_file_twice_adds_nothing(made: Recipe, tmp_path: Path) -> None:
     file = vote_file(tmp_path, "c/00000/0,a,5,2026-01-02T03:04:05Z", head="key,annotator,level,at")
-    import_votes(made, file)
+    import_votes(bench.opened(made), file)
     before = (Path(made.workspace) / "votes.parquet").read_bytes()
-    assert import_votes(made, file)["votes"] == 0
+    assert import_votes(bench.opened(made), file)["votes"] == 0
     assert (Path(made.workspace) / "votes.parquet").read_bytes() == before
 
 
 def test_a_later_vote_of_the_same_annotator_replaces_and_the_first_stays_on_record(
     made: Recipe, tmp_path: Path
 ) -> None:
-    import_votes(made, vote_file(tmp_path, *(f"c/00000/0,{who},4" for who in "abc")))
-    import_votes(made, vote_file(tmp_path, "c/00000/0,a,5"))
+    import_votes(bench.opened(made), vote_file(tmp_path, *(f"c/00000/0,{who},4" for who in "abc")))
+    import_votes(bench.opened(made), vote_file(tmp_path, "c/00000/0,a,5"))
     assert levels(made)["c/00000/0"] == (4, "decided", 3)
-    import_votes(made, vote_file(tmp_path, "c/00000/0,b,5"))
+    import_votes(bench.opened(made), vote_file(tmp_path, "c/00000/0,b,5"))
     assert levels(made)["c/00000/0"] == (5, "decided", 3)
     stored = bench.rows(Path(made.workspace) / "votes.parquet")
     assert [(v["annotator"], v["level"], v["revision"]) for v in stored] == [
@@ -82,7 +82,7 @@ def test_parquet_votes_with_times(made: Recipe, tmp_path: Path) -> None:
     table = pa.table({"key": ["c/00000/0"], "annotator": ["a"], "level": [3],
                       "at": pa.array([0], pa.timestamp("us", "UTC"))})  # fmt: skip
     pq.write_table(table, tmp_path / "votes.parquet")
-    assert import_votes(made, tmp_path / "votes.parquet")["incomplete"] == 1
+    assert import_votes(bench.opened(made), tmp_path / "votes.parquet")["incomplete"] == 1
 
 
 def test_votes_as_spreadsheets_and_pandas_write_them(made: Recipe, tmp_path: Path) -> None:
@@ -106,14 +106,14 @@ def test_votes_as_spreadsheets_and_pandas_write_them(made: Recipe, tmp_path: Pat
 def test_a_wrong_vote_is_one_line_and_nothing_is_imported(made: Recipe, tmp_path: Path, head: str, vote: str,
                                                           says: str) -> None:  # fmt: skip
     with pytest.raises(UserError) as caught:
-        import_votes(made, vote_file(tmp_path, vote, head=head))
+        import_votes(bench.opened(made), vote_file(tmp_path, vote, head=head))
     assert says in str(caught.value) and "votes.csv" in str(caught.value) and "\n" not in str(caught.value)
     assert not (Path(made.workspace) / "votes.parquet").exists()
 
 
 def test_a_missing_file_is_one_line(made: Recipe, tmp_path: Path) -> None:
     with pytest.raises(UserError, match="no such file"):
-        import_votes(made, tmp_path / "none.csv")
+        import_votes(bench.opened(made), tmp_path / "none.csv")
 
 
 def test_votes_look_only_at_the_shards_that_they_name(made: Recipe, tmp_path: Path) -> None:
@@ -121,19 +121,19 @@ def test_votes_look_only_at_the_shards_that_they_name(made: Recipe, tmp_path: Pa
     bench.index(made)
     samples = Path(made.workspace) / "samples/c"
     (samples / "00001.parquet").write_bytes(b"of another ten million images")
-    assert import_votes(made, vote_file(tmp_path, "c/00000/0,a,5", "c/00000/2,a,4"))["votes"] == 2
+    assert import_votes(bench.opened(made), vote_file(tmp_path, "c/00000/0,a,5", "c/00000/2,a,4"))["votes"] == 2
     with pytest.raises(StageError, match="00001.parquet is damaged"):
-        import_votes(made, vote_file(tmp_path, "c/00001/0,a,5"))
+        import_votes(bench.opened(made), vote_file(tmp_path, "c/00001/0,a,5"))
 
 
 def test_votes_name_shards_whose_names_are_no_composed_unicode(tmp_path: Path) -> None:
     bench.write_tar(tmp_path / "raw" / "cafe\u0301.tar", {"0.jpg": bench.encoded(bench.picture(0))})
     made = bench.recipe(tmp_path)
     bench.index(made)
-    assert import_votes(made, vote_file(tmp_path, "c/caf\u00e9/0,a,5"))["votes"] == 1
+    assert import_votes(bench.opened(made), vote_file(tmp_path, "c/caf\u00e9/0,a,5"))["votes"] == 1
 
 
 def test_nothing_indexed_is_one_line(tmp_path: Path) -> None:
     (tmp_path / "raw").mkdir()
     with pytest.raises(UserError, match="nothing is indexed yet"):
-        import_votes(bench.recipe(tmp_path), vote_file(tmp_path, "c/00000/0,a,5"))
+        import_votes(bench.opened(bench.recipe(tmp_path)), vote_file(tmp_path, "c/00000/0,a,5"))

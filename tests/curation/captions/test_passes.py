@@ -41,12 +41,12 @@ def selected(script: Script, translator: Any = "scripted", **captions: Any) -> R
     made = bench.recipe(script.folder.parent, captions=given | captions)
     bench.index(made)
     bench.score(made)
-    Selection(made).write()
+    Selection(bench.opened(made)).write()
     return made
 
 
 def caption(made: Recipe, retry_failed: bool = False) -> list[dict[str, Any]]:
-    for task in plan(made, retry_failed).tasks:
+    for task in plan(bench.opened(made), retry_failed).tasks:
         task.run(Watch())
     return bench.rows(Path(made.workspace) / "captions/c/00000.parquet")
 
@@ -127,7 +127,7 @@ def test_a_failed_answer_is_told_and_asked_again_only_when_asked_to(script: Scri
     assert rows[2]["flags"] == ["http_500"] and rows[2]["caption_en"] is None and rows[2]["caption_zh"] is None
     script.asked()
     script.say()
-    assert plan(made).tasks == []
+    assert plan(bench.opened(made)).tasks == []
     rows = caption(made, retry_failed=True)
     assert script.members() == ["c"] and rows[2]["caption_en"] == GOOD and rows[2]["flags"] == []
 
@@ -135,7 +135,7 @@ def test_a_failed_answer_is_told_and_asked_again_only_when_asked_to(script: Scri
 def test_a_mistake_of_the_backend_costs_one_row(script: Script) -> None:
     script.say(raises="c")
     made = selected(script, attempts=1)
-    outcome = plan(made).tasks[0].run(Watch())
+    outcome = plan(bench.opened(made)).tasks[0].run(Watch())
     rows = bench.rows(Path(made.workspace) / "captions/c/00000.parquet")
     assert [r["flags"] for r in rows] == [[], [], ["error"], [], []]
     assert outcome.notes == ["c/00000: ValueError: a mistake of the backend"]
@@ -157,7 +157,7 @@ def test_an_image_that_does_not_decode_costs_itself(script: Script) -> None:
 
 def test_a_condemned_row_is_failed_and_not_asked(script: Script) -> None:
     made = selected(script)
-    plan(made).tasks[0].run(Watch(condemned={(3, 0): "timeout"}))
+    plan(bench.opened(made)).tasks[0].run(Watch(condemned={(3, 0): "timeout"}))
     rows = bench.rows(Path(made.workspace) / "captions/c/00000.parquet")
     assert [r["flags"] for r in rows] == [[], [], [], ["timeout"], []]
     assert script.members() == ["a", "b", "c", "e"]
@@ -234,7 +234,7 @@ def test_pictures_made_ready_ahead_of_a_gpu_change_nothing(script: Script, monke
     ahead: list[int] = []
     real = Pictures.ahead
     monkeypatch.setattr(Pictures, "ahead", lambda self, rows, side: (ahead.extend(rows), real(self, rows, side))[1])
-    task = replace(plan(made).tasks[0], demands=(Demand(cpus=3, gpus=1),))
+    task = replace(plan(bench.opened(made)).tasks[0], demands=(Demand(cpus=3, gpus=1),))
     rows._kept.clear()  # as in a worker that begins
     rows._loaded.clear()
     task.run(Watch())
@@ -273,7 +273,7 @@ def test_text_rich_images_are_asked_with_their_text_and_quotes_are_held_against_
     rows[3]["text"], rows[4]["ocr_state"] = None, "skipped"  # read, and nothing found; not read
     bakery = 'A sign that says "Bakery" over a door.'
     script.say(captions={"*": 'A sign that says "OPEN" over a door.', "b": bakery, "d": bakery, "e": bakery})
-    passes = Passes(made.captions, Crew(made), rows, None, Answers(script.folder / "x.sqlite"), Watch())
+    passes = Passes(made.captions, Crew(bench.opened(made)), rows, None, Answers(script.folder / "x.sqlite"), Watch())
     texts = passes.run([0, 1, 2, 3, 4])
     asked = [what for kind, what in script.asked() if kind == "captions"]
     assert texts[0].prompt == "text" and '"OPEN", "since \'1920\'".' in asked[0][2]
@@ -326,12 +326,12 @@ def test_a_gpu_that_is_lost_ends_the_worker_and_fails_no_row(script: Script, mon
     import torch
 
     made = selected(script)
-    crew = rows.crew_of(made)
+    crew = rows.crew_of(bench.opened(made))
 
     def broken(requests: Any) -> Any:
         raise torch.AcceleratorError("CUDA error: an illegal memory access was encountered")
 
     monkeypatch.setattr(crew.captioner, "caption", broken)
     with pytest.raises(WorkerLost):
-        plan(made).tasks[0].run(Watch())
+        plan(bench.opened(made)).tasks[0].run(Watch())
     assert not (Path(made.workspace) / "captions/c/00000.parquet").exists()

@@ -13,14 +13,14 @@ from tests import bench
 
 
 def caption(made: Recipe) -> int:
-    return sum(task.run(Watch()).rows for task in plan(made).tasks)
+    return sum(task.run(Watch()).rows for task in plan(bench.opened(made)).tasks)
 
 
 def selected(folder: Path, **values) -> Recipe:  # type: ignore[no-untyped-def]
     made = bench.recipe(folder, **values)
     bench.index(made)
     bench.score(made)
-    Selection(made).write()
+    Selection(bench.opened(made)).write()
     return made
 
 
@@ -83,7 +83,7 @@ def test_without_a_selection_the_command_is_named(corpus: Path) -> None:
     made = bench.recipe(corpus)
     bench.index(made)
     with pytest.raises(StageError, match="curate select RECIPE"):
-        plan(made)
+        plan(bench.opened(made))
 
 
 @pytest.mark.parametrize(("given", "says"), [
@@ -93,7 +93,7 @@ def test_without_a_selection_the_command_is_named(corpus: Path) -> None:
 ])  # fmt: skip
 def test_a_wrong_backend_is_one_line(corpus: Path, given: dict, says: str) -> None:
     with pytest.raises(UserError) as caught:
-        plan(bench.recipe(corpus, captions=given))
+        plan(bench.opened(bench.recipe(corpus, captions=given)))
     assert says in str(caught.value) and "\n" not in str(caught.value)
 
 
@@ -101,11 +101,11 @@ def test_a_selection_by_other_rules_is_not_captioned(corpus: Path) -> None:
     selected(corpus, select={"where": {"size": "width >= 400"}})
     other = bench.recipe(corpus, select={"where": {"size": "width >= 300"}})
     with pytest.raises(StageError, match="selected by other rules.*curate select RECIPE"):
-        plan(other)
+        plan(bench.opened(other))
 
 
 def test_a_signal_that_the_captioner_reads_must_be_scored_first(corpus: Path) -> None:
     selected(corpus)
     made = bench.recipe(corpus, signals={"photo": {}, "ocr": {}})
     with pytest.raises(StageError, match="reads ocr, which is not scored; run `curate score RECIPE`"):
-        plan(made)
+        plan(bench.opened(made))

@@ -11,8 +11,7 @@ from curation.cli.first_recipe import sample_folder, write_demo, write_recipe
 from curation.corpora.listing import list_sources
 from curation.errors import UserError
 from curation.recipe import Recipe, load_recipe
-from curation.scoring.cascade import Cascade
-from tests import checkpoints
+from tests import bench, checkpoints
 
 
 @pytest.fixture(autouse=True)
@@ -50,7 +49,7 @@ def test_every_commented_key_of_a_new_recipe_may_be_used(tmp_path: Path) -> None
     assert recipe.model_fields_set == set(Recipe.model_fields)
     assert recipe.select.model_fields_set == set(type(recipe.select).model_fields)
     assert recipe.select.dedup.model_fields_set == set(type(recipe.select.dedup).model_fields)
-    cascade = Cascade.of(recipe)  # what they say is admitted too
+    cascade = bench.opened(recipe).cascade  # what they say is admitted too
     assert {"words", "domains"} <= {p.name for p in cascade.predicates} and "embedding" in cascade.signals
 
 
@@ -63,7 +62,7 @@ def test_a_new_recipe_loads_and_its_predicates_are_admitted(tmp_path: Path, here
     assert path == Path("my-set.yaml") and recipe.name == "my-set"
     assert recipe.workspace == str(here / "my-set-work")
     assert [(c.name, c.path, c.format) for c in recipe.corpora] == [("my-set", str(raw), kind)]
-    cascade = Cascade.of(recipe)
+    cascade = bench.opened(recipe).cascade
     assert [p.name for p in cascade.predicates] == list(recipe.select.where) != []
     assert "{{" not in path.read_text()
 
@@ -131,7 +130,7 @@ def test_the_demo_loads_and_its_predicates_are_admitted(tmp_path: Path) -> None:
     recipe = load_recipe(write_demo(tmp_path / "demo"))
     assert recipe.workspace == str(tmp_path / "demo" / "work")
     assert (tmp_path / "demo" / "votes.csv").read_text() == (sample_folder() / "votes.csv").read_text()
-    assert len(Cascade.of(recipe).predicates) == len(recipe.select.where)
+    assert len(bench.opened(recipe).cascade.predicates) == len(recipe.select.where)
     assert [s.shard for s in list_sources(recipe.corpora[0])] == ["00000", "00001"]
 
 

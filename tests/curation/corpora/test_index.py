@@ -25,6 +25,7 @@ from curation.workspace.files import footer
 from curation.workspace.ledger import Ledger
 from curation.workspace.schemas import SAMPLES
 from pipelines import stages
+from tests import bench
 
 
 class Indexed:
@@ -40,7 +41,7 @@ class Indexed:
     def run(self) -> list[Outcome]:
         """Does what there is to do, in this process."""
         ledger, outcomes = Ledger(self.workspace, "index", writable=True), []
-        for task in plan(self.recipe).tasks:
+        for task in plan(self.recipe, self.workspace).tasks:
             outcomes.append(task.run(Watch()))
             ledger.add(task.corpus, task.shard, outcomes[-1].line)
         return outcomes
@@ -337,7 +338,7 @@ def test_a_folder_that_grows_and_loses_a_file(
 def test_indexing_again_touches_nothing(crawl, indexed: Callable[..., Indexed], format: str) -> None:
     corpus = indexed(crawl.folders[format], format)
     before = state_of(corpus.workspace.root)
-    assert plan(corpus.recipe) == Plan([], 1)
+    assert plan(corpus.recipe, corpus.workspace) == Plan([], 1)
     assert corpus.run() == [] and state_of(corpus.workspace.root) == before
 
 
@@ -350,7 +351,7 @@ def test_a_changed_shard_is_done_again_and_only_that(
     before = state_of(corpus.workspace.root)
     make_tar(raw / "00001.tar", [("a.jpg", image_bytes(1)), ("b.jpg", image_bytes(2))])
     make_tar(raw / "00002.tar", [("c.jpg", image_bytes(3))])
-    found = plan(corpus.recipe)
+    found = plan(corpus.recipe, corpus.workspace)
     assert [t.shard for t in found.tasks] == ["00001", "00002"] and found.total == 3
     assert found.reasons == {"the raw shard has changed": 1, "new": 1}
     corpus.run()
@@ -411,7 +412,7 @@ def test_a_truncated_tar_ends_with_status_one_and_keeps_its_rows(
     make_tar(raw / "00001.tar", [("x.jpg", image_bytes(9))])
     corpus = Indexed(raw, "webdataset", tmp_path / "work")
     for _ in range(2):  # the second time, nothing is read again and the damage is still said
-        summary = stages.index(corpus.recipe)
+        summary = stages.index(bench.opened(corpus.recipe))
         assert not summary.ok
         assert any("web/00000" in line for line in summary.damaged)
     statuses = corpus.column("status")
@@ -431,7 +432,7 @@ def test_damaged_parquet_files_are_named_in_one_line_each(
     (raw / "end.parquet").write_bytes(whole[:-50])
     (raw / "middle.parquet").write_bytes(whole[:at] + b"\xff" * 30 + whole[at + 30 :])
     corpus = Indexed(raw, "parquet", tmp_path / "work")
-    errors = stages.index(corpus.recipe).damaged
+    errors = stages.index(bench.opened(corpus.recipe)).damaged
     assert [e.split(": ")[0] for e in errors] == ["web/empty", "web/end", "web/middle"]
     assert all("damaged Parquet file" in e and "\n" not in e for e in errors)
     assert corpus.column("key") == ["web/good/a", "web/good/b"]

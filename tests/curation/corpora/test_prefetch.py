@@ -75,7 +75,7 @@ def test_decoding_ahead_changes_no_score_and_notes_both_batches(folder: Path, mo
                             ray={"resources": {"stages": {"score": {"cpus": cpus, "gpus": gpus}}}})  # fmt: skip
         bench.index(made)
         noted.clear()
-        (task,) = plan(made).tasks
+        (task,) = plan(bench.opened(made)).tasks
         assert task.run(Watch()).failed["photo truncated"] == 1
         scores.append(pq.read_table(Path(made.workspace) / "signals" / "photo" / "c" / "00000.parquet").to_pydict())
     assert scores[0] == scores[1] and np.isfinite([s for s in scores[0]["sharpness"] if s is not None]).all()
@@ -87,6 +87,6 @@ def test_suspects_are_taken_alone_and_nothing_beside_them(folder: Path, monkeypa
     bench.index(made)
     ahead: list[object] = []
     monkeypatch.setattr(Pictures, "ahead", lambda self, rows, side: ahead.append(rows))
-    (task,) = plan(made).tasks
+    (task,) = plan(bench.opened(made)).tasks
     task.run(Watch(suspects=frozenset({5})))
     assert not ahead

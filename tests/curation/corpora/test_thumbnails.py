@@ -11,9 +11,13 @@ import pytest
 from PIL import Image
 
 from curation.corpora import thumbnails
-from curation.corpora.thumbnails import Thumbnails
 from curation.recipe import Recipe
+from curation.workspace import Workspace
 from tests import bench
+
+
+def thumbnails_of(made: Recipe) -> thumbnails.Thumbnails:
+    return thumbnails.Thumbnails(made, Workspace(made.workspace))
 
 
 def opened(data: bytes | None) -> Image.Image:
@@ -59,7 +63,7 @@ def test_every_format_of_corpus_shows_the_picture_of_its_row(tmp_path: Path, kin
     write_corpus(tmp_path / "raw", kind, pictures | {"e.jpg": b"<html>"})
     made = bench.recipe(tmp_path, corpora=[{"name": "c", "path": "./raw", "format": kind}])
     bench.index(made)
-    shown = Thumbnails(made)
+    shown = thumbnails_of(made)
     sizes = [opened(shown.jpeg("c", "00000", n)).size for n in (0, 3, 1, 2)]
     assert sizes == [(60, 50), (90, 50), (70, 50), (80, 50)]
     assert opened(shown.jpeg("c", "00000", 3, 45)).size == (45, 25)
@@ -73,7 +77,7 @@ def test_it_is_upright_and_has_no_metadata(one: Callable[[bytes], Recipe]) -> No
     exif = Image.Exif()
     exif[0x0112], exif[0x010E] = 6, "a secret place"
     made = one(bench.encoded(picture, exif=exif, comment=b"secret", icc_profile=b"secret" * 40))
-    data = Thumbnails(made).jpeg("c", "00000", 0, 100)
+    data = thumbnails_of(made).jpeg("c", "00000", 0, 100)
     small = opened(data)
     assert small.size == (50, 100) and b"secret" not in (data or b"")
     assert not small.getexif() and set(small.info) <= {"jfif", "jfif_version", "jfif_unit", "jfif_density"}
@@ -82,30 +86,30 @@ def test_it_is_upright_and_has_no_metadata(one: Callable[[bytes], Recipe]) -> No
 
 
 def test_a_small_picture_is_not_enlarged(one: Callable[[bytes], Recipe]) -> None:
-    assert opened(Thumbnails(one(bench.encoded(bench.picture(1, (40, 30))))).jpeg("c", "00000", 0)).size == (40, 30)
+    assert opened(thumbnails_of(one(bench.encoded(bench.picture(1, (40, 30))))).jpeg("c", "00000", 0)).size == (40, 30)
 
 
 @pytest.mark.parametrize("data", [
     b"", b"<html>", bench.encoded(bench.picture(1))[:3000], bench.encoded(Image.new("1", (20_000, 20_000)), "PNG"),
 ], ids=["empty", "page", "cut", "too large"])  # fmt: skip
 def test_what_cannot_be_decoded_is_none(one: Callable[[bytes], Recipe], data: bytes) -> None:
-    assert Thumbnails(one(data)).jpeg("c", "00000", 0) is None
+    assert thumbnails_of(one(data)).jpeg("c", "00000", 0) is None
 
 
 @pytest.mark.parametrize(("corpus", "shard", "row"), [
     ("c", "00000", 1), ("c", "00000", -1), ("c", "99999", 0), ("other", "00000", 0), ("c", "../c/00000", 7),
 ])  # fmt: skip
 def test_what_is_not_there_is_none(one: Callable[[bytes], Recipe], corpus: str, shard: str, row: int) -> None:
-    assert Thumbnails(one(bench.encoded(bench.picture(1)))).jpeg(corpus, shard, row) is None
+    assert thumbnails_of(one(bench.encoded(bench.picture(1)))).jpeg(corpus, shard, row) is None
 
 
 def test_a_raw_shard_that_is_gone_or_cut_is_none(one: Callable[[bytes], Recipe], tmp_path: Path) -> None:
     made = one(bench.encoded(bench.picture(1)))
     tar = tmp_path / "raw" / "00000.tar"
     tar.write_bytes(tar.read_bytes()[:2000])
-    assert Thumbnails(made).jpeg("c", "00000", 0) is None
+    assert thumbnails_of(made).jpeg("c", "00000", 0) is None
     tar.unlink()
-    assert Thumbnails(made).jpeg("c", "00000", 0) is None
+    assert thumbnails_of(made).jpeg("c", "00000", 0) is None
 
 
 def test_many_threads_over_more_shards_than_stay_open(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -115,7 +119,7 @@ def test_many_threads_over_more_shards_than_stay_open(tmp_path: Path, monkeypatc
         bench.write_tar(tmp_path / "raw" / f"{n:05d}.tar", members)
     made = bench.recipe(tmp_path)
     bench.index(made)
-    shown, wrong = Thumbnails(made), []
+    shown, wrong = thumbnails_of(made), []
 
     def look(start: int) -> None:
         for step in range(40):

@@ -34,7 +34,7 @@ def test_new_images_are_told_by_each_signals_usual_cost(corpus: Path) -> None:
     made = recipe(corpus)
     bench.index(made)
     faces, photo = 12 * made_cost("faces"), 12 * Photo.cost
-    assert plan(made).estimate == (
+    assert plan(bench.opened(made)).estimate == (
         f"at most {max(1, round((faces + photo) / 1000))} s with 1 worker: "
         f"faces 12 × {made_cost('faces'):.3g} ms, photo 12 × {Photo.cost:.3g} ms (usual costs)"
     )
@@ -51,20 +51,20 @@ def test_a_change_is_told_by_what_it_took_before_and_for_the_rows_that_it_concer
     corpus: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     made = recipe(corpus)
-    stages.index(made)
-    stages.score(made)
-    assert plan(made).estimate is None
+    stages.index(bench.opened(made))
+    stages.score(bench.opened(made))
+    assert plan(bench.opened(made)).estimate is None
     changed = recipe(corpus, signals={"photo": {}, "faces": {"min_face": 60}})
-    told = plan(changed).estimate or ""
+    told = plan(bench.opened(changed)).estimate or ""
     assert re.match(
         r"about \d+ s with 1 worker: faces 8 × [\d.e+]+ ms$", told
     )  # two of six in each shard are too small
     assert "photo" not in told and "usual" not in told
     capsys.readouterr()
-    done = stages.score(changed)
+    done = stages.score(bench.opened(changed))
     assert done.as_dict()["estimate"] == told
     assert not any(told in line for line in done.lines())  # it has been said, and is over
-    assert stages.score(changed).as_dict()["estimate"] is None
+    assert stages.score(bench.opened(changed)).as_dict()["estimate"] is None
     said = capsys.readouterr().err
     assert "score: 0 of 2 shards are up to date, 2 are left:" in said
     assert "2 × faces.parameters.min_face: 40 → 60" in said and told in said
@@ -73,8 +73,8 @@ def test_a_change_is_told_by_what_it_took_before_and_for_the_rows_that_it_concer
 @pytest.mark.slow
 def test_a_moved_threshold_names_no_cost_that_nobody_can_know(corpus: Path) -> None:
     made = recipe(corpus)
-    stages.index(made)
-    stages.score(made)
+    stages.index(bench.opened(made))
+    stages.score(bench.opened(made))
     where = {"size": "width >= 200", "sharp": "sharpness >= 0", "faces": "face_count >= 0"}
-    todo = plan(recipe(corpus, select={"where": where}))
+    todo = plan(bench.opened(recipe(corpus, select={"where": where})))
     assert len(todo.tasks) == 2 and todo.estimate is None

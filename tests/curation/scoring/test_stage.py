@@ -110,7 +110,7 @@ def test_a_changed_parameter_recomputes_that_signal_alone(corpus: Path, probe) -
     photo = corpus / "work/signals/photo/c/00000.parquet"
     stamp, before = photo.stat().st_mtime_ns, bench.rows(corpus / "work/signals/probe/c/00000.parquet")
     changed = bench.recipe(corpus, signals={"photo": {}, "probe": {"bias": 5.0}})
-    assert plan(changed).reasons == {"probe.parameters.bias: 0.0 → 5.0": 1}
+    assert plan(bench.opened(changed)).reasons == {"probe.parameters.bias: 0.0 → 5.0": 1}
     bench.score(changed)
     after = bench.rows(corpus / "work/signals/probe/c/00000.parquet")
     assert photo.stat().st_mtime_ns == stamp
@@ -173,9 +173,9 @@ def test_failed_rows_stay_failed_until_asked(tmp_path: Path) -> None:
     made = bench.recipe(tmp_path)
     bench.index(made)
     bench.score(made)
-    assert not plan(made).tasks
-    assert plan(made, retry_failed=True).reasons == {"to be tried again": 1}
-    assert plan(made, retry_failed=True).tasks[0].run(Watch()).rows == 1
+    assert not plan(bench.opened(made)).tasks
+    assert plan(bench.opened(made), retry_failed=True).reasons == {"to be tried again": 1}
+    assert plan(bench.opened(made), retry_failed=True).tasks[0].run(Watch()).rows == 1
 
 
 def test_a_raw_shard_that_changed_since_the_index_is_said_on_the_row(corpus: Path) -> None:
@@ -183,7 +183,7 @@ def test_a_raw_shard_that_changed_since_the_index_is_said_on_the_row(corpus: Pat
     bench.index(made)
     raw = corpus / "raw" / "00000.tar"
     raw.write_bytes(raw.read_bytes()[:20_000])
-    for task in plan(made).tasks:
+    for task in plan(bench.opened(made)).tasks:
         assert task.run(Watch()).failed["photo unreadable"] > 0
 
 
@@ -196,7 +196,7 @@ def test_the_same_bytes_for_any_number_of_workers(tmp_path: Path) -> None:
     for workers in (1, 3):
         made = bench.recipe(tmp_path, workspace=f"./work{workers}", workers=workers,
                             signals={"photo": {}, "caption": {}, "aesthetic": {}})  # fmt: skip
-        assert stages.index(made).ok and stages.score(made).ok
+        assert stages.index(bench.opened(made)).ok and stages.score(bench.opened(made)).ok
         trees.append(bench.tree(tmp_path / f"work{workers}"))
     assert trees[0] == trees[1] and len(trees[0]) == 5 * 4
 
@@ -213,13 +213,13 @@ def test_a_wrong_recipe_is_one_line_before_any_work(corpus: Path, signals_given,
     made = bench.recipe(corpus, signals=signals_given, select={"where": where})
     bench.index(made)
     with pytest.raises(UserError) as caught:
-        plan(made)
+        plan(bench.opened(made))
     assert says in str(caught.value) and "\n" not in str(caught.value)
 
 
 def test_scoring_before_indexing_names_the_command(corpus: Path) -> None:
     with pytest.raises(UserError, match="run `curate index RECIPE`"):
-        stages.score(bench.recipe(corpus))
+        stages.score(bench.opened(bench.recipe(corpus)))
 
 
 def test_another_order_of_the_predicates_is_scored_for(corpus: Path, probe) -> None:  # type: ignore[no-untyped-def]
@@ -231,9 +231,9 @@ def test_another_order_of_the_predicates_is_scored_for(corpus: Path, probe) -> N
     bench.score(made)
     turned = {"blue": where["blue"], "wide": where["wide"], "sharp": "sharpness >= 0"}
     other = bench.recipe(corpus, signals={"probe": {}, "photo": {}}, select={"where": turned})
-    assert plan(other).tasks
+    assert plan(bench.opened(other)).tasks
     bench.score(other)
-    assert stages.select(other).ok
+    assert stages.select(bench.opened(other)).ok
 
 
 @pytest.mark.slow
@@ -243,9 +243,9 @@ def test_too_many_failed_is_said_of_the_whole_and_not_of_the_last_run(tmp_path: 
         members = {f"{n}.jpg": bench.encoded(bench.picture(10 * shard + n)) for n in range(5)}
         bench.write_tar(tmp_path / "raw" / f"{shard:05d}.tar", members | ({"x.jpg": good[:3000]} if shard == 2 else {}))
     made = bench.recipe(tmp_path, max_failed_share=0.1)
-    assert stages.index(made).ok and stages.score(made).ok
+    assert stages.index(bench.opened(made)).ok and stages.score(bench.opened(made)).ok
     (tmp_path / "work/signals/photo/c/00002.parquet").unlink()
-    assert stages.score(made).ok
+    assert stages.score(bench.opened(made)).ok
 
 
 def test_workspace_knows_its_shards(corpus: Path) -> None:
@@ -262,12 +262,12 @@ def test_a_raw_shard_that_is_taken_away_is_gone_and_may_come_back(tmp_path: Path
             tmp_path / "raw" / f"{shard}.tar", {f"{n}.jpg": bench.encoded(bench.picture(n)) for n in range(3)}
         )
     made = bench.recipe(tmp_path)
-    assert stages.index(made).ok and stages.score(made).ok
+    assert stages.index(bench.opened(made)).ok and stages.score(bench.opened(made)).ok
     (tmp_path / "raw" / "00001.tar").rename(tmp_path / "away.tar")
-    assert stages.index(made).notes == ["c/00001 is gone; its rows are marked so"]
-    assert stages.index(made).done == 0
-    assert stages.select(made).more["funnel"]["failed"] == 3
+    assert stages.index(bench.opened(made)).notes == ["c/00001 is gone; its rows are marked so"]
+    assert stages.index(bench.opened(made)).done == 0
+    assert stages.select(bench.opened(made)).more["funnel"]["failed"] == 3
     (tmp_path / "away.tar").rename(tmp_path / "raw" / "00001.tar")
-    stages.index(made)
-    assert stages.select(made).more["funnel"]["kept"] == 3  # the other three are copies of them
-    assert stages.score(made).rows == 0
+    stages.index(bench.opened(made))
+    assert stages.select(bench.opened(made)).more["funnel"]["kept"] == 3  # the other three are copies of them
+    assert stages.score(bench.opened(made)).rows == 0

@@ -10,7 +10,6 @@ import pytest
 
 from curation.errors import StageError, UserError
 from curation.recipe import Recipe
-from curation.scoring.cascade import Cascade
 from curation.selection.balance import kmeans
 from curation.selection.stage import Selection
 from curation.views.explain import explain
@@ -61,7 +60,7 @@ def kept(folder: Path) -> Counter[str]:
 
 
 def test_no_more_than_so_many_of_each_value_are_kept(folder: Path, models: Path) -> None:
-    funnel = Selection(recipe(folder, models, {"by": "meta_category", "at_most": 20})).write()
+    funnel = Selection(bench.opened(recipe(folder, models, {"by": "meta_category", "at_most": 20}))).write()
     assert (funnel.balance, funnel.kept, funnel.complete) == (40, 60, True)
     assert kept(folder) == {"people": 20, "food": 20, "cars": 10, "": 10}  # no value, and an empty one, are one group
     for row in rows(folder):
@@ -75,7 +74,7 @@ def test_no_more_than_so_many_of_each_value_are_kept(folder: Path, models: Path)
 
 def test_the_best_by_the_recipes_quality_stay(folder: Path, models: Path) -> None:
     made = recipe(folder, models, {"by": "meta_category", "at_most": 5}, dedup={"quality": "-meta_stars"})
-    Selection(made).write()
+    Selection(bench.opened(made)).write()
     assert {r["meta_stars"] for r in rows(folder) if r["fate"] == "kept" and r["balance_group"] == "people"} == {
         *range(5)
     }
@@ -90,7 +89,7 @@ def test_the_best_by_the_recipes_quality_stay(folder: Path, models: Path) -> Non
     ({"by": "CASE WHEN meta_stars < 50 THEN 1 ELSE 2 END -- halves", "total": 10, "shares": {1: 0.2, 2: 0.8}}, {"1": 2, "2": 8}),
 ])  # fmt: skip
 def test_resampling(folder: Path, models: Path, balance: dict[str, Any], stay: dict[str, int]) -> None:
-    funnel = Selection(recipe(folder, models, balance)).write()
+    funnel = Selection(bench.opened(recipe(folder, models, balance))).write()
     assert kept(folder) == stay
     assert funnel.kept == sum(stay.values()) and funnel.balance == 100 - funnel.kept
 
@@ -104,7 +103,7 @@ def test_duplicates_are_taken_out_before(folder: Path, models: Path) -> None:
         shas = ["f" * 64 if copy else sha for copy, sha in zip(copies, table["sha256"].to_pylist(), strict=True)]
         at = table.schema.get_field_index("sha256")
         bench.pq.write_table(table.set_column(at, "sha256", [shas]), path)
-    funnel = Selection(recipe(folder, models, {"by": "meta_category", "at_most": 11})).write()
+    funnel = Selection(bench.opened(recipe(folder, models, {"by": "meta_category", "at_most": 11}))).write()
     assert funnel.duplicate == {"exact": 39} and kept(folder)["people"] == 11
     assert all(row["balance_group"] is None for row in rows(folder) if row["fate"] == "duplicate")
     assert funnel.as_dict() | {"input": 100, "balance": 19, "kept": 42} == funnel.as_dict()
@@ -112,19 +111,19 @@ def test_duplicates_are_taken_out_before(folder: Path, models: Path) -> None:
 
 def test_dropped_rows_have_no_group_and_take_no_place(folder: Path, models: Path) -> None:
     made = recipe(folder, models, {"by": "meta_category", "at_most": 20}, where={"stars": "meta_stars >= 10"})
-    funnel = Selection(made).write()
+    funnel = Selection(bench.opened(made)).write()
     assert funnel.dropped == {"stars": 10} and kept(folder)["people"] == 20
     assert all(row["balance_group"] is None for row in rows(folder) if row["fate"] == "dropped")
 
 
 def test_without_balance_there_are_no_groups(folder: Path, models: Path) -> None:
-    Selection(embedded.recipe(folder, models)).write()
+    Selection(bench.opened(embedded.recipe(folder, models))).write()
     assert {row["balance_group"] for row in rows(folder)} == {None}
 
 
 def test_clusters_are_capped_and_told_by_number(folder: Path, models: Path) -> None:
     said: list[str] = []
-    funnel = Selection(recipe(folder, models, {"clusters": 5, "at_most": 8}), said.append).write()
+    funnel = Selection(bench.opened(recipe(folder, models, {"clusters": 5, "at_most": 8})), said.append).write()
     assert kept(folder) == {str(n): 8 for n in range(5)} and funnel.balance == 60
     of = np.concatenate([embedded.clumps(n, 5, seed)[1] for seed, n in enumerate((60, 40))])
     assert len({*zip(of.tolist(), (row["balance_group"] for row in rows(folder)), strict=True)}) == 5
@@ -132,11 +131,11 @@ def test_clusters_are_capped_and_told_by_number(folder: Path, models: Path) -> N
 
 
 def test_another_cap_finds_no_clusters_again(folder: Path, models: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    Selection(recipe(folder, models, {"clusters": 5, "at_most": 8})).write()
+    Selection(bench.opened(recipe(folder, models, {"clusters": 5, "at_most": 8}))).write()
     monkeypatch.setattr(kmeans, "fit", None)
     monkeypatch.setattr(kmeans, "assign", None)
     made = recipe(folder, models, {"clusters": 5, "at_most": 3}, where={"stars": "meta_stars >= 3"})
-    assert Selection(made).write().kept == 15
+    assert Selection(bench.opened(made)).write().kept == 15
 
 
 def test_rows_whose_embedding_failed_are_a_group_of_their_own(folder: Path, models: Path) -> None:
@@ -144,7 +143,7 @@ def test_rows_whose_embedding_failed_are_a_group_of_their_own(folder: Path, mode
     states = ["failed"] * 10 + ["scored"] * 30
     embedded.write_embeddings(made, "00001", embedded.clumps(40, 5, 1)[0], states)
     said: list[str] = []
-    Selection(made, said.append).write()
+    Selection(bench.opened(made), said.append).write()
     assert kept(folder)[""] == 8 and kept(folder).total() == 48
     assert said == ["balance: 10 images have no embedding and are a group of their own"]
 
@@ -155,7 +154,7 @@ def test_rows_whose_embedding_is_skipped_are_undecided(
     made = recipe(folder, models, {"clusters": 5, "at_most": 8})
     embedded.write_embeddings(made, "00001", embedded.clumps(40, 5, 1)[0], ["skipped"] * 10 + ["scored"] * 30)
     monkeypatch.setattr(kmeans, "fit", None)  # it would be found again when all are there
-    selection = Selection(made)
+    selection = Selection(bench.opened(made))
     assert (
         selection.funnel().as_dict() | {"undecided": {"balance": 10}, "balance": 0, "kept": 90}
         == selection.funnel().as_dict()
@@ -164,7 +163,7 @@ def test_rows_whose_embedding_is_skipped_are_undecided(
         selection.write()
     dropped = recipe(folder, models, {"clusters": 5, "at_most": 8}, where={"shard": "key not like 'c/00001/%'"})
     monkeypatch.undo()
-    assert Selection(dropped).write().kept == 40  # of rows that do not pass nothing is asked
+    assert Selection(bench.opened(dropped)).write().kept == 40  # of rows that do not pass nothing is asked
 
 
 def test_a_signal_by_which_groups_or_ranks_are_told_is_waited_for(tmp_path: Path) -> None:
@@ -172,12 +171,14 @@ def test_a_signal_by_which_groups_or_ranks_are_told_is_waited_for(tmp_path: Path
     photo = {"signals": {"photo": {}, "aesthetic": {}}}
     by = {"balance": {"by": "sharpness > 10", "at_most": 1}, "dedup": {"exact": False}}
     bench.index(bench.recipe(tmp_path, **photo))
-    assert Selection(bench.recipe(tmp_path, select=by)).funnel().undecided == {"balance": 4}
+    assert Selection(bench.opened(bench.recipe(tmp_path, select=by))).funnel().undecided == {"balance": 4}
     bench.score(bench.recipe(tmp_path))
-    assert Selection(bench.recipe(tmp_path, select=by)).funnel().undecided == {}
-    assert Selection(bench.recipe(tmp_path, select=by, **photo)).funnel().undecided == {"balance": 4}  # aesthetic
+    assert Selection(bench.opened(bench.recipe(tmp_path, select=by))).funnel().undecided == {}
+    assert Selection(bench.opened(bench.recipe(tmp_path, select=by, **photo))).funnel().undecided == {
+        "balance": 4
+    }  # aesthetic
     bench.score(bench.recipe(tmp_path, **photo))
-    assert Selection(bench.recipe(tmp_path, select=by, **photo)).write().kept == 1
+    assert Selection(bench.opened(bench.recipe(tmp_path, select=by, **photo))).write().kept == 1
 
 
 @pytest.mark.parametrize(("balance", "says"), [
@@ -190,26 +191,28 @@ def test_a_signal_by_which_groups_or_ranks_are_told_is_waited_for(tmp_path: Path
 ])  # fmt: skip
 def test_a_wrong_balance_is_one_line(folder: Path, models: Path, balance: dict[str, Any], says: str) -> None:
     with pytest.raises(UserError) as caught:
-        Selection(recipe(folder, models, balance)).funnel()
+        Selection(bench.opened(recipe(folder, models, balance))).funnel()
     assert str(caught.value).startswith(says) and "\n" not in str(caught.value)
 
 
 def test_a_wrong_balance_is_refused_before_any_work(folder: Path, models: Path) -> None:
     with pytest.raises(UserError, match=r'select\.balance\.by: there is no column "widht"; did you mean "width"'):
-        Cascade.of(recipe(folder, models, {"by": "widht", "at_most": 5}))
+        _ = bench.opened(recipe(folder, models, {"by": "widht", "at_most": 5})).cascade
     later = recipe(folder, models, {"by": "meta_to_come", "at_most": 5})
-    assert Cascade.of(later, meta_known=False).signals.keys() == {"embedding"}  # the index may bring that column
+    assert bench.opened(later, meta_known=False).cascade.signals.keys() == {
+        "embedding"
+    }  # the index may bring that column
 
 
 def test_clusters_without_embeddings_are_refused(folder: Path, models: Path) -> None:
     made = bench.recipe(folder, signals={}, select={"balance": {"clusters": 5, "at_most": 8}})
     with pytest.raises(UserError, match=r"select\.balance\.clusters: needs the signal embedding; add `embedding: "):
-        Selection(made)
+        Selection(bench.opened(made))
 
 
 def test_a_dry_run_shows_it_and_writes_no_selection(folder: Path, models: Path) -> None:
     made = recipe(folder, models, {"by": "meta_category", "at_most": 20})
-    summary = stages.select(made, dry_run=True)
+    summary = stages.select(bench.opened(made), dry_run=True)
     assert summary.more["funnel"]["balance"] == 40
     lines = [line.split() for line in summary.lines()]
     assert ["balanced", "away", "-40", "60"] in lines and ["kept", "60"] in lines
@@ -218,32 +221,35 @@ def test_a_dry_run_shows_it_and_writes_no_selection(folder: Path, models: Path) 
 
 def test_what_is_left_behind_tells_of_it(folder: Path, models: Path) -> None:
     made = recipe(folder, models, {"by": "meta_category", "at_most": 20})
-    stages.select(made)
+    stages.select(bench.opened(made))
     notes = json.loads((folder / "work/selection/funnel.json").read_text())
     assert notes["balance"] == "by meta_category: at most 20 of each" and notes["funnel"]["balance"] == 40
     away = next(row for row in rows(folder) if row["fate"] == "balance")
-    assert explain(made, away["key"])["selection"] == {"fate": "balance", "balance_group": away["balance_group"]}
+    assert explain(bench.opened(made), away["key"])["selection"] == {
+        "fate": "balance",
+        "balance_group": away["balance_group"],
+    }
     counts = "select balance_group, count(*) from images where fate = 'balance' group by 1 order by 1"
-    assert run_query(made, counts, 9)[1] == [("food", 10), ("people", 30)]
-    assert "stale" not in status(made)["stages"]["select"]
+    assert run_query(bench.opened(made), counts, 9)[1] == [("food", 10), ("people", 30)]
+    assert "stale" not in status(bench.opened(made))["stages"]["select"]
     other = recipe(folder, models, {"by": "meta_category", "at_most": 10})
-    assert status(other)["stages"]["select"]["stale"] == "balance.at_most: 20 → 10"
+    assert status(bench.opened(other))["stages"]["select"]["stale"] == "balance.at_most: 20 → 10"
 
 
 def test_selecting_twice_gives_the_same_bytes(folder: Path, models: Path) -> None:
     made = recipe(folder, models, {"clusters": 4, "total": 40, "power": 0.5})
-    Selection(made).write()
+    Selection(bench.opened(made)).write()
     before = bench.tree(folder / "work")
-    Selection(made).write()
+    Selection(bench.opened(made)).write()
     assert bench.tree(folder / "work") == before and kept(folder).total() == 40
 
 
 def test_another_balance_compares_no_embeddings_again(folder: Path, models: Path) -> None:
     dedup = {"cosine": 0.9}
-    first = Selection(recipe(folder, models, {"by": "meta_category", "at_most": 3}, dedup=dedup)).write()
+    first = Selection(bench.opened(recipe(folder, models, {"by": "meta_category", "at_most": 3}, dedup=dedup))).write()
     stamp = Workspace(folder / "work").duplicates.stat().st_mtime_ns
     wide = {p: p.stat().st_mtime_ns for p in (folder / "work/signals/.wide").rglob("*.parquet")}
-    second = Selection(recipe(folder, models, {"by": "meta_category", "at_most": 2}, dedup=dedup)).write()
+    second = Selection(bench.opened(recipe(folder, models, {"by": "meta_category", "at_most": 2}, dedup=dedup))).write()
     assert first.duplicate == second.duplicate != {} and second.kept < first.kept
     assert all(p.stat().st_mtime_ns == then for p, then in wide.items())
     assert Workspace(folder / "work").duplicates.stat().st_mtime_ns == stamp

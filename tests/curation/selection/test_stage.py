@@ -46,7 +46,7 @@ def fates(folder: Path) -> dict[str, tuple[str, str | None, str | None]]:
 
 def test_every_row_has_one_fate_and_they_sum_to_the_input(corpus: Path) -> None:
     made = prepared(corpus, select={"where": {"size": "width >= 240", "sharp": "sharpness > 0"}, "dedup": {"near": 4}})
-    funnel = Selection(made).write()
+    funnel = Selection(bench.opened(made)).write()
     assert funnel.as_dict() == {
         "input": 12, "failed": 1, "dropped": {"size": 1, "sharp": 1}, "undecided": {},
         "duplicate": {"exact": 1, "near": 1}, "balance": 0, "kept": 7,
@@ -64,19 +64,19 @@ def test_every_row_has_one_fate_and_they_sum_to_the_input(corpus: Path) -> None:
 def test_rows_whose_signal_is_skipped_are_undecided_and_nothing_is_written(corpus: Path) -> None:
     prepared(corpus, select={"where": {"size": "width >= 400", "sharp": "sharpness > 0"}})
     looser = bench.recipe(corpus, select={"where": {"size": "width >= 240", "sharp": "sharpness > 0"}})
-    selection = Selection(looser)
+    selection = Selection(bench.opened(looser))
     assert selection.funnel().undecided == {"sharp": 4}  # 1, 2, small and cut
     with pytest.raises(StageError, match="4 rows are undecided .*curate score RECIPE"):
         selection.write()
     assert not (corpus / "work" / "selection").exists()
     bench.score(looser)
-    assert Selection(looser).write().undecided == {}
+    assert Selection(bench.opened(looser)).write().undecided == {}
 
 
 def test_duplicates_wait_for_the_hash_of_every_row_that_passes(corpus: Path) -> None:
     made = bench.recipe(corpus, select={"where": {"size": "width >= 240"}, "dedup": {"near": 4}})
     bench.index(made)
-    assert Selection(made).funnel().undecided == {"dedup": 10}
+    assert Selection(bench.opened(made)).funnel().undecided == {"dedup": 10}
 
 
 @pytest.mark.parametrize(("sql", "fate"), [
@@ -88,7 +88,7 @@ def test_null_never_passes(tmp_path: Path, sql: str, fate: str) -> None:
     bench.write_tar(tmp_path / "raw" / "00000.tar", {"a.jpg": bench.encoded(bench.picture(1)), "a.json": b'{"x": null}',
                                                      "b.jpg": bench.encoded(bench.picture(2)), "b.json": b'{"x": 5}'})  # fmt: skip
     made = prepared(tmp_path, select={"where": {"x": sql}})
-    Selection(made).write()
+    Selection(bench.opened(made)).write()
     assert bench.rows(tmp_path / "work/selection/c/00000.parquet")[0]["fate"] == fate
 
 
@@ -96,12 +96,12 @@ def test_not_a_number_in_the_source_never_passes(tmp_path: Path) -> None:
     bench.write_tar(tmp_path / "raw" / "00000.tar", {"a.jpg": bench.encoded(bench.picture(1))})
     pq.write_table(pa.table({"key": ["a"], "similarity": [float("nan")]}), tmp_path / "raw" / "00000.parquet")
     made = prepared(tmp_path, select={"where": {"like": "meta_similarity >= 0.3"}})
-    assert Selection(made).write().dropped == {"like": 1}
+    assert Selection(bench.opened(made)).write().dropped == {"like": 1}
 
 
 def test_the_best_of_several_alike_stays_by_the_recipes_quality(corpus: Path) -> None:
     made = prepared(corpus, select={"dedup": {"near": 4, "quality": "-width"}})
-    Selection(made).write()
+    Selection(bench.opened(made)).write()
     found = fates(corpus)
     assert found["00001/small"][0] == "kept"
     assert found["00000/3"] == ("duplicate", None, "c/00001/small")
@@ -122,7 +122,7 @@ def test_what_a_given_list_holds_is_dropped(corpus: Path, kind: str) -> None:
                   "phash": pa.array([None, phash], pa.uint64())}  # fmt: skip
         pq.write_table(pa.table(values), listed)
     made = bench.recipe(corpus, select={"dedup": {"near": 4, "against": f"./eval.{kind}"}})
-    assert Selection(made).write().duplicate == {"listed": 4}
+    assert Selection(bench.opened(made)).write().duplicate == {"listed": 4}
     found = fates(corpus)
     assert found["00001/4"] == ("duplicate", None, "listed:four")
     assert {k for k, f in found.items() if f[2] == "listed:three"} == {"00000/3", "00001/copy", "00001/small"}
@@ -137,7 +137,7 @@ def test_a_wrong_list_is_one_line(corpus: Path, text: str | None, says: str) -> 
     if text is not None:
         (corpus / "list.csv").write_text(text)
     with pytest.raises(UserError, match="select.dedup.against: .*list.csv") as caught:
-        Selection(made).funnel()
+        Selection(bench.opened(made)).funnel()
     assert says in str(caught.value)
 
 
@@ -157,7 +157,7 @@ GUARDED = {"digits": "regexp_matches(member, '^[0-9]+$')", "low": BAD}
 def test_what_fails_on_a_value_is_named_in_one_line(corpus: Path, select: dict[str, Any], key: str) -> None:
     prepared(corpus)
     with pytest.raises(UserError, match=rf"^{key}: .*[Cc]onver") as caught:
-        Selection(bench.recipe(corpus, select=select)).funnel()
+        Selection(bench.opened(bench.recipe(corpus, select=select))).funnel()
     assert "\n" not in str(caught.value)
 
 
@@ -183,15 +183,15 @@ def test_caption_and_domain_predicates_work_like_any_other(tmp_path: Path) -> No
     made = prepared(tmp_path, signals={"photo": {}, "caption": {}}, select={"where": {
         "domain": "domain not in ('blocked.example', 'other.example')",
         "words": "length(caption) >= 5", "language": "caption_lang in ('en', 'zh')"}})  # fmt: skip
-    assert Selection(made).write().dropped == {"domain": 1, "words": 1, "language": 1}
+    assert Selection(bench.opened(made)).write().dropped == {"domain": 1, "words": 1, "language": 1}
 
 
 def test_a_missing_sidecar_counts_as_skipped_and_never_shifts_rows(corpus: Path) -> None:
     made = prepared(corpus, select={"where": {"sharp": "sharpness > 0"}})
     (corpus / "work/signals/photo/c/00000.parquet").unlink()
-    assert Selection(made).funnel().undecided == {"sharp": 4}
+    assert Selection(bench.opened(made)).funnel().undecided == {"sharp": 4}
     bench.score(made)
-    assert Selection(made).write().kept == 9
+    assert Selection(bench.opened(made)).write().kept == 9
 
 
 def test_a_sidecar_that_does_not_fit_is_refused(corpus: Path) -> None:
@@ -200,21 +200,21 @@ def test_a_sidecar_that_does_not_fit_is_refused(corpus: Path) -> None:
     table = pq.read_table(path)
     pq.write_table(table.take(list(range(table.num_rows))[::-1]), path)
     with pytest.raises(StageError, match="does not fit its samples file"):
-        Selection(made)
+        Selection(bench.opened(made))
 
 
 def test_selecting_twice_gives_the_same_bytes(corpus: Path) -> None:
     made = prepared(corpus, select={"dedup": {"near": 4}})
-    Selection(made).write()
+    Selection(bench.opened(made)).write()
     before = bench.tree(corpus / "work")
-    Selection(made).write()
+    Selection(bench.opened(made)).write()
     assert bench.tree(corpus / "work") == before
 
 
 def test_nothing_indexed_names_the_command(tmp_path: Path) -> None:
     (tmp_path / "raw").mkdir()
     with pytest.raises(UserError, match="curate index RECIPE"):
-        Selection(bench.recipe(tmp_path))
+        Selection(bench.opened(bench.recipe(tmp_path)))
 
 
 def test_a_meta_column_that_only_some_shards_have_is_null_in_the_others(tmp_path: Path) -> None:
@@ -226,14 +226,14 @@ def test_a_meta_column_that_only_some_shards_have_is_null_in_the_others(tmp_path
         tmp_path / "raw" / "00002.tar", {"a.jpg": bench.encoded(bench.picture(3)), "a.json": b'{"stars": "many"}'}
     )
     made = prepared(tmp_path, select={"where": {"stars": "meta_stars = '4'", "sharp": "sharpness > 0"}})
-    assert Selection(made).write().as_dict()["dropped"] == {"stars": 2, "sharp": 0}
+    assert Selection(bench.opened(made)).write().as_dict()["dropped"] == {"stars": 2, "sharp": 0}
 
 
 def test_shard_names_with_signs_of_a_pattern_are_names(tmp_path: Path) -> None:
     for n, name in enumerate(("set1", "set[1]", "set*", "it's")):
         bench.write_tar(tmp_path / "raw" / f"{name}.tar", {"a.jpg": bench.encoded(bench.picture(n))})
     made = prepared(tmp_path)
-    assert Selection(made).write().as_dict()["kept"] == 4
+    assert Selection(bench.opened(made)).write().as_dict()["kept"] == 4
 
 
 def test_ranking_by_a_score_that_is_not_there_yet_is_undecided(corpus: Path) -> None:
@@ -241,7 +241,7 @@ def test_ranking_by_a_score_that_is_not_there_yet_is_undecided(corpus: Path) -> 
     bench.index(made)
     bench.score(bench.recipe(corpus, select={"dedup": {"near": 4}}))
     made = bench.recipe(corpus, signals={"photo": {}, "aesthetic": {}}, select={"dedup": {"near": 4}})
-    assert Selection(made).funnel().undecided == {"dedup": 11}
+    assert Selection(bench.opened(made)).funnel().undecided == {"dedup": 11}
 
 
 def test_decimal_hashes_of_a_query_are_a_list_too(corpus: Path) -> None:
@@ -249,4 +249,4 @@ def test_decimal_hashes_of_a_query_are_a_list_too(corpus: Path) -> None:
     phash = bench.rows(corpus / "work/signals/photo/c/00001.parquet")[0]["phash"]
     (corpus / "list.csv").write_text(f"key,phash\nfour,{phash}\n")
     made = bench.recipe(corpus, select={"dedup": {"near": 4, "against": "./list.csv"}})
-    assert Selection(made).funnel().duplicate["listed"] == 1
+    assert Selection(bench.opened(made)).funnel().duplicate["listed"] == 1

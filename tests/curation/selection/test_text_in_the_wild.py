@@ -37,7 +37,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory, sample_photos: dict[str, by
     members = {"poster.jpg": poster(46), "poster.txt": b"a poster", "photo.jpg": photo, "photo.txt": b"a photo"}
     bench.write_tar(folder / "raw" / "00000.tar", members)
     made = recipe(folder)
-    assert stages.index(made).ok and stages.score(made).ok
+    assert stages.index(bench.opened(made)).ok and stages.score(bench.opened(made)).ok
     return folder
 
 
@@ -55,15 +55,15 @@ def captions(made: Recipe) -> dict[str, dict[str, Any]]:
 @pytest.mark.slow
 def test_the_subset_goes_all_the_way_into_the_product(folder: Path) -> None:
     made = recipe(folder)
-    summary = stages.select(made)
+    summary = stages.select(bench.opened(made))
     assert summary.more["funnel"]["text_in_the_wild"] == 1
     assert summary.lines()[-1].split() == ["of", "these", "text", "in", "the", "wild", "1"]
-    _, rows, _ = run_query(made, "select key, source from images order by key", 10)
+    _, rows, _ = run_query(bench.opened(made), "select key, source from images order by key", 10)
     assert [(k.split("/")[-1], s) for k, s in rows] == [("photo", "web"), ("poster", "text_in_the_wild")]
-    assert stages.caption(made).ok
+    assert stages.caption(bench.opened(made)).ok
     said = captions(made)["poster"]["caption_en"]
     assert all(line in said for line in LINES)  # the whole text, where others get its beginning
-    assert stages.build_shards(made).ok
+    assert stages.build_shards(bench.opened(made)).ok
     with tarfile.open(Path(made.workspace) / "shards" / "concept" / "000000.tar") as tar:
         records = [json.load(tar.extractfile(m)) for m in tar if m.name.endswith(".json")]  # type: ignore[arg-type]
     assert {r["key"].split("/")[-1]: r["source"] for r in records} == {"photo": "web", "poster": "text_in_the_wild"}
@@ -74,12 +74,12 @@ def test_the_subset_goes_all_the_way_into_the_product(folder: Path) -> None:
 @pytest.mark.slow
 def test_another_rule_captions_anew_only_what_it_moves(folder: Path) -> None:
     made = recipe(folder)
-    stages.select(made)
-    stages.caption(made)
+    stages.select(bench.opened(made))
+    stages.caption(bench.opened(made))
     before = captions(made)
     without = recipe(folder, rule=None)
-    assert "text_in_the_wild" not in stages.select(without).more["funnel"]
-    assert stages.caption(without).rows == 1
+    assert "text_in_the_wild" not in stages.select(bench.opened(without)).more["funnel"]
+    assert stages.caption(bench.opened(without)).rows == 1
     after = captions(without)
     assert after["photo"] == before["photo"]
     assert LINES[2] not in after["poster"]["caption_en"] and after["poster"]["captioned_as"] == "web"
@@ -88,8 +88,8 @@ def test_another_rule_captions_anew_only_what_it_moves(folder: Path) -> None:
 @pytest.mark.slow
 def test_a_rule_that_reads_nothing_scored_waits(folder: Path, tmp_path: Path) -> None:
     made = recipe(folder, workspace=str(tmp_path / "work"))
-    stages.index(made)
-    funnel = Selection(made).funnel()
+    stages.index(bench.opened(made))
+    funnel = Selection(bench.opened(made)).funnel()
     assert funnel.kept == 0 and sum(funnel.undecided.values()) == 2 and funnel.text_in_the_wild == 0
 
 
@@ -101,5 +101,5 @@ def test_a_rule_that_reads_nothing_scored_waits(folder: Path, tmp_path: Path) ->
 ])  # fmt: skip
 def test_a_wrong_rule_is_one_line(folder: Path, rule: str, says: str) -> None:
     with pytest.raises(UserError, match=says) as caught:
-        Selection(recipe(folder, rule=rule))
+        Selection(bench.opened(recipe(folder, rule=rule)))
     assert "\n" not in str(caught.value)

@@ -72,7 +72,7 @@ def test_the_plan_of_many_rows_takes_little_memory(tmp_path: Path) -> None:
 
 def test_the_order_is_that_of_a_plain_sort_by_hash_and_the_shards_are_even(tmp_path: Path) -> None:
     made = generated(tmp_path / "made", 10_007, 7)
-    concept, quality = plan(made)
+    concept, quality = plan(bench.opened(made))
     workspace = Workspace(made.workspace)
     where = {}
     for shard in workspace.shards("c"):
@@ -98,7 +98,7 @@ def test_rows_of_equal_hashes_go_by_their_keys(tmp_path: Path, monkeypatch: pyte
     by_place = {(f"c/{s}", r["start"]): r["key"] for s in workspace.shards("c")
                 for r in read_table(workspace.places("c", s)).to_pylist()}  # fmt: skip
     monkeypatch.setattr(layout, "STREAMED", 100)
-    with Layout(made, workspace, [("c", shard) for shard in workspace.shards("c")]) as laid_out:
+    with Layout(bench.opened(made), [("c", shard) for shard in workspace.shards("c")]) as laid_out:
         parts = list(laid_out.deal("concept", None, 999))
     names = [part.column("raw").to_pylist() for part in parts]
     assert [len(n) for n in names] == [750] * 4
@@ -108,7 +108,7 @@ def test_rows_of_equal_hashes_go_by_their_keys(tmp_path: Path, monkeypatch: pyte
 
 def test_tasks_carry_no_rows(tmp_path: Path) -> None:
     made = generated(tmp_path / "made", 5000, 2)
-    task = plan(made)[0].stale[0]
+    task = plan(bench.opened(made))[0].stale[0]
     assert isinstance(task, BuildTask) and task.rows == 1000
     others = {name for name in BuildTask.__slots__ if name not in ("recipe", "demands")}
     assert len(json.dumps({name: getattr(task, name) for name in others})) < 200
@@ -123,34 +123,36 @@ def corpus(tmp_path: Path) -> Recipe:
     made = bench.recipe(tmp_path)
     bench.index(made)
     bench.score(made)
-    Selection(made).write()
-    for task in plan_captions(made).tasks:
+    Selection(bench.opened(made)).write()
+    for task in plan_captions(bench.opened(made)).tasks:
         task.run(Watch())
     return made
 
 
 def test_workers_make_the_lines_that_the_plan_would_make_itself(corpus: Recipe) -> None:
     workspace = Workspace(corpus.workspace)
-    assert [task.run(Watch()).rows for task in rows_left(corpus)] == [3, 3] and not rows_left(corpus)
+    assert [task.run(Watch()).rows for task in rows_left(bench.opened(corpus))] == [3, 3] and not rows_left(
+        bench.opened(corpus)
+    )
     paths = [lines_path(workspace, "c", shard) for shard in ("00000", "00001")]
     lines = [path.read_bytes() for path in paths]
     stamps = [path.stat().st_mtime_ns for path in paths]
-    plan(corpus)
+    plan(bench.opened(corpus))
     assert [path.stat().st_mtime_ns for path in paths] == stamps
     for path in paths:
         path.unlink()
-    plan(corpus)
+    plan(bench.opened(corpus))
     assert [path.read_bytes() for path in paths] == lines
 
 
 def test_a_vote_makes_no_line_anew_and_only_its_shard_stale(corpus: Recipe) -> None:
     workspace = Workspace(corpus.workspace)
-    mark = plan(corpus)[0].stale[0].mark
+    mark = plan(bench.opened(corpus))[0].stale[0].mark
     assert {row["level"] for row in read_rows(workspace, read_part(workspace, "concept", 0))} == {None}
     levels = pa.table([["c/00000/1"], [4], ["decided"], ["majority"], [3], [1.0]], names=LEVELS.names).cast(LEVELS)
     write_table(workspace.levels, levels)
-    assert not rows_left(corpus)
-    assert plan(corpus)[0].stale[0].mark != mark
+    assert not rows_left(bench.opened(corpus))
+    assert plan(bench.opened(corpus))[0].stale[0].mark != mark
     rows = read_rows(workspace, read_part(workspace, "concept", 0))
     assert {row["key"]: row["level"] for row in rows if row["level"]} == {"c/00000/1": 4}
 
@@ -159,7 +161,7 @@ def test_what_is_left_out_is_counted_with_a_safety_review_before_a_missing_text(
     values = corpus.model_dump() | {"captions": corpus.captions.model_dump() | {"tolerate": []}}
     made = Recipe.model_validate(values)
     workspace = Workspace(made.workspace)
-    for task in rows_left(made):
+    for task in rows_left(bench.opened(made)):
         task.run(Watch())
     path = workspace.places("c", "00000")
     table = read_table(path)
@@ -169,6 +171,6 @@ def test_what_is_left_out_is_counted_with_a_safety_review_before_a_missing_text(
     levels = pa.table([["c/00000/1", "c/00001/2"], [None, None], status, [None, None], [1, 1], [None, None]],
                       names=LEVELS.names).cast(LEVELS)  # fmt: skip
     write_table(workspace.levels, levels)
-    with Layout(made, workspace, [("c", "00000"), ("c", "00001")]) as laid_out:
+    with Layout(bench.opened(made), [("c", "00000"), ("c", "00001")]) as laid_out:
         assert list(laid_out.left_out().items()) == [("no_text", 1), ("safety_review", 2)]
         assert [part.num_rows for part in laid_out.deal("concept", None, 1000)] == [3]

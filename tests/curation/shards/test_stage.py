@@ -33,24 +33,24 @@ def prepared(folder: Path, votes: dict[str, list[int]] | None = None, **values: 
     made = bench.recipe(folder, **values)
     bench.index(made)
     bench.score(made)
-    Selection(made).write()
-    for task in plan_captions(made).tasks:
+    Selection(bench.opened(made)).write()
+    for task in plan_captions(bench.opened(made)).tasks:
         task.run(Watch())
     if votes:
         with open(folder / "votes.csv", "w", newline="") as file:
             table = csv.writer(file)
             table.writerow(["key", "annotator", "level"])
             table.writerows([key, who, n] for key, ns in votes.items() for who, n in zip("abc", ns, strict=False))
-        import_votes(made, folder / "votes.csv")
+        import_votes(bench.opened(made), folder / "votes.csv")
     return made
 
 
 def build(made: Recipe) -> dict[str, Any]:
-    plans = plan(made)
+    plans = plan(bench.opened(made))
     ledger = Ledger(Workspace(made.workspace), "build-shards", writable=True)
     for task in [t for p in plans for t in p.stale]:
         ledger.add(task.corpus, task.shard, task.run(Watch()).line)
-    return finish(made, plans)
+    return finish(bench.opened(made), plans)
 
 
 def members(folder: Path, phase: str) -> dict[str, bytes]:
@@ -183,7 +183,7 @@ def test_building_again_does_nothing_and_a_change_rebuilds(corpus: Path) -> None
     made = prepared(corpus, shards={"samples_per_shard": 4})
     build(made)
     before = bench.tree(corpus / "work")
-    assert not [t for p in plan(made) for t in p.stale]
+    assert not [t for p in plan(bench.opened(made)) for t in p.stale]
     build(made)
     assert bench.tree(corpus / "work") == before
     fewer = prepared(corpus, shards={"samples_per_shard": 6})
@@ -198,7 +198,7 @@ def test_an_interrupted_build_goes_on_to_the_same_bytes(corpus: Path) -> None:
     for path in (corpus / "work/shards/concept").glob("00000[12].parquet"):
         path.unlink()
     (corpus / "work/shards/concept/000003.tar").unlink()
-    assert len([t for p in plan(made) for t in p.stale]) == 3
+    assert len([t for p in plan(bench.opened(made)) for t in p.stale]) == 3
     build(made)
     assert bench.tree(corpus / "work") == whole
 
@@ -221,9 +221,9 @@ def test_missing_captions_name_the_command(corpus: Path) -> None:
     made = bench.recipe(corpus)
     bench.index(made)
     bench.score(made)
-    Selection(made).write()
+    Selection(bench.opened(made)).write()
     with pytest.raises(StageError, match="kept rows have no caption; run `curate caption RECIPE`"):
-        plan(made)
+        plan(bench.opened(made))
 
 
 def test_a_raw_shard_changed_since_is_not_built_from(corpus: Path) -> None:
@@ -287,4 +287,4 @@ def test_the_training_text_is_not_the_text_on_the_picture(corpus: Path) -> None:
 def test_a_quality_rule_that_fails_on_a_value_is_named(corpus: Path) -> None:
     made = prepared(corpus, {"c/00000/0": [5, 5, 5]}, shards={"quality": {"where": "cast(key as integer) > 3"}})
     with pytest.raises(UserError, match="^shards.quality.where: .*Could not convert string"):
-        plan(made)
+        plan(bench.opened(made))

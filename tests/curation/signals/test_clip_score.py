@@ -14,7 +14,6 @@ from safetensors.torch import load_file, save_file
 from curation import signals
 from curation.errors import UserError
 from curation.models.checkpoints import Models
-from curation.scoring.cascade import Cascade
 from curation.scoring.stage import plan
 from curation.signals.base import Row, Scores
 from curation.signals.clip import ClipScore
@@ -94,7 +93,7 @@ def corpus(folder: Path) -> Path:
 
 def scored(folder: Path, models: Path, given: dict[str, Any] = CLIP, **more: Any) -> list[dict[str, Any]]:
     recipe = bench.recipe(folder, models=str(models), signals=given, **more)
-    Cascade.of(recipe).check_models()
+    bench.opened(recipe).cascade.check_models()
     bench.index(recipe)
     bench.score(recipe)
     return bench.rows(folder / "work/signals/clip/c/00000.parquet")
@@ -105,7 +104,7 @@ def test_the_real_stage_scores_rows_with_a_caption(tmp_path: Path, models: Path)
     assert [row["clip_state"] for row in found] == ["scored"] * 6
     assert [row["clip_score"] is None for row in found] == [False, True, True, False, False, False]
     assert found[0]["clip_score"] != found[5]["clip_score"]  # one caption, two pictures
-    assert not plan(bench.recipe(tmp_path, models=str(models), signals=CLIP)).tasks
+    assert not plan(bench.opened(bench.recipe(tmp_path, models=str(models), signals=CLIP))).tasks
 
 
 def test_a_row_without_a_caption_does_not_pass(tmp_path: Path, models: Path) -> None:
@@ -113,9 +112,9 @@ def test_a_row_without_a_caption_does_not_pass(tmp_path: Path, models: Path) -> 
 
     where = {"fits": "clip_score >= -1"}
     scored(corpus(tmp_path), models, select={"where": where})
-    funnel = stages.select(bench.recipe(tmp_path, models=str(models), signals=CLIP, select={"where": where})).more[
-        "funnel"
-    ]
+    funnel = stages.select(
+        bench.opened(bench.recipe(tmp_path, models=str(models), signals=CLIP, select={"where": where}))
+    ).more["funnel"]
     assert (funnel["kept"], funnel["dropped"]) == (4, {"fits": 2})
 
 

@@ -75,9 +75,11 @@ def test_the_columns_are_there_for_queries_and_the_vector_only_by_name(tmp_path:
     recipe = made(corpus(tmp_path), models)
     bench.index(recipe)
     bench.score(recipe)
-    columns, rows, _ = run_query(recipe, "select * from images", 10)
+    columns, rows, _ = run_query(bench.opened(recipe), "select * from images", 10)
     assert "aesthetic" in columns and "embedding" not in columns and len(rows) == 6
-    _, rows, _ = run_query(recipe, "select embedding, aesthetic from images where aesthetic is not null", 10)
+    _, rows, _ = run_query(
+        bench.opened(recipe), "select embedding, aesthetic from images where aesthetic is not null", 10
+    )
     assert len(rows) == 5 and len(rows[0][0]) == 32
 
 
@@ -89,7 +91,7 @@ def test_another_head_recomputes_no_embedding(tmp_path: Path, models: Path, monk
     monkeypatch.setattr(Clip, "images", lambda *_: pytest.fail("an embedding was computed again"))
     head = {"backend": "head", "checkpoint": "other-head.safetensors"}
     changed = made(tmp_path, models, signals=SIGNALS | {"aesthetic": head})
-    todo = plan(changed)
+    todo = plan(bench.opened(changed))
     assert list(todo.reasons) == ["aesthetic.parameters.checkpoint: head.safetensors → other-head.safetensors; "
                                   "aesthetic.models.head.safetensors is gone; aesthetic.models.other-head.safetensors is new"]  # fmt: skip
     bench.score(changed)
@@ -113,7 +115,7 @@ def test_a_score_that_is_no_number_fails_its_row_and_never_passes(tmp_path: Path
     bench.index(recipe)
     bench.score(recipe)
     assert set(sidecar(recipe, "aesthetic")["aesthetic_error"].to_pylist()[:5]) == {"not_finite: the score is nan"}
-    funnel = Selection(recipe).funnel()
+    funnel = Selection(bench.opened(recipe)).funnel()
     assert funnel.kept == 0 and funnel.dropped["beauty"] == 6
 
 
@@ -121,7 +123,7 @@ def test_a_predicate_may_read_the_vector(tmp_path: Path, models: Path) -> None:
     first = made(corpus(tmp_path), models, select={"where": {"known": "embedding[1] > -2"}})
     bench.index(first)
     bench.score(first)
-    funnel = Selection(first).funnel()
+    funnel = Selection(bench.opened(first)).funnel()
     assert (funnel.kept, funnel.dropped) == (5, {"known": 1})
     assert sidecar(first, "aesthetic")["aesthetic"].null_count == 1
 
@@ -133,7 +135,7 @@ def test_rows_are_balanced_by_a_text_column_that_no_predicate_reads(tmp_path: Pa
                         select={"balance": {"by": by, "at_most": 1}})  # fmt: skip
         bench.index(balanced)
         bench.score(balanced)
-        funnel = Selection(balanced).funnel()
+        funnel = Selection(bench.opened(balanced)).funnel()
         assert funnel.balance == 6 - funnel.kept > 0, by
 
 
@@ -156,6 +158,6 @@ def test_what_cannot_be_done_is_said_before_any_work(
 ) -> None:
     bench.index(made(corpus(tmp_path), models, signals={}))
     with pytest.raises(UserError, match=says) as caught:
-        plan(made(tmp_path, models, signals=given))
+        plan(bench.opened(made(tmp_path, models, signals=given)))
     assert "\n" not in str(caught.value)
     assert not (tmp_path / "work" / "signals" / "embedding").exists()

@@ -8,7 +8,7 @@ import pytest
 from safetensors.torch import load_file, save_file
 
 from curation.scoring.stage import plan
-from tests import checkpoints, classifiers
+from tests import bench, checkpoints, classifiers
 from tests.modelled import COUNT, corpus, recipe, scored, sidecar
 
 Rows = list[dict[str, Any]]
@@ -91,10 +91,10 @@ def test_a_change_recomputes_this_signal_alone(
     kept = sidecar(tmp_path, other)
     before = kept.read_bytes(), kept.stat().st_mtime_ns
     assert values(old, f"{name}_state") == ["scored"] * COUNT
-    assert not plan(recipe(tmp_path, models, given)).tasks
+    assert not plan(bench.opened(recipe(tmp_path, models, given))).tasks
 
     changed = beside | {name: then(old)}
-    (reason,) = plan(recipe(tmp_path, models, changed)).reasons
+    (reason,) = plan(bench.opened(recipe(tmp_path, models, changed))).reasons
     assert name in reason and other not in reason
     new = scored(tmp_path, models, changed, name)
     assert values(new, f"{name}_state") == ["scored"] * COUNT and holds(old, new)

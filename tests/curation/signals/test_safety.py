@@ -142,7 +142,7 @@ def test_the_recipe_decides_with_the_column(tmp_path: Path, models: Path) -> Non
     recipe = bench.recipe(tmp_path, models=str(models), signals=given, select={"where": {"safe": f"unsafe < {middle}"}})
     from pipelines import stages
 
-    assert stages.select(recipe).more["funnel"]["kept"] == 3
+    assert stages.select(bench.opened(recipe)).more["funnel"]["kept"] == 3
 
 
 @pytest.mark.parametrize(
@@ -151,4 +151,4 @@ def test_the_recipe_decides_with_the_column(tmp_path: Path, models: Path) -> Non
 def test_a_label_may_not_take_the_name_of_another_column(tmp_path: Path, models: Path, column: str) -> None:
     given = {"safety": {"checkpoint": "nsfw-vit", "labels": {"nude": "unsafe", LABELS[0]: column}}}
     with pytest.raises(UserError, match=f'signals.safety: "{column}" is the name of another column; choose another'):
-        plan(bench.recipe(tmp_path, models=str(models), signals=given))
+        plan(bench.opened(bench.recipe(tmp_path, models=str(models), signals=given)))

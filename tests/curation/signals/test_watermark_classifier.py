@@ -10,7 +10,6 @@ from curation.errors import UserError
 from curation.images import Picture
 from curation.models.checkpoints import Models
 from curation.models.vision.hf_classifier import Classifier
-from curation.scoring.cascade import Cascade
 from curation.signals.base import Row
 from curation.signals.watermark import WatermarkByClassifier
 from tests import bench, classifiers
@@ -59,7 +58,7 @@ def test_a_wrong_recipe_is_one_line_before_any_work(models: Path, given: dict[st
 def test_the_real_stage(tmp_path: Path, models: Path) -> None:
     bench.write_tar(tmp_path / "raw" / "00000.tar", {f"{n}.jpg": bench.encoded(bench.picture(n)) for n in range(4)})
     recipe = bench.recipe(tmp_path, models=str(models), signals={"watermark": GIVEN})
-    Cascade.of(recipe).check_models()
+    bench.opened(recipe).cascade.check_models()
     bench.index(recipe)
     bench.score(recipe)
     found = bench.rows(tmp_path / "work/signals/watermark/c/00000.parquet")

@@ -29,12 +29,12 @@ def made(tmp_path: Path) -> Recipe:
 
 def selected(recipe: Recipe) -> Recipe:
     bench.score(recipe)
-    Selection(recipe).write()
+    Selection(bench.opened(recipe)).write()
     return recipe
 
 
 def test_one_row_an_image_with_every_stages_columns(made: Recipe) -> None:
-    columns, rows, more = run_query(selected(made), "select * from images", 100)
+    columns, rows, more = run_query(bench.opened(selected(made)), "select * from images", 100)
     assert len(rows) == 6 and not more
     for name in ("key", "caption", "domain", "meta_author", "sharpness", "photo_state", "phash", "fate", "dropped_by",
                  "caption_en", "translated", "level", "level_status", "corpus", "kept"):  # fmt: skip
@@ -42,25 +42,27 @@ def test_one_row_an_image_with_every_stages_columns(made: Recipe) -> None:
 
 
 def test_stages_that_have_not_run_give_nulls(made: Recipe) -> None:
-    _, rows, _ = run_query(made, "select kept, fate, sharpness, caption_en, level from images", 100)
+    _, rows, _ = run_query(bench.opened(made), "select kept, fate, sharpness, caption_en, level from images", 100)
     assert rows == [(False, None, None, None, None)] * 6
 
 
 def test_counts_by_fate(made: Recipe) -> None:
-    _, rows, _ = run_query(selected(made), "select fate, dropped_by, count(*) from images group by all order by 1", 9)
+    _, rows, _ = run_query(
+        bench.opened(selected(made)), "select fate, dropped_by, count(*) from images group by all order by 1", 9
+    )
     assert rows == [("dropped", "size", 2), ("kept", None, 4)]
-    _, rows, _ = run_query(made, "select corpus, sum(meta_likes) from images where kept group by 1", 9)
+    _, rows, _ = run_query(bench.opened(made), "select corpus, sum(meta_likes) from images where kept group by 1", 9)
     assert rows == [("c", 6)]
 
 
 def test_rows_are_cut_at_the_limit_and_it_says_so(made: Recipe) -> None:
-    assert [len(part) for part in run_query(made, "select key from images", 4)[:2]] == [1, 4]
-    assert run_query(made, "select key from images", 4)[2]
-    assert not run_query(made, "select key from images", 6)[2]
+    assert [len(part) for part in run_query(bench.opened(made), "select key from images", 4)[:2]] == [1, 4]
+    assert run_query(bench.opened(made), "select key from images", 4)[2]
+    assert not run_query(bench.opened(made), "select key from images", 6)[2]
 
 
 def test_a_with_clause_and_subqueries_are_a_select_too(made: Recipe) -> None:
-    _, rows, _ = run_query(made, "with w as (select max(width) m from images) select m from w", 9)
+    _, rows, _ = run_query(bench.opened(made), "with w as (select max(width) m from images) select m from w", 9)
     assert rows == [(400,)]
 
 
@@ -72,25 +74,25 @@ def test_a_with_clause_and_subqueries_are_a_select_too(made: Recipe) -> None:
 ])  # fmt: skip
 def test_a_wrong_query_is_one_line(made: Recipe, sql: str, says: str) -> None:
     with pytest.raises(UserError) as caught:
-        run_query(made, sql, 9)
+        run_query(bench.opened(made), sql, 9)
     assert says in str(caught.value) and "\n" not in str(caught.value) and "root:" not in str(caught.value)
 
 
 def test_the_story_of_a_dropped_image(made: Recipe) -> None:
-    story = explain(selected(made), "c/00001/0")
+    story = explain(bench.opened(selected(made)), "c/00001/0")
     assert story["source"]["caption"] == "text 0" and story["source"]["raw shard"].endswith("raw/00001.tar")
     assert story["signal photo"] == {"state": "skipped", "backend": "classical", "version": Photo.version}
     assert story["selection"] == {"fate": "dropped", "dropped_by": "size", "size": "does not pass: width >= 300"}
 
 
 def test_the_story_of_a_kept_image(made: Recipe) -> None:
-    story = explain(selected(made), "c/00001/2")
+    story = explain(bench.opened(selected(made)), "c/00001/2")
     assert story["signal photo"]["state"] == "scored" and story["signal photo"]["sharpness"] > 0
     assert story["selection"]["size"] == "passes: width >= 300"
 
 
 def test_no_signal_may_give_a_column_of_another_stage(made: Recipe) -> None:
-    view = ImagesView(selected(made))
+    view = ImagesView(bench.opened(selected(made)))
     others = {c for c in view.columns if not view.owners.get(c, "").startswith("signal_")}
     assert {c for c in others if not c.startswith("meta_")} <= TAKEN
 
@@ -101,5 +103,5 @@ def test_no_signal_may_give_a_column_of_another_stage(made: Recipe) -> None:
 ])  # fmt: skip
 def test_a_wrong_key_is_one_line(made: Recipe, key: str, says: str) -> None:
     with pytest.raises(UserError) as caught:
-        explain(made, key)
+        explain(bench.opened(made), key)
     assert says in str(caught.value)

@@ -36,7 +36,7 @@ def recipe(folder: Path, **values: Any) -> Recipe:
 
 
 def of(made: Recipe) -> dict[str, Any]:
-    return status(made)["stages"]
+    return status(bench.opened(made))["stages"]
 
 
 @pytest.mark.slow
@@ -45,7 +45,7 @@ def test_each_stage_in_turn_and_what_makes_it_stale(folder: Path) -> None:
     assert not any(finished(facts) for facts in of(made).values())
     for name, stage in stages.STAGES.items():
         assert not finished(of(made)[name])
-        assert stage(made, None).ok
+        assert stage(bench.opened(made), None).ok
         assert finished(of(made)[name]), of(made)[name]
     assert all(finished(facts) for facts in of(made).values())
     assert of(made)["index"]["failed"] == {"not_an_image": 2} and of(made)["select"]["kept_share"] == 0.75
@@ -62,17 +62,17 @@ def test_each_stage_in_turn_and_what_makes_it_stale(folder: Path) -> None:
 
 def test_a_lost_samples_file_is_left_to_index(folder: Path) -> None:
     made = recipe(folder)
-    stages.index(made)
+    stages.index(bench.opened(made))
     (folder / "work/samples/c/00001.parquet").unlink()
     assert of(made)["index"]["left"] == {"not indexed yet": 1}
-    assert "1 of 2 shards done" in "\n".join(lines(status(made)))
+    assert "1 of 2 shards done" in "\n".join(lines(status(bench.opened(made))))
 
 
 @pytest.mark.slow
 def test_new_scores_make_the_selection_stale(folder: Path) -> None:
     made = recipe(folder)
     for stage in stages.STAGES.values():
-        stage(made, None)
+        stage(bench.opened(made), None)
     (folder / "work/signals/photo/c/00000.parquet").unlink()
     assert of(made)["score"]["left"] == {"a file is missing or was changed": 1}
     assert of(made)["select"]["stale"] == "index and signals changed since"
@@ -120,8 +120,8 @@ def test_a_word_that_makes_no_sense_is_none(tmp_path: Path, text: str) -> None:
 def test_damaged_notes_are_as_none(folder: Path, damage: str) -> None:
     made = recipe(folder)
     for stage in stages.STAGES.values():
-        stage(made, None)
+        stage(bench.opened(made), None)
     (folder / "work/selection/funnel.json").write_text(damage)
     (folder / "work/shards/concept/stats.json").write_text(damage)
     assert of(made)["select"] == {}
-    assert lines(status(made))
+    assert lines(status(bench.opened(made)))

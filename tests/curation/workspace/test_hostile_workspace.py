@@ -56,17 +56,17 @@ def run(made: Recipe, stages: str = "index score select caption build") -> None:
     if "score" in stages:
         bench.score(made)
     if "select" in stages:
-        Selection(made).write()
+        Selection(bench.opened(made)).write()
     if "caption" in stages:
         ledger = Ledger(Workspace(made.workspace), "caption", writable=True)
-        for task in captions.plan(made).tasks:
+        for task in captions.plan(bench.opened(made)).tasks:
             ledger.add(task.corpus, task.shard, task.run(Watch()).line)
-    plans = stage.plan(made)
+    plans = stage.plan(bench.opened(made))
     ledger = Ledger(Workspace(made.workspace), "build-shards", writable=True)
     for phase in plans:
         for shard in phase.stale:
             ledger.add(shard.corpus, shard.shard, shard.run(Watch()).line)
-    stage.finish(made, plans)
+    stage.finish(bench.opened(made), plans)
 
 
 def page_of(path: Path) -> int:
@@ -197,7 +197,7 @@ def test_a_line_that_the_disk_has_changed_is_named(workspace: tuple[Recipe, Path
     shutil.rmtree(work)
     shutil.copytree(kept, work)
     (work / "shards/concept/000000.tar").unlink()
-    plans = stage.plan(made)
+    plans = stage.plan(bench.opened(made))
     path = work / ".plan/rows/c/00000.jsonl"
     data, stat = path.read_bytes(), path.stat()
     path.write_bytes(data.replace(b"picture 0", b"picture 8"))

@@ -76,15 +76,15 @@ def test_a_lost_definition_costs_one_more_look(tmp_path: Path) -> None:
     )
     made = bench.recipe(tmp_path, select={"where": {"liked": "meta_likes >= 1"}})
     for stage in stages.STAGES.values():
-        assert stage(made, None).ok
+        assert stage(bench.opened(made), None).ok
     for path in (tmp_path / "work" / ".ledger").iterdir():
         path.write_text("".join(line for line in path.read_text().splitlines(True) if '"define"' not in line))
     (tmp_path / "work" / ".ledger" / "meta.json").unlink()
     _meta_schemas.clear()
-    assert status(made)["stages"]["index"]["images"] == 1
+    assert status(bench.opened(made))["stages"]["index"]["images"] == 1
     for stage in stages.STAGES.values():
-        assert stage(made, None).ok
-    assert status(made)["stages"]["select"]["kept"] == 1
+        assert stage(bench.opened(made), None).ok
+    assert status(bench.opened(made))["stages"]["select"]["kept"] == 1
 
 
 def test_the_last_line_of_a_shard_counts_and_many_old_ones_are_tidied_away(workspace: Workspace) -> None:

@@ -33,9 +33,21 @@ def items(made: Recipe) -> list[str]:
 
 def test_several_files_and_evaluators_add_up(made: Recipe, items: list[str], tmp_path: Path) -> None:
     first = score_file(tmp_path / "a.csv", [[item, "ann", 5, 4, 3, 2] for item in items])
-    assert import_scores(made, first) == {"scores": 6, "left_empty": 0, "evaluators": 1, "items": 6, "of": 6}
+    assert import_scores(bench.opened(made), first) == {
+        "scores": 6,
+        "left_empty": 0,
+        "evaluators": 1,
+        "items": 6,
+        "of": 6,
+    }
     second = score_file(tmp_path / "b.csv", [[item, "bo", 1, 1, 1, 1] for item in items[:2]])
-    assert import_scores(made, second) == {"scores": 2, "left_empty": 0, "evaluators": 2, "items": 6, "of": 6}
+    assert import_scores(bench.opened(made), second) == {
+        "scores": 2,
+        "left_empty": 0,
+        "evaluators": 2,
+        "items": 6,
+        "of": 6,
+    }
     stored = evaluated.read(made, "scores")
     assert stored[0] == {"item": items[0], "evaluator": "ann", "completeness": 5, "correlation": 4, "hallucination": 3,
                          "subjectivity": 2, "revision": 1}  # fmt: skip
@@ -45,18 +57,18 @@ def test_several_files_and_evaluators_add_up(made: Recipe, items: list[str], tmp
 def test_the_same_evaluator_scoring_again_replaces(made: Recipe, items: list[str], tmp_path: Path) -> None:
     rows = [[items[0], "ann", 5, 4, 3, 2], [items[1], "ann", 3, 3, 3, 3], [items[1], "ann", 4, 4, 4, 4]]
     file = score_file(tmp_path / "a.csv", rows)
-    assert import_scores(made, file)["scores"] == 3
+    assert import_scores(bench.opened(made), file)["scores"] == 3
     again = score_file(tmp_path / "a2.csv", [[items[0], " ann ", 5, 4, 3, 1], [items[1], "ann", 4, 4, 4, 4]])
-    assert import_scores(made, again)["scores"] == 1
+    assert import_scores(bench.opened(made), again)["scores"] == 1
     assert [(r["subjectivity"], r["revision"]) for r in evaluated.read(made, "scores") if r["item"] == items[0]] == [
         (2, 1), (1, 2)]  # fmt: skip
 
 
 def test_the_same_file_twice_changes_nothing(made: Recipe, items: list[str], tmp_path: Path) -> None:
     file = score_file(tmp_path / "a.csv", [[item, "ann", 5, 4, 3, 2] for item in items])
-    import_scores(made, file)
+    import_scores(bench.opened(made), file)
     before = (tmp_path / "work/caption_eval/scores.parquet").read_bytes()
-    assert import_scores(made, file)["scores"] == 0
+    assert import_scores(bench.opened(made), file)["scores"] == 0
     assert (tmp_path / "work/caption_eval/scores.parquet").read_bytes() == before
 
 
@@ -67,7 +79,7 @@ def test_a_copy_of_the_sheet_filled_in_part_is_taken(made: Recipe, items: list[s
     for row in rows[4:]:
         row.update(dict.fromkeys(CRITERIA, float("nan")))
     pq.write_table(pa.Table.from_pylist(rows), tmp_path / "filled.parquet")
-    assert import_scores(made, tmp_path / "filled.parquet") == {
+    assert import_scores(bench.opened(made), tmp_path / "filled.parquet") == {
         "scores": 4, "left_empty": 2, "evaluators": 1, "items": 4, "of": 6}  # fmt: skip
 
 
@@ -77,7 +89,7 @@ def test_csv_as_spreadsheets_write_it(made: Recipe, items: list[str], tmp_path: 
         + f'caption_en,item,evaluator,{",".join(CRITERIA)}\r\n"two\nlines, ""quoted""",{items[0]},安,5,4,3,2.0\r\n\r\n'
     )
     (tmp_path / "s.csv").write_bytes(text.encode())
-    assert import_scores(made, tmp_path / "s.csv")["scores"] == 1
+    assert import_scores(bench.opened(made), tmp_path / "s.csv")["scores"] == 1
     assert evaluated.read(made, "scores")[0]["evaluator"] == "安"
 
 
@@ -105,7 +117,7 @@ def test_a_wrong_score_is_one_line_and_nothing_is_imported(
     good = f"{items[1]},ann,5,5,5,5"
     file.write_text("\n".join([head, good, row.replace("ITEM", items[0])]) + "\n")
     with pytest.raises(UserError) as caught:
-        import_scores(made, file)
+        import_scores(bench.opened(made), file)
     assert str(caught.value).startswith(f"{file}: ") and says in str(caught.value) and "\n" not in str(caught.value)
     assert not (tmp_path / "work/caption_eval/scores.parquet").exists()
 
@@ -120,7 +132,7 @@ def test_a_wrong_parquet_row_is_one_line(
     row: dict[str, Any] = {"item": items[0], "evaluator": "ann"} | dict.fromkeys(CRITERIA, 5)
     pq.write_table(pa.Table.from_pylist([row | change]), tmp_path / "s.parquet")
     with pytest.raises(UserError) as caught:
-        import_scores(made, tmp_path / "s.parquet")
+        import_scores(bench.opened(made), tmp_path / "s.parquet")
     assert says in str(caught.value)
 
 
@@ -131,10 +143,10 @@ def test_files_that_are_none_are_one_line(made: Recipe, tmp_path: Path) -> None:
     for name, says in (("none.csv", "no such file"), ("odd.parquet", "cannot be read"), ("latin.csv", "not in UTF-8"),
                        ("empty.csv", 'the column "item" is missing')):  # fmt: skip
         with pytest.raises(UserError, match=says) as caught:
-            import_scores(made, tmp_path / name)
+            import_scores(bench.opened(made), tmp_path / name)
         assert "\n" not in str(caught.value)
 
 
 def test_without_a_sheet_the_command_is_named(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="there is no sheet yet; run `curate caption-eval sheet RECIPE`"):
-        import_scores(bench.recipe(tmp_path), score_file(tmp_path / "s.csv", []))
+        import_scores(bench.opened(bench.recipe(tmp_path)), score_file(tmp_path / "s.csv", []))

@@ -62,7 +62,7 @@ def files(made: Recipe) -> dict[str, bytes]:
 
 def test_the_sample_is_the_kept_images_with_the_lowest_hashes(corpus: Path) -> None:
     made = evaluated.selected(corpus, select=SIZE, **evaluation(4))
-    sample = draw(made)
+    sample = draw(bench.opened(made))
     kept = [f"c/0000{shard}/{n}" for shard in range(3) for n in (1, 2)]
     assert sample.keys == sorted(kept, key=lambda key: key_hash(key, SALT))[:4]
     assert (sample.kept, sample.notices) == (6, [])
@@ -74,16 +74,16 @@ def test_the_sample_is_the_kept_images_with_the_lowest_hashes(corpus: Path) -> N
 
 def test_more_shards_only_add_to_the_sample(corpus: Path) -> None:
     made = evaluated.selected(corpus, select=SIZE, **evaluation(4))
-    before = draw(made).keys
+    before = draw(bench.opened(made)).keys
     bench.write_tar(corpus / "raw" / "00009.tar", {"x.jpg": bench.encoded(bench.picture(99, (400, 300)))})
-    after = draw(evaluated.selected(corpus, select=SIZE, **evaluation(4))).keys
+    after = draw(bench.opened(evaluated.selected(corpus, select=SIZE, **evaluation(4)))).keys
     assert [key for key in after if key in before] == before[: len(after) - ("c/00009/x" in after)]
 
 
 def test_a_sample_larger_than_what_is_kept_is_all_of_it_and_says_so(corpus: Path) -> None:
     made = evaluated.selected(corpus, select=SIZE, **evaluation(500))
-    assert len(draw(made).keys) == 6
-    assert plan(made, draw(made)).notices == [
+    assert len(draw(bench.opened(made)).keys) == 6
+    assert plan(bench.opened(made), draw(bench.opened(made))).notices == [
         "caption_eval.sample asks for 500 images, 6 are kept: all of them are taken"
     ]
 
@@ -121,7 +121,7 @@ def test_a_rerun_asks_nothing_and_gives_the_same_bytes(corpus: Path, server: Ser
     made = evaluated.selected(corpus, select=SIZE, **evaluation(near=PLAIN, far=endpoint(server)))
     evaluated.sheet(made)
     before, asked = files(made), len(server.asks)
-    assert plan(made, draw(made)).tasks == []
+    assert plan(bench.opened(made), draw(bench.opened(made))).tasks == []
     evaluated.sheet(made)
     assert files(made) == before and len(server.asks) == asked == 12
     for path in (Path(made.workspace) / "caption_eval").rglob("*.parquet"):
@@ -132,7 +132,7 @@ def test_a_rerun_asks_nothing_and_gives_the_same_bytes(corpus: Path, server: Ser
 
 def test_what_the_stage_has_captioned_costs_nothing(corpus: Path, server: Server) -> None:
     made = evaluated.selected(corpus, select=SIZE, captions=endpoint(server))
-    for task in plan_captions(made).tasks:
+    for task in plan_captions(bench.opened(made)).tasks:
         task.run(Watch())
     for path in (corpus / "work/captions/.answers").rglob("*.sqlite"):
         path.unlink()
@@ -147,7 +147,7 @@ def test_another_captioner_is_all_that_a_rerun_asks(corpus: Path, server: Server
     evaluated.sheet(one)
     items = {row["item"] for row in evaluated.read(one, "captions")}
     two = bench.recipe(corpus, select=SIZE, **evaluation(near=PLAIN, far=endpoint(server)))
-    todo = plan(two, draw(two))
+    todo = plan(bench.opened(two), draw(bench.opened(two)))
     assert [task.captioners for task in todo.tasks] == [("far",)] * 3 and todo.reasons == {"no caption yet by far": 3}
     evaluated.sheet(two)
     assert items < {row["item"] for row in evaluated.read(two, "captions")}
@@ -177,7 +177,7 @@ def test_on_worker_processes_the_bytes_are_the_same(corpus: Path, server: Server
     for path in (Path(made.workspace) / "caption_eval").rglob("*.parquet"):
         path.unlink()
     with LocalEngine(workers=workers) as engine:
-        ended = list(engine.run(plan(made, draw(made)).tasks))
+        ended = list(engine.run(plan(bench.opened(made), draw(bench.opened(made))).tasks))
     assert [outcome.error for _task, outcome in ended] == [None] * 9
     order = [task.captioners[0] for task, _outcome in ended]
     if workers == 1:  # every shard goes through one captioner before any goes on to the next
@@ -188,15 +188,15 @@ def test_on_worker_processes_the_bytes_are_the_same(corpus: Path, server: Server
 
 def test_a_sheet_that_was_filled_in_is_not_overwritten(corpus: Path) -> None:
     made = evaluated.selected(corpus, select=SIZE, **evaluation(near=PLAIN))
-    check_untouched(made)
+    check_untouched(bench.opened(made))
     evaluated.sheet(made)
-    check_untouched(made)
+    check_untouched(bench.opened(made))
     path = corpus / "work/caption_eval/sheet.parquet"
     table = pq.read_table(path)
     index = table.column_names.index("completeness")
     pq.write_table(table.set_column(index, "completeness", pa.array([5] + [None] * 5, pa.int8())), path)
     with pytest.raises(UserError, match=r"sheet\.parquet has been filled in.*caption-eval import"):
-        check_untouched(made)
+        check_untouched(bench.opened(made))
 
 
 @pytest.mark.parametrize(("captioner", "says"), [
@@ -207,20 +207,20 @@ def test_a_sheet_that_was_filled_in_is_not_overwritten(corpus: Path) -> None:
 def test_a_wrong_captioner_is_one_line_that_names_it(corpus: Path, captioner: dict, says: str) -> None:
     made = evaluated.selected(corpus, **evaluation(mine=captioner))
     with pytest.raises(UserError) as caught:
-        plan(made, draw(made))
+        plan(bench.opened(made), draw(bench.opened(made)))
     assert str(caught.value).startswith(says) and "\n" not in str(caught.value)
 
 
 def test_nothing_indexed_selected_or_kept_is_one_line(corpus: Path) -> None:
     made = bench.recipe(corpus)
     with pytest.raises(UserError, match="nothing is indexed yet; run `curate index RECIPE`"):
-        draw(made)
+        draw(bench.opened(made))
     bench.index(made)
     with pytest.raises(StageError, match="has no selection; run `curate select RECIPE`"):
-        draw(made)
+        draw(bench.opened(made))
     none = evaluated.selected(corpus, select={"where": {"size": "width >= 9000"}})
     with pytest.raises(UserError, match="the selection keeps no image"):
-        draw(none)
+        draw(bench.opened(none))
 
 
 def test_a_signal_that_a_captioner_reads_must_be_scored_first(corpus: Path) -> None:
@@ -232,12 +232,12 @@ def test_a_signal_that_a_captioner_reads_must_be_scored_first(corpus: Path) -> N
 
 def test_a_selection_that_changes_meanwhile_is_told(corpus: Path) -> None:
     made = evaluated.selected(corpus)
-    tasks = plan(made, draw(made)).tasks
+    tasks = plan(bench.opened(made), draw(bench.opened(made))).tasks
     narrower = evaluated.selected(corpus, select=SIZE)
     changed = [task for task in tasks if 0 in task.part.rows]
     with pytest.raises(StageError, match="run `curate select RECIPE`"):
         changed[0].run(Watch())
-    assert plan(narrower, draw(narrower)).tasks
+    assert plan(bench.opened(narrower), draw(bench.opened(narrower))).tasks
 
 
 def test_captioners_that_gave_nothing_are_one_line(corpus: Path) -> None:

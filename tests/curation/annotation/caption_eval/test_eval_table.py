@@ -41,8 +41,8 @@ def fresh(made: Recipe) -> Recipe:
 
 
 def scored(made: Recipe, rows: list[list[Any]]) -> Result:
-    import_scores(made, score_file(Path(made.workspace) / "scores.csv", rows))
-    return table(made)
+    import_scores(bench.opened(made), score_file(Path(made.workspace) / "scores.csv", rows))
+    return table(bench.opened(made))
 
 
 def captions(made: Recipe) -> list[dict[str, Any]]:
@@ -69,7 +69,7 @@ def test_means_are_those_that_the_scores_were_made_from(fresh: Recipe) -> None:
     assert result.rows[0].figures["length"] is not None
     assert result.rows[0].figures["length"].mean == pytest.approx(np.mean(lengths), abs=1e-4)
     assert result.rows[1].figures["length"] is None
-    assert table(fresh) == result
+    assert table(bench.opened(fresh)) == result
 
 
 def test_every_image_counts_once_however_many_have_scored_it(fresh: Recipe) -> None:
@@ -144,9 +144,12 @@ def test_scores_of_captions_that_are_no_more_are_told(tmp_path: Path) -> None:
     evaluated.sheet(made)
     scored(made, [[row["item"], "ann", 4, 4, 4, 4] for row in captions(made)])
     one = bench.recipe(tmp_path, caption_eval={"captioners": {"both": DESCRIBE}})
-    assert "the recipe now names both; run `curate caption-eval sheet RECIPE` to compare these" in table(one).notes
+    assert (
+        "the recipe now names both; run `curate caption-eval sheet RECIPE` to compare these"
+        in table(bench.opened(one)).notes
+    )
     evaluated.sheet(one)
-    result = table(one)
+    result = table(bench.opened(one))
     assert result.notes == ["1 scores on record are of captions that the sheet no longer has"]
     assert result.rows[0].figures["avg"] is not None and result.rows[0].figures["avg"].low is None  # one image
 
@@ -177,9 +180,9 @@ def test_it_is_laid_out_as_the_paper_does_with_the_published_rows_marked(fresh: 
 
 def test_without_scores_or_a_sheet_the_command_is_named(fresh: Recipe, tmp_path: Path) -> None:
     with pytest.raises(UserError, match="there are no scores yet; run `curate caption-eval import RECIPE scores.csv`"):
-        table(fresh)
+        table(bench.opened(fresh))
     with pytest.raises(UserError, match="there is no sheet yet; run `curate caption-eval sheet RECIPE`"):
-        table(bench.recipe(tmp_path))
+        table(bench.opened(bench.recipe(tmp_path)))
     only = next(row for row in captions(fresh) if row["captioner"] == "both")
     with pytest.raises(UserError, match="no image has scores for all of both, english yet"):
         scored(fresh, [[only["item"], "ann", 4, 4, 4, 4]])

@@ -9,11 +9,10 @@ import pytest
 
 from curation.errors import StageError
 from curation.recipe import Recipe
-from curation.scoring.cascade import Cascade
 from curation.selection.balance import clusters, kmeans
 from curation.selection.balance.clusters import Clusters
 from curation.workspace import Workspace
-from tests import checkpoints, embedded
+from tests import bench, checkpoints, embedded
 
 SHARDS = [("c", "00000"), ("c", "00001")]
 
@@ -38,7 +37,7 @@ def made(tmp_path: Path, models: Path) -> Recipe:
 
 def labels(recipe: Recipe, groups: int = 5, scored: int = 500, said: list[str] | None = None) -> list[np.ndarray]:
     say = said.append if said is not None else lambda text: None
-    return Clusters(Workspace(recipe.workspace), Cascade.of(recipe), SHARDS, groups, scored, say).labels()
+    return Clusters(Workspace(recipe.workspace), bench.opened(recipe).cascade, SHARDS, groups, scored, say).labels()
 
 
 def files(recipe: Recipe) -> dict[str, int]:
@@ -169,15 +168,17 @@ def test_how_rows_lie_in_shards_does_not_matter(tmp_path: Path, models: Path) ->
         path = Workspace(recipe.workspace).signal("embedding", "c", "00000")
         table = pq.read_table(path)
         pq.write_table(table.take(order), path)
-        made = Clusters(Workspace(recipe.workspace), Cascade.of(recipe), SHARDS[:1], 5, 400, lambda text: None)
+        made = Clusters(
+            Workspace(recipe.workspace), bench.opened(recipe).cascade, SHARDS[:1], 5, 400, lambda text: None
+        )
         found.append(made._sample().tobytes())
     assert found[0] == found[1]
 
 
 def test_the_sample_is_no_larger_than_asked_for(made: Recipe, monkeypatch: pytest.MonkeyPatch) -> None:
-    whole = Clusters(Workspace(made.workspace), Cascade.of(made), SHARDS, 5, 500, lambda text: None)._sample()
+    whole = Clusters(Workspace(made.workspace), bench.opened(made).cascade, SHARDS, 5, 500, lambda text: None)._sample()
     monkeypatch.setattr(clusters, "PER_CLUSTER", 20)
-    some = Clusters(Workspace(made.workspace), Cascade.of(made), SHARDS, 5, 500, lambda text: None)._sample()
+    some = Clusters(Workspace(made.workspace), bench.opened(made).cascade, SHARDS, 5, 500, lambda text: None)._sample()
     assert len(whole) == 500 and len(some) == 100 and (some == whole[:100]).all()
 
 

@@ -431,14 +431,14 @@ def test_select_drops_similar_pictures(pictures):
             expected[keys[i]] = keys[close[0]]
         else:
             kept.append(i)
-    selection = Selection(made)
+    selection = Selection(bench.opened(made))
     funnel = selection.write()
     assert funnel.duplicate == {"similar": len(expected)} and 5 <= len(expected) <= 20
     assert funnel.kept == 26 - len(expected)  # the cut ones among them: they resemble nothing
     fates = [r for s in (0, 1) for r in bench.rows(pictures / f"work/selection/c/0000{s}.parquet")]
     assert {r["key"]: r["duplicate_of"] for r in fates if r["fate"] == "duplicate"} == expected
     fates_again = Fates(selection)
-    gallery = Gallery(made, fates_again)
+    gallery = Gallery(bench.opened(made), fates_again)
     (shown,) = kinds_of_copies(fates_again, gallery)
     gallery.load()
     assert (shown.name, shown.copies) == ("similar", len(expected))
@@ -453,7 +453,7 @@ def test_rows_wait_for_their_embedding(pictures):
     bench.index(made)
     bench.score(bench.recipe(pictures, signals={"photo": {}}))
     made = bench.recipe(pictures, models="./models", signals=SIGNALS, select={"dedup": {"cosine": 0.95}})
-    selection = Selection(made)
+    selection = Selection(bench.opened(made))
     assert selection.funnel().undecided == {"dedup": 26}
     with pytest.raises(StageError, match="26 rows are undecided .dedup: 26.; run `curate score RECIPE` first"):
         selection.write()
@@ -467,27 +467,27 @@ def test_duplicates_by_embedding_are_found_once(pictures, monkeypatch):
     bench.score(made)
     keys, exact = stored(pictures)
     made = bench.recipe(pictures, **values, select={"dedup": {"cosine": reached_by(exact, 5)}})
-    Selection(made).write()
+    Selection(bench.opened(made)).write()
     before = bench.tree(pictures / "work")
     looked = []
     find = duplicates.Duplicates.find
     monkeypatch.setattr(Duplicates, "find", lambda *a: looked.append(1) or find(*a))
-    funnel = Selection(made).write()
+    funnel = Selection(bench.opened(made)).write()
     assert not looked and funnel.duplicate["similar"] > 0
     assert bench.tree(pictures / "work") == before
     other = bench.recipe(pictures, **values, select={"dedup": {"cosine": 1.0}})
-    assert Selection(other).funnel().duplicate == {} and len(looked) == 1
+    assert Selection(bench.opened(other)).funnel().duplicate == {} and len(looked) == 1
     with_one = bench.rows(pictures / "work/signals/embedding/c/00000.parquet")
     path = write_list(pictures / "l.parquet", embedding=[r["embedding"] for r in with_one if r["key"] == "c/00000/3"])
     other = bench.recipe(pictures, **values, select={"dedup": {"cosine": 1.0, "against": path}})
-    assert Selection(other).funnel().duplicate == {"listed": 1} and len(looked) == 2
+    assert Selection(bench.opened(other)).funnel().duplicate == {"listed": 1} and len(looked) == 2
     write_list(pictures / "l.parquet", embedding=pa.array([None], pa.list_(pa.float16())))
-    assert Selection(other).funnel().duplicate == {} and len(looked) == 3
+    assert Selection(bench.opened(other)).funnel().duplicate == {} and len(looked) == 3
     (pictures / "work/signals/embedding/c/00001.parquet").unlink()
-    assert Selection(other).funnel().undecided == {"dedup": 13} and len(looked) == 4
+    assert Selection(bench.opened(other)).funnel().undecided == {"dedup": 13} and len(looked) == 4
     write_list(pictures / "l.parquet", embedding=[[1.0] * 5])
     with pytest.raises(UserError, match="l.parquet: column embedding: 32 numbers are expected, .*; found 5"):
-        Selection(other).funnel()
+        Selection(bench.opened(other)).funnel()
 
 
 def test_the_fates_do_not_hang_on_how_the_corpus_is_cut_into_shards(pictures):
@@ -503,7 +503,7 @@ def test_the_fates_do_not_hang_on_how_the_corpus_is_cut_into_shards(pictures):
         bench.score(made)
         dedup = {"cosine": reached_by(stored(folder)[1], 8)}
         made = bench.recipe(folder, models="../models", signals=SIGNALS, select={"dedup": dedup})
-        assert Selection(made).write().duplicate["similar"] > 1
+        assert Selection(bench.opened(made)).write().duplicate["similar"] > 1
         fates = [r for path in sorted((folder / "work/selection/c").glob("*.parquet")) for r in bench.rows(path)]
         kept.append(sorted(r["key"].rsplit("/", 1)[1] for r in fates if r["fate"] == "kept"))
     assert kept[0] == kept[1] and len(kept[0]) > 1

@@ -50,7 +50,7 @@ def rows(html: str) -> list[list[str]]:
 
 
 def test_each_group_is_told_before_and_after(folder: Path) -> None:
-    html = write_report(recipe(folder)).read_text(encoding="utf-8")
+    html = write_report(bench.opened(recipe(folder))).read_text(encoding="utf-8")
     assert rows(html)[1:] == [
         [ALERT, "4", "2", "50.0 %"], ["cats⟨U+202E⟩", "3", "2", "66.7 %"], ["(none)", "2", "2", "100.0 %"], ["dogs", "1", "1", "100.0 %"],
     ]  # fmt: skip
@@ -65,8 +65,8 @@ def test_each_group_is_told_before_and_after(folder: Path) -> None:
 
 
 def test_pictures_are_of_those_that_stay(folder: Path) -> None:
-    fates = Fates(Selection(recipe(folder)))
-    made = balance_of(fates, Gallery(recipe(folder), fates))
+    fates = Fates(Selection(bench.opened(recipe(folder))))
+    made = balance_of(fates, Gallery(bench.opened(recipe(folder)), fates))
     assert made is not None
     for group in made.groups:
         assert len(group.pictures) == group.after
@@ -76,7 +76,7 @@ def test_pictures_are_of_those_that_stay(folder: Path) -> None:
 
 def test_the_largest_are_shown_and_the_others_summed_up(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("curation.views.report.balance.LARGEST", 2)
-    html = write_report(recipe(folder)).read_text(encoding="utf-8")
+    html = write_report(bench.opened(recipe(folder))).read_text(encoding="utf-8")
     assert LARGEST == 30 and "4 groups, of which the 2 largest are shown" in html
     assert rows(html)[3] == ["2 more", "3", "3", "100.0 %"]
     assert rows(html)[5:] == [["before", "1", "3", "4"], ["after", "1", "2", "2"]]
@@ -89,17 +89,17 @@ def test_rows_that_wait_are_undecided(folder: Path) -> None:
         select={"balance": {"by": "sharpness > 1", "at_most": 2}, "dedup": {"exact": False}},
     )
     bench.index(other)
-    fates = Fates(Selection(other))
+    fates = Fates(Selection(bench.opened(other)))
     assert fates.funnel.undecided == {"balance": 10} and (fates.numbers == fates.ungrouped).all()
-    html = write_report(other).read_text(encoding="utf-8")
+    html = write_report(bench.opened(other)).read_text(encoding="utf-8")
     assert "10 images wait for a signal that tells their group or rank" in html and "undecided: balance" in html
 
 
 def test_without_a_balance_there_is_no_section(folder: Path) -> None:
-    html = write_report(recipe(folder, balance=None)).read_text(encoding="utf-8")
+    html = write_report(bench.opened(recipe(folder, balance=None))).read_text(encoding="utf-8")
     assert 'id="balance"' not in html and "Balanced away" not in html and "balanced away" not in html
 
 
 def test_where_nothing_is_left_there_are_no_groups(folder: Path) -> None:
-    html = write_report(recipe(folder, where={"none": "width > 9999"})).read_text(encoding="utf-8")
+    html = write_report(bench.opened(recipe(folder, where={"none": "width > 9999"}))).read_text(encoding="utf-8")
     assert "No image is left to be balanced" in html

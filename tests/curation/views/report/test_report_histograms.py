@@ -64,7 +64,7 @@ def edges(made: Histogram) -> np.ndarray:
     "column", ["meta_even", "meta_tail", "meta_count", "meta_large", "meta_some", "meta_one", "meta_not"]
 )
 def test_every_value_is_in_the_bin_where_numpy_puts_it(folder: Path, column: str) -> None:
-    made = histogram(Selection(recipe(folder)), column)
+    made = histogram(Selection(bench.opened(recipe(folder))), column)
     known = values(folder, column)
     known = known[np.isfinite(known)]
     assert made.known == len(known) == made.total(ALL)
@@ -76,7 +76,7 @@ def test_every_value_is_in_the_bin_where_numpy_puts_it(folder: Path, column: str
 
 
 def test_bins_end_on_the_threshold_and_so_tell_who_passes(folder: Path) -> None:
-    selection = Selection(recipe(folder, even="meta_even >= 41.5"))
+    selection = Selection(bench.opened(recipe(folder, even="meta_even >= 41.5")))
     found = thresholds(selection.cascade.predicates[0], selection.cascade.columns)
     made = histogram(selection, "meta_even", found, classes_of(selection, 0))
     assert np.isclose(edges(made), 41.5).any() and made.shows(found[0])
@@ -87,27 +87,27 @@ def test_bins_end_on_the_threshold_and_so_tell_who_passes(folder: Path) -> None:
 
 @pytest.mark.parametrize("operator", [">=", ">", "<=", "<"])
 def test_a_bin_of_several_whole_numbers_does_not_straddle_the_threshold(folder: Path, operator: str) -> None:
-    selection = Selection(recipe(folder, large=f"meta_large {operator} 4321"))
+    selection = Selection(bench.opened(recipe(folder, large=f"meta_large {operator} 4321")))
     found = thresholds(selection.cascade.predicates[0], selection.cascade.columns)
     made = histogram(selection, "meta_large", found, classes_of(selection, 0))
     assert made.width > 1 and not made.counts[PASSES].keys() & made.counts[FAILS].keys()
 
 
 def test_whole_numbers_stand_in_the_middle_of_their_bins(folder: Path) -> None:
-    made = histogram(Selection(recipe(folder)), "meta_count")
+    made = histogram(Selection(bench.opened(recipe(folder))), "meta_count")
     assert made.width == 1 and made.centre(0) == int(made.centre(0))
     assert made.says(0) == number(made.centre(0)) and made.says(-1) == f"below {number(made.centre(0))}"
 
 
 def test_the_range_follows_a_threshold_nearby_and_not_one_far_away(folder: Path) -> None:
-    selection = Selection(recipe(folder, a="meta_even >= 10 and meta_even < 1e9"))
+    selection = Selection(bench.opened(recipe(folder, a="meta_even >= 10 and meta_even < 1e9")))
     near, far = thresholds(selection.cascade.predicates[0], selection.cascade.columns)
     made = histogram(selection, "meta_even", [near, far], classes_of(selection, 0))
     assert made.shows(near) and not made.shows(far)
 
 
 def test_classes_follow_the_funnel(folder: Path) -> None:
-    selection = Selection(recipe(folder, even="meta_even >= 50", count="meta_count >= 2"))
+    selection = Selection(bench.opened(recipe(folder, even="meta_even >= 50", count="meta_count >= 2")))
     funnel = selection.funnel()
     made = histogram(selection, "meta_count", [], classes_of(selection, 1))
     assert (

@@ -126,13 +126,13 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     four = next(r for r in bench.rows(folder / "work/samples/c/00001.parquet") if r["member"] == "4")
     (folder / "list.csv").write_text(f"key,sha256\n{ALERT},{four['sha256']}\n")
     bench.score(made)
-    Selection(made).write()
+    Selection(bench.opened(made)).write()
     write_captions(made, "00000")
     write_captions(made, "00001")
     votes = [("3", 5), ("2", 4)]
     lines = [f"c/00000/{key},{who},{level}" for key, level in votes for who in (ALERT, "b", "c")]
     (folder / "votes.csv").write_text("\n".join(["key,annotator,level", *lines]))
-    import_votes(made, folder / "votes.csv")
+    import_votes(bench.opened(made), folder / "votes.csv")
     runs = [
         json.dumps({"stage": "score", "began": 1.8e9, "seconds": 2.5, "rows": 1000, "shards": 2, "done": 2,
                     "failed": {"x": 3}, "engine": "local", "workers": 2, "signal_seconds": {"photo": 3.2}}),
@@ -151,7 +151,7 @@ def values(**changed: Any) -> dict[str, Any]:
 
 @pytest.fixture(scope="module")
 def page(folder: Path) -> Page:
-    return read(write_report(bench.recipe(folder, **values())))
+    return read(write_report(bench.opened(bench.recipe(folder, **values()))))
 
 
 def test_every_fate_is_there_and_the_counts_are_the_selections(folder: Path, page: Page) -> None:
@@ -241,26 +241,26 @@ def test_nothing_comes_from_outside(page: Page) -> None:
 
 
 def test_two_runs_give_the_same_page_but_for_the_time(folder: Path, page: Page) -> None:
-    again = read(write_report(bench.recipe(folder, **values())))
+    again = read(write_report(bench.opened(bench.recipe(folder, **values()))))
     dated = r"\d{4}-\d\d-\d\d \d\d:\d\d UTC"
     assert re.sub(dated, "", again.html) == re.sub(dated, "", page.html)
 
 
 def test_a_recipe_changed_since_says_whose_numbers_these_are(folder: Path) -> None:
     looser = bench.recipe(folder, **values(select={"where": {"size": "width >= 200", "sharp": "sharpness >= 5"}}))
-    found = read(write_report(looser))
+    found = read(write_report(bench.opened(looser)))
     assert "has changed since the last curate select, which kept 8 images" in " ".join(found.text.split())
     assert found.funnel()["undecided by sharp"] == 1 and "curate score RECIPE" in found.text
     assert sum(found.funnel().values()) == 2 * 15
     tighter = bench.recipe(folder, **values(select={"where": {"size": "width >= 2000"}}))
-    assert read(write_report(tighter)).funnel()["kept"] == 0
+    assert read(write_report(bench.opened(tighter))).funnel()["kept"] == 0
 
 
 def test_only_the_index_is_done(tmp_path: Path, folder: Path) -> None:
     shutil.copytree(folder / "raw", tmp_path / "raw")
     made = bench.recipe(tmp_path, select={"where": {"size": "width >= 240", "sharp": "sharpness >= 5"}})
     bench.index(made)
-    found = read(write_report(made))
+    found = read(write_report(bench.opened(made)))
     assert found.funnel()["undecided by sharp"] == 11 and found.funnel()["kept"] == 0
     assert "To be run next: curate score RECIPE" in " ".join(found.text.split())
     assert "sharpness is not known for any image yet" in found.text and not found.all("dialog")
@@ -270,7 +270,7 @@ def test_rows_that_wait_for_the_hash_are_undecided_and_never_below_nothing(tmp_p
     shutil.copytree(folder / "raw", tmp_path / "raw")
     made = bench.recipe(tmp_path, select={"dedup": {"near": 4}})
     bench.index(made)
-    found = read(write_report(made)).funnel()
+    found = read(write_report(bench.opened(made))).funnel()
     assert found["undecided: duplicates"] == 12 and found["kept"] == 0
 
 
@@ -278,8 +278,8 @@ def test_a_recipe_without_predicates_and_signals(tmp_path: Path) -> None:
     bench.write_tar(tmp_path / "raw" / "00000.tar", {"a.jpg": bench.encoded(bench.picture(1))})
     made = bench.recipe(tmp_path, signals={})
     bench.index(made)
-    Selection(made).write()
-    found = read(write_report(made))
+    Selection(bench.opened(made)).write()
+    found = read(write_report(bench.opened(made)))
     assert found.funnel() == {"all images": 1, "failed: not readable": 0, "gone from the source": 0, "kept": 1}
 
 
@@ -287,13 +287,13 @@ def test_an_empty_corpus_has_a_page_too(tmp_path: Path) -> None:
     bench.write_tar(tmp_path / "raw" / "00000.tar", {"notes.txt": b"no image here"})
     made = bench.recipe(tmp_path, select={"where": {"sharp": "sharpness >= 5"}})
     bench.index(made)
-    assert read(write_report(made)).funnel()["all images"] == 0
+    assert read(write_report(bench.opened(made))).funnel()["all images"] == 0
 
 
 def test_nothing_indexed_names_the_command(tmp_path: Path) -> None:
     (tmp_path / "raw").mkdir()
     with pytest.raises(UserError, match="curate index RECIPE"):
-        write_report(bench.recipe(tmp_path))
+        write_report(bench.opened(bench.recipe(tmp_path)))
 
 
 def test_a_folder_that_cannot_be_written_is_one_line(folder: Path, tmp_path: Path) -> None:
@@ -302,7 +302,7 @@ def test_a_folder_that_cannot_be_written_is_one_line(folder: Path, tmp_path: Pat
     bench.index(made)
     (tmp_path / "work" / "report").write_text("in the way")
     with pytest.raises(StageError, match="cannot write .*index.html"):
-        write_report(made)
+        write_report(bench.opened(made))
 
 
 @pytest.mark.browser
@@ -311,7 +311,7 @@ def test_a_folder_that_cannot_be_written_is_one_line(folder: Path, tmp_path: Pat
 def test_a_browser_shows_it_without_a_word_or_a_request(folder: Path, page: Page, scheme: str) -> None:
     from playwright.sync_api import sync_playwright
 
-    write_report(bench.recipe(folder, **values()))
+    write_report(bench.opened(bench.recipe(folder, **values())))
     said: list[str] = []
     asked: list[str] = []
     with sync_playwright() as playwright:

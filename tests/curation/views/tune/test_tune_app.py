@@ -32,7 +32,7 @@ def scored(tmp_path_factory: pytest.TempPathFactory) -> Path:
     (folder / "recipe.yaml").write_text(
         (folder / "recipe.yaml").read_text().replace("sharpness >= 1\n", "sharpness >= 1   # crisp\n")
     )
-    Selection(load_recipe(folder / "recipe.yaml")).write()
+    Selection(bench.opened(load_recipe(folder / "recipe.yaml"))).write()
     return folder
 
 
@@ -45,7 +45,9 @@ def file(scored: Path) -> Any:
 
 
 def opened(file: Path) -> TestClient:
-    client = TestClient(make_app(Tuner(file, load_recipe(file)), TOKEN, PORT), base_url=f"http://127.0.0.1:{PORT}")
+    client = TestClient(
+        make_app(Tuner(file, bench.opened(load_recipe(file))), TOKEN, PORT), base_url=f"http://127.0.0.1:{PORT}"
+    )
     assert client.get(f"/?token={TOKEN}").status_code == 200
     return client
 
@@ -246,7 +248,7 @@ def test_a_recipe_that_changed_on_disk_is_not_written(file: Path) -> None:
 
 
 def test_an_override_is_shown_but_not_written(file: Path) -> None:
-    tuner = Tuner(file, load_recipe(file, ["select.where.sharp=sharpness >= 9"]))
+    tuner = Tuner(file, bench.opened(load_recipe(file, ["select.where.sharp=sharpness >= 9"])))
     client = TestClient(make_app(tuner, TOKEN, PORT), base_url=f"http://localhost:{PORT}")
     client.get(f"/?token={TOKEN}")
     assert [p["overridden"] for p in client.get("/api/state").json()["predicates"]] == [False, True]

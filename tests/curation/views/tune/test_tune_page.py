@@ -63,9 +63,9 @@ def address(folder: Path) -> Iterator[str]:
 def served(file: Path, *overrides: str) -> Iterator[str]:
     """Served as `curate tune` does, until interrupted."""
     code = (
-        "import sys; from pathlib import Path; from curation.recipe import load_recipe; from curation.views.tune import serve;"
-        "file = Path(sys.argv[1]); recipe = load_recipe(file, sys.argv[2:]);"
-        "serve(file, recipe, announce=lambda line: print(line, flush=True))"
+        "import sys; from pathlib import Path; from curation.recipe import load_recipe; from curation.scoring.opened import open_recipe; from curation.views.tune import serve;"
+        "file = Path(sys.argv[1]); opened = open_recipe(load_recipe(file, sys.argv[2:]));"
+        "serve(file, opened, announce=lambda line: print(line, flush=True))"
     )
     command = [sys.executable, "-c", code, str(file), *overrides]
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as server:
@@ -109,7 +109,7 @@ def page(browser: Any, address: str) -> Iterator[Any]:
 def selected(recipe: Recipe, **where: str) -> dict[str, Any]:
     """What `select` counts when these predicates are otherwise."""
     changed = recipe.select.model_copy(update={"where": recipe.select.where | where})
-    funnel = Selection(recipe.model_copy(update={"select": changed})).funnel().as_dict()
+    funnel = Selection(bench.opened(recipe.model_copy(update={"select": changed}))).funnel().as_dict()
     return funnel | {"passing": funnel["kept"] + sum(funnel["duplicate"].values())}
 
 

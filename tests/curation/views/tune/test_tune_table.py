@@ -11,7 +11,6 @@ import pytest
 from curation.corpora.samples import samples_notes
 from curation.errors import UserError
 from curation.recipe import Recipe, load_recipe
-from curation.scoring.cascade import Cascade
 from curation.selection.stage import Selection
 from curation.signals.base import sidecar_fields
 from curation.views.tune.split import split
@@ -38,7 +37,7 @@ def make(folder: Path, **select: object) -> Recipe:
     """A workspace of random scores: values, nulls, and rows that were skipped or failed; one shard has no sidecars."""
     values = {"signals": SIGNALS, "select": {"where": WHERE, "dedup": {"exact": False}} | select}
     recipe = bench.recipe(folder, **values)
-    workspace, cascade = Workspace(recipe.workspace), Cascade.of(recipe, pa.schema({"meta_score": pa.float64()}))
+    workspace, cascade = Workspace(recipe.workspace), bench.opened(recipe, meta_known=False).cascade
     rng = np.random.default_rng(1)
     for number, count in enumerate(ROWS):
         shard = f"{number:05d}"
@@ -92,14 +91,14 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Recipe:
 
 @pytest.fixture(scope="module")
 def table(made: Recipe) -> Table:
-    return Table(made)
+    return Table(bench.opened(made))
 
 
 def by_select(recipe: Recipe, table: Table, values: dict[str, dict[int, float]]) -> dict[str, object]:
     """What `select` counts with these thresholds in the recipe."""
     where = {s.predicate.name: s.text(values) for s in table.splits}
     given = recipe.model_copy(update={"select": recipe.select.model_copy(update={"where": where})})
-    funnel = Selection(given).funnel().as_dict()
+    funnel = Selection(bench.opened(given)).funnel().as_dict()
     passing = funnel.pop("kept") + funnel.pop("balance") + sum(funnel.pop("duplicate").values())
     return {"passing": passing} | funnel
 
@@ -144,7 +143,7 @@ def test_undecided_rows_are_there_to_be_counted(made: Recipe, table: Table) -> N
 
 def test_rows_that_cannot_be_compared_with_others_are_undecided(tmp_path: Path) -> None:
     recipe = make(tmp_path, where={"size": "min_side >= 256"}, dedup={"near": 4})
-    table = Table(recipe)
+    table = Table(bench.opened(recipe))
     values = {"size": {0: 600.0}}
     assert table.funnel(values).undecided["dedup"] > 0
     assert counted(table.funnel(values)) == by_select(recipe, table, values)
@@ -210,15 +209,21 @@ def test_a_part_that_is_no_truth_value_and_a_number_that_reads_otherwise(table: 
 
 def test_nothing_indexed_is_said(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="nothing is indexed yet; run `curate index RECIPE`"):
-        Table(bench.recipe(tmp_path))
+        Table(bench.opened(bench.recipe(tmp_path)))
 
 
 def test_no_predicate_and_nothing_scored(tmp_path: Path) -> None:
     bench.write_tar(tmp_path / "raw" / "00000.tar", {"a.jpg": bench.encoded(bench.picture(1))})
     recipe = bench.recipe(tmp_path)
     bench.index(recipe)
-    assert counted(Table(recipe).funnel({})) == {"input": 1, "failed": 0, "dropped": {}, "undecided": {}, "passing": 1}
-    table = Table(bench.recipe(tmp_path, select={"where": {"sharp": "sharpness >= 12"}}))
+    assert counted(Table(bench.opened(recipe)).funnel({})) == {
+        "input": 1,
+        "failed": 0,
+        "dropped": {},
+        "undecided": {},
+        "passing": 1,
+    }
+    table = Table(bench.opened(bench.recipe(tmp_path, select={"where": {"sharp": "sharpness >= 12"}})))
     sharp = table.splits[0].thresholds[0]
     answer = table.answer({}, sharp, 3)
     assert answer.funnel.undecided == {"sharp": 1} and answer.histogram.missing == 1 and answer.passing == []
@@ -231,7 +236,7 @@ def test_values_that_are_no_numbers_and_very_large_ones(tmp_path: Path) -> None:
     strange = [1e308, -1e308, math.inf, -math.inf, math.nan] * (ROWS[0] // 5)
     place = samples.column_names.index("meta_score")
     write_table(path, samples.set_column(place, "meta_score", pa.array(strange, pa.float64())), **notes)
-    table = Table(recipe)
+    table = Table(bench.opened(recipe))
     threshold = table.splits[0].thresholds[0]
     answer = table.answer({"score": {0: 2.0}}, threshold, 3)
     assert 1e300 <= table.axis(threshold).high < 2e300
