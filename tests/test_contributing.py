@@ -8,14 +8,14 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import yaml
 
+from curation.recipe.yaml_text import read_yaml
 from tests import bench
 from tests.command import process
 
 TEXT = (Path(__file__).parents[1] / "CONTRIBUTING.md").read_text(encoding="utf-8")
 FILES = dict(re.findall(r"<!-- performed: (\w+\.py) -->\n```python\n(.*?)```", TEXT, re.DOTALL))
-RECIPES = [yaml.safe_load(text) for text in re.findall(r"<!-- recipe -->\n```yaml\n(.*?)```", TEXT, re.DOTALL)]
+RECIPES = [read_yaml(text) for text in re.findall(r"<!-- recipe -->\n```yaml\n(.*?)```", TEXT, re.DOTALL)]
 FOLDERS = {"saturation.py": "signals", "alt_text.py": "captions", "memory.py": "captions", "zip.py": "readers"}
 
 

@@ -4,11 +4,10 @@ The dataset card: a `README.md` with the metadata block of the Hugging Face hub,
 import json
 from typing import Any
 
-import yaml
-
 from curation.annotation.votes import read_levels
 from curation.captions.rows import crew_of
 from curation.recipe import Recipe
+from curation.recipe.yaml_text import write_yaml
 from curation.scoring.opened import Opened
 from curation.selection.funnel import Funnel
 from curation.workspace import Workspace
@@ -65,7 +64,7 @@ def write_card(opened: Opened, phase: str, stats: dict[str, Any]) -> None:
         )
         if part
     )
-    block = yaml.dump(header, sort_keys=False, allow_unicode=True)
+    block = write_yaml(header)
     write_text(workspace.product(phase) / "README.md", f"---\n{block}---\n\n{body}\n")
 
 
