@@ -14,11 +14,11 @@ def without_pandas() -> None:
     That takes longer than all other imports of a command together. To be called by the entry points alone: in a
     program of its user's own, pyarrow must go on converting to and from pandas.
     """
-    sys.meta_path.insert(0, _NoPandas)  # type: ignore[arg-type]
+    sys.meta_path.insert(0, _NoPandas)
     try:
         pa.array([None])  # pyarrow looks once and remembers what it found
     finally:
-        sys.meta_path.remove(_NoPandas)  # type: ignore[arg-type]
+        sys.meta_path.remove(_NoPandas)
 
 
 class _NoPandas:
