@@ -21,7 +21,9 @@ SCORING = (
     "open_clip_torch", "transformers", "paddleocr", "paddlex", "paddlepaddle",
 )  # fmt: skip
 _OPENCV_WHEELS = (
-    "opencv-contrib-python", "opencv-contrib-python-headless", "opencv-python", "opencv-python-headless",
+    "opencv-contrib-python", "opencv-contrib-python-headless", "opencv-contrib-python-headless-rolling",
+    "opencv-contrib-python-rolling", "opencv-python", "opencv-python-headless", "opencv-python-headless-rolling",
+    "opencv-python-rolling",
 )  # fmt: skip
 """The wheels that bring `cv2`, in alphabetical order. They are asked for by name: to read what all installed packages
 say of themselves takes a tenth of a second."""

@@ -2,6 +2,7 @@
 
 import csv
 import json
+import os
 import re
 import signal
 import subprocess
@@ -55,6 +56,20 @@ def test_demo_makes_both_phases_with_cards(demo: Path) -> None:
         assert json.loads((folder / "stats.json").read_text())["images"] >= 10
     card = (demo / "demo/work/shards/quality/README.md").read_text()
     assert "The votes were made by hand" in card
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("verb", ["index", "score", "select", "caption", "build-shards", "status"])
+def test_a_verb_with_nothing_to_do_imports_nothing_heavy(demo: Path, verb: str) -> None:
+    code = (
+        f"import sys; from curation.cli import main; sys.argv = ['curate', {verb!r}, 'demo/demo.yaml']\n"
+        "try: main()\nexcept SystemExit: pass\n"
+        "heavy = {'torch', 'ray', 'transformers', 'onnxruntime', 'pandas', 'huggingface_hub', 'rich'}\n"
+        "print('LOADED', sorted(heavy & sys.modules.keys()))"
+    )
+    environment = os.environ | {"PYTHONPATH": str(ROOT)}
+    done = subprocess.run([sys.executable, "-c", code], cwd=demo, env=environment, capture_output=True, text=True)
+    assert "LOADED []" in done.stdout, done.stdout + done.stderr
 
 
 @pytest.mark.slow
