@@ -244,7 +244,7 @@ class Passes:
 
     def _translated(self, translator: Translator, texts: dict[int, str]) -> Iterator[tuple[int, Answer]]:
         """Yields each row's translation, from the cache or the translator."""
-        step = self.settings.attempts + (translator.into == "en")  # counted on from the attempts at captions
+        step = self.settings.attempts + (translator.into == "en")  # steps are numbered on after the caption attempts
         names = {row: digest([self.crew.digest_of(translator), text]) for row, text in texts.items()}
         kept = self.answers.get(list(names.values())) if translator.generative else {}
         yield from ((row, kept[name]) for row, name in names.items() if name in kept)

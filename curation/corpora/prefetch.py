@@ -100,7 +100,7 @@ class Pictures:
         try:
             data = self._source.read(place["member"], place["offset"], place["length"])
         except FileNotFoundError as error:
-            if self._source.corpus.format in ("webdataset", "parquet"):  # the shard itself: nothing to note on rows
+            if self._source.corpus.format in ("webdataset", "parquet"):  # the whole shard is missing
                 raise StageError(f"{self._source.path}: {error.strerror}") from None
             return SignalError("unreadable", "the file is no longer there; run `curate index` again")
         except OSError as error:

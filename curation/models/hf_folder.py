@@ -112,7 +112,7 @@ class HfFolder:
         try:
             found = json.loads(path.read_text(encoding="utf-8"))
         except (FileNotFoundError, NotADirectoryError):
-            return {}  # said by `listed`
+            return {}  # `listed` reports a missing file
         except (OSError, ValueError) as error:
             raise UserError(f"{self.key}: {path} is no JSON: {in_one_line(error)}") from None
         if not isinstance(found, dict):

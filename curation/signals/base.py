@@ -24,7 +24,7 @@ class Row:
     """One image as passed to a signal."""
 
     picture: Picture | None
-    """None for a signal with `side = None`, which reads no pixels."""
+    """The image; None for a signal with `side = None`, which reads no pixels."""
     sample: Mapping[str, Any]
     """The row's values in the samples columns named in the signal's `inputs`."""
     signals: Mapping[str, Any]

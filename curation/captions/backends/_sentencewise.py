@@ -67,7 +67,7 @@ class Sentencewise(Translator):
     def load(self) -> None:
         """See Plugin."""
         self.checkpoint.load()
-        # On a CPU each sentence goes alone: a larger call would gain nothing, and keep back what is done.
+        # On a CPU each sentence is translated alone: a larger call would gain nothing, and delay finished answers.
         self.batch_size = 64 if device() == "cuda" else 1
 
     def encode(self, text: str) -> list[int]:

@@ -57,8 +57,8 @@ class CogVLM(Captioner):
     on_gpu = True
     signals = ("ocr",)
     max_text = 160
-    """Largest number of characters: a Chinese one takes up to three of the 820 tokens that the image leaves of 2048, and
-    a caption needs 256."""
+    """Largest number of characters: a Chinese one takes up to three of the 820 tokens that the image leaves of 2048, of
+    which a caption needs 256."""
     Params = CogVLMParams
     params: CogVLMParams
     placement = frozenset({"batch_size", "device_map"})

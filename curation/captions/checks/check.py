@@ -16,7 +16,7 @@ from curation.captions.checks.wording import BOILERPLATE, REFUSALS, SUBJECTIVE, 
 
 _HAN = re.compile("[\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff\U00020000-\U000323af]+")
 QUOTED = re.compile(
-    r"""["“「『‘'](?:"""  # a set of characters first: the search leaps from one to the next
+    r"""["“「『‘'](?:"""  # a character set first: the search skips to the next one
     r'(?<=")(?<!\d")([^"]*)"|(?<=“)([^“”]*)”|(?<=「)([^「」]*)」|(?<=『)([^『』]*)』|(?<=‘)([^‘’]*)’(?!\w)'
     r"|(?<=')(?<!\w')((?:[^'\n]|(?<=\w)'(?=\w))+)'(?!\w))"  # apostrophes inside; not dogs' and cats'
 )
@@ -173,7 +173,7 @@ def unquoted(text: str) -> str:
     return _split(text)[0]
 
 
-@lru_cache(maxsize=4)  # each rule asks for the same text again, and a caption comes back with its translation
+@lru_cache(maxsize=4)  # several rules split the same text, and a caption is split again with its translation
 def _split(text: str) -> tuple[str, tuple[str, ...]]:
     strings: list[str] = []
 

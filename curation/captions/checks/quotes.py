@@ -10,8 +10,9 @@ def confirmed(quotes: Sequence[str], seen: str, least: float) -> bool:
     """Whether all quotes, or something similar, are in the text that OCR has read.
 
     Letters and digits are compared, without case, spaces, punctuation and differences of width (ｆｕｌｌ). Either a
-    quote as a whole must be similar to a substring of the text; or, since the lines of a sign may be read in another order,
-    those of its words that are must make up `least` of its letters. A quote without letters and digits always passes.
+    quote as a whole must be similar to a substring of the text; or, since the lines of a sign may be read in another
+    order, those of its words that are must make up `least` of its letters. A quote without letters and digits always
+    passes.
 
     Args:
         quotes: the quoted strings.
@@ -45,7 +46,7 @@ def likeness(part: str, text: str) -> float:
     if not part or part in text:
         return 1.0
     letters, places = _codes(text), np.arange(len(text) + 1, dtype=np.int32)
-    edits = np.zeros(len(text) + 1, np.int32)  # of the part so far, to a stretch that ends at each place
+    edits = np.zeros(len(text) + 1, np.int32)  # from the part so far to the best substring ending at each place
     for wanted in _codes(part):
         row = edits + 1
         np.minimum(row[1:], edits[:-1] + (letters != wanted), out=row[1:])

@@ -1,6 +1,6 @@
-"""Reading raw shards: every sample in order, and one image's bytes by place.
+"""Readers of raw shards: all samples in order, or the bytes of one image by its recorded place.
 
-Shards are read as they lie, never unpacked or rewritten.
+Shards are read in their original form, never unpacked or rewritten.
 """
 
 from curation.corpora.readers.base import IMAGE_ENDINGS, SIDE_ENDINGS, RawSample, Source

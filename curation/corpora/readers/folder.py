@@ -20,7 +20,7 @@ class FolderSource(Source):
                 with self.fs.open(path, "rb") as file:
                     data, error = bounded(file, size_of(file))
             except FileNotFoundError:
-                bad_name = "\ufffd" in member  # what stands for bytes that are not UTF-8: the listing cannot hold them
+                bad_name = "\ufffd" in member  # replaces bytes that are not UTF-8, which the listing cannot hold
                 says = "bad_name: the file's name is not UTF-8" if bad_name else "gone: the file is no longer there"
                 yield RawSample(member, 0, b"", error=says)
                 continue

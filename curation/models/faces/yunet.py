@@ -92,7 +92,7 @@ def check(key: str, model: Path) -> None:
     try:
         with _quiet():
             net = cv2.dnn.readNetFromONNX(str(model))
-    except cv2.error:  # its own words are of its parser, and may hold the file's bytes
+    except cv2.error:  # its message concerns the parser, and may hold the file's bytes
         raise UserError(f"{key}: {model} {_what_it_is(model)}; expected YuNet's ONNX file") from None
     try:
         with _quiet():

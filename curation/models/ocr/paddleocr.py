@@ -82,7 +82,7 @@ class PaddleOcr:
             UserError: PaddleOCR cannot load the models.
         """
         self._side = side
-        os.environ["PADDLE_PDX_DISABLE_MODEL_SOURCE_CHECK"] = "True"  # it would look for its hubs, to no purpose
+        os.environ["PADDLE_PDX_DISABLE_MODEL_SOURCE_CHECK"] = "True"  # a needless look for its model hubs
         sys.meta_path.append(_HeadlessOpenCV())
         where = "gpu:0" if device() == "cuda" and _sees_gpu(self.engine) else "cpu"
         try:
@@ -149,9 +149,9 @@ class _Model(ABC):
         config: dict[str, Any]
         if self.engine == "onnxruntime":
             config = {"intra_op_num_threads": 1, "inter_op_num_threads": 1, "log_severity_level": 3}
-            if where != "cpu":  # to try all algorithms would take seconds for each new shape, and there are many
+            if where != "cpu":  # trying all algorithms takes seconds for each new shape, and there are many
                 config["provider_options"] = [{"cudnn_conv_algo_search": "HEURISTIC"}, {}]  # CUDA's and the CPU's
-        else:  # without oneDNN, on which PaddlePaddle 3.3 fails at these very models
+        else:  # without oneDNN, with which PaddlePaddle 3.3 fails on these models
             config = {"run_mode": "paddle", "cpu_threads": 1}
         return {
             "model_name": self._section("Global").get("model_name"),
@@ -179,7 +179,7 @@ class _Model(ABC):
         weights = list(self.files().values())[1:]
         try:
             found = _run(self.engine, weights, np.zeros((1, 3, *self.blank), np.float32))
-        except Exception as error:  # of either engine's many
+        except Exception as error:  # either engine raises many types
             raise UserError(f"{self.key}: {weights[0]} does not run as a model: {in_one_line(error)}") from None
         if problem := self._misfit(found):
             raise UserError(f"{self.key}: {weights[0]}: {problem}, found {list(found)}")

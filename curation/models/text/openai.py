@@ -110,7 +110,7 @@ class Client:
         status = response.status_code
         if status in (401, 403):
             raise UserError(f"{self.section}: {where} {WRONG[status]} (HTTP {status}); {self._key_hint()}")
-        if status in (404, 405, 429):  # it has no such list, or no time
+        if status in (404, 405, 429):  # the server has no such list, or is busy
             return
         if status != 200:
             raise UserError(f"{self.section}.url: {where} answers HTTP {status}; expected a list of models")
@@ -162,7 +162,7 @@ class Client:
             ):
                 for _ in range(min(self.concurrency, len(requests))):
                     group.create_task(work(client))
-        except ExceptionGroup as errors:  # the first ended all the others
+        except ExceptionGroup as errors:  # the first error cancelled all other tasks
             raise errors.exceptions[0] from None
         return replies
 
@@ -184,7 +184,7 @@ class Client:
         """Sends one request once. Raises _Failure, or StageError for an error that every request would get."""
         status, wait, read = 0, 0.0, b""
         where = f"{self.url}/chat/completions"
-        try:  # httpx counts its seconds from byte to byte; a server that drips must not be waited for
+        try:  # httpx's timeout restarts with every byte, so a slow server needs a limit on the whole
             async with asyncio.timeout(self.timeout), client.stream("POST", where, content=body) as response:
                 status, wait = response.status_code, _seconds(response.headers.get("retry-after"))
                 async for part in response.aiter_bytes():
@@ -206,7 +206,7 @@ class Client:
         if reply is None:
             raise _Failure("invalid_answer", self._safe(read.decode("utf-8", "replace")))
         key = self.key()
-        if len(key) > 2 * PART and key in reply.text:  # shorter ones, such as EMPTY, are words
+        if len(key) > 2 * PART and key in reply.text:  # short keys, such as EMPTY, may be ordinary words
             raise _Failure("invalid_answer", "it holds the key", again=False)
         return reply
 
@@ -237,7 +237,7 @@ class Client:
         return {
             "timeout": httpx.Timeout(timeout, connect=min(CONNECT, timeout), pool=None),
             "limits": httpx.Limits(max_connections=self.concurrency, max_keepalive_connections=self.concurrency),
-            "trust_env": not _loopback(self.url),  # a proxy would look for the server on its own machine
+            "trust_env": not _loopback(self.url),  # a proxy would connect to its own machine instead
             "verify": _authorities(),
         }
 
@@ -252,7 +252,7 @@ class Client:
         key = os.environ.get(self.key_env, "").strip()
         if not key:
             raise UserError(f"{self.section}.key_env: the environment variable {self.key_env} is not set; set it")
-        if not (key.isascii() and key.isprintable()):  # what sends headers would tell the whole of it
+        if not (key.isascii() and key.isprintable()):  # the HTTP library's error would contain the key
             raise UserError(f"{self.section}.key_env: {self.key_env} holds characters that no key has; set it anew")
         return key
 
