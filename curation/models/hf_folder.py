@@ -190,8 +190,8 @@ class HfFolder:
             wanted: what config.json was expected to hold, for the error message.
             settings: further arguments of `from_pretrained`, such as `dtype` and `device_map`.
 
-            Raises:
-                UserError: the configuration fits no such model, or `judge` finds tensors missing or of another shape.
+        Raises:
+            UserError: the configuration fits no such model, or `judge` finds tensors missing or of another shape.
         """
         given = {"state_dict": dict(tensors)} if tensors is not None else {"use_safetensors": True, **LOCAL}
         with self.explained(self.files["config.json"], wanted):

@@ -1,5 +1,4 @@
-"""Checks the wording of an English caption: opening frames, the model speaking of itself, statements about what cannot
-be seen, and other languages.
+"""Checks the wording of an English caption: opening frames, refusals, subjective statements, other languages.
 
 The rules concern the wording alone. Rules about the presence of a phrase get the caption in lower case, with plain
 apostrophes and without quoted text, since text in an image may say anything.
