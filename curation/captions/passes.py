@@ -149,7 +149,7 @@ class Passes:
         return {row: kept[name] for row, name in names.items() if name in kept}
 
     def caption_name(self, request: Request) -> str:
-        """Returns the digest that names a request in the cache; the image's sha256 stands for its `prepare`d form."""
+        """Returns the digest that names a request in the cache; the image's sha256 stands for the prepared image."""
         seed = request.seed if request.attempt else None
         return digest([self.crew.digest_of(self.crew.captioner), request.row["sha256"], request.prompt, seed])
 

@@ -22,7 +22,7 @@ __path__ += [folder for folder in os.environ.get("CURATE_SIGNALS", "").split(os.
 
 @cache
 def names() -> tuple[str, ...]:
-    """Returns the names of all signals: of the files that do not begin with `_`. Imports none of them."""
+    """Returns the names of all signals: of the files except `base` and those that begin with `_`. Imports none."""
     return tuple(sorted(m.name for m in pkgutil.iter_modules(__path__) if m.name != "base" and m.name[0] != "_"))
 
 

@@ -191,7 +191,7 @@ def _words(text: str) -> list[str]:
 
 
 def _loops(text: str, outside: str, units: Sequence[str]) -> bool:
-    """Whether a text is repetitive. A sentence must repeat with its quotes (they may differ) and outside quotes."""
+    """Whether a text loops. A repeated sentence counts only if it repeats both with its quotes and without them."""
     return repeats(text, units) or (says_again(text) and says_again(outside))
 
 

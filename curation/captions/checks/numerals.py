@@ -66,7 +66,7 @@ def lost_in_english(chinese: str, english: str) -> bool:
 
 
 def _stands_in(text: str, word: str) -> bool:
-    """Whether the word occurs as a whole word; the plain search comes first, as it excludes most words faster."""
+    """Whether a text contains the word as a whole; the substring test excludes most words faster than the pattern."""
     return word in text and re.search(rf"\b{word}\b", text) is not None
 
 

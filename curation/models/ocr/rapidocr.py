@@ -2,9 +2,8 @@
 
 RapidOCR loads the models, converts the detector's probability map to boxes (Liao et al., "Real-time Scene Text
 Detection with Differentiable Binarization", AAAI 2020) and the recogniser's output to text. This module decides what
-they are run
-on: the detector runs at full size only if a low-resolution detection pass suspects text and a full-size pass over the
-suspected regions confirms it.
+they are run on: the detector runs at full size only if a low-resolution detection pass suspects text and a full-size
+pass over the suspected regions confirms it.
 """
 
 import importlib.util
@@ -167,10 +166,10 @@ def _copy(pixels: np.ndarray, rows: int, columns: int) -> np.ndarray:
 def _suspects(pixels: np.ndarray, copy: np.ndarray, gate_side: int, threshold: float) -> bool:
     """Whether the whole picture should get the full-size detection pass.
 
-    A low-resolution pass suspects text on most photos (the back of a tiger, a face), which disappears at full size. So
-    the suspected regions are examined at full size, unless they are most of the picture, and one readable line in them
-    is enough. They only decide: the text is always detected on the whole picture, since some of it may be too small for
-    the low-resolution pass.
+    On most photos a low-resolution pass suspects text (the back of a tiger, a face) where a full-size pass finds none.
+    So the suspected regions are examined at full size, unless they are most of the picture, and one readable line in
+    them is enough. They only decide: the text is always detected on the whole picture, since some of it may be too
+    small for the low-resolution pass.
     """
     if copy.shape[0] * copy.shape[1] <= GLANCE_PAYS * gate_side**2:
         return True

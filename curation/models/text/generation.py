@@ -93,9 +93,8 @@ class Halving:
 
     A batch that does not fit is halved, and the next batches start at the size that fitted; after `PATIENCE` calls
     without running out of memory, double the size is tried. A row that does not fit alone is given up, and the next
-    batches start at the largest size that has fitted since the last such row: if none has, memory is short and it was
-        not the row that
-    was long, so rows are taken one by one.
+    batches start at the largest size that has fitted since the last such row. If none has, memory is short and the row
+    was not long, so rows are taken one by one.
 
     Args:
         limit: largest number of rows at once, ≥ 1.
