@@ -2,6 +2,7 @@
 
 A new signal is one file in this folder that defines a subclass of `Signal` whose `name` is the file's name. A further
 backend, which computes the same columns in another way, is one more such class in the file.
+
 The scoring pass (`curation/scoring/stage.py`) reads, decodes, batches, counts, rounds and stores.
 """
 
