@@ -191,7 +191,7 @@ class Picture:
 def _open(data: bytes) -> Image.Image:
     try:
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # damaged metadata is not worth a line each
+            warnings.simplefilter("ignore")  # no warning for each file with damaged metadata
             return Image.open(io.BytesIO(data), formats=_OPENED_AS)
     except Image.UnidentifiedImageError:
         raise ImageError("not_an_image", f"the bytes start with {data[:8]!r}") from None

@@ -97,6 +97,6 @@ def _whole(path: Path) -> bool:
     except sqlite3.OperationalError as error:
         if "locked" in str(error):  # in use, and not damaged
             raise
-        return "no such table" in str(error)  # its maker was killed before the table was there
+        return "no such table" in str(error)  # the process was killed before it had created the table
     except (sqlite3.DatabaseError, ValueError, TypeError):
         return False

@@ -1,7 +1,7 @@
 """The base classes of captioners and translators, and how a backend is found by its name.
 
-A new backend is one file in this folder that defines a subclass whose `name` is the file's name; nothing else
-is edited. The caption passes (`curation/captions/passes.py`) read, decode, batch, retry, check, count and store.
+A new backend is one file in this folder that defines a subclass whose `name` is the file's name; nothing else is
+edited. The caption passes (`curation/captions/passes.py`) read, decode, batch, retry, check, count and store.
 """
 
 import importlib

@@ -151,7 +151,7 @@ class Passes:
         return {row: kept[name] for row, name in names.items() if name in kept}
 
     def caption_name(self, request: Request) -> str:
-        """Returns the digest that names a request in the cache; the image's sha256 stands for its `prepare`d form."""
+        """Returns the digest that names a request in the cache; the image's sha256 stands for the prepared image."""
         seed = request.seed if request.attempt else None
         return digest([self.crew.digest_of(self.crew.captioner), request.row["sha256"], request.prompt, seed])
 
@@ -245,7 +245,7 @@ class Passes:
 
     def _translated(self, translator: Translator, texts: dict[int, str]) -> Iterator[tuple[int, Answer]]:
         """Yields each row's translation, from the cache or the translator."""
-        step = self.settings.attempts + (translator.into == "en")  # counted on from the attempts at captions
+        step = self.settings.attempts + (translator.into == "en")  # steps are numbered on after the caption attempts
         names = {row: digest([self.crew.digest_of(translator), text]) for row, text in texts.items()}
         kept = self.answers.get(list(names.values())) if translator.generative else {}
         yield from ((row, kept[name]) for row, name in names.items() if name in kept)

@@ -239,7 +239,7 @@ class Plan:
         text, complete = "", True
         for sentence in self.sentences:
             translated, well = self._sentence(sentence, said)
-            beside = text and not sentence.gap.strip(" \t\u3000")  # in the same line, and no item of a list
+            beside = text and not sentence.gap.strip(" \t\u3000")  # on the same line, and not a list item
             text += (BETWEEN[self.into] if beside else sentence.gap) + translated
             complete = complete and well
         asked = [said[part] for part in (*self.wholes(), *self.fragments(said))]
@@ -273,7 +273,7 @@ class Plan:
             elif has_letters(part):
                 shown = self._tidy(said[part.strip()].text)
                 if not part.rstrip().endswith(tuple(_NARROW + _WIDE)):
-                    shown = shown.rstrip("。. ")  # a model likes to end what it takes for a sentence
+                    shown = shown.rstrip("。. ")  # models tend to end a fragment like a sentence
             else:
                 shown = part.strip()
                 if not shown.strip(_NARROW + _WIDE):

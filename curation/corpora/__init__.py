@@ -1,1 +1,1 @@
-"""Raw corpora: how they are listed, read and indexed."""
+"""Lists, reads and indexes raw corpora."""

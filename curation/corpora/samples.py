@@ -98,7 +98,7 @@ def known_shard(workspace: Workspace, ledger: Ledger, corpus: str, shard: str) -
     path = workspace.samples(corpus, shard)
     found = footer(path)
     known = ledger.lines.get(f"{corpus}/{shard}")
-    if found is not None and known is not None and known.get("footer") == found and _whole(path):  # it was copied
+    if found is not None and known is not None and known.get("footer") == found and _whole(path):  # the file was copied
         line = ledger.add(corpus, shard, known | ledger_line(path, {}))
     elif found is not None:
         line = ledger.add(corpus, shard, ledger_line(path, {"source": "", "rows": pq.read_metadata(path).num_rows}))

@@ -74,7 +74,7 @@ class Models:
             return
         before = _read_json(self._notes)
         if before | made_with != before:
-            with suppress(StageError):  # a convenience: without it a reader needs the models too
+            with suppress(StageError):  # only a convenience: without the note, a reader needs the models
                 write_text(self._notes, json.dumps(before | made_with, indent=1, ensure_ascii=False))
 
     def noted(self, plugin: str) -> dict[str, Any]:
@@ -129,7 +129,7 @@ class Models:
         known = _read_json(self._digests)
         if (known.get(name) or [None])[0] != stamp:
             known = _read_json(self._digests) | {name: [stamp, file_digest(path)]}
-            with suppress(StageError):  # a convenience: where it cannot be kept, it is worked out again
+            with suppress(StageError):  # only a cache: without it, the digest is computed again
                 write_text(self._digests, json.dumps(known, indent=1))
         return str(known[name][1])
 
@@ -148,7 +148,7 @@ def read_tensors(key: str, path: Path) -> "dict[str, torch.Tensor]":
         if path.suffix == ".safetensors":
             return load_file(path)
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # that an unusual pickle may not be read
+            warnings.simplefilter("ignore")  # torch warns of unusual pickles
             found = torch.load(path, map_location="cpu", weights_only=True)
     except SafetensorError as error:
         raise UserError(f"{path} is no safetensors file: {in_one_line(error)}; fetch it again", key) from None

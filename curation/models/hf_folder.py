@@ -113,7 +113,7 @@ class HfFolder:
         try:
             found = json.loads(path.read_text(encoding="utf-8"))
         except (FileNotFoundError, NotADirectoryError):
-            return {}  # said by `listed`
+            return {}  # `listed` reports a missing file
         except (OSError, ValueError) as error:
             raise UserError(f"{path} is no JSON: {in_one_line(error)}", self.key) from None
         if not isinstance(found, dict):
@@ -193,8 +193,8 @@ class HfFolder:
             wanted: what config.json was expected to hold, for the error message.
             settings: further arguments of `from_pretrained`, such as `dtype` and `device_map`.
 
-            Raises:
-                UserError: the configuration fits no such model, or `judge` finds tensors missing or of another shape.
+        Raises:
+            UserError: the configuration fits no such model, or `judge` finds tensors missing or of another shape.
         """
         given = {"state_dict": dict(tensors)} if tensors is not None else {"use_safetensors": True, **LOCAL}
         with self.explained(self.files["config.json"], wanted):

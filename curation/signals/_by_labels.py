@@ -22,7 +22,7 @@ Column = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]*$")]
 
 
 class LabelParams(PluginParams):
-    """A checkpoint and names for its labels."""
+    """Parameters of a classifier: its checkpoint, and the names that its labels map to."""
 
     example: ClassVar[str] = ""
     """An example of a recipe entry, for error messages."""
@@ -39,7 +39,7 @@ class LabelParams(PluginParams):
 
 
 class ColumnParams(LabelParams):
-    """A checkpoint and the columns that its labels map to."""
+    """Parameters of a classifier whose labels map to columns."""
 
     main: ClassVar[str] = ""
     """The column that at least one label must map to."""

@@ -17,9 +17,9 @@ if TYPE_CHECKING:
 
 
 class ReadsTexts(Signal):
-    """Base of signals that compare the stored embedding with texts: no image is read, but the tokenizer is.
+    """Base of signals that compare the stored embedding with texts; they read no pixels.
 
-    The tokenizer's files are therefore part of the fingerprint.
+    The tokenizer's files are part of the fingerprint.
     """
 
     needs = ("embedding",)

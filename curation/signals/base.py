@@ -2,6 +2,7 @@
 
 A new signal is one file in this folder that defines a subclass of `Signal` whose `name` is the file's name. A further
 backend, which computes the same columns in another way, is one more such class in the file.
+
 The scoring pass (`curation/scoring/stage.py`) reads, decodes, batches, counts, rounds and stores.
 """
 
@@ -27,7 +28,7 @@ class Row:
     """One image as passed to a signal."""
 
     picture: Picture | None
-    """None for a signal with `side = None`, which reads no pixels."""
+    """The image; None for a signal with `side = None`, which reads no pixels."""
     sample: Mapping[str, Any]
     """The row's values in the samples columns named in the signal's `inputs`."""
     signals: Mapping[str, Any]

@@ -55,7 +55,7 @@ class CategoryByClassifier(HfClassifier):
 
     def scores_of(self, shares: Mapping[str, float]) -> Scores:
         """See HfClassifier."""
-        best = int(np.argmax(list(shares.values())))  # where there is a NaN, the NaN: no such row passes
+        best = int(np.argmax(list(shares.values())))  # a NaN is the maximum, so that such a row passes no predicate
         category = list(shares)[best]
         return {"category": category, "category_confidence": shares[category]}
 

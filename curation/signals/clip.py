@@ -18,8 +18,8 @@ class ClipScore(ReadsTexts):
 
     CLIPScore (Hessel et al. 2021) is 2.5 times this cosine, with negative ones counted as 0. Only scores of the same
     model can be compared: LAION-5B (Schuhmann et al. 2022) kept English pairs from 0.28 on, by OpenAI's ViT-B/32. A
-        model
-    trained on English says nothing about a Chinese caption; use a multilingual embedding for those, such as a SigLIP 2.
+    model trained on English says nothing about a Chinese caption; for those, use a multilingual embedding, such as a
+    SigLIP 2.
 
     Columns:
         clip_score: cosine of the image's embedding and the caption's, -1..1; null without a caption. Of a caption

@@ -77,7 +77,7 @@ class MtcnnParams(FacesParams):
 
 
 class Faces(_Faces):
-    """Faces by MTCNN: nine of ten faces that are tilted by up to 30 degrees; frontal, half turned and some profiles.
+    """Faces by MTCNN. It finds nine of ten faces tilted by up to 30 degrees: frontal, half turned and some profiles.
 
     It misses half of the faces tilted by 60 degrees, nearly all that lie on their side or are upside down, and heads
     that look away or down. It counts a drawn face if it is drawn like a real one.

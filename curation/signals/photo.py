@@ -151,7 +151,7 @@ def bars(gray: np.ndarray) -> tuple[int, int, int, int]:
     if inner.size in (0, gray.size):
         return 0, 0, 0, 0
     level = int(gray[0, 0] if top or left else gray[-1, -1])
-    y, x = (min(2, (n - 1) // 2) for n in inner.shape)  # past what scaling has blended
+    y, x = (min(2, (n - 1) // 2) for n in inner.shape)  # beyond the lines that scaling has blended
     rim = [_share_near(line, level) for line in (inner[y], inner[-1 - y], inner[:, x], inner[:, -1 - x])]
     if _share_near(inner, level) > GROUND or sum(rim) / len(rim) > RIM:
         return 0, 0, 0, 0
@@ -173,13 +173,13 @@ def phash(gray: np.ndarray) -> int | None:
     Returns:
         The hash, 0..2⁶⁴-1; None for a plain image.
     """
-    for axis in (1, 0):  # one after the other: where one side is to grow, OpenCV would not average along the other
+    for axis in (1, 0):  # separately: if one side grows, OpenCV would not average along the other
         gray = _resized(gray, 64, axis)
     spectrum = cv2.dct(gray.astype(np.float32))
     size = np.abs(spectrum[:9, :9])
     size[0, 0] = 0
     mean = float(size[:8, :8].sum()) / 63
-    if mean / 32 < FLAT:  # 64/2: from a coefficient to an amplitude
+    if mean / 32 < FLAT:  # 64/2 converts a coefficient to an amplitude
         return None
     bits = spectrum[:8, :8] - TIE * (size[_LOWER] - size[_UPPER]) > NOTHING * mean
     return int.from_bytes(np.packbits(bits).tobytes(), "big")

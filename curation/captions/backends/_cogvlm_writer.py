@@ -48,7 +48,7 @@ class Writer:
     def row_bytes(self) -> int:
         """Largest memory, in bytes, that a row needs: key-value cache of all its tokens, and the widest activations."""
         config, size = self.config, self.model.dtype.itemsize
-        tokens = config.image_tokens + 64 + self.max_new_tokens  # with a prompt of some sentences
+        tokens = config.image_tokens + 64 + self.max_new_tokens  # 64 for a prompt of some sentences
         kept = 2 * config.num_hidden_layers * config.hidden_size * min(tokens, config.max_position_embeddings)
         widest = max(config.intermediate_size, config.vision_config.intermediate_size)
         return size * (kept + WIDE * config.image_tokens * widest)

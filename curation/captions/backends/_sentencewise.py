@@ -67,7 +67,7 @@ class Sentencewise(Translator):
     def load(self) -> None:
         """See Plugin."""
         self.checkpoint.load()
-        # On a CPU each sentence goes alone: a larger call would gain nothing, and keep back what is done.
+        # On a CPU each sentence is translated alone: a larger call would gain nothing, and delay finished answers.
         self.batch_size = 64 if device() == "cuda" else 1
 
     def encode(self, text: str) -> list[int]:
@@ -91,7 +91,7 @@ class Sentencewise(Translator):
         return {text: self._joined([of[part] for part in found or ()]) for text, found in cut.items()}
 
     def _joined(self, answers: Sequence[Answer]) -> Answer:
-        """Joins the translations of a sentence's clauses; without clauses (a sentence too long) it is incomplete."""
+        """Joins the translations of a sentence's clauses; without any (the sentence is too long), it is incomplete."""
         return Answer(
             BETWEEN[self.into].join(answer.text for answer in answers),
             bool(answers) and all(answer.complete for answer in answers),

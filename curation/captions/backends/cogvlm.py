@@ -90,7 +90,7 @@ class CogVLM(Captioner):
 
     @property
     def licences(self) -> list[str]:
-        """See Plugin. There is only one such model, so that the licences do not depend on where it lies."""
+        """See Plugin. There is only one such model, so the licences do not depend on where the checkpoint lies."""
         return [f"{origin.name}: {origin.licence}" for origin in self.origins]
 
     @property

@@ -122,7 +122,7 @@ class Description:
         if style == 3 and colours:
             verb = "dominates" if len(self.colours) == 1 else "dominate"
             return _capital(f"{colours} {verb} a {tone}{picture}{f' with {content}' if content else ''}.")
-        # A comma parts the colours from what follows, as in "in black, red and white, with one face".
+        # A comma separates the colours from what follows, as in "in black, red and white, with one face".
         within = (f" in {colours}," if content else f" in {colours}") if colours else ""
         return f"A {tone}{picture}{within}{f' with {content}' if content else ''}."
 

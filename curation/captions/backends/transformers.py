@@ -30,7 +30,7 @@ ELONGATED = 16
 """Long side over short side above which only the middle of an image is shown: processors refuse narrow strips, or scale
 them up without bound."""
 SHORTEST = 32
-"""Smallest short side in pixels: some processors take an image of three rows for one with three channels first."""
+"""Smallest short side in pixels: some processors mistake an image of three rows for one with three channels."""
 
 
 class TransformersParams(PluginParams):
@@ -46,7 +46,7 @@ class TransformersParams(PluginParams):
 
 
 class Transformers(Captioner):
-    """Any image-text-to-text checkpoint that transformers itself supports: greedy at first, sampled after flags."""
+    """Any checkpoint that transformers itself supports: greedy at first, sampled if that caption had flags."""
 
     name = "transformers"
     version = 1

@@ -19,7 +19,7 @@ DEFAULTS = CaptionChecks()
 """What a caption must keep to where the recipe says nothing else."""
 _HAN = re.compile("[\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff\U00020000-\U000323af]+")
 QUOTED = re.compile(
-    r"""["“「『‘'](?:"""  # a set of characters first: the search leaps from one to the next
+    r"""["“「『‘'](?:"""  # a character set first: the search skips to the next one
     r'(?<=")(?<!\d")([^"]*)"|(?<=“)([^“”]*)”|(?<=「)([^「」]*)」|(?<=『)([^『』]*)』|(?<=‘)([^‘’]*)’(?!\w)'
     r"|(?<=')(?<!\w')((?:[^'\n]|(?<=\w)'(?=\w))+)'(?!\w))"  # apostrophes inside; not dogs' and cats'
 )
@@ -166,7 +166,7 @@ def unquoted(text: str) -> str:
     return _split(text)[0]
 
 
-@lru_cache(maxsize=4)  # each rule asks for the same text again, and a caption comes back with its translation
+@lru_cache(maxsize=4)  # several rules split the same text, and a caption is split again with its translation
 def _split(text: str) -> tuple[str, tuple[str, ...]]:
     strings: list[str] = []
 
@@ -184,7 +184,7 @@ def _words(text: str) -> list[str]:
 
 
 def _loops(text: str, outside: str, units: Sequence[str]) -> bool:
-    """Whether a text is repetitive. A sentence must repeat with its quotes (they may differ) and outside quotes."""
+    """Whether a text loops. A repeated sentence counts only if it repeats both with its quotes and without them."""
     return repeats(text, units) or (says_again(text) and says_again(outside))
 
 

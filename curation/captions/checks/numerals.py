@@ -9,7 +9,7 @@ _HAN_DIGITS = "零一二三四五六七八九"
 _ALIKE = str.maketrans("〇两", "零二")
 
 _COUNTED = re.compile(
-    # A numeral first, so that the search leaps from one to the next, and only then what stands before it.
+    # The numeral comes first, so that the search skips to the next one, and only then the text before it.
     r"([一二两三四五六七八九十](?<![一二两三四五六七八九十百千万亿第].)"
     r"(?:(?<!十)十[一二三四五六七八九]?|(?<=十)[一二三四五六七八九]|(?<!一)))"
     "[个只名位条头匹辆架座栋棵朵件块把台支本张艘扇根颗粒片双对]"
@@ -66,14 +66,14 @@ def lost_in_english(chinese: str, english: str) -> bool:
 
 
 def _stands_in(text: str, word: str) -> bool:
-    """Whether the word occurs as a whole word; the plain search comes first, as it excludes most words faster."""
+    """Whether a text contains the word as a whole; the substring test excludes most words faster than the pattern."""
     return word in text and re.search(rf"\b{word}\b", text) is not None
 
 
 def _numbers(text: str, pattern: re.Pattern[str] = _NUMBER) -> set[str]:
     """Returns the numbers of a text in plain digits, without thousands separators: 1,500 and １５００ → 1500."""
     if text.isascii() and not any(map(text.__contains__, "0123456789")):
-        return set()  # sooner than a pattern sees it
+        return set()  # faster than the pattern
     return {number.translate(_PLAIN) for number in pattern.findall(text)}
 
 

@@ -46,7 +46,7 @@ def likeness(part: str, text: str) -> float:
     if not part or part in text:
         return 1.0
     letters, places = _codes(text), np.arange(len(text) + 1, dtype=np.int32)
-    edits = np.zeros(len(text) + 1, np.int32)  # of the part so far, to a stretch that ends at each place
+    edits = np.zeros(len(text) + 1, np.int32)  # from the part so far to the best substring ending at each place
     for wanted in _codes(part):
         row = edits + 1
         np.minimum(row[1:], edits[:-1] + (letters != wanted), out=row[1:])

@@ -53,7 +53,7 @@ def _tail_repeats(tail: str) -> bool:
     if len(tail) <= TAIL_RUN:
         return False
     # A run of TAIL_RUN and its second occurrence both fit into the tail, so the first one covers this stretch
-    # of it wherever it begins; looking for the stretch alone settles nearly every text.
+    # wherever it begins; searching for the stretch alone is enough for nearly every text.
     start = len(tail) - TAIL_RUN - 1
     stretch = tail[start:TAIL_RUN]
     at = tail.find(stretch, start + 1)

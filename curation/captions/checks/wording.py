@@ -1,5 +1,4 @@
-"""Checks the wording of an English caption: opening frames, the model speaking of itself, statements about what cannot
-be seen, and other languages.
+"""Checks the wording of an English caption: opening frames, refusals, subjective statements, other languages.
 
 The rules concern the wording alone. Rules about the presence of a phrase get the caption in lower case, with plain
 apostrophes and without quoted text, since text in an image may say anything.
@@ -61,7 +60,7 @@ _PRAISE = (
 _ONE_WHO_LOOKS = "(?:(?:the )?(?:viewer|observer|onlooker)(?:'?s)?|(?:the|one's|our) (?:eye|gaze|attention))"
 
 SUBJECTIVE = _rules({
-    # What it does to whoever looks at it: moods and effects.
+    # Effects on the viewer, and moods.
     "sense feeling impression": "(?:an?|the|any) (?:[a-z-]+ ){0,2}(?:sense|feeling|impression) (?:of|that)",
     "atmosphere ambiance ambience mood vibe vibes aura": (
         f"an? (?:[a-z-]+ ){{1,3}}{_MOOD}|(?:overall|general|whole) (?:[a-z-]+ )?{_MOOD}"
@@ -85,8 +84,8 @@ SUBJECTIVE = _rules({
     "testament": "testament to",
     "reminder": "reminder (?:of|that)",
     "symbolizes symbolises symbolizing symbolising": "symboli[sz](?:es|ing)",
-    # Praise of the picture or of what is in it. An adjective before its noun ("a beautiful garden") says little, but
-    # claims nothing; said of the subject ("the garden is beautiful") it is the judgement that the sentence is for.
+    # Praise of the image or its content. An adjective before its noun ("a beautiful garden") says little, but claims
+    # nothing; as a predicate ("the garden is beautiful") it is a judgement, and the point of the sentence.
     "stunning breathtaking mesmerizing mesmerising captivating enchanting awe-inspiring picture-perfect": (
         "stunning|breathtaking|mesmeri[sz]ing|captivating|enchanting|awe-inspiring|picture-perfect"
     ),
@@ -96,7 +95,7 @@ SUBJECTIVE = _rules({
         "(?:is|are|looks?|truly|simply|absolutely|incredibly) (?:very |so |quite |truly |simply |really )?"
         f"(?:{_PRAISE.replace(' ', '|')})"
     ),
-    # Guesses at what cannot be seen: causes, intentions, feelings, what was before and will be.
+    # Guesses at what is not visible: causes, intentions, feelings, the past and the future.
     "likely probably possibly presumably perhaps maybe seemingly": (
         "(?:likely|probably|possibly|presumably|perhaps|maybe|seemingly)"
     ),

@@ -96,7 +96,7 @@ class Checkpoint:
                 use_safetensors=True,
                 **LOCAL,
             )
-        # generate is to follow what it is told, not what a generation_config.json beside the weights says
+        # `generate` must follow its arguments, not a generation_config.json beside the weights
         ids = {name: getattr(self.config, name) for name in ("pad_token_id", "bos_token_id", "eos_token_id")}
         model.generation_config = GenerationConfig(**ids)
         return model.eval().requires_grad_(False)

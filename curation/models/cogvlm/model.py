@@ -107,7 +107,7 @@ class ExpertMLP(nn.Module):
 
 
 class Layer(nn.Module):
-    """One layer of the language model."""
+    """One transformer layer of the language model, with an expert for each kind of token."""
 
     def __init__(self, config: CogVLMConfig, index: int) -> None:
         super().__init__()
@@ -156,7 +156,7 @@ class CogVLMModel(CogVLMPreTrainedModel):
         self.norm = LlamaRMSNorm(config.hidden_size, eps=config.rms_norm_eps)
         self.vision = VisionTower(config)
         self.rotary_emb = LlamaRotaryEmbedding(config)
-        self.lead = config.image_tokens  # BOS, and all of an image but its end: the tokens before the padding
+        self.lead = config.image_tokens  # tokens before the padding: BOS, the image without its end
         self.post_init()
 
     def forward(
@@ -208,7 +208,7 @@ class CogVLMModel(CogVLMPreTrainedModel):
         image = self.vision(pixels)
         ids, places = (torch.cat((t[:, :1], t[:, self.lead :]), dim=1) for t in (ids, places))
         text = self.embed_tokens(ids)
-        image = image.to(text.device)  # another GPU's, where the model is spread over several
+        image = image.to(text.device)  # from another GPU, if the model is spread over several
         ends = (places == self.lead)[..., None]
         return Streams(torch.where(ends, image[:, -1:], text), image[:, :-1])
 

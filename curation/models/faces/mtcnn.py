@@ -85,7 +85,7 @@ class Mtcnn:
         levels: dict[int, np.ndarray] = dict(enumerate(images))
         scale = CELL / self.min_face
         while levels := {i: n for i, n in levels.items() if min(images[i].shape[:2]) * scale >= CELL}:
-            for i, level in levels.items():  # each from the one before: a third of the time of starting afresh
+            for i, level in levels.items():  # each level from the previous one: a third of the time
                 height, width = (max(CELL, round(n * scale)) for n in images[i].shape[:2])
                 levels[i] = cv2.resize(level, (width, height), interpolation=cv2.INTER_AREA)
             outputs = self._run(self.pnet, _on_canvas(list(levels.values())))
@@ -129,7 +129,7 @@ class Mtcnn:
         # a view of (n, H, W, 3) as (n, 3, H, W) is what torch calls channels_last: three times as fast here
         parts = torch.from_numpy(pixels).permute(0, 3, 1, 2).split(step)
         out = torch.cat([net(part.to(self.device).float()) for part in parts])
-        # the four numbers of the box come first, the two of the class last; O-Net has landmarks between
+        # the first four outputs are the box, the last two the class; O-Net has landmarks between
         return out[:, :4].cpu().numpy(), torch.softmax(out[:, -2:], 1)[:, 1].cpu().numpy()
 
 
@@ -158,7 +158,7 @@ def _network(weights: list[np.ndarray], pools: Sequence[int]) -> "torch.nn.Seque
     for i, pool in enumerate(pools):
         kernel, bias, slope = arrays[3 * i : 3 * i + 3]
         kernel = _kernel(kernel, channels)
-        if i == 0:  # pixels come as B, G, R of 0..255; the net wants R, G, B as (x - 127.5) / 128
+        if i == 0:  # pixels are B, G, R of 0..255; the network needs R, G, B as (x - 127.5) / 128
             bias = bias - kernel.sum((1, 2, 3)) * 127.5 / 128
             kernel = kernel.flip(1) / 128
         channels = len(bias)

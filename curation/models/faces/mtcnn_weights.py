@@ -53,7 +53,7 @@ def unpickle(data: bytes, path: Path) -> list[np.ndarray]:
     stream = io.BytesIO(data)
 
     class Array:
-        """Stands in for joblib's NumpyArrayWrapper."""
+        """Replaces joblib's NumpyArrayWrapper while unpickling."""
 
         def __setstate__(self, state: dict[str, Any]) -> None:
             dtype, shape = np.dtype(state["dtype"]), state["shape"]

@@ -2,9 +2,8 @@
 
 RapidOCR loads the models, converts the detector's probability map to boxes (Liao et al., "Real-time Scene Text
 Detection with Differentiable Binarization", AAAI 2020) and the recogniser's output to text. This module decides what
-they are run
-on: the detector runs at full size only if a low-resolution detection pass suspects text and a full-size pass over the
-suspected regions confirms it.
+they are run on: the detector runs at full size only if a low-resolution detection pass suspects text and a full-size
+pass over the suspected regions confirms it.
 """
 
 import importlib.util
@@ -37,8 +36,8 @@ READABLE, LETTER = 0.5, 0.9
 """Confidence from which a line read in a suspected region counts as text, so that the picture gets a full pass; and the
 higher one for a single character, since a knot in wood reads as O."""
 LINE_HEIGHT, LINE_STEP, SHORT_LINE = 48, 8, 240
-"""Pixels: height of a line for the recogniser, what its width is a multiple of, and its width at least. Three quarters
-of what the recogniser was trained with: of 600 words drawn in 30 fonts it reads as many (95 in 100), and is quicker."""
+"""In pixels: height of a line for the recogniser, step of its width, and smallest width, three quarters of that in
+training: of 600 words drawn in 30 fonts as many are read with it (95 %), and faster."""
 LINES_AT_ONCE = 32
 """Number of lines that a GPU reads at once; bounds its memory."""
 NARROW = str.maketrans({0xFF00 + n: 0x20 + n for n in range(0x10, 0x5F) if chr(0x20 + n).isalnum()})
@@ -111,7 +110,7 @@ def detect(copy: np.ndarray, size: Sequence[int]) -> tuple[np.ndarray, np.ndarra
 def recognise(lines: Sequence[np.ndarray]) -> list[tuple[str, float]]:
     """Returns the text and mean character probability (0 without text) of pictures of one horizontal line each."""
     recogniser = engine()[1]
-    # a CPU gains nothing by reading several at once, and their common width would change what is read
+    # on a CPU a batch of lines gains nothing, and padding to a common width would change what is read
     at_once = LINES_AT_ONCE if "CUDAExecutionProvider" in recogniser.session.session.get_providers() else 1
     scaled = [_scaled(line) for line in lines]
     order = sorted(range(len(lines)), key=lambda i: scaled[i].shape[1])
@@ -129,7 +128,7 @@ def recognise(lines: Sequence[np.ndarray]) -> list[tuple[str, float]]:
 @cache
 def engine() -> tuple[Any, Any]:
     """Returns RapidOCR's detector and recogniser, each with one thread; they are loaded once per process."""
-    import onnxruntime  # here, so that the command line need not wait for it
+    import onnxruntime  # slow, so not imported with the module
     import rapidocr
 
     detector, recogniser = model_files()
@@ -138,9 +137,9 @@ def engine() -> tuple[Any, Any]:
             "Global.log_level": "critical",
             "EngineConfig.onnxruntime.intra_op_num_threads": 1,  # one worker, one core: the workers are parallel
             "EngineConfig.onnxruntime.inter_op_num_threads": 1,
-            "EngineConfig.onnxruntime.enable_cpu_mem_arena": True,  # else a fifth of the time goes to fresh pages
+            "EngineConfig.onnxruntime.enable_cpu_mem_arena": True,  # else page allocation takes a fifth of the time
             "EngineConfig.onnxruntime.use_cuda": use_cuda(onnxruntime.get_available_providers()),
-            # to try all algorithms would take seconds for each new shape, and there are many
+            # trying all algorithms takes seconds for each new shape, and there are many
             "EngineConfig.onnxruntime.cuda_ep_cfg.cudnn_conv_algo_search": "HEURISTIC",
             "Det.model_path": str(detector),
             "Rec.model_path": str(recogniser),
@@ -167,10 +166,10 @@ def _copy(pixels: np.ndarray, rows: int, columns: int) -> np.ndarray:
 def _suspects(pixels: np.ndarray, copy: np.ndarray, gate_side: int, threshold: float) -> bool:
     """Whether the whole picture should get the full-size detection pass.
 
-    A low-resolution pass suspects text on most photos (the back of a tiger, a face), which disappears at full size. So
-    the suspected regions are examined at full size, unless they are most of the picture, and one readable line in them
-    is enough. They only decide: the text is always detected on the whole picture, since some of it may be too small for
-    the low-resolution pass.
+    On most photos a low-resolution pass suspects text (the back of a tiger, a face) where a full-size pass finds none.
+    So the suspected regions are examined at full size, unless they are most of the picture, and one readable line in
+    them is enough. They only decide: the text is always detected on the whole picture, since some of it may be too
+    small for the low-resolution pass.
     """
     if copy.shape[0] * copy.shape[1] <= GLANCE_PAYS * gate_side**2:
         return True

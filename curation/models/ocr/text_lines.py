@@ -38,7 +38,7 @@ def in_reading_order(lines: Sequence[Line]) -> list[Line]:
     upright = _rows([line for line in lines if line.turn == 0])
     turned = [_rows([line for line in lines if line.turn == turn]) for turn in (90, 180, 270)]
     blocks = [*upright, *([line for row in rows for line in row] for rows in turned if rows)]
-    blocks.sort(key=lambda block: min(float(line.quad[:, 1].min()) for line in block))  # an upright title comes first
+    blocks.sort(key=lambda block: min(float(line.quad[:, 1].min()) for line in block))  # by the highest corner
     return [line for block in blocks for line in block]
 
 

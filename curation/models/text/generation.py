@@ -80,7 +80,7 @@ class SeededSampling:
         warped = scores[rows].float()
         for warper in self._warpers:
             warped = warper(input_ids[rows], warped)
-        noise = torch.empty_like(warped)  # exponential, in torch never exactly 0: minus its logarithm is Gumbel's
+        noise = torch.empty_like(warped)  # exponential, never exactly 0 in torch: minus its logarithm is Gumbel noise
         for row, generator in zip(noise, self._generators.values(), strict=True):
             row.exponential_(generator=generator)
         found = scores.float().clone()
@@ -93,9 +93,8 @@ class Halving:
 
     A batch that does not fit is halved, and the next batches start at the size that fitted; after `PATIENCE` calls
     without running out of memory, double the size is tried. A row that does not fit alone is given up, and the next
-    batches start at the largest size that has fitted since the last such row: if none has, memory is short and it was
-        not the row that
-    was long, so rows are taken one by one.
+    batches start at the largest size that has fitted since the last such row. If none has, memory is short and the row
+    was not long, so rows are taken one by one.
 
     Args:
         limit: largest number of rows at once, ≥ 1.
@@ -165,7 +164,7 @@ def _fitting(part: Sequence[Item], call: Callable[[Sequence[Item]], list[Answer]
 
     with suppress(torch.OutOfMemoryError):
         return call(part)
-    torch.cuda.empty_cache()  # here the error, whose traceback held the tensors, is gone; does nothing on a CPU
+    torch.cuda.empty_cache()  # the error, whose traceback held the tensors, is gone by now; no effect on a CPU
     return None
 
 
@@ -175,5 +174,5 @@ _THOUGHT = re.compile(r"<think>.*?</think>", re.DOTALL)
 def after_thought(text: str) -> str:
     """Removes what a reasoning model wrote between `<think>` and `</think>` before its answer."""
     text = _THOUGHT.sub("", text)
-    text = text.rpartition("</think>")[2]  # chat templates that open the thought themselves leave its end alone
-    return text.partition("<think>")[0].strip()  # one that was never ended was cut short
+    text = text.rpartition("</think>")[2]  # a chat template may contain the opening tag itself
+    return text.partition("<think>")[0].strip()  # a thought without an end was cut off

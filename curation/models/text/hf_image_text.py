@@ -199,7 +199,7 @@ class ImageText(HfFolder):
         """Returns the model's inputs for pictures and prompts: tensors by name, padded on the left."""
         texts = [self._chat(prompt) for prompt in prompts]
         images = [[Image.fromarray(picture)] for picture in pictures]
-        begin = self.processor.tokenizer.bos_token  # some chat templates write it, and tokenizers write another
+        begin = self.processor.tokenizer.bos_token  # some chat templates contain it, and tokenizers would add another
         add = not begin or not texts[0].startswith(begin)
         return self.processor(images=images, text=texts, padding=True, return_tensors="pt", add_special_tokens=add)
 
@@ -243,6 +243,6 @@ def _width(config: Any) -> int:
 
     def said(name: str) -> int:
         value = getattr(config, name, None) or 0
-        return max(value) if isinstance(value, (list, tuple)) else value  # one number a stage
+        return max(value) if isinstance(value, (list, tuple)) else value  # one number for each stage
 
     return said("intermediate_size") or 4 * (said("embed_dim") or said("hidden_size"))

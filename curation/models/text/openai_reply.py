@@ -30,13 +30,13 @@ def read_reply(found: Any) -> Reply | None:
     usage = found.get("usage")
     counts = usage if isinstance(usage, dict) else {}
     read, written = (_count(counts.get(f"{of}_tokens")) for of in ("prompt", "completion"))
-    if not choices:  # what hosts give for a picture that they will not look at
+    if not choices:  # as some hosts answer for an image that they reject
         return Reply("", True, read, written, "content_filter")
     message = choices[0].get("message") if isinstance(choices[0], dict) else None
     if not isinstance(message, dict):
         return None
     content, finish = message.get("content"), choices[0].get("finish_reason")
-    if isinstance(content, list):  # in parts
+    if isinstance(content, list):  # the text is in parts
         content = "".join(str(part.get("text") or "") for part in content if isinstance(part, dict))
     if not isinstance(content, str | None):
         return None

@@ -71,7 +71,7 @@ class Checkpoint(HfFolder):
         if found != wanted:
             raise UserError(f"{self.folder}/config.json: expected model_type {wanted}, found {found}", self.key)
         pickles = sorted(path.name for path in self.folder.glob("*.bin"))
-        if pickles and not list(self.folder.glob(f"{WEIGHTS}*")):  # as many folders of the hub are
+        if pickles and not list(self.folder.glob(f"{WEIGHTS}*")):  # like many folders on the hub
             raise UserError(
                 f"{self.folder} has no {WEIGHTS} but {pickles[0]}, a pickle, which is not opened; convert "
                 f"it where you trust it: {CONVERT.format(self.folder)}",
@@ -87,7 +87,7 @@ class Checkpoint(HfFolder):
 
         kind = self.architecture.tokenizer
         with self.explained(self.folder, f"the files of a {kind}"), warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # Marian's recommends a package that it makes no use of
+            warnings.simplefilter("ignore")  # Marian's tokenizer recommends a package that it does not use
             found = getattr(transformers, kind).from_pretrained(self.folder, **LOCAL, **self._tokenizing)
             largest = max(found.get_vocab().values())
         if largest >= self.config.vocab_size:
@@ -112,7 +112,7 @@ class Checkpoint(HfFolder):
         import torch
 
         self.check_index()
-        # one number stands for a tensor of any shape: it takes no memory
+        # a tensor expanded from one number takes no memory, whatever its shape
         tensors = {name: torch.zeros(()).expand(shape) for name, shape in self.shapes().items()}
         self._build(tensors, torch.float32)
 
@@ -133,7 +133,7 @@ class Checkpoint(HfFolder):
             prefix: a token that is put before the text; "" for none.
         """
         code = [self.tokenizer.convert_tokens_to_ids(prefix)] if prefix else []
-        plain = f" {text}" if text.startswith(">>") else text  # which Marian's takes for a language
+        plain = f" {text}" if text.startswith(">>") else text  # Marian's tokenizer takes ">>" for a language token
         return code + list(self.tokenizer(plain, split_special_tokens=True, verbose=False).input_ids)
 
     def generate(
@@ -178,7 +178,7 @@ class Checkpoint(HfFolder):
                 forced_bos_token_id=first,
                 max_new_tokens=self._room(longest),
             )
-        begin = 1 if first is None else 2  # what the decoder is started with, and the language
+        begin = 1 if first is None else 2  # the decoder's start token, and the language
         return [self._answer(len(s), target[begin:]) for s, target in zip(sources, found.tolist(), strict=True)]
 
     def _room(self, tokens_in: int) -> int:
@@ -202,8 +202,8 @@ class Checkpoint(HfFolder):
         if "generation_config.json" in self.files:
             with self.explained(self.files["generation_config.json"], "settings of generation"):
                 settings = transformers.GenerationConfig.from_pretrained(self.folder, local_files_only=True)
-        # A forced end would make a target that was cut look whole, and an unknown token leaves a hole in it, which is
-        # why Marian itself never writes one.
+        # A forced end token would make a truncated target look complete, and an unknown token leaves a gap in it:
+        # Marian itself never writes one.
         unknown = self.tokenizer.unk_token_id
         settings.update(forced_eos_token_id=None, max_length=None, do_sample=False, suppress_tokens=[unknown])
         model.generation_config = settings

@@ -158,7 +158,7 @@ class Checkpoint:
         options: dict[str, Any] = {"load_weights": False, "pretrained_text": False}
         if self.model is not None:
             options["force_preprocess_cfg"] = self._preprocessing()
-        logging.disable(logging.WARNING)  # that no weights are loaded yet
+        logging.disable(logging.WARNING)  # open_clip warns that no weights are loaded yet
         try:
             return open_clip.create_model(self.name, device=where, precision=precision, **options)
         except Exception as error:  # open_clip and timm raise all kinds
@@ -182,7 +182,7 @@ class Checkpoint:
 
         try:
             with warnings.catch_warnings():
-                warnings.simplefilter("ignore")  # that on the meta device nothing is copied
+                warnings.simplefilter("ignore")  # torch warns that nothing is copied on the meta device
                 load_checkpoint(model, str(self.weights), strict=True, weights_only=True, device=where)
         except Exception as error:  # a broken file raises as many kinds as there are formats
             raise UserError(f"{self.weights} {self._unfit(error, model, where)}", f"{self.key}.checkpoint") from None
@@ -194,7 +194,7 @@ class Checkpoint:
             why = f"{found[1]} is {found[2]}, expected {found[3]}"
         elif found := re.search(r'(Missing|Unexpected) key\(s\) in state_dict: "(.*?)"', text):
             why = f"{found[2]} is {'missing' if found[1] == 'Missing' else 'not known there'}"
-        elif isinstance(error, AssertionError):  # open_clip's, of positions that it cannot fit to another width
+        elif isinstance(error, AssertionError):  # open_clip cannot resize position embeddings of another width
             why = self._other_shape(model, where) or text
         else:
             return refusal(error) or f"cannot be read as weights: {in_one_line(error)[:160]}"

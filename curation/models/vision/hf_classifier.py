@@ -86,7 +86,7 @@ class Classifier(HfFolder):
         """
         import torch
 
-        # one number stands for a tensor of any shape: it takes no memory
+        # a tensor expanded from one number takes no memory, whatever its shape
         tensors = {name: torch.zeros(()).expand(shape) for name, shape in self.shapes().items()}
         model, wanted = self._build(tensors, torch.float32), (1, len(self.labels))
         wanting = "a model that takes what its image processor makes"

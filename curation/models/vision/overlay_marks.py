@@ -217,8 +217,11 @@ def _grams(plain: str) -> set[str]:
 
 
 def _autocorrelation(detail: np.ndarray) -> Any:
-    """Returns the mean product of a pixel and the pixel at an offset: float32 (h + 1, 2 w + 1), offsets 0..h down and
-    -w..w across, with h and w half the height and width."""
+    """Returns the mean product of a pixel and the pixel at an offset, for each offset.
+
+    The result is float32 (h + 1, 2 w + 1) for offsets of 0..h down and -w..w across, with h and w half the height and
+    width.
+    """
     height, width = detail.shape
     down, across = height // 2, width // 2
     rows, columns = cv2.getOptimalDFTSize(height + down), cv2.getOptimalDFTSize(width + across)
@@ -238,8 +241,11 @@ def _highest(peaks: np.ndarray, where: np.ndarray) -> tuple[int, int]:
 
 
 def _spread(detail: np.ndarray, offset: tuple[int, int]) -> float:
-    """Returns how evenly a repetition is spread over the blocks of the picture: the mean over the standard deviation,
-    times the root of their number, of the correlation at this offset less that at offsets beside it."""
+    """Returns how evenly a repetition is spread over the blocks of the picture.
+
+    It is the mean over the standard deviation, times the root of their number, of the blocks' correlation at this
+    offset less that at offsets beside it.
+    """
     down, across = offset
     here = detail[: detail.shape[0] - down, max(0, -across) : detail.shape[1] - max(0, across)]
     there = detail[down:, max(0, across) : detail.shape[1] - max(0, -across)]
