@@ -87,7 +87,7 @@ def load(
         workspace = Workspace(recipe.workspace)
         meta = meta_schema(workspace, [c.name for c in recipe.corpora])
         cascade = Cascade.of(recipe, meta, meta_known)
-        crew, *_ = crews(recipe)  # and a mistake in another is told before anything of the recipe is kept
+        crew, *_ = crews(recipe)  # also reports mistakes in captioners that are only evaluated
         if computes:
             cascade.find_models()
         if captions:
@@ -133,7 +133,7 @@ def print_table(columns: list[str], rows: list[tuple[Any, ...]]) -> None:
     from rich.text import Text
 
     table = Table(*map(escape, columns))
-    for row in rows:  # as plain text: a caption may hold what looks like markup
+    for row in rows:  # as plain text, since a caption may look like markup
         table.add_row(*(Text("" if v is None else f"{v:g}" if isinstance(v, float) else str(v)) for v in row))
     Console(soft_wrap=not sys.stdout.isatty()).print(table)
 

@@ -99,7 +99,7 @@ def failing(sql: str, ask: Callable[[str], object]) -> str | None:
     """
     marks = list(re.finditer(r"/\* (select\.where\.\w+) \*/", sql))
     for mark, after in zip(marks, [*marks[1:], None], strict=False):
-        try:  # the cases up to this one: those before it keep rows from it, as they do in the whole
+        try:  # the cases up to this one: earlier cases shield it from rows, as in the whole
             ask(f"{sql[: after.start()]} END" if after else sql)
         except duckdb.Error:
             return mark[1]
@@ -127,7 +127,7 @@ def _only_select(sql: str, key: str, wrap: bool = True) -> dict[str, Any]:
     kind = "a predicate is one expression" if wrap else "a query is one SELECT"
     if answer["error"]:
         raise UserError(f"{key}: {kind}: {' '.join(answer['error_message'].split())}; given: {_short(sql)}")
-    if wrap and parsed(f"SELECT [\n{sql}\n]")["error"]:  # `a) or (b` is one only between parentheses
+    if wrap and parsed(f"SELECT [\n{sql}\n]")["error"]:  # `a) or (b` is an expression only in parentheses
         raise UserError(f"{key}: {kind}; given: {_short(sql)}")
     statements = answer["statements"]
     if len(statements) != 1 or (wrap and statements[0]["node"]["type"] != "SELECT_NODE"):
@@ -157,8 +157,7 @@ def _bind(key: str, sql: str, columns: Mapping[str, str]) -> None:
 
 @cache
 def _pure_functions() -> frozenset[str]:
-    """Returns the names of scalar functions that depend only on their arguments (no random numbers, clock or settings).
-    Returns the names of scalar functions that depend only on their arguments (no random numbers, clock or settings)."""
+    """Returns the names of scalar functions that depend on their arguments alone (not on a clock or a setting)."""
     rows = (
         parser()
         .execute(

@@ -97,7 +97,7 @@ class Select(Section):
         for name in where:
             if not re.fullmatch(r"[a-z][a-z0-9_]*", name):
                 raise ValueError(f'"{name}" is not a name; use lower-case letters, digits and _')
-            if name in ("dedup", "balance"):  # in the funnel they stand for rows that wait to be compared
+            if name in ("dedup", "balance"):  # in the funnel these names stand for rows that wait for comparison
                 raise ValueError(f'"{name}" names a step of its own; give the predicate another name')
         return where
 
@@ -243,7 +243,7 @@ class Recipe(Section):
     @field_validator("signals", mode="before")
     @classmethod
     def _empty_signal(cls, signals: Any) -> Any:
-        if isinstance(signals, dict):  # "photo:" with nothing behind it means the defaults
+        if isinstance(signals, dict):  # "photo:" without a value means the defaults
             return {name: {} if params is None else params for name, params in signals.items()}
         return signals
 

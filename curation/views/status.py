@@ -131,8 +131,7 @@ def _caption(recipe: Recipe, workspace: Workspace, shards: list[tuple[str, str]]
 
 
 def _listed(ledger: Ledger, paths: dict[tuple[str, str], list[str]], made_from: dict[str, Any]) -> dict[str, Any]:
-    """Counts the stale shards by reason, and the failed rows of the shards that are up to date, from a stage's ledger.
-    Counts the stale shards by reason, and the failed rows of the shards that are up to date, from a stage's ledger."""
+    """Counts a ledger's stale shards by reason, and the failed rows of the shards that are up to date."""
     now = ledger.define_mark(made_from)
     left, failed = Counter[str](), Counter[str]()
     for (corpus, shard), files in paths.items():

@@ -114,7 +114,7 @@ def _with_dictionary(schema: pa.Schema) -> bool | list[str]:
         return True
     empty = pa.BufferOutputStream()
     pq.write_table(schema.empty_table(), empty)
-    columns = pq.ParquetFile(empty.getvalue()).schema  # names of the leaves, where a column is nested
+    columns = pq.ParquetFile(empty.getvalue()).schema  # names of the leaves of nested columns
     return [path for path in (columns.column(i).path for i in range(len(columns))) if path not in vectors]
 
 

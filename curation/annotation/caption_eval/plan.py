@@ -134,7 +134,7 @@ def _up_to_date(recipe: Recipe, workspace: Workspace, name: str, part: Part) -> 
     path = EvalFiles(workspace).part(name, part.corpus.name, part.shard)
     if (footer(path) or {}).get("fingerprint") != _made_from(recipe, workspace, part):
         return False
-    with contextlib.suppress(StageError):  # damaged: it is made again
+    with contextlib.suppress(StageError):  # a damaged file is made again
         return read_table(path, columns=["caption_en"])["caption_en"].null_count == 0
     return False
 

@@ -39,8 +39,8 @@ AXES = (16, 32, 64, 128, 256)
 DENSE = 64
 """If more than one pair in so many passes the bound, the tile is decided as one matrix product (measured)."""
 _STEP = 128  # rows prepared, and pairs decided, at once: in float64 they stay in the cache
-_PAIR = 100_000.0  # what deciding a pair costs, against 1 for one axis of a bound (measured)
-_OVERHEAD = 8.0  # what testing a bound costs, on the same scale
+_PAIR = 100_000.0  # cost of deciding a pair, relative to one axis of a bound (measured)
+_OVERHEAD = 8.0  # cost of testing a bound, on the same scale
 
 
 class Points:
@@ -93,7 +93,7 @@ class Cosine:
     """
 
     def __init__(self, threshold: float, vectors: Vectors, rows: Index) -> None:
-        self.threshold = threshold - 1e-12  # a vector's cosine with itself is 1, but for the rounding of two roots
+        self.threshold = threshold - 1e-12  # a vector's cosine with itself is 1 except for the rounding of two roots
         self.turn = turn_of(vectors[rows[:: -(-len(rows) // SAMPLE)]], threshold) if len(rows) > SAMPLE else None
         axes = vectors.shape[1] if self.turn is None else self.turn.shape[1] + 1
         self.floor = threshold - _rounding(axes)
@@ -304,5 +304,5 @@ def _rounding(axes: int) -> float:
 
     exact = (
         torch.get_float32_matmul_precision() == "highest"
-    )  # else numbers are cut to 8 bits before they are multiplied
+    )  # otherwise torch cuts numbers to 8 bits before multiplying
     return (axes + 8) * 2.0**-23 + (0 if exact else 2.0**-6)

@@ -54,8 +54,7 @@ class Duplicates:
 
     @classmethod
     def read(cls, path: Path, fingerprint: str) -> "Duplicates | None":
-        """Reads what `write` stored under this fingerprint; returns None if the file is missing, damaged or of another.
-        Reads what `write` stored under this fingerprint; returns None if the file is missing, damaged or of another."""
+        """Reads what `write` stored; returns None if the file is missing, damaged, or has another fingerprint."""
         if (footer(path) or {}).get("fingerprint") != fingerprint:
             return None
         try:
