@@ -56,7 +56,7 @@ class Fence:
         _fence = None
 
     def check(self) -> None:
-        """Raises StageError if the run no longer holds the lock."""
+        """Checks that the run still holds the lock; raises StageError if it does not."""
         try:
             run = json.loads(Path(self.holder).read_text()).get("run")
         except (OSError, ValueError):

@@ -137,4 +137,4 @@ def _lay_out(made: Histogram, low: float, high: float, marks: list[float]) -> No
         made.start = low - made.width / 2 if low == high else low
     if near:
         made.start = near[0] - math.ceil((near[0] - made.start) / made.width - _HAIR) * made.width
-    made.bins = math.floor((high - made.start) / made.width + _HAIR) + 1  # bins are half-open: the lower edge belongs to them
+    made.bins = math.floor((high - made.start) / made.width + _HAIR) + 1  # bins lack their upper edge
