@@ -27,12 +27,10 @@ def status(recipe: Recipe) -> dict[str, Any]:
     """Returns how far each stage has come.
 
     Returns:
-        `workspace`; `running` (see `running`), None if no stage is running; and `stages`, by name, each with what
-        is known
-        about it: `shards` and `done` (numbers of shards), `left` (the shards still to be processed, counted by reason),
-        `stale` (why the stage as a whole must be run again), `failed` (rows counted by reason), and counts that
-        only this
-        stage has. The entry of a stage that has not run yet is empty.
+        `workspace`; `running` (see `running`), None if no stage is running; and `stages`, by name, each with what is
+        known about it: `shards` and `done` (numbers of shards), `left` (the shards still to be processed, counted by
+        reason), `stale` (why the stage as a whole must be run again), `failed` (rows counted by reason), and counts
+        that only this stage has. The entry of a stage that has not run yet is empty.
     """
     workspace = Workspace(recipe.workspace)
     shards = [(corpus.name, shard) for corpus in recipe.corpora for shard in workspace.shards(corpus.name)]
@@ -56,10 +54,9 @@ def running(workspace: Workspace) -> dict[str, Any] | None:
     """Reads the progress file of the stage that is running.
 
     Returns:
-        `stage`, `pid`, `host`, `done` and `total` in `unit`, `rate` per second, `seconds` elapsed, `seconds_left`
-        (None if
-        not known), `rows`, `failed` (rows by reason), and `kept_share` of the rows so far (0 to 1, None if not known);
-        None if no stage is running.
+        `stage`, `pid`, `host`, `done` and `total` in `unit`, `rate` per second, `seconds` elapsed, `seconds_left` (None
+        if not known), `rows`, `failed` (rows by reason), and `kept_share` of the rows so far (0 to 1, None if not
+        known); None if no stage is running.
     """
     try:
         word = json.loads(workspace.running.read_text())

@@ -54,8 +54,8 @@ class Balanced:
 
         Args:
             places: columns `file` and `row`, best first.
-            groups: the name of each row's group; text, or a number if the groups are clusters; null for a row
-                without group.
+            groups: the name of each row's group; text, or a number if the groups are clusters; null for a row without
+                group.
             rules: the rules of the recipe.
         """
         numbers, names = _numbered(groups)

@@ -43,9 +43,8 @@ def near_pairs(hashes: Hashes, radius: int, threads: int) -> tuple[Hashes, bool]
         threads: number of joins run at once.
 
     Returns:
-        uint64 (pairs,), sorted, the lower row in the upper 32 bits and the higher in the lower, and True; or a part
-        of the
-        pairs, unsorted, and False if there are more than the budget.
+        uint64 (pairs,), sorted, the lower row in the upper 32 bits and the higher in the lower, and True; or a part of
+        the pairs, unsorted, and False if there are more than the budget.
     """
     budget = max(MIN_BUDGET, len(hashes))
     parts: list[Hashes] = []
