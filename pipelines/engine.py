@@ -158,8 +158,7 @@ class Engine(ABC, Generic[Handle]):
 
     @abstractmethod
     def wait(self, handles: list[Handle], seconds: float) -> Iterable[Handle]:
-        """Waits until at least one task has ended, at most `seconds`; returns the handles of the tasks that have ended.
-        Waits until at least one task has ended, at most `seconds`; returns the handles of the tasks that have ended."""
+        """Waits until at least one task has ended, at most `seconds`; returns the handles of all that have ended."""
 
     @abstractmethod
     def close(self) -> None:
@@ -237,7 +236,7 @@ class Engine(ABC, Generic[Handle]):
             return Outcome(error=str(error), stop=True)
         except (StageError, UserError) as error:
             return Outcome(error=str(error))
-        except Exception as error:  # a mistake in a stage costs the shard, not the run
+        except Exception as error:  # a bug in a stage costs the shard, not the run
             return Outcome(error=f"{type(error).__name__}: {' '.join(str(error).split())[:300]}")
         return Outcome(error=attempt.hopeless) if attempt.hopeless else None
 

@@ -51,11 +51,11 @@ class LocalEngine(Engine["Future[Outcome]"]):
     def prepare(self, demands: set[Demand], tasks: int) -> None:
         """Implements Engine. Ends workers that the tasks cannot use, or that have fewer GPUs than the tasks demand."""
         together = max(1, *(math.ceil(demand.gpus) for demand in demands))
-        if together != self._together:  # a process keeps the GPUs that it began with
+        if together != self._together:  # a process keeps the GPUs it started with
             self._end(0)
             self._together = together
         at_once = min(self.workers, max(map(self._at_once, demands)))
-        self._end(at_once)  # they hold memory, a GPU's too
+        self._end(at_once)  # idle workers hold memory, of GPUs too
         groups = self._groups
         while len(self._slots) < min(at_once, tasks):
             number = len(self._slots)
@@ -70,8 +70,7 @@ class LocalEngine(Engine["Future[Outcome]"]):
 
     @property
     def _groups(self) -> list[str]:
-        """The GPUs of each worker, as CUDA_VISIBLE_DEVICES lists them; a single group of all GPUs if they are too few.
-        The GPUs of each worker, as CUDA_VISIBLE_DEVICES lists them; a single group of all GPUs if they are too few."""
+        """The GPUs of each worker, as CUDA_VISIBLE_DEVICES lists them; all in one group if they are too few."""
         each = min(self._together, len(self._gpus))
         return [",".join(self._gpus[i : i + each]) for i in range(0, len(self._gpus) - each + 1, each or 1) if each]
 
@@ -110,10 +109,10 @@ class _LocalSlot(Slot["Future[Outcome]"]):
         if self.pool is not None:
             try:
                 return self.pool.submit(work, *given)
-            except BrokenProcessPool:  # it died while it had nothing to do
+            except BrokenProcessPool:  # the worker died while idle
                 self._end_pool()
         values = ONE_THREAD if self.gpus is None else ONE_THREAD | {"CUDA_VISIBLE_DEVICES": self.gpus}
-        with _environment(values), _no_interrupt():  # inherited: Ctrl-C is the parent's business from the start
+        with _environment(values), _no_interrupt():  # inherited: only the parent handles Ctrl-C
             self.pool = ProcessPoolExecutor(1, multiprocessing.get_context("spawn"), _begin, (self.note, self.log))
             return self.pool.submit(work, *given)
 
@@ -127,7 +126,7 @@ class _LocalSlot(Slot["Future[Outcome]"]):
     def kill(self) -> None:
         for process in list((self.pool._processes or {}).values()) if self.pool else []:
             process.kill()
-        if not self.late:  # a late worker's death is met, and its pool ended, where its outcome is asked for
+        if not self.late:  # the pool of a late worker is ended in `outcome`
             self._end_pool()
 
     def _end_pool(self) -> None:

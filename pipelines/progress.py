@@ -119,7 +119,7 @@ class Progress:
             "judged": self._ended,
             "failed": dict(self._failed),
         }
-        with contextlib.suppress(StageError):  # a full disk is found, and said, by who writes what counts
+        with contextlib.suppress(StageError):  # whoever writes the results will report a full disk
             write_text(self.workspace.running, json.dumps(word))
 
     def _plain(self) -> str:

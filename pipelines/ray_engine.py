@@ -60,7 +60,7 @@ class RayEngine(Engine["ray.ObjectRef[Outcome]"]):
         Raises:
             StageError: the cluster cannot hold one worker of each kind at the same time.
         """
-        for demand in set(self._slots) - demands:  # their actors would hold what the others ask for
+        for demand in set(self._slots) - demands:  # their actors would hold resources that the new demands need
             self._end(self._slots.pop(demand))
         nodes = [dict(node["Resources"]) for node in ray.nodes() if node["Alive"]]
         for demand, count in pools(demands, nodes, min(self.recipe.workers or MOST_SLOTS, tasks)).items():
@@ -168,7 +168,7 @@ class _RaySlot(Slot["ray.ObjectRef[Outcome]"]):
         self.memory = memory
         passed = {name: value for name, value in os.environ.items() if name.startswith("CURATE_")}
         self.options: dict[str, Any] = {"num_cpus": demand.cpus, "num_gpus": demand.gpus}
-        self.options["runtime_env"] = {"env_vars": ONE_THREAD | passed}  # not the job's, which may say the same
+        self.options["runtime_env"] = {"env_vars": ONE_THREAD | passed}  # not on the job, which may set these too
         if demand.memory:
             self.options["memory"] = demand.memory
 
@@ -177,7 +177,7 @@ class _RaySlot(Slot["ray.ObjectRef[Outcome]"]):
             outcome = ray.get(handle)
             self.ended()
             return outcome
-        except exceptions.RayTaskError as error:  # what the task raised
+        except exceptions.RayTaskError as error:  # an exception of the task itself
             self.ended()
             raise error.cause if isinstance(error.cause, Exception) else error from None
         except exceptions.RayError as error:
@@ -202,7 +202,7 @@ class _TaskSlot(_RaySlot):
         return self._running
 
     def kill(self) -> None:
-        # Force is for a worker that hangs: where the task is just ending, Ray's driver aborts itself over it.
+        # Force only kills a worker that hangs: if the task is just ending, Ray's driver would abort itself.
         if self._running is not None:
             with contextlib.suppress(exceptions.RayError):
                 ray.cancel(self._running, force=self.late)
@@ -225,7 +225,7 @@ class _ActorSlot(_RaySlot):
         if self._actor is not None:
             with contextlib.suppress(exceptions.RayError):
                 ray.kill(self._actor)
-        if not self.late:  # a late worker's death is met where its outcome is asked for
+        if not self.late:  # the death of a late worker is handled in `outcome`
             self._actor = None
 
     def lost(self) -> None:
@@ -246,7 +246,7 @@ class _Actor:
 def _connect(recipe: Recipe) -> None:
     """Connects to the cluster, or starts one on this machine that listens on the loopback interface only."""
     address = recipe.ray.address or os.environ.get("RAY_ADDRESS")
-    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")  # nothing calls out
+    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")  # sends no usage statistics
     options: dict[str, Any] = {
         "log_to_driver": False,
         "logging_level": "error",

@@ -77,8 +77,8 @@ def engines(options: argparse.Namespace, model: str) -> vLLMEngineProcessorConfi
         concurrency=(options.engines, options.engines),
         batch_size=options.batch,
         runtime_env=environment,
-        should_continue_on_error=True,  # an image that the model does not take is left to the stage, which says so
-        # Templates of today's models go over the parts of a message, and place the image themselves.
+        should_continue_on_error=True,  # `curate caption` reports images that the model refuses
+        # The chat templates of current models iterate over a message's parts, and place the image themselves.
         prepare_multimodal_stage={"enabled": True, "chat_template_content_format": "openai"},
     )
 
@@ -146,7 +146,7 @@ def run(opened: Opened, options: argparse.Namespace) -> Counter[str]:
     template = captioner.params.extra.get(TEMPLATE)
     places = [{"corpus": corpus, "shard": shard} for corpus, shard in opened.indexed_shards()]
     os.environ |= QUIET
-    # Before the processor is built, which would start a Ray whose every worker has the engines' environment.
+    # This precedes the processor, which would start a Ray in which every worker has the engines' environment.
     ray.init(address=recipe.ray.address, ignore_reinit_error=True)
     ask = build_processor(
         engines(options, captioner.params.model),
@@ -164,7 +164,7 @@ def main() -> None:
     try:
         counts = run(open_recipe(load_recipe(options.recipe)), options)
     except (UserError, StageError) as error:
-        said = getattr(error, "cause", error)  # a Ray task's error is both, with its worker's traceback about it
+        said = getattr(error, "cause", error)  # a Ray task's error has the original as its cause
         print(f"error: {str(said).splitlines()[0]}", file=sys.stderr)
         sys.exit(2 if isinstance(error, UserError) else 1)
     for what, count in counts.most_common():

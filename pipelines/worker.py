@@ -10,8 +10,7 @@ from curation.workspace.arrow import without_pandas
 from curation.workspace.files import fenced
 
 ONE_THREAD = {name: "1" for name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")}
-"""Environment that limits a worker to one thread, since more would disturb other workers and change the order of sums.
-Environment that limits a worker to one thread, since more would disturb other workers and change the order of sums."""
+"""Environment that limits a worker to one thread: more would disturb other workers, and change sums."""
 _LOOK = 0.1
 """Seconds between two checks of the memory in use."""
 
@@ -49,7 +48,7 @@ class _MemoryGuard:
     """Ends this process before its memory use starves the machine; checks from one thread per process."""
 
     def __init__(self) -> None:
-        self._followed: tuple[Watch, int] | None = None  # one value, so that the thread never sees half a change
+        self._followed: tuple[Watch, int] | None = None  # one value, so that the thread never sees half an update
         self._thread: threading.Thread | None = None
 
     def follow(self, watch: Watch | None, limit: int | None) -> None:
@@ -93,5 +92,5 @@ def machine_memory() -> int:
     total = os.sysconf("SC_PHYS_PAGES") * _PAGE
     try:
         return min(total, int(Path("/sys/fs/cgroup/memory.max").read_text()))
-    except (OSError, ValueError):  # no such group, or "max"
+    except (OSError, ValueError):  # no control group, or "max"
         return total

@@ -15,7 +15,7 @@ from curation.errors import StageError, UserError
 def main() -> None:
     """Runs the command line; a user's mistake is reported as one line and an exit status, never as a traceback."""
     status = None
-    signal.signal(signal.SIGTERM, _interrupted)  # the same way out as Ctrl-C
+    signal.signal(signal.SIGTERM, _interrupted)  # ends the same way as Ctrl-C
     try:
         status = app(standalone_mode=False, prog_name="curate")
     except UserError as error:
@@ -26,10 +26,10 @@ def main() -> None:
         status = INTERRUPTED
     except Exception as error:
         usage_error(error)
-    if status == INTERRUPTED:  # typer gives this number back for Ctrl-C
+    if status == INTERRUPTED:  # typer returns this status for Ctrl-C
         stop("stopped; run the same command again to go on where it was", INTERRUPTED)
     sys.exit(status if isinstance(status, int) else 0)
 
 
 def _interrupted(*_: object) -> None:
-    raise KeyboardInterrupt  # not SIGINT: a shell has its background jobs ignore that
+    raise KeyboardInterrupt  # not SIGINT, which shells make their background jobs ignore

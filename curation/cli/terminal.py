@@ -36,7 +36,7 @@ class Told(Protocol):
 
     @property
     def ok(self) -> bool:
-        """Whether the exit status is 0."""
+        """Whether the stage succeeded, so that the exit status is 0."""
 
     def lines(self) -> list[str]:
         """Returns the summary as lines of text, for people."""

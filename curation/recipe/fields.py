@@ -23,7 +23,7 @@ Bytes = Annotated[int, BeforeValidator(_bytes), Field(ge=0)]
 
 
 class Section(BaseModel):
-    """A part of the recipe: unknown keys are refused."""
+    """A section of the recipe, which refuses unknown keys."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 

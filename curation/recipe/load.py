@@ -21,8 +21,8 @@ def load_recipe(path: str | Path, overrides: list[str] | None = None) -> Recipe:
         overrides: `dotted.key=value`, the value in YAML; each replaces one value.
 
     Raises:
-        UserError: the recipe cannot be read or is wrong; one line names the file, the key and, for a wrong name,
-            the nearest right one.
+        UserError: the recipe cannot be read or is wrong; one line names the file, the key and, for a wrong name, the
+            nearest right one.
     """
     path = Path(path)
     raw = _read(path)

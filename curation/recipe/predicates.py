@@ -165,8 +165,7 @@ def _bind(key: str, sql: str, columns: Mapping[str, str]) -> None:
 
 @cache
 def _pure_functions() -> frozenset[str]:
-    """Returns the names of scalar functions that depend only on their arguments (no random numbers, clock or settings).
-    Returns the names of scalar functions that depend only on their arguments (no random numbers, clock or settings)."""
+    """Returns the names of scalar functions that depend on their arguments alone (not on a clock or a setting)."""
     rows = (
         parser()
         .execute(

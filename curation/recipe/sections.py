@@ -41,7 +41,7 @@ class Corpus(Section):
 
 
 class Dedup(Section):
-    """Which of several equal or alike pictures stays."""
+    """How duplicates are found, and which image of a group of them stays."""
 
     exact: bool = Field(True, description="equal bytes")
     near: int | None = Field(None, ge=0, le=6, description="Hamming distance of perceptual hashes; needs signal photo")
@@ -60,7 +60,7 @@ class Dedup(Section):
 
 
 class Balance(Section):
-    """How many of each group of images are kept, the best of each."""
+    """Balancing: how many images of each group are kept; the best ones stay."""
 
     by: str | None = Field(None, description="column or SQL expression: each of its values is a group")
     clusters: int | None = Field(None, ge=2, le=25_000, description="k-means clusters of the signal embedding instead")
@@ -87,7 +87,7 @@ class Balance(Section):
 
 
 class Select(Section):
-    """Which images are kept."""
+    """The rules by which images are kept."""
 
     where: dict[str, str] = Field({}, description="named SQL predicates, walked in this order; only TRUE passes")
     dedup: Dedup = Dedup()
@@ -129,7 +129,7 @@ class CaptionChecks(Section):
 
 
 class Captions(Section):
-    """Synthetic captions, and how they are mixed with the original text."""
+    """How synthetic captions are made, checked and translated, and mixed with the original texts."""
 
     captioner: dict[str, Any] = {"backend": "describe"}
     prompts: list[str] = Field(
@@ -170,7 +170,7 @@ class Captions(Section):
 
 
 class CaptionEval(Section):
-    """Captioners compared by people, as the paper's Table 2 does."""
+    """Captioners to be compared by human evaluators, as in the Kolors paper's Table 2."""
 
     sample: int = Field(500, ge=1, description="images")
     captioners: dict[Name, Captions] = Field(
@@ -179,26 +179,26 @@ class CaptionEval(Section):
 
 
 class Annotation(Section):
-    """Human voting."""
+    """Human voting on images."""
 
     votes: int = Field(3, ge=1, le=99, description="votes asked for each image")
 
 
 class Buckets(Section):
-    """Aspect-ratio buckets that the product's rows are assigned to."""
+    """Aspect-ratio buckets to which the product's images are assigned."""
 
     area: int = Field(1_048_576, ge=64 * 64, description="pixels of one bucket, at most")
     step: int = Field(64, ge=8, description="sides are multiples of this")
 
 
 class Quality(Section):
-    """What, beside Level 5, the quality phase asks for."""
+    """A condition for images of the quality phase, in addition to Level 5."""
 
     where: str | None = Field(None, description="one SQL predicate")
 
 
 class Shards(Section):
-    """The product."""
+    """The product: shards, their images and the quality phase."""
 
     samples_per_shard: int = Field(1000, ge=1, le=10_000)
     strip_metadata: bool = Field(True, description="remove EXIF, XMP, comments; pixels, orientation and ICC stay")
@@ -207,7 +207,7 @@ class Shards(Section):
 
 
 class Resources(Section):
-    """What one worker of a Ray cluster is given."""
+    """Resources of one worker on a Ray cluster."""
 
     cpus: float = Field(1, gt=0, description="cores; shares such as 0.5 are allowed")
     gpus: float = Field(0, ge=0, description="GPUs; shares such as 0.25 are allowed")
@@ -244,7 +244,7 @@ class WorkerResources(Section):
 
 
 class Ray(Section):
-    """`engine: ray`: the cluster, and what its workers are given."""
+    """Settings of `engine: ray`: the cluster, and the resources of its workers."""
 
     address: str | None = Field(
         None, description="auto or HOST:PORT; default: RAY_ADDRESS, else a Ray started for the run"
@@ -253,7 +253,7 @@ class Ray(Section):
 
 
 class Card(Section):
-    """What the dataset card says that cannot be computed."""
+    """Parts of the dataset card that cannot be computed."""
 
     pretty_name: str | None = None
     license: str = "other"

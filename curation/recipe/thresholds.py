@@ -147,12 +147,12 @@ def _place(node: dict[str, Any], wrapped: str) -> tuple[int, int] | None:
         place = _place(node["arguments"][0]["expression"], wrapped)
         if place is None or wrapped[place[0]] in "+-":
             return None
-        # The sign of `+7` or `-7::FLOAT`, which is -(7::FLOAT), stands apart from its number in the tree.
+        # The sign of `+7`, or of `-7::FLOAT`, which is -(7::FLOAT), is a node of its own in the syntax tree.
         sign = wrapped[: place[0]].rstrip()
         return (len(sign) - 1, place[1]) if sign.endswith(node["function_name"]) else None
     if node["class"] != "CONSTANT":
         return None
-    # DuckDB counts bytes, and says 2**64 - 1 for what has no place of its own.
+    # DuckDB counts bytes, and gives 2**64 - 1 for a node without a position of its own.
     start = len(wrapped.encode()[: node["query_location"]].decode(errors="ignore"))
     match = _NUMBER.match(wrapped, start)
     return match.span() if match else None

@@ -58,7 +58,7 @@ def nearest_bucket(width: int, height: int, buckets: Sequence[Bucket]) -> Bucket
 
     ratio = width / height
     off = [max(ratio * bucket[1] / bucket[0], bucket[0] / (ratio * bucket[1])) for bucket in buckets]
-    near = min(off) * (1 + 1e-9)  # of these few the exact fractions, which take fifty times as long, decide
+    near = min(off) * (1 + 1e-9)  # the few near ones are ranked by exact fractions, which take fifty times as long
     return min((bucket for bucket, far in zip(buckets, off, strict=True) if far <= near), key=rank)
 
 

@@ -1,5 +1,4 @@
-"""The dataset card: a `README.md` with the metadata block of the Hugging Face hub, written from the product's counts.
-The dataset card: a `README.md` with the metadata block of the Hugging Face hub, written from the product's counts."""
+"""The dataset card: a `README.md` with the Hugging Face hub's metadata block, written from the product's counts."""
 
 import json
 from typing import Any

@@ -20,10 +20,9 @@ def product_stats(phase: str, tables: Iterable[pa.Table]) -> dict[str, Any]:
         tables: the tables of the shards, with the columns STATS_COLUMNS.
 
     Returns:
-        phase, images, shards, images_per_shard [minimum, maximum], bytes, the numbers of images by captions (source
-        of the
-        training text), flags, languages, buckets, levels, sources and licenses; and minimum, quartiles and maximum of
-        width, height (pixels) and text_length (characters).
+        phase, images, shards, images_per_shard [minimum, maximum], bytes, the numbers of images by captions (source of
+        the training text), flags, languages, buckets, levels, sources and licenses; and minimum, quartiles and maximum
+        of width, height (pixels) and text_length (characters).
     """
     sizes: list[int] = []
     counts = {name: Counter[str]() for name in (*COUNTED, "flags")}

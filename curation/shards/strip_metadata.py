@@ -75,7 +75,7 @@ def _strip_jpeg(data: bytes) -> bytes:
         if marker is None:
             raise StripError("jpeg: the file ends before the end-of-image marker")
         start, code = marker.start(), data[marker.end() - 1]
-        if has_scan and data[at:start].strip(b"\xff"):  # before the scans decoders skip such bytes
+        if has_scan and data[at:start].strip(b"\xff"):  # before the first scan decoders skip such bytes
             raise StripError(f"jpeg: no marker at byte {at}")
         if code == _EOI:
             break
@@ -86,7 +86,7 @@ def _strip_jpeg(data: bytes) -> bytes:
             raise StripError(f"jpeg: the segment at byte {start} has a wrong length")
         payload = data[start + 4 : end]
         if code in _METADATA:
-            if not has_scan:  # nobody reads metadata between scans
+            if not has_scan:  # no decoder reads metadata between scans
                 has_exif |= code == _APP1 and payload.startswith(b"Exif\0")
                 if code == _APP0 and payload.startswith(b"JFIF\0") and len(payload) >= 14:
                     jfif = jfif or _segment(_APP0, payload[:12] + b"\0\0")  # no thumbnail
@@ -145,7 +145,7 @@ def _strip_png(data: bytes) -> bytes:
                 raise StripError(f"png: pixels in two places, again at byte {at}")
             has_pixels |= kind == b"IDAT"
             kept.append(data[at:end])
-        elif kind[:1].isupper():  # critical: whoever does not know it cannot show the picture
+        elif kind[:1].isupper():  # critical: no decoder can show the picture without knowing the chunk
             raise StripError(f"png: unknown critical chunk {kind.decode()} at byte {at}")
         may_orient |= kind in _PNG_MAY_ORIENT
         at = end
@@ -190,7 +190,7 @@ def _strip_extended_webp(data: bytes, header: bytes, chunks: list[_Chunk]) -> li
         if not frames or not start:
             raise StripError("webp: an animation without frames or without an ANIM chunk")
         kept += start
-        for frame in frames:  # 16 bytes of place and time, then a picture
+        for frame in frames:  # 16 bytes of position and time, then a picture
             kept.append((b"ANMF", frame[:16] + _join(_picture(_chunks(frame[16:])))))
     else:
         kept += _picture(chunks)

@@ -103,7 +103,7 @@ def write_product_shard(
     failed: Counter[str] = Counter()
     records: list[dict[str, Any]] = []
     sources: OrderedDict[str, Source] = OrderedDict()
-    (folder / f"{name}.parquet").unlink(missing_ok=True)  # its footer says that the pair is done
+    (folder / f"{name}.parquet").unlink(missing_ok=True)  # its footer marks the pair as complete
     with replacing(folder / f"{name}.tar") as path, tarfile.open(path, "w", format=tarfile.USTAR_FORMAT) as tar:
         for place, row in enumerate(rows):
             watch.note(os.getpid(), place, place + 1)
@@ -162,7 +162,7 @@ def _read(recipe: Recipe, sources: OrderedDict[str, Source], row: RowPlan) -> by
 def _product_bytes(data: bytes, format: str, strip: bool) -> tuple[bytes, str]:
     """Returns the bytes that go into the tar, and their format."""
     if format in ENDINGS:
-        decode(data, CHECK_SIDE)  # no damaged picture is shipped, whatever the predicates looked at
+        decode(data, CHECK_SIDE)  # never publish a damaged picture, whatever the predicates read
         return (strip_metadata(data, format) if strip else data), format
     buffer = io.BytesIO()
     Image.fromarray(decode(data)[:, :, ::-1]).save(buffer, "PNG")

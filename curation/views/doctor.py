@@ -91,8 +91,8 @@ def _own_checkpoint(plugin: Plugin) -> tuple[str, str] | None:
     """Describes the model that the recipe itself names for a plug-in.
 
     Returns:
-        status and text of a finding; None if the files are missing, or lie where one of the plug-in's `origins`
-        puts them.
+        status and text of a finding; None if the files are missing, or lie where one of the plug-in's `origins` puts
+        them.
     """
     try:
         files = plugin.files()

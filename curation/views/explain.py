@@ -21,8 +21,7 @@ def explain(opened: Opened, key: str) -> dict[str, dict[str, Any]]:
 
     Returns:
         the facts of each stage, name to value, by stage (`source`, `signal NAME`, `selection`, `caption` …), in the
-        order
-        of the stages; a stage that has not reached the image is left out.
+        order of the stages; a stage that has not reached the image is left out.
 
     Raises:
         UserError: there is no image with this key; the message names the nearest key of its shard.

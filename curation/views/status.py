@@ -30,12 +30,10 @@ def status(opened: Opened) -> dict[str, Any]:
     """Returns how far each stage has come.
 
     Returns:
-        `workspace`; `running` (see `running`), None if no stage is running; and `stages`, by name, each with what
-        is known
-        about it: `shards` and `done` (numbers of shards), `left` (the shards still to be processed, counted by reason),
-        `stale` (why the stage as a whole must be run again), `failed` (rows counted by reason), and counts that
-        only this
-        stage has. The entry of a stage that has not run yet is empty.
+        `workspace`; `running` (see `running`), None if no stage is running; and `stages`, by name, each with what is
+        known about it: `shards` and `done` (numbers of shards), `left` (the shards still to be processed, counted by
+        reason), `stale` (why the stage as a whole must be run again), `failed` (rows counted by reason), and counts
+        that only this stage has. The entry of a stage that has not run yet is empty.
     """
     workspace, shards = opened.workspace, opened.shards()
     stages: dict[str, dict[str, Any]] = dict.fromkeys(("index", "score", "select", "caption", "build-shards"), {})
@@ -60,10 +58,9 @@ def running(workspace: Workspace) -> dict[str, Any] | None:
     """Reads the progress file of the stage that is running.
 
     Returns:
-        `stage`, `pid`, `host`, `done` and `total` in `unit`, `rate` per second, `seconds` elapsed, `seconds_left`
-        (None if
-        not known), `rows`, `failed` (rows by reason), and `kept_share` of the rows so far (0 to 1, None if not known);
-        None if no stage is running.
+        `stage`, `pid`, `host`, `done` and `total` in `unit`, `rate` per second, `seconds` elapsed, `seconds_left` (None
+        if not known), `rows`, `failed` (rows by reason), and `kept_share` of the rows so far (0 to 1, None if not
+        known); None if no stage is running.
     """
     try:
         word = json.loads(workspace.running.read_text())
@@ -133,8 +130,7 @@ def _caption(opened: Opened, shards: list[tuple[str, str]]) -> dict[str, Any]:
 
 
 def _listed(ledger: Ledger, paths: dict[tuple[str, str], list[str]], made_from: dict[str, Any]) -> dict[str, Any]:
-    """Counts the stale shards by reason, and the failed rows of the shards that are up to date, from a stage's ledger.
-    Counts the stale shards by reason, and the failed rows of the shards that are up to date, from a stage's ledger."""
+    """Counts a ledger's stale shards by reason, and the failed rows of the shards that are up to date."""
     now = ledger.define_mark(made_from)
     left, failed = Counter[str](), Counter[str]()
     for (corpus, shard), files in paths.items():

@@ -149,7 +149,7 @@ def changes(name: str, old: Any, new: Any) -> list[str]:
     if isinstance(old, list) and isinstance(new, list) and len(old) == len(new):
         old, new = dict(enumerate(old)), dict(enumerate(new))
     if isinstance(old, dict) and isinstance(new, dict):
-        if old.get("name") != new.get("name"):  # another plug-in: the rest would be a list of everything
+        if old.get("name") != new.get("name"):  # another plug-in, whose parameters all differ
             old, new = old.get("name"), new.get("name")
             return changes(name, old, new)
         return [t for k in dict.fromkeys([*old, *new]) for t in changes(f"{name}.{k}", old.get(k), new.get(k))]
@@ -174,7 +174,7 @@ def _lines(path: Path) -> Iterator[Line]:
         return
     texts = [text for text in data.decode("utf-8", "replace").split("\n") if text]
     try:
-        lines = json.loads(f"[{','.join(texts)}]")  # a third of the time that they take one by one
+        lines = json.loads(f"[{','.join(texts)}]")  # takes a third of the time of parsing lines singly
     except (ValueError, RecursionError):
         lines = [_parsed(text) for text in texts]
     yield from (line for line in lines if isinstance(line, dict))

@@ -9,7 +9,7 @@ from curation.workspace.folder import Workspace
 
 @dataclass(frozen=True)
 class Run:
-    """One run of a stage as recorded in the log; a field that the log lacks is None, or empty."""
+    """One run of a stage as recorded in the log; a field that the log lacks is None, 0 or empty."""
 
     stage: str
     began: float | None

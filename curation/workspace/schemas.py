@@ -60,8 +60,8 @@ SELECTION = pa.schema(
         "fate": pa.string(),
         "dropped_by": pa.string(),
         "duplicate_of": pa.string(),
-        "balance_group": pa.string(),  # of rows that the balance looked at: a value, or a cluster's number
-        "source": pa.string(),  # of kept rows: web, or text_in_the_wild by the recipe's rule
+        "balance_group": pa.string(),  # for rows that were balanced: a value, or the number of a cluster
+        "source": pa.string(),  # for kept rows: web, or text_in_the_wild by the recipe's rule
     }
 )
 WEB, TEXT_IN_THE_WILD = "web", "text_in_the_wild"

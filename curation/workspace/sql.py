@@ -65,8 +65,7 @@ def connect(
 
 
 def parquet_files(files: Iterable[str]) -> str:
-    """Returns SQL that reads Parquet files, with missing columns as null; wildcards in file names are taken literally.
-    Returns SQL that reads Parquet files, with missing columns as null; wildcards in file names are taken literally."""
+    """Returns SQL that reads Parquet files, missing columns as null; wildcards in file names are taken literally."""
     escaped = (re.sub(r"([*?\[])", r"[\1]", f).replace("'", "''") for f in files)
     return "read_parquet([" + ", ".join(f"'{f}'" for f in escaped) + "], union_by_name = true)"
 
@@ -101,6 +100,5 @@ def parser() -> duckdb.DuckDBPyConnection:
 
 
 def as_lists(column: pa.Array | pa.ChunkedArray) -> pa.Array | pa.ChunkedArray:
-    """Returns a column of vectors as float32 lists, since DuckDB's Arrow scan lacks float16; other columns unchanged.
-    Returns a column of vectors as float32 lists, since DuckDB's Arrow scan lacks float16; other columns unchanged."""
+    """Returns vectors as float32 lists, since DuckDB's Arrow scan lacks float16; other columns unchanged."""
     return column.cast(pa.list_(pa.float32())) if pa.types.is_fixed_size_list(column.type) else column

@@ -19,7 +19,7 @@ def krippendorff_alpha(counts: NDArray[Any]) -> float | None:
     Returns:
         alpha; None where it is not defined: no item was scored twice, or all scores are the same.
     """
-    counts = counts[counts.sum(axis=1) >= 2].astype(np.float64)  # an item scored once cannot be agreed upon
+    counts = counts[counts.sum(axis=1) >= 2].astype(np.float64)  # an item scored once says nothing of agreement
     weighted = counts / np.maximum(counts.sum(axis=1, keepdims=True) - 1, 1)
     coincidences = weighted.T @ counts - np.diag(weighted.sum(axis=0))
     totals = coincidences.sum(axis=1)

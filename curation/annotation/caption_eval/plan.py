@@ -134,7 +134,7 @@ def _up_to_date(opened: Opened, name: str, part: Part) -> bool:
     path = EvalFiles(opened.workspace).part(name, part.corpus.name, part.shard)
     if fingerprint(path) != _made_from(opened, part):
         return False
-    with contextlib.suppress(StageError):  # damaged: it is made again
+    with contextlib.suppress(StageError):  # a damaged file is made again
         return read_table(path, columns=["caption_en"])["caption_en"].null_count == 0
     return False
 

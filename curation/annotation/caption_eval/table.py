@@ -131,7 +131,7 @@ def intervals(values: Reals, resamples: int = RESAMPLES) -> tuple[Reals, Reals]:
     means = []
     for start in range(0, resamples, CHUNK):
         times = random.multinomial(len(values), chances, size=min(CHUNK, resamples - start)).astype(np.float64)
-        with np.errstate(invalid="ignore"):  # a resample without any value of a column
+        with np.errstate(invalid="ignore"):  # a resample may hold no value of a column
             means.append((times @ filled) / (times @ there))
     tail = 50 * (1 - CONFIDENCE)
     low, high = np.nanpercentile(np.concatenate(means), [tail, 100 - tail], axis=0)

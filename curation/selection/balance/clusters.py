@@ -117,7 +117,7 @@ class Clusters:
             column = read_table(path)["centroid"].combine_chunks()
         except StageError:
             return None
-        return column.flatten().to_numpy().reshape(-1, self.width).copy()  # torch wants it writable
+        return column.flatten().to_numpy().reshape(-1, self.width).copy()  # torch needs it writable
 
     def _known(self, shard: Shard, centroids: Centroids) -> Labels | None:
         """Reads a shard's clusters; returns None if they are missing or out of date."""
@@ -182,11 +182,11 @@ class Clusters:
         if 2.0 * work * self.width * self.groups < QUICK:
             return _Pace(work, lambda text: None)
         first = self.sidecars[left[0]]
-        read_table(first, ["embedding"])  # what is only slow the first time does not count
+        read_table(first, ["embedding"])  # reads the file into the cache, so that the timing is not too slow
         began = time.monotonic()
         count = read_table(first, ["embedding"]).num_rows
         each = (time.monotonic() - began) / max(1, count)
-        all_rows = rows if not sample else 2 * rows  # once for the sample, once to be assigned
+        all_rows = rows if not sample else 2 * rows  # read once for the sample, once for assignment
         seconds = work / kmeans.rate(self.groups, self.width, self.device) + each * all_rows
         what = (
             f"{self.groups:,} clusters over {self.scored:,} embeddings"

@@ -179,8 +179,8 @@ def _nearest(rows: "torch.Tensor", centroids: "torch.Tensor", finer: "torch.Tens
     nearest = _argmax(products)[:, None]
     best = products.gather(1, nearest)
     second = products.scatter_(1, nearest, -math.inf).amax(1, keepdim=True)
-    # A product of float32 vectors of length 1 is wrong by width * 2^-24 at most, in whatever order it is summed up
-    # (Higham 2002, section 3.1); the lengths, which float16 has rounded, are within one in a hundred.
+    # A product of float32 vectors of length 1 has an error of at most width * 2^-24, in any order of summation
+    # (Higham 2002, section 3.1); the lengths, rounded to float16, are within one in a hundred of 1.
     unsure = (best - second <= 2.02 * rows.shape[1] * 2**-24)[:, 0].nonzero()[:, 0]
     if len(unsure):
         exact = rows[unsure].double() @ finer.T
@@ -201,7 +201,7 @@ def _move(rows: "torch.Tensor", labels: "torch.Tensor", nearest: "torch.Tensor",
     """Replaces the labels of a block by the new ones and updates the groups' sums; returns how many rows have moved."""
     now = nearest.to(labels.device)
     moved = (now != labels).nonzero()[:, 0]
-    left = moved[labels[moved] >= 0]  # in the first round no row was in any group
+    left = moved[labels[moved] >= 0]  # in the first iteration no row is in a group yet
     sums.index_add_(0, now[moved].to(sums.device), rows[moved.to(rows.device)].double())
     sums.index_add_(0, labels[left].to(sums.device), rows[left.to(rows.device)].double(), alpha=-1)
     labels.copy_(now)

@@ -54,8 +54,8 @@ class Balanced:
 
         Args:
             places: columns `file` and `row`, best first.
-            groups: the name of each row's group; text, or a number if the groups are clusters; null for a row
-                without group.
+            groups: the name of each row's group; text, or a number if the groups are clusters; null for a row without
+                group.
             rules: the rules of the recipe.
         """
         numbers, names = _numbered(groups)
@@ -169,10 +169,10 @@ def level(sizes: Counts, total: int, power: float) -> Counts:
     if total >= sizes.sum():
         return sizes.copy()
     weights = sizes.astype(np.float64) ** power
-    order = np.argsort(sizes, kind="stable")  # as the level rises, the small ones are exhausted first
+    order = np.argsort(sizes, kind="stable")  # as the level rises, small groups are used up first
     before = np.concatenate([[0], np.cumsum(sizes[order])[:-1]])
     height = (total - before) / np.cumsum(weights[order][::-1])[::-1]
-    first = int(np.argmax(height * weights[order] < sizes[order]))  # there is one: the total is less than all
+    first = int(np.argmax(height * weights[order] < sizes[order]))  # exists: the total is less than the sum
     return whole(np.minimum(sizes, height[first] * weights), total)
 
 

@@ -54,8 +54,7 @@ class Duplicates:
 
     @classmethod
     def read(cls, path: Path, made_from: str) -> "Duplicates | None":
-        """Reads what `write` stored under this fingerprint; returns None if the file is missing, damaged or of another.
-        Reads what `write` stored under this fingerprint; returns None if the file is missing, damaged or of another."""
+        """Reads what `write` stored; returns None if the file is missing, damaged, or has another fingerprint."""
         if fingerprint(path) != made_from:
             return None
         try:

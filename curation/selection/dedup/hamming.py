@@ -28,9 +28,9 @@ CHUNK = 1 << 19
 """Number of candidate pairs compared at once, which takes about 20 MB."""
 MIN_BUDGET = 1 << 22
 _ALL_BITS = (1 << 64) - 1
-_HEAVY = 256  # a run longer than this is cut by more bits before its members are compared
-_DEPTH = 3  # as often at most: more cuts than that cost more than they save
-_CANDIDATE = 0.4  # what comparing two hashes costs, against 1 for sorting one (measured)
+_HEAVY = 256  # a run longer than this is cut by further bits before its members are compared
+_DEPTH = 3  # maximum number of such cuts: more would cost more than they save
+_CANDIDATE = 0.4  # cost of comparing two hashes, relative to sorting one (measured)
 _SAMPLE = 1 << 14
 
 
@@ -43,9 +43,8 @@ def near_pairs(hashes: Hashes, radius: int, threads: int) -> tuple[Hashes, bool]
         threads: number of joins run at once.
 
     Returns:
-        uint64 (pairs,), sorted, the lower row in the upper 32 bits and the higher in the lower, and True; or a part
-        of the
-        pairs, unsorted, and False if there are more than the budget.
+        uint64 (pairs,), sorted, the lower row in the upper 32 bits and the higher in the lower, and True; or a part of
+        the pairs, unsorted, and False if there are more than the budget.
     """
     budget = max(MIN_BUDGET, len(hashes))
     parts: list[Hashes] = []
@@ -207,7 +206,7 @@ class _Search:
         shift = len(rows.ids).bit_length()
         key <<= shift
         key |= at
-        key.sort()  # far faster than argsort; the order of the rows comes along in the low bits
+        key.sort()  # far faster than argsort; the low bits carry the order of the rows
         at = (key & ((1 << shift) - 1)).astype(np.uint32)
         key >>= shift
         starts, lengths = runs(key[1:] == key[:-1])

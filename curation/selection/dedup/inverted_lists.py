@@ -62,9 +62,8 @@ class Cells:
         """Finds the inverted lists of some rows.
 
         Returns:
-            two int64 arrays, one entry for each row and list, row by row: position in `rows`, and number of the
-                list. If
-            several centroids are equally near, all of their lists count.
+            two int64 arrays, one entry for each row and list, row by row: position in `rows`, and number of the list.
+            If several centroids are equally near, all of their lists count.
         """
         starts = range(0, len(rows), _STEP)
         found = self.cosine.side_by_side(lambda start: self._nearest(rows[start : start + _STEP]), starts)

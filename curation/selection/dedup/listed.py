@@ -34,13 +34,11 @@ class Listed:
         Args:
             path: the file.
             width: number of values of an embedding; None if embeddings are not compared. A Parquet file may have a
-                column
-                `embedding` of such vectors, which need not have length 1.
+                column `embedding` of such vectors, which need not have length 1.
 
         Raises:
-            UserError: the file is missing, unreadable, or has none of the columns; a value is no hash; or an
-                embedding has
-                another width or a number that is not finite.
+            UserError: the file is missing, unreadable, or has none of the columns; a value is no hash; or an embedding
+                has another width or a number that is not finite.
         """
         compared = ["sha256", "phash"]
         if width is not None and path.endswith(".parquet"):

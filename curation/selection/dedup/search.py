@@ -44,7 +44,7 @@ def exact(sha_hi: Hashes, sha_lo: Hashes) -> Index:
     _same_length(sha_hi, sha_lo)
     first = _leaders(sha_hi)
     rows = np.flatnonzero(np.bincount(first, minlength=len(first))[first] > 1)
-    both = _leaders(sha_lo[rows]) + (first[rows] << 32)  # numbers both halves: equal iff both are
+    both = _leaders(sha_lo[rows]) + (first[rows] << 32)  # numbers for pairs of halves: equal if both halves are
     return _but_own(first, rows, rows[_leaders(both.view(np.uint64))])
 
 
@@ -200,8 +200,8 @@ def _star(hashes: Hashes, radius: int, threads: int) -> Index:
     pairs, all_found = near_pairs(hashes, radius, threads)
     if all_found:
         return _walk(pairs, len(hashes))
-    # Where so many rows are near each other, few are kept. Settle a head that has 1/64 of the
-    # pairs seen, take out of the tail what is near a row kept there, and do the rest.
+    # If so many rows are near each other, few are kept. Decide the head, the rows with 1/64 of the
+    # pairs found, remove from the tail all rows near a kept row of the head, and decide the rest.
     pairs &= LOWER
     cut = int(np.partition(pairs, len(pairs) // 64)[len(pairs) // 64])
     del pairs
@@ -218,7 +218,7 @@ def _star(hashes: Hashes, radius: int, threads: int) -> Index:
 def _walk(pairs: Hashes, count: int) -> Index:
     """Returns the kept row that each row is near, or -1, from sorted pairs (better row in the upper 32 bits)."""
     result = np.full(count, -1, np.int64)
-    of = result.data  # a memoryview: single items are read and set far faster
+    of = result.data  # a memoryview: its single items are read and set far faster
     for start in range(0, len(pairs), hamming.CHUNK):
         part = pairs[start : start + hamming.CHUNK]
         better, worse = (part >> 32).tolist(), (part & LOWER).tolist()

@@ -89,8 +89,7 @@ def _groups(
 
 
 def _distances(fates: Fates, original: Picture, copies: list[Picture]) -> Iterator[int | None]:
-    """Yields the Hamming distance of each copy's perceptual hash to that of the original; None where a hash is missing.
-    Yields the Hamming distance of each copy's perceptual hash to that of the original; None where a hash is missing."""
+    """Yields the Hamming distance of each copy's perceptual hash to the original's; None where a hash is missing."""
     hash_ = _phash(fates, original.index)
     for copy in copies:
         other = _phash(fates, copy.index)

@@ -68,7 +68,7 @@ def failures(fates: Fates, gallery: Gallery) -> Failures:
                 index = int(fates.starts[number]) + row
                 counts[name] += 1
                 kept = examples.setdefault(name, [])
-                entry = (-int(fates.hashes[index]), index, error)  # a heap whose first is the largest hash
+                entry = (-int(fates.hashes[index]), index, error)  # the heap's root has the largest hash
                 (heapq.heappush if len(kept) < EXAMPLES else heapq.heappushpop)(kept, entry)
     ranked = sorted(counts, key=lambda r: (-counts[r], r))
     made.further = max(0, len(ranked) - REASONS)
@@ -80,8 +80,7 @@ def failures(fates: Fates, gallery: Gallery) -> Failures:
 
 
 def _failed(fates: Fates, made: Failures, corpus: str, shard: str) -> Iterator[tuple[str, np.ndarray, list[str]]]:
-    """Yields stage, failed rows (int64) and their errors for each stage of one shard; adds the rows' states to `made`.
-    Yields stage, failed rows (int64) and their errors for each stage of one shard; adds the rows' states to `made`."""
+    """Yields stage, failed rows (int64) and their errors, stage by stage; adds the rows' states to `made`."""
     workspace = fates.selection.workspace
     samples = pq.read_table(workspace.samples(corpus, shard), columns=["status", "error"])
     made.statuses.update(_counted(samples["status"]))

@@ -119,7 +119,7 @@ class Fates:
 
     def column(self, name: str) -> np.ndarray:
         """Reads a numeric column: float64 (rows,), NaN where the value is not known."""
-        if self._column is None or self._column[0] != name:  # one is enough: the thresholds of a column come together
+        if self._column is None or self._column[0] != name:  # a cache of one: a column's thresholds come together
             parts = [pq.read_table(file, columns=[name])[name].to_numpy() for file in self.selection.files]
             self._column = name, np.concatenate([part.astype(np.float64) for part in parts])
         return self._column[1]

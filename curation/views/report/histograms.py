@@ -124,8 +124,7 @@ def _edge(threshold: Threshold, whole: bool) -> float:
 
 
 def _lay_out(made: Histogram, low: float, high: float, marks: list[float]) -> None:
-    """Lays out bins from the 0.5th to the 99.5th percentile, extended to nearby marks, with an edge on the first mark.
-    Lays out bins from the 0.5th to the 99.5th percentile, extended to nearby marks, with an edge on the first mark."""
+    """Lays out bins from the 0.5th to the 99.5th percentile, extended to nearby marks; the first mark is an edge."""
     low, high = max(low, -_FAR), min(high, _FAR)
     span = high - low or abs(high) / 2 or 1.0
     near = [m for m in marks if low - FARTHEST * span <= m <= high + FARTHEST * span]
@@ -138,4 +137,4 @@ def _lay_out(made: Histogram, low: float, high: float, marks: list[float]) -> No
         made.start = low - made.width / 2 if low == high else low
     if near:
         made.start = near[0] - math.ceil((near[0] - made.start) / made.width - _HAIR) * made.width
-    made.bins = math.floor((high - made.start) / made.width + _HAIR) + 1  # a bin has its lower edge, not its upper one
+    made.bins = math.floor((high - made.start) / made.width + _HAIR) + 1  # bins lack their upper edge

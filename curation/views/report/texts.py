@@ -50,8 +50,7 @@ class Captions:
     spent: Counter[str] = field(default_factory=Counter)
     """Sums of `tokens_in`, `tokens_out` and `cost` (US dollars)."""
     shares: Counter[str] = field(default_factory=Counter)
-    """Number of training texts under the present recipe, by source and language; rows without a text count as `none`.
-    Number of training texts under the present recipe, by source and language; rows without a text count as `none`."""
+    """Number of training texts under the present recipe, by source and language; rows without one count as `none`."""
     shared: int = 0
     """Number of rows from which `shares` was counted."""
     both: Counter[str] = field(default_factory=Counter)

@@ -17,8 +17,7 @@ COLOURS = {
 
 
 def share(count: int, total: int) -> str:
-    """Formats a share in percent; a share that is not zero never reads as 0 %, and one below the whole never as 100 %.
-    Formats a share in percent; a share that is not zero never reads as 0 %, and one below the whole never as 100 %."""
+    """Formats a share in percent; a share above zero never reads as 0 %, and one below the whole never as 100 %."""
     if not total or not count:
         return "0 %"
     percent = 100 * count / total
@@ -36,8 +35,7 @@ _UNSEEN = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069\uff
 
 
 def said(text: str | None, longest: int = LONGEST) -> str:
-    """Returns a text that is safe to show: at most `longest` characters, with invisible and direction marks spelt out.
-    Returns a text that is safe to show: at most `longest` characters, with invisible and direction marks spelt out."""
+    """Returns a text for display: at most `longest` characters, with invisible and direction marks spelt out."""
     if not text:
         return ""
     shown = _UNSEEN.sub(lambda m: f"⟨U+{ord(m[0]):04X}⟩", text[:longest])

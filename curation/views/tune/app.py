@@ -42,7 +42,7 @@ def make_app(tuner: Tuner, token: str, port: int) -> FastAPI:
     """
     app = FastAPI(title="curate tune", docs_url=None, redoc_url=None, openapi_url=None)
     hosts = {f"127.0.0.1:{port}", f"localhost:{port}"}
-    cookie = f"curate_tune_{port}"  # cookies do not know ports: two of these pages must not share one
+    cookie = f"curate_tune_{port}"  # browsers share cookies between ports: two of these pages must not share one
 
     @app.middleware("http")
     async def guard(request: Request, answer: Callable[[Request], Awaitable[Response]]) -> Response:
@@ -68,7 +68,7 @@ def make_app(tuner: Tuner, token: str, port: int) -> FastAPI:
     def page(request: Request) -> Response:
         if request.url.path != "/" or "token" not in request.query_params:
             return FileResponse(_FILES[request.url.path])
-        response = RedirectResponse("/", 303)  # the token is not to stay in the browser's history
+        response = RedirectResponse("/", 303)  # keeps the token out of the browser's history
         response.set_cookie(cookie, token, httponly=True, samesite="strict")
         return response
 
@@ -144,5 +144,5 @@ def _add_questions(app: FastAPI, tuner: Tuner) -> None:
 
 
 def _error(status: int, message: str, headers: Mapping[str, str] | None = None) -> Response:
-    # Half a surrogate pair, which JSON may carry, is no text that can be sent back.
+    # JSON may contain an unpaired surrogate, which UTF-8 cannot encode.
     return JSONResponse({"error": message.encode(errors="replace").decode()}, status, headers)

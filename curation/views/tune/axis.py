@@ -9,8 +9,7 @@ from curation.workspace.sql import quoted
 BINS = 60
 """Approximate maximum number of bins."""
 FARTHEST = 2.0
-"""A threshold is on the axis unless it lies outside the values' range by more than this many times the range's width.
-A threshold is on the axis unless it lies outside the values' range by more than this many times the range's width."""
+"""A threshold is on the axis if it lies outside the values' range by at most this many times the range's width."""
 MARGIN = 0.1
 """Share of the range added on a side where further values lie, so that the slider can move beyond the range."""
 LARGEST = 1e300
@@ -39,11 +38,10 @@ class Axis:
 
     @property
     def bin_sql(self) -> str:
-        """SQL for the bin of a value: 0 below the axis, 1 to `bins` on it, `bins` + 1 above it; NULL without a value.
-        SQL for the bin of a value: 0 below the axis, 1 to `bins` on it, `bins` + 1 above it; NULL without a value."""
+        """SQL for a value's bin: 0 below the axis, 1 to `bins` on it, `bins` + 1 above it; NULL without a value."""
         value = quoted(self.column)
         place = f"floor(({value} - {number_text(self.low)}::DOUBLE) / {number_text(self.width)}::DOUBLE)"
-        # least and greatest pass over NULL.
+        # SQL's least and greatest ignore NULL, hence the CASE.
         within = f"greatest(0, least({self.bins + 1}, {place} + 1))::UTINYINT"
         return f"CASE WHEN {value} IS NOT NULL THEN {within} END"
 

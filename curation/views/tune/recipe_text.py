@@ -105,7 +105,7 @@ class RecipeText:
         """Returns the edits of one predicate: start and stop in the file's text, and the new number."""
         sql = self.where[name]
         key, value = self._scalar(text, name)
-        # Only white space and comments are between a key and its own value; an alias stands elsewhere.
+        # Only white space and comments lie between a key and its own value; the value of an alias lies elsewhere.
         if not re.fullmatch(r"\s*:\s*(#[^\n]*\s*)*", text[key.end_mark.index : value.start_mark.index]):
             raise UserError(f"{self.path}: select.where.{name} is an alias of another value; change that one by hand")
         start, source = value.start_mark.index, text[value.start_mark.index : value.end_mark.index]

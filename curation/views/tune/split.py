@@ -106,7 +106,7 @@ def split(predicate: Predicate, number: int, columns: Mapping[str, str]) -> Spli
     known = {c: columns[c] for c in kept}
     inner = thresholds(Predicate(predicate.name, sql, frozenset(kept)), known)
     if [(t.column, t.operator, t.value) for t in inner] != [(t.column, t.operator, t.value) for t in found]:
-        # DuckDB writes some numbers in another way than it reads them: `-1::FLOAT` as -(CAST(1 AS FLOAT)).
+        # DuckDB writes some numbers differently from how it reads them: `-1::FLOAT` becomes -(CAST(1 AS FLOAT)).
         light = all(is_number(columns[c]) or columns[c] == "BOOLEAN" for c in predicate.columns)
         return Split(predicate, found, predicate.sql, predicate.columns, {}, found) if light else alone
     return Split(predicate, found, sql, frozenset(kept), parts, inner)
