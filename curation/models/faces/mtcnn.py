@@ -73,10 +73,10 @@ class Mtcnn:
     def _detect(self, images: Sequence[np.ndarray]) -> list[np.ndarray]:
         boxes = self._propose(images)
         boxes = self._refine(self.rnet, 24, self.threshold[1], images, boxes)
-        boxes = [_nms(b, NMS_RNET) for b in boxes]
+        boxes = [nms(b, NMS_RNET) for b in boxes]
         boxes = self._refine(self.onet, 48, self.threshold[2], images, boxes)
         limits = [np.array([*i.shape[1::-1], *i.shape[1::-1], 1], np.float32) for i in images]
-        return [_nms_min(b, NMS_ONET).clip(0, limit) for b, limit in zip(boxes, limits, strict=True)]
+        return [nms_min(b, NMS_ONET).clip(0, limit) for b, limit in zip(boxes, limits, strict=True)]
 
     def _propose(self, images: Sequence[np.ndarray]) -> list[np.ndarray]:
         """Stage 1: P-Net over an image pyramid, a level of all images at once."""
@@ -87,7 +87,7 @@ class Mtcnn:
             for i, level in levels.items():  # each from the one before: a third of the time of starting afresh
                 height, width = (max(CELL, round(n * scale)) for n in images[i].shape[:2])
                 levels[i] = cv2.resize(level, (width, height), interpolation=cv2.INTER_AREA)
-            outputs = self._run(self.pnet, _on_canvas(list(levels.values())))
+            outputs = self._run(self.pnet, on_canvas(list(levels.values())))
             for (i, level), regression, probability in zip(levels.items(), *outputs, strict=True):
                 rows, columns = (-(-(n - CELL) // STRIDE) + 1 for n in level.shape[:2])  # beyond is the canvas
                 p = probability[:rows, :columns]
@@ -99,8 +99,8 @@ class Mtcnn:
                 found[i].append(_boxes(moved, p[row, column], self.threshold[0]))
             scale *= SCALE_FACTOR
         of_level = [np.repeat(np.arange(len(f)), [len(b) for b in f]) for f in found]
-        merged = [_nms(np.concatenate(f), NMS_LEVEL, level) for f, level in zip(found, of_level, strict=True)]
-        return [_nms(b, NMS_PNET) for b in merged]
+        merged = [nms(np.concatenate(f), NMS_LEVEL, level) for f, level in zip(found, of_level, strict=True)]
+        return [nms(b, NMS_PNET) for b in merged]
 
     def _refine(
         self,
@@ -112,7 +112,7 @@ class Mtcnn:
     ) -> list[np.ndarray]:
         """Stages 2 and 3: the net moves and judges squares around the boxes, of all images together."""
         squares = [_square(b) for b in boxes]
-        crops = [_crop(i, s, side) for i, of_i in zip(images, squares, strict=True) for s in of_i]
+        crops = [crop(i, s, side) for i, of_i in zip(images, squares, strict=True) for s in of_i]
         if not crops:
             return [_NONE] * len(images)
         regression, probability = self._run(net, np.stack(crops))
@@ -188,7 +188,7 @@ def _boxes(corners: np.ndarray, probability: np.ndarray, threshold: float) -> np
     return boxes[(probability > threshold) & (boxes[:, 2:4] - boxes[:, :2] >= 1).all(1)]
 
 
-def _on_canvas(images: Sequence[np.ndarray]) -> np.ndarray:
+def on_canvas(images: Sequence[np.ndarray]) -> np.ndarray:
     """uint8 (n, H, W, 3) of images of up to H by W, each with mid-gray, the nets' zero, to its right and below.
 
     H and W are even: so P-Net's pooling windows lie within or without an image whatever else is on the canvas.
@@ -207,7 +207,7 @@ def _square(boxes: np.ndarray) -> np.ndarray:
     return np.concatenate([centre - half, centre + half], 1)
 
 
-def _crop(image: np.ndarray, square: np.ndarray, side: int) -> np.ndarray:
+def crop(image: np.ndarray, square: np.ndarray, side: int) -> np.ndarray:
     """The square scaled to `side` pixels (bilinear); mid-gray, the nets' zero, where it leaves the image."""
     x, y = square[:2].tolist()
     step = float(square[2] - square[0]) / side
@@ -216,7 +216,7 @@ def _crop(image: np.ndarray, square: np.ndarray, side: int) -> np.ndarray:
     return cv2.warpAffine(image, to_image, (side, side), None, flags, cv2.BORDER_CONSTANT, (128, 128, 128))
 
 
-def _nms(boxes: np.ndarray, overlap: float, level: np.ndarray | None = None) -> np.ndarray:
+def nms(boxes: np.ndarray, overlap: float, level: np.ndarray | None = None) -> np.ndarray:
     """Non-maximum suppression by intersection over union, within each level; the likeliest box first."""
     if not len(boxes):
         return boxes
@@ -226,7 +226,7 @@ def _nms(boxes: np.ndarray, overlap: float, level: np.ndarray | None = None) -> 
     return boxes[np.asarray(kept)]
 
 
-def _nms_min(boxes: np.ndarray, overlap: float) -> np.ndarray:
+def nms_min(boxes: np.ndarray, overlap: float) -> np.ndarray:
     """The same by intersection over the smaller of two boxes, so that no face stays inside another."""
     left = boxes[np.argsort(-boxes[:, 4], kind="stable")]
     kept = []

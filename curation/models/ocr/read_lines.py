@@ -42,7 +42,7 @@ def read_lines(pixels: np.ndarray, side: int, find: Find, recognise: Recognise) 
         find: the detector.
         recognise: the recogniser.
     """
-    margin, canvas = _on_ground(pixels, side)
+    margin, canvas = on_ground(pixels, side)
     quads = find(canvas)
     edge = np.array(pixels.shape[1::-1], np.float32)
     found = zip(read_boxes(canvas, quads, recognise), quads, strict=True)
@@ -87,7 +87,7 @@ def read_boxes(pixels: np.ndarray, quads: np.ndarray, recognise: Recognise) -> l
     return best
 
 
-def _on_ground(pixels: np.ndarray, side: int) -> tuple[int, np.ndarray]:
+def on_ground(pixels: np.ndarray, side: int) -> tuple[int, np.ndarray]:
     """The width of the plain ground put around the picture (0: none), and both together."""
     short, long = sorted(pixels.shape[:2])
     scale = min(1.0, side / long)

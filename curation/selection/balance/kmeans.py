@@ -61,7 +61,7 @@ def fit(vectors: Vectors, groups: int, seed: int = 0, device: str = "cpu", tick:
     if not len(vectors):
         raise ValueError("no vectors to find groups of")
     rows = torch.from_numpy(vectors)
-    centroids = _seeds(rows, min(groups, len(rows)), seed, device)
+    centroids = choose_seeds(rows, min(groups, len(rows)), seed, device)
     shape = len(centroids), rows.shape[1]
     sums = torch.zeros(shape, dtype=torch.float64, device=device)
     labels = torch.full((len(rows),), -1, dtype=torch.int64)
@@ -71,7 +71,7 @@ def fit(vectors: Vectors, groups: int, seed: int = 0, device: str = "cpu", tick:
             for part, nearest in found:
                 moved += _move(rows[part].to(device), labels[part], nearest, sums)
                 tick(len(nearest))
-        centroids = _directions(sums, labels, rows)
+        centroids = mean_directions(sums, labels, rows)
         if moved * SETTLED <= len(rows):
             break
     return centroids.numpy()
@@ -193,7 +193,7 @@ def _move(rows: "torch.Tensor", labels: "torch.Tensor", nearest: "torch.Tensor",
     return len(moved)
 
 
-def _directions(sums: "torch.Tensor", labels: "torch.Tensor", rows: "torch.Tensor") -> "torch.Tensor":
+def mean_directions(sums: "torch.Tensor", labels: "torch.Tensor", rows: "torch.Tensor") -> "torch.Tensor":
     """float32 (groups, width): the direction of each sum; where it has none, that of a member of a large group.
 
     By numpy, on one thread: how torch adds up a length may depend on their number.
@@ -210,7 +210,7 @@ def _directions(sums: "torch.Tensor", labels: "torch.Tensor", rows: "torch.Tenso
     return torch.from_numpy(whole.astype(np.float32))
 
 
-def _seeds(rows: "torch.Tensor", groups: int, seed: int, device: str) -> "torch.Tensor":
+def choose_seeds(rows: "torch.Tensor", groups: int, seed: int, device: str) -> "torch.Tensor":
     """float32 (groups, width): rows that lie far apart, fewer where there are not so many different ones.
 
     Of rows taken evenly, each is chosen with a probability that grows with the square of its distance from the nearest
