@@ -28,12 +28,12 @@ def meta_schema(workspace: Workspace, corpora: list[str], keep: bool = False) ->
     folders = stamps([str(workspace.samples(corpus, "").parent) for corpus in corpora])  # change with any file in them
     key = canonical([str(workspace.root.resolve()), corpora, folders])
     path = workspace.ledger("meta").with_suffix(".json")
-    if key not in _meta_schemas:
-        _meta_schemas.clear()
-        _meta_schemas[key] = _kept_schema(path, key) or _all_meta(workspace, corpora)
+    if key not in meta_schemas:
+        meta_schemas.clear()
+        meta_schemas[key] = _kept_schema(path, key) or _all_meta(workspace, corpora)
     if keep:
-        write_text(path, json.dumps({"of": key, "schema": _as_text(_meta_schemas[key])}))
-    return _meta_schemas[key]
+        write_text(path, json.dumps({"of": key, "schema": _as_text(meta_schemas[key])}))
+    return meta_schemas[key]
 
 
 def _all_meta(workspace: Workspace, corpora: list[str]) -> pa.Schema:
@@ -63,7 +63,7 @@ def _from_text(text: str) -> pa.Schema:
     return pa.ipc.read_schema(pa.py_buffer(base64.b64decode(text)))
 
 
-_meta_schemas: dict[str, pa.Schema] = {}
+meta_schemas: dict[str, pa.Schema] = {}
 
 
 def _wider(a: pa.DataType, b: pa.DataType) -> pa.DataType:

@@ -4,6 +4,7 @@ Apart from the standard, `y` and `n` are text, and so is `1e3`: a number with an
 """
 
 import re
+import sys
 from io import StringIO
 from typing import Any
 
@@ -93,13 +94,22 @@ _Representer.add_representer(float, _Representer.represent_float)
 
 
 class _Emitter(Emitter):
-    """Puts in single quotes what can be, so that a recipe written before is written the same again."""
+    """Quotes and folds as PyYAML does, so that a recipe written before is written the same again."""
 
     def choose_scalar_style(self) -> Any:
         style = super().choose_scalar_style()
         if style == '"' and not self.event.style and self.analysis.allow_single_quoted:
             return '"' if self.simple_key_context and self.analysis.multiline else "'"
         return style
+
+    def write_plain(self, text: str, split: bool = True) -> None:
+        """Folds at single spaces after the first word that ends beyond the width; no line ends with a space."""
+        width, self.best_width = self.best_width, sys.maxsize
+        for number, word in enumerate(re.split("(?<! ) (?! )", text)):
+            if number and split and self.column > width:
+                self.write_indent()
+            super().write_plain(word)  # after a space, unless a line has begun
+        self.best_width = width
 
     def write_double_quoted(self, text: str, split: bool = True) -> None:
         super().write_double_quoted(text, split=False)  # where ruamel.yaml folds, a space may be lost

@@ -41,10 +41,12 @@ class WideRows:
         self.connection = connect([workspace.root], memory="4GB")
 
     @cached_property
-    def _wide(self) -> str:
+    def wide(self) -> str:
+        """SQL for the table of all wide files, as it stands after FROM."""
         return parquet_files(self.files)
 
-    def _rows(self, sql: str) -> list[tuple[Any, ...]]:
+    def fetch(self, sql: str) -> list[tuple[Any, ...]]:
+        """The rows of a query. Raises UserError if it fails on a value, and StageError if a file is damaged."""
         try:
             return self.connection.execute(sql).fetchall()
         except duckdb.Error as error:
@@ -69,7 +71,7 @@ class WideRows:
     @cached_property
     def _starts(self) -> np.ndarray:
         """int64 (files + 1,): how many rows the files before each have."""
-        counts = dict(self._rows(f"SELECT file_index, count(*) FROM {self._wide} GROUP BY 1"))
+        counts = dict(self.fetch(f"SELECT file_index, count(*) FROM {self.wide} GROUP BY 1"))
         return np.cumsum([0, *(counts.get(number, 0) for number in range(len(self.files)))])
 
     def _index(self, files: np.ndarray, rows: np.ndarray) -> np.ndarray:

@@ -56,7 +56,7 @@ class Selection(WideRows):
             UserError: a predicate fails on a value, or `balance.shares` names a group that there is not.
         """
         funnel = Funnel(dropped=dict.fromkeys(self.recipe.select.where, 0))
-        for number, count in self._rows(f"SELECT {self.cascade.fate_sql} AS n, count(*) FROM {self._wide} GROUP BY n"):
+        for number, count in self.fetch(f"SELECT {self.cascade.fate_sql} AS n, count(*) FROM {self.wide} GROUP BY n"):
             fate, predicate = self.cascade.unpack_fate(number)
             funnel.input += count
             if fate == "failed":
@@ -163,7 +163,7 @@ class Selection(WideRows):
         if not rule:
             return {}
         wanted = f"{self._passing()} AND NOT ({self.waits}) AND (\n{rule}\n)"
-        found = self._table(f"SELECT file_index AS file, file_row_number AS row FROM {self._wide} WHERE {wanted}")
+        found = self._table(f"SELECT file_index AS file, file_row_number AS row FROM {self.wide} WHERE {wanted}")
         files, rows = found["file"].to_numpy(), found["row"].to_numpy()
         gone = self._copies.copy()
         gone[self._index(self.balance.files[self.balance.away], self.balance.rows[self.balance.away])] = True
@@ -179,7 +179,7 @@ class Selection(WideRows):
 
     def _clusters(self, groups: int) -> np.ndarray:
         """The cluster of every row of all files, one after the other."""
-        scored = self._rows(f"SELECT count(*) FROM {self._wide} WHERE NOT embedding_is_skipped")[0][0]
+        scored = self.fetch(f"SELECT count(*) FROM {self.wide} WHERE NOT embedding_is_skipped")[0][0]
         return np.concatenate(Clusters(self.workspace, self.cascade, self.shards, groups, scored, self.say).labels())
 
     @property
@@ -190,9 +190,10 @@ class Selection(WideRows):
         files, rows = candidates["file"].to_numpy(), candidates["row"].to_numpy()
         return Embeddings(self._width, lambda some: self.vectors(files[some], rows[some]), self.say)
 
-    def _rows(self, sql: str) -> list[tuple[Any, ...]]:
+    def fetch(self, sql: str) -> list[tuple[Any, ...]]:
+        """See WideRows; an error names the rule of the recipe that has failed on a value."""
         try:
-            return super()._rows(sql)
+            return super().fetch(sql)
         except UserError as error:
             raise self._named(error) from None
 
@@ -207,7 +208,7 @@ class Selection(WideRows):
         rules = self.recipe.select
 
         def ask(sql: str) -> None:
-            self.connection.execute(f"SELECT max({sql}) FROM {self._wide}").fetchall()
+            self.connection.execute(f"SELECT max({sql}) FROM {self.wide}").fetchall()
 
         if key := failing(self.cascade.fate_sql, ask):
             return UserError(error.detail, key)
@@ -229,8 +230,8 @@ class Selection(WideRows):
 
     def _unhashed(self) -> int:
         """Rows that pass, but that cannot be compared or ranked yet."""
-        sql = f"SELECT count(*) FROM {self._wide} WHERE ({self.waits}) AND {self._passing()}"
-        return self._rows(sql)[0][0]
+        sql = f"SELECT count(*) FROM {self.wide} WHERE ({self.waits}) AND {self._passing()}"
+        return self.fetch(sql)[0][0]
 
     @property
     def waits(self) -> str:
@@ -252,7 +253,7 @@ class Selection(WideRows):
                 SELECT file_index::INTEGER AS file, file_row_number AS row, {", ".join(columns)},
                        {self._quality()} AS rank_quality, width::BIGINT * height AS rank_pixels,
                        length AS rank_bytes, key AS rank_key
-                FROM {self._wide} WHERE {self._passing()} AND NOT ({self.waits}))
+                FROM {self.wide} WHERE {self._passing()} AND NOT ({self.waits}))
             ORDER BY {search.rank_order("rank_quality", "rank_pixels", "rank_bytes", "rank_key")}"""
         return self._table(sql)
 

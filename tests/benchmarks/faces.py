@@ -152,7 +152,7 @@ def parts(data: list[bytes]) -> None:
 
         return wrapped
 
-    kept = {name: getattr(mtcnn, name) for name in ("_crop", "_nms", "_nms_min")}
+    kept = {name: getattr(mtcnn, name) for name in ("crop", "nms", "nms_min")}
     detector._run = timed(detector._run, lambda net, pixels: nets[id(net)])  # type: ignore[method-assign]
     for name, call in kept.items():
         setattr(mtcnn, name, timed(call, lambda *_, label=name: label))

@@ -32,7 +32,7 @@ from curation.workspace import Workspace
 from curation.workspace.files import write_table
 from tests import bench, checkpoints
 from tests.benchmarks.report import Figure, in_fresh_process, peak_mb, show
-from tests.benchmarks.select import _samples
+from tests.benchmarks.select import samples_table
 
 SHARD = 10_000
 RECIPE = """
@@ -171,12 +171,12 @@ def quality(drawn: "Drawn", rows: int, groups: int) -> None:
     for each in (64, 128, 256):
         found = kmeans.fit(vectors[: each * groups], groups)
         figures.append(Figure(f"1 - cosine, {each} vectors a cluster", _spread(vectors, found), "", whole))
-    seeds = kmeans._seeds
-    kmeans._seeds = lambda some, wanted, seed, device: some[: int(wanted)].float()  # rows lie in no order
+    seeds = kmeans.choose_seeds
+    kmeans.choose_seeds = lambda some, wanted, seed, device: some[: int(wanted)].float()  # rows lie in no order
     figures.append(
         Figure("1 - cosine, all rows, random seeds", _spread(vectors, kmeans.fit(vectors, groups)), "", whole)
     )
-    kmeans._seeds = seeds
+    kmeans.choose_seeds = seeds
     show(figures)
 
 
@@ -238,7 +238,7 @@ def make(recipe: Recipe, drawn: Drawn, rows: int) -> None:
     workspace, cascade = Workspace(recipe.workspace), bench.opened(recipe).cascade
     for number, start in enumerate(range(0, rows, SHARD)):
         shard, count = f"{number:05d}", min(SHARD, rows - start)
-        samples = _samples(shard, count, drawn.rng)
+        samples = samples_table(shard, count, drawn.rng)
         write_table(workspace.samples("c", shard), samples, "1", source="", rows_digest=shard, caption_digest=shard)
         kind = cascade.signals["embedding"].columns["embedding"]
         vectors = pa.FixedSizeListArray.from_arrays(pa.array(drawn.vectors(count).ravel()), type=kind)

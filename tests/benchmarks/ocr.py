@@ -24,7 +24,7 @@ from PIL import Image, ImageDraw, ImageFont
 from curation.cli.first_recipe import sample_folder
 from curation.images import ImageError, Picture
 from curation.models.ocr import rapidocr
-from curation.models.ocr.read_lines import _on_ground
+from curation.models.ocr.read_lines import on_ground
 from curation.signals.base import Row
 from curation.signals.ocr import SIDE, Ocr, RapidParams
 from tests.benchmarks.corpora import SIZE, jpegs
@@ -193,7 +193,7 @@ def has_text(pixels: np.ndarray) -> bool:
 
 def suspects(pixels: np.ndarray, side: int, threshold: float) -> bool:
     """The gate's decision alone."""
-    _, canvas = _on_ground(pixels, SIDE)
+    _, canvas = on_ground(pixels, SIDE)
     rows, columns = rapidocr._cells(canvas, SIDE / max(canvas.shape))
     return rows * columns > 0 and rapidocr._suspects(canvas, rapidocr._copy(canvas, rows, columns), side, threshold)
 

@@ -60,7 +60,7 @@ def measure(folder: Path, rows: int) -> None:
     selection = Selection(bench.opened(recipe))
     columns = ", ".join(f"max({quoted(name)})" for name in pq.read_schema(selection.files[0]).names)
     began = time.monotonic()
-    selection.connection.execute(f"SELECT {columns} FROM {selection._wide}").fetchall()
+    selection.connection.execute(f"SELECT {columns} FROM {selection.wide}").fetchall()
     floor = time.monotonic() - began
     show(
         [

@@ -62,7 +62,7 @@ def measure(folder: Path, rows: int) -> None:
     began = time.monotonic()
     columns = "min_side, aspect_ratio, sharpness, face_count, text_lines, ocr_confidence, aesthetic, caption_length"
     selection.connection.execute(
-        f"SELECT {', '.join(f'max({c})' for c in columns.split(', '))} FROM {selection._wide}"
+        f"SELECT {', '.join(f'max({c})' for c in columns.split(', '))} FROM {selection.wide}"
     ).fetchall()
     floor = time.monotonic() - began
     began = time.monotonic()
@@ -86,7 +86,7 @@ def make(recipe: Recipe, rows: int, shards: int) -> None:
     rng = np.random.default_rng(0)
     for shard in range(shards):
         name, count = f"{shard:05d}", (shard + 1) * rows // shards - shard * rows // shards
-        samples = _samples(name, count, rng)
+        samples = samples_table(name, count, rng)
         write_table(workspace.samples("c", name), samples, "1", source="", rows_digest=name, caption_digest=name)
         notes = samples_notes(workspace, "c", name)
         for signal in cascade.signals.values():
@@ -96,7 +96,7 @@ def make(recipe: Recipe, rows: int, shards: int) -> None:
         refresh(opened, "c", name)
 
 
-def _samples(shard: str, count: int, rng: np.random.Generator) -> pa.Table:
+def samples_table(shard: str, count: int, rng: np.random.Generator) -> pa.Table:
     width, height = rng.integers(100, 3000, count), rng.integers(100, 3000, count)
     values = {
         "key": [f"c/{shard}/{n:09d}" for n in range(count)],

@@ -74,10 +74,10 @@ class Mtcnn:
     def _detect(self, images: Sequence[np.ndarray]) -> list[np.ndarray]:
         boxes = self._propose(images)
         boxes = self._refine(self.rnet, 24, self.threshold[1], images, boxes)
-        boxes = [_nms(b, NMS_RNET) for b in boxes]
+        boxes = [nms(b, NMS_RNET) for b in boxes]
         boxes = self._refine(self.onet, 48, self.threshold[2], images, boxes)
         limits = [np.array([*i.shape[1::-1], *i.shape[1::-1], 1], np.float32) for i in images]
-        return [_nms_min(b, NMS_ONET).clip(0, limit) for b, limit in zip(boxes, limits, strict=True)]
+        return [nms_min(b, NMS_ONET).clip(0, limit) for b, limit in zip(boxes, limits, strict=True)]
 
     def _propose(self, images: Sequence[np.ndarray]) -> list[np.ndarray]:
         """Stage 1: runs P-Net over an image pyramid, on the same level of all images at once."""
@@ -85,10 +85,10 @@ class Mtcnn:
         levels: dict[int, np.ndarray] = dict(enumerate(images))
         scale = CELL / self.min_face
         while levels := {i: n for i, n in levels.items() if min(images[i].shape[:2]) * scale >= CELL}:
-            for i, level in levels.items():  # each level from the previous one: a third of the time
+            for i, level in levels.items():  # each from the one before: a third of the time of starting afresh
                 height, width = (max(CELL, round(n * scale)) for n in images[i].shape[:2])
                 levels[i] = cv2.resize(level, (width, height), interpolation=cv2.INTER_AREA)
-            outputs = self._run(self.pnet, _on_canvas(list(levels.values())))
+            outputs = self._run(self.pnet, on_canvas(list(levels.values())))
             for (i, level), regression, probability in zip(levels.items(), *outputs, strict=True):
                 rows, columns = (-(-(n - CELL) // STRIDE) + 1 for n in level.shape[:2])  # beyond is the canvas
                 p = probability[:rows, :columns]
@@ -100,8 +100,8 @@ class Mtcnn:
                 found[i].append(_boxes(moved, p[row, column], self.threshold[0]))
             scale *= SCALE_FACTOR
         of_level = [np.repeat(np.arange(len(f)), [len(b) for b in f]) for f in found]
-        merged = [_nms(np.concatenate(f), NMS_LEVEL, level) for f, level in zip(found, of_level, strict=True)]
-        return [_nms(b, NMS_PNET) for b in merged]
+        merged = [nms(np.concatenate(f), NMS_LEVEL, level) for f, level in zip(found, of_level, strict=True)]
+        return [nms(b, NMS_PNET) for b in merged]
 
     def _refine(
         self,
@@ -113,7 +113,7 @@ class Mtcnn:
     ) -> list[np.ndarray]:
         """Stages 2 and 3: the network moves and scores squares around the boxes, for all images together."""
         squares = [_square(b) for b in boxes]
-        crops = [_crop(i, s, side) for i, of_i in zip(images, squares, strict=True) for s in of_i]
+        crops = [crop(i, s, side) for i, of_i in zip(images, squares, strict=True) for s in of_i]
         if not crops:
             return [_NONE] * len(images)
         regression, probability = self._run(net, np.stack(crops))
@@ -129,7 +129,7 @@ class Mtcnn:
         # a view of (n, H, W, 3) as (n, 3, H, W) is what torch calls channels_last: three times as fast here
         parts = torch.from_numpy(pixels).permute(0, 3, 1, 2).split(step)
         out = torch.cat([net(part.to(self.device).float()) for part in parts])
-        # the first four outputs are the box, the last two the class; O-Net has landmarks between
+        # the four numbers of the box come first, the two of the class last; O-Net has landmarks between
         return out[:, :4].cpu().numpy(), torch.softmax(out[:, -2:], 1)[:, 1].cpu().numpy()
 
 
@@ -158,7 +158,7 @@ def _network(weights: list[np.ndarray], pools: Sequence[int]) -> "torch.nn.Seque
     for i, pool in enumerate(pools):
         kernel, bias, slope = arrays[3 * i : 3 * i + 3]
         kernel = _kernel(kernel, channels)
-        if i == 0:  # pixels are B, G, R of 0..255; the network needs R, G, B as (x - 127.5) / 128
+        if i == 0:  # pixels come as B, G, R of 0..255; the net wants R, G, B as (x - 127.5) / 128
             bias = bias - kernel.sum((1, 2, 3)) * 127.5 / 128
             kernel = kernel.flip(1) / 128
         channels = len(bias)
@@ -195,11 +195,10 @@ def _boxes(corners: np.ndarray, probability: np.ndarray, threshold: float) -> np
     return boxes[(probability > threshold) & (boxes[:, 2:4] - boxes[:, :2] >= 1).all(1)]
 
 
-def _on_canvas(images: Sequence[np.ndarray]) -> np.ndarray:
-    """Pads images to one size, uint8 (n, H, W, 3), with mid-gray (the networks' zero) on the right and below.
+def on_canvas(images: Sequence[np.ndarray]) -> np.ndarray:
+    """uint8 (n, H, W, 3) of images of up to H by W, each with mid-gray, the nets' zero, to its right and below.
 
-    H and W are even, so that each of P-Net's pooling windows lies either within or outside an image, whatever else is
-    on the canvas.
+    H and W are even: so P-Net's pooling windows lie within or without an image whatever else is on the canvas.
     """
     height, width = (-(-max(i.shape[axis] for i in images) // STRIDE) * STRIDE for axis in (0, 1))
     canvas = np.full((len(images), height, width, 3), 128, np.uint8)
@@ -215,8 +214,8 @@ def _square(boxes: np.ndarray) -> np.ndarray:
     return np.concatenate([centre - half, centre + half], 1)
 
 
-def _crop(image: np.ndarray, square: np.ndarray, side: int) -> np.ndarray:
-    """Returns the square scaled to `side` pixels (bilinear), with mid-gray (the networks' zero) outside the image."""
+def crop(image: np.ndarray, square: np.ndarray, side: int) -> np.ndarray:
+    """The square scaled to `side` pixels (bilinear); mid-gray, the nets' zero, where it leaves the image."""
     x, y = square[:2].tolist()
     step = float(square[2] - square[0]) / side
     to_image = np.array([[step, 0, x + step / 2 - 0.5], [0, step, y + step / 2 - 0.5]])  # centres of pixels
@@ -224,8 +223,8 @@ def _crop(image: np.ndarray, square: np.ndarray, side: int) -> np.ndarray:
     return cv2.warpAffine(image, to_image, (side, side), None, flags, cv2.BORDER_CONSTANT, (128, 128, 128))
 
 
-def _nms(boxes: np.ndarray, overlap: float, level: np.ndarray | None = None) -> np.ndarray:
-    """Non-maximum suppression by intersection over union within each level; returns the most probable box first."""
+def nms(boxes: np.ndarray, overlap: float, level: np.ndarray | None = None) -> np.ndarray:
+    """Non-maximum suppression by intersection over union, within each level; the likeliest box first."""
     if not len(boxes):
         return boxes
     sized = np.concatenate([boxes[:, :2], boxes[:, 2:4] - boxes[:, :2]], 1)
@@ -234,8 +233,8 @@ def _nms(boxes: np.ndarray, overlap: float, level: np.ndarray | None = None) -> 
     return boxes[np.asarray(kept)]
 
 
-def _nms_min(boxes: np.ndarray, overlap: float) -> np.ndarray:
-    """Non-maximum suppression by intersection over the smaller of two boxes, so that no face stays inside another."""
+def nms_min(boxes: np.ndarray, overlap: float) -> np.ndarray:
+    """The same by intersection over the smaller of two boxes, so that no face stays inside another."""
     left = boxes[np.argsort(-boxes[:, 4], kind="stable")]
     kept = []
     while len(left):

@@ -45,7 +45,7 @@ def read_lines(pixels: np.ndarray, side: int, find: Find, recognise: Recognise) 
         find: the detector.
         recognise: the recogniser.
     """
-    margin, canvas = _on_ground(pixels, side)
+    margin, canvas = on_ground(pixels, side)
     quads = find(canvas)
     edge = np.array(pixels.shape[1::-1], np.float32)
     found = zip(read_boxes(canvas, quads, recognise), quads, strict=True)
@@ -85,13 +85,13 @@ def read_boxes(pixels: np.ndarray, quads: np.ndarray, recognise: Recognise) -> l
         if all(best[i][2] < 180 for i in tried):
             break
     over = sum(len(text) for text, _, turn in best if turn >= 180)
-    if 2 * over > sum(len(text) for text, *_ in best):  # then short lines such as 96 are upside down too
+    if 2 * over > sum(len(text) for text, *_ in best):  # then short ones such as 96 are upside down too
         again([i for i in range(len(best)) if best[i][2] < 180 and i not in doubtful], 2, lambda new, old: new >= SURE)
     return best
 
 
-def _on_ground(pixels: np.ndarray, side: int) -> tuple[int, np.ndarray]:
-    """Returns the width of the margin put around the picture (0: none), and the picture with it."""
+def on_ground(pixels: np.ndarray, side: int) -> tuple[int, np.ndarray]:
+    """The width of the plain ground put around the picture (0: none), and both together."""
     short, long = sorted(pixels.shape[:2])
     scale = min(1.0, side / long)
     if short * scale > SMALL:
@@ -100,5 +100,5 @@ def _on_ground(pixels: np.ndarray, side: int) -> tuple[int, np.ndarray]:
     colour = np.median(border, axis=0)
     if (np.abs(border - colour) <= NEAR).all(axis=1).mean() < PLAIN:
         return 0, pixels
-    n = min(short, round(MARGIN / scale))  # not more than the picture's own short side
+    n = min(short, round(MARGIN / scale))  # not more: a hair's breadth would become a field
     return n, cv2.copyMakeBorder(pixels, n, n, n, n, cv2.BORDER_CONSTANT, value=colour.tolist())

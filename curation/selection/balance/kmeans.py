@@ -40,9 +40,9 @@ SETTLED = 1000
 """Iteration stops when no more than one row in so many has moved to another group."""
 SEED_ROWS = 16
 """Number of rows for each group from which the seeds are chosen."""
-_DRAWN = 1024  # seeds drawn at once
+_DRAWN = 1024  # seeds that are drawn at once
 _TIE = 1e-12
-_PRODUCTS = {"cpu": 1 << 21, "cuda": 1 << 26}  # products of rows and centroids computed at once
+_PRODUCTS = {"cpu": 1 << 21, "cuda": 1 << 26}  # of rows and centroids, worked out at once
 
 
 def fit(vectors: Vectors, groups: int, seed: int = 0, device: str = "cpu", tick: Tick = lambda rows: None) -> Centroids:
@@ -66,7 +66,7 @@ def fit(vectors: Vectors, groups: int, seed: int = 0, device: str = "cpu", tick:
     if not len(vectors):
         raise ValueError("no vectors to find groups of")
     rows = torch.from_numpy(vectors)
-    centroids = _seeds(rows, min(groups, len(rows)), seed, device)
+    centroids = choose_seeds(rows, min(groups, len(rows)), seed, device)
     shape = len(centroids), rows.shape[1]
     sums = torch.zeros(shape, dtype=torch.float64, device=device)
     labels = torch.full((len(rows),), -1, dtype=torch.int64)
@@ -76,7 +76,7 @@ def fit(vectors: Vectors, groups: int, seed: int = 0, device: str = "cpu", tick:
             for part, nearest in found:
                 moved += _move(rows[part].to(device), labels[part], nearest, sums)
                 tick(len(nearest))
-        centroids = _directions(sums, labels, rows)
+        centroids = mean_directions(sums, labels, rows)
         if moved * SETTLED <= len(rows):
             break
     return centroids.numpy()
@@ -179,8 +179,8 @@ def _nearest(rows: "torch.Tensor", centroids: "torch.Tensor", finer: "torch.Tens
     nearest = _argmax(products)[:, None]
     best = products.gather(1, nearest)
     second = products.scatter_(1, nearest, -math.inf).amax(1, keepdim=True)
-    # A product of float32 vectors of length 1 has an error of at most width * 2^-24, in any order of summation
-    # (Higham 2002, section 3.1); the lengths, rounded to float16, are within one in a hundred of 1.
+    # A product of float32 vectors of length 1 is wrong by width * 2^-24 at most, in whatever order it is summed up
+    # (Higham 2002, section 3.1); the lengths, which float16 has rounded, are within one in a hundred.
     unsure = (best - second <= 2.02 * rows.shape[1] * 2**-24)[:, 0].nonzero()[:, 0]
     if len(unsure):
         exact = rows[unsure].double() @ finer.T
@@ -201,18 +201,17 @@ def _move(rows: "torch.Tensor", labels: "torch.Tensor", nearest: "torch.Tensor",
     """Replaces the labels of a block by the new ones and updates the groups' sums; returns how many rows have moved."""
     now = nearest.to(labels.device)
     moved = (now != labels).nonzero()[:, 0]
-    left = moved[labels[moved] >= 0]  # in the first iteration no row is in a group yet
+    left = moved[labels[moved] >= 0]  # in the first round no row was in any group
     sums.index_add_(0, now[moved].to(sums.device), rows[moved.to(rows.device)].double())
     sums.index_add_(0, labels[left].to(sums.device), rows[left.to(rows.device)].double(), alpha=-1)
     labels.copy_(now)
     return len(moved)
 
 
-def _directions(sums: "torch.Tensor", labels: "torch.Tensor", rows: "torch.Tensor") -> "torch.Tensor":
-    """Returns the direction of each group's sum: float32 (groups, width).
+def mean_directions(sums: "torch.Tensor", labels: "torch.Tensor", rows: "torch.Tensor") -> "torch.Tensor":
+    """float32 (groups, width): the direction of each sum; where it has none, that of a member of a large group.
 
-    A group without rows gets the direction of a member of a large group. This is computed by numpy on one thread, since
-    torch's sum for a length may depend on the number of threads.
+    By numpy, on one thread: how torch adds up a length may depend on their number.
     """
     import torch
 
@@ -226,12 +225,12 @@ def _directions(sums: "torch.Tensor", labels: "torch.Tensor", rows: "torch.Tenso
     return torch.from_numpy(whole.astype(np.float32))
 
 
-def _seeds(rows: "torch.Tensor", groups: int, seed: int, device: str) -> "torch.Tensor":
-    """Chooses rows that lie far apart as seeds: float32 (groups, width), fewer if too few rows are distinct.
+def choose_seeds(rows: "torch.Tensor", groups: int, seed: int, device: str) -> "torch.Tensor":
+    """float32 (groups, width): rows that lie far apart, fewer where there are not so many different ones.
 
-    Of evenly spaced rows, each is chosen with a probability proportional to the squared distance from the nearest row
-    chosen so far (k-means++, Arthur & Vassilvitskii 2007). Many rows are drawn at a time; a row that an earlier one of
-    the same draw has come nearer to is then rejected with the probability by which its squared distance has shrunk.
+    Of rows taken evenly, each is chosen with a probability that grows with the square of its distance from the nearest
+    one chosen already (k-means++, Arthur & Vassilvitskii 2007). They are drawn many at a time; that a row has come
+    nearer to one drawn before it is made up for by leaving it out as often as its square has shrunk.
     """
     import torch
 

@@ -79,10 +79,10 @@ def histogram(
         thresholds: numbers that the range must include, unless they are far outside it.
         classes: an SQL expression that gives the class of a row.
     """
-    x, files = quoted(column), selection._wide
+    x, files = quoted(column), selection.wide
     known = f"FROM {files} WHERE is_ok AND isfinite({x}::DOUBLE)"
     shares = f"[{TAIL}, 0.5, {1 - TAIL}]"
-    row = selection._rows(f"SELECT count(*), min({x}), max({x}), quantile_disc({x}, {shares}) {known}")[0]
+    row = selection.fetch(f"SELECT count(*), min({x}), max({x}), quantile_disc({x}, {shares}) {known}")[0]
     if not row[0]:
         return Histogram(column, 0)
     made = Histogram(column, row[0], float(row[1]), float(row[3][1]), float(row[2]))
@@ -90,7 +90,7 @@ def histogram(
     _lay_out(made, float(row[3][0]), float(row[3][2]), [_edge(t, made.whole) for t in thresholds])
     place = f"floor(({x}::DOUBLE - {made.start!r}) / {made.width!r} + {_HAIR})"
     bins = f"least(greatest({place}, -1), {made.bins})::INTEGER"
-    for name, bin, count in selection._rows(
+    for name, bin, count in selection.fetch(
         f"SELECT {classes} AS class, {bins} AS bin, count(*) {known} GROUP BY ALL ORDER BY ALL"
     ):
         made.counts.setdefault(name, {})[bin] = count

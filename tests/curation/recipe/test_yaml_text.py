@@ -47,7 +47,8 @@ def test_what_is_not_one_document_is_refused(text: str) -> None:
 def test_what_is_written_is_read_again_and_written_byte_for_byte_as_before() -> None:
     data = {"text": "a: b", "yes": "yes", "y": "n", "it's": "it's", "lines": "a\n\nb\n", "octal": "012", "tab": "a\tb",
             "small": 1e-06, "large": 1e20, "share": 0.95, "empty": "", "none": None, "true": True, "date": "2024-01-02",
-            "list": [1, [2, 3], {"a": []}], "字": "“中文” 🎉", "exponent": "1e3", "long": "word " * 8, "no": {}}  # fmt: skip
+            "list": [1, [2, 3], {"a": []}], "字": "“中文” 🎉", "exponent": "1e3", "long": "word " * 8, "no": {},
+            "plain": "a line that is folded behind the word that ends beyond it", "wide": "x  y" * 8}  # fmt: skip
     text = write_yaml(data, width=30)
     assert list(read_yaml(text).items()) == list(data.items())
     assert (
@@ -82,6 +83,9 @@ exponent: 1e3
 long: 'word word word word word
   word word word '
 'no': {}
+plain: a line that is folded behind
+  the word that ends beyond it
+wide: x  yx  yx  yx  yx  yx  yx  yx  y
 """
     )
 

@@ -22,8 +22,8 @@ from curation.errors import UserError
 from curation.images import Picture, decode, fit
 from curation.models.checkpoints import Models
 from curation.models.faces.mtcnn_weights import WEIGHTS
-from curation.signals.base import Row, Scores
-from curation.signals.faces import _Faces, union_area
+from curation.signals.base import Row, Scores, Signal
+from curation.signals.faces import union_area
 from tests.curation.models.faces.test_yunet import picture, write_yunet
 
 CORPUS = Path(__file__).parents[3].parent / "shared" / "corpus"
@@ -86,10 +86,9 @@ def turned(pixels: np.ndarray, degrees: float) -> np.ndarray:
 
 
 @functools.cache
-def signal(**params: object) -> _Faces:
+def signal(**params: object) -> Signal:
     """The signal, checked and loaded as a worker does it."""
     made = signals.make("faces", params)
-    assert isinstance(made, _Faces)
     made.check()
     made.load()
     return made

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from curation.corpora.samples import _meta_schemas
+from curation.corpora.samples import meta_schemas
 from curation.views.status import status
 from curation.workspace import Workspace
 from curation.workspace.files import stamps
@@ -80,7 +80,7 @@ def test_a_lost_definition_costs_one_more_look(tmp_path: Path) -> None:
     for path in (tmp_path / "work" / ".ledger").iterdir():
         path.write_text("".join(line for line in path.read_text().splitlines(True) if '"define"' not in line))
     (tmp_path / "work" / ".ledger" / "meta.json").unlink()
-    _meta_schemas.clear()
+    meta_schemas.clear()
     assert status(bench.opened(made))["stages"]["index"]["images"] == 1
     for stage in stages.STAGES.values():
         assert stage(bench.opened(made), None).ok

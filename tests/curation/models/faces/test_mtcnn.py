@@ -196,10 +196,10 @@ class TestDetect:
         sizes = [(12, 12), (13, 12), (40, 31), (31, 40), (57, 90), (64, 64)]
         images = [rng.integers(0, 256, (*size, 3), dtype=np.uint8) for size in sizes]
         with torch.inference_mode():
-            together = detector._run(detector.pnet, mtcnn._on_canvas(images))
+            together = detector._run(detector.pnet, mtcnn.on_canvas(images))
             for i, image in enumerate(images):
                 rows, columns = (-(-(n - mtcnn.CELL) // mtcnn.STRIDE) + 1 for n in image.shape[:2])
-                alone = detector._run(detector.pnet, mtcnn._on_canvas([image]))
+                alone = detector._run(detector.pnet, mtcnn.on_canvas([image]))
                 for whole, part in zip(together, alone, strict=True):
                     assert part.shape[-2:] == (rows, columns)
                     assert np.allclose(whole[i][..., :rows, :columns], part[0], atol=1e-5)
@@ -250,17 +250,17 @@ class TestNms:
 
     def test_union(self) -> None:
         """Boxes 0 and 1 share 90 of 110; the small one is 16 of about 100, which union lets stand."""
-        assert mtcnn._nms(self.boxes, 0.7)[:, 4].tolist() == pytest.approx([0.99, 0.9, 0.5])
-        assert mtcnn._nms(self.boxes, 0.9)[:, 4].tolist() == pytest.approx([0.99, 0.9, 0.8, 0.5])
+        assert mtcnn.nms(self.boxes, 0.7)[:, 4].tolist() == pytest.approx([0.99, 0.9, 0.5])
+        assert mtcnn.nms(self.boxes, 0.9)[:, 4].tolist() == pytest.approx([0.99, 0.9, 0.8, 0.5])
 
     def test_levels_do_not_meet(self) -> None:
-        assert len(mtcnn._nms(self.boxes, 0.5, np.array([0, 1, 0, 0]))) == 4
+        assert len(mtcnn.nms(self.boxes, 0.5, np.array([0, 1, 0, 0]))) == 4
 
     def test_min(self) -> None:
-        assert mtcnn._nms_min(self.boxes, 0.7)[:, 4].tolist() == pytest.approx([0.99, 0.5])
+        assert mtcnn.nms_min(self.boxes, 0.7)[:, 4].tolist() == pytest.approx([0.99, 0.5])
 
     def test_empty(self) -> None:
-        assert mtcnn._nms(self.boxes[:0], 0.5).shape == mtcnn._nms_min(self.boxes[:0], 0.5).shape == (0, 5)
+        assert mtcnn.nms(self.boxes[:0], 0.5).shape == mtcnn.nms_min(self.boxes[:0], 0.5).shape == (0, 5)
 
     def test_boxes_turned_inside_out_go_without_moving_the_others(
         self, detector: Mtcnn, monkeypatch: pytest.MonkeyPatch

@@ -116,7 +116,7 @@ def test_an_emptied_group_is_made_of_a_large_one() -> None:
     labels = torch.zeros(500, dtype=torch.int64)
     labels[:3] = 2
     sums = torch.zeros(4, 64, dtype=torch.float64).index_add_(0, labels, rows.double())
-    centroids = kmeans._directions(sums, labels, rows).numpy()
+    centroids = kmeans.mean_directions(sums, labels, rows).numpy()
     member = vectors[3].astype(np.float64)
     assert np.allclose(centroids[1], member / np.linalg.norm(member), atol=1e-6)  # the first of the largest group
     assert np.allclose(centroids[3], vectors[0] / np.linalg.norm(vectors[0].astype(np.float64)), atol=1e-3)
@@ -144,7 +144,7 @@ def test_seeds_lie_apart() -> None:
     rng = np.random.default_rng(0)
     centres = unit(rng.normal(size=(50, 64)))
     vectors = unit(np.repeat(centres, 40, 0) + rng.normal(size=(2000, 64)) * 0.002)
-    seeds = kmeans._seeds(torch.from_numpy(vectors), 50, 0, "cpu").numpy()
+    seeds = kmeans.choose_seeds(torch.from_numpy(vectors), 50, 0, "cpu").numpy()
     assert len(set(kmeans.assign(seeds.astype(np.float16), centres.astype(np.float32)).tolist())) == 50
     centroids = kmeans.fit(vectors, 50)
     assert cosine(vectors, centroids, kmeans.assign(vectors, centroids)) > 0.999
@@ -152,7 +152,7 @@ def test_seeds_lie_apart() -> None:
 
 def test_more_rounds_make_it_better() -> None:
     vectors, _ = mixture(5000, 100, spread=1.5)
-    seeds = kmeans._seeds(torch.from_numpy(vectors), 50, 0, "cpu").numpy()
+    seeds = kmeans.choose_seeds(torch.from_numpy(vectors), 50, 0, "cpu").numpy()
     found = kmeans.fit(vectors, 50)
     before, after = (cosine(vectors, c, kmeans.assign(vectors, c)) for c in (seeds, found))
     assert after > before + 0.02
