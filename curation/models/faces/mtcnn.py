@@ -196,9 +196,10 @@ def _boxes(corners: np.ndarray, probability: np.ndarray, threshold: float) -> np
 
 
 def on_canvas(images: Sequence[np.ndarray]) -> np.ndarray:
-    """uint8 (n, H, W, 3) of images of up to H by W, each with mid-gray, the nets' zero, to its right and below.
+    """Pads images to one size, uint8 (n, H, W, 3), with mid-gray (the networks' zero) on the right and below.
 
-    H and W are even: so P-Net's pooling windows lie within or without an image whatever else is on the canvas.
+    H and W are even, so that each of P-Net's pooling windows lies either within or outside an image, whatever else is
+    on the canvas.
     """
     height, width = (-(-max(i.shape[axis] for i in images) // STRIDE) * STRIDE for axis in (0, 1))
     canvas = np.full((len(images), height, width, 3), 128, np.uint8)
@@ -215,7 +216,7 @@ def _square(boxes: np.ndarray) -> np.ndarray:
 
 
 def crop(image: np.ndarray, square: np.ndarray, side: int) -> np.ndarray:
-    """The square scaled to `side` pixels (bilinear); mid-gray, the nets' zero, where it leaves the image."""
+    """Returns the square scaled to `side` pixels (bilinear), with mid-gray (the networks' zero) outside the image."""
     x, y = square[:2].tolist()
     step = float(square[2] - square[0]) / side
     to_image = np.array([[step, 0, x + step / 2 - 0.5], [0, step, y + step / 2 - 0.5]])  # centres of pixels
@@ -224,7 +225,7 @@ def crop(image: np.ndarray, square: np.ndarray, side: int) -> np.ndarray:
 
 
 def nms(boxes: np.ndarray, overlap: float, level: np.ndarray | None = None) -> np.ndarray:
-    """Non-maximum suppression by intersection over union, within each level; the likeliest box first."""
+    """Non-maximum suppression by intersection over union within each level; returns the most probable box first."""
     if not len(boxes):
         return boxes
     sized = np.concatenate([boxes[:, :2], boxes[:, 2:4] - boxes[:, :2]], 1)
@@ -234,7 +235,7 @@ def nms(boxes: np.ndarray, overlap: float, level: np.ndarray | None = None) -> n
 
 
 def nms_min(boxes: np.ndarray, overlap: float) -> np.ndarray:
-    """The same by intersection over the smaller of two boxes, so that no face stays inside another."""
+    """Non-maximum suppression by intersection over the smaller of two boxes, so that no face stays inside another."""
     left = boxes[np.argsort(-boxes[:, 4], kind="stable")]
     kept = []
     while len(left):
