@@ -83,7 +83,7 @@ def test_a_stage_is_a_job_and_wants_the_token(head: Head, tmp_path: Path) -> Non
     from pipelines import stages
 
     for stage in stages.STAGES.values():
-        assert stage(local, None).ok
+        assert stage(bench.opened(local), None).ok
     assert bench.tree(tmp_path / "work") == bench.tree(tmp_path / "local")
     broken = head.submit(sys.executable, "-m", "pipelines", "index", str(tmp_path / "none.yaml"))
     assert broken.returncode != 0 and "none.yaml: no such recipe" in broken.stdout + broken.stderr

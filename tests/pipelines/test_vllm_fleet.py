@@ -15,6 +15,7 @@ from curation.captions.backends.endpoint_requests import endpoint_of
 from curation.captions.stage import plan
 from curation.errors import UserError
 from curation.recipe import Recipe
+from curation.scoring.opened import Opened
 from curation.selection.stage import Selection
 from curation.tasks import Watch
 from curation.workspace import Workspace
@@ -129,10 +130,10 @@ def test_answers_are_kept_as_they_come(tmp_path: Path) -> None:
     answers.close()
 
 
-@pytest.mark.parametrize("call", [endpoint_of, lambda made: run(bench.opened(made), arguments(["recipe.yaml"]))])
-def test_another_captioner_is_refused(tmp_path: Path, call: Callable[[Recipe], Any]) -> None:
+@pytest.mark.parametrize("call", [endpoint_of, lambda opened: run(opened, arguments(["recipe.yaml"]))])
+def test_another_captioner_is_refused(tmp_path: Path, call: Callable[[Opened], Any]) -> None:
     with pytest.raises(UserError, match=r"captions\.captioner\.backend: .* not for describe"):
-        call(bench.recipe(tmp_path))
+        call(bench.opened(bench.recipe(tmp_path)))
 
 
 def test_nothing_indexed(tmp_path: Path) -> None:

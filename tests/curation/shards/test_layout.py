@@ -28,9 +28,10 @@ from tests.benchmarks.build_plan import RECIPE, make_places, places
 MEASURED = """
 import sys
 from curation.recipe import load_recipe
+from curation.scoring.opened import open_recipe
 from curation.shards.stage import plan
 from tests.benchmarks.report import peak_mb
-few, many = map(load_recipe, sys.argv[1:])
+few, many = (open_recipe(load_recipe(path)) for path in sys.argv[1:])
 plan(few)
 before = peak_mb()
 print(plan(many)[0].images, peak_mb() - before)
