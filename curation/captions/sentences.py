@@ -200,7 +200,7 @@ def marked(string: str, language: Language) -> str:
     return f"{left}{string}{right}"
 
 
-class Plan:
+class SentencePlan:
     """The translation of one text: which pieces the model must translate, and how their translations are joined.
 
     Args:

@@ -7,7 +7,7 @@ from typing import Literal, NamedTuple
 from curation.captions.checks.check import count_han
 from curation.keys import key_share
 
-Source = Literal["original", "synthetic"]
+TextSource = Literal["original", "synthetic"]
 Language = Literal["zh", "en", "other"]
 
 MIN_HAN_SHARE = 0.3
@@ -24,7 +24,7 @@ class TrainingText(NamedTuple):
     """A row's training text with its source and language; all None if the row has no text."""
 
     text: str | None
-    source: Source | None
+    source: TextSource | None
     language: Language | None
 
 

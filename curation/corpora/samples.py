@@ -13,7 +13,7 @@ from curation.recipe.sections import Corpus
 from curation.workspace import Workspace
 from curation.workspace.digests import canonical
 from curation.workspace.files import footer, read_table, stamps, write_text
-from curation.workspace.ledger import Ledger, Line
+from curation.workspace.ledger import Ledger, LedgerLine
 
 
 def meta_schema(workspace: Workspace, corpora: list[str], keep: bool = False) -> pa.Schema:
@@ -83,7 +83,7 @@ def samples_notes(workspace: Workspace, corpus: str, shard: str) -> dict[str, st
     return notes
 
 
-def known_shard(workspace: Workspace, ledger: Ledger, corpus: str, shard: str) -> Line | None:
+def known_shard(workspace: Workspace, ledger: Ledger, corpus: str, shard: str) -> LedgerLine | None:
     """Returns the index ledger's entry of a shard; None if the shard is not indexed.
 
     The entry holds `source` (digest of the raw shard when it was indexed; null if the shard is gone), `rows`, `failed`,
@@ -113,7 +113,7 @@ def _whole(path: Path) -> bool:
     return True
 
 
-def ledger_line(samples: Path, notes: dict[str, Any]) -> Line:
+def ledger_line(samples: Path, notes: dict[str, Any]) -> LedgerLine:
     """Returns a shard's ledger entry: `notes`, the stamp and footer of its samples file, and its `meta_*` columns."""
     schema = pq.read_schema(samples)
     meta = pa.schema([f for f in schema if f.name.startswith("meta_")])

@@ -29,7 +29,7 @@ LOCAL = {"local_files_only": True, "trust_remote_code": False}
 """Arguments of every `from_pretrained`."""
 
 
-class Header(NamedTuple):
+class SafetensorsHeader(NamedTuple):
     """What a weight file's header says of one tensor."""
 
     path: Path
@@ -120,16 +120,16 @@ class HfFolder:
             raise UserError(f"{path}: expected a JSON object, found {type(found).__name__}", self.key)
         return found
 
-    def headers(self) -> list[Header]:
+    def headers(self) -> list[SafetensorsHeader]:
         """Reads the headers of all tensors in the weight files. Raises UserError if a file is damaged."""
         from safetensors import SafetensorError, safe_open
 
-        found: list[Header] = []
+        found: list[SafetensorsHeader] = []
         for path in self.weights:
             try:
                 with safe_open(path, "pt") as file:
                     slices = {name: file.get_slice(name) for name in file.keys()}  # noqa: SIM118
-                    found += [Header(path, name, s.get_shape(), s.get_dtype()) for name, s in slices.items()]
+                    found += [SafetensorsHeader(path, name, s.get_shape(), s.get_dtype()) for name, s in slices.items()]
             except (SafetensorError, OSError) as error:
                 raise UserError(
                     f"{path} is no safetensors file: {in_one_line(error)}; fetch it again", self.key

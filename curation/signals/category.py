@@ -18,7 +18,7 @@ from curation.signals.base import Row, Scores
 COLUMNS = {"category": pa.string(), "category_confidence": pa.float32()}
 
 
-class ClassifierParams(LabelParams):
+class CategoryClassifierParams(LabelParams):
     """An image classifier, and the categories that its labels map to."""
 
     example = (
@@ -38,8 +38,8 @@ class CategoryByClassifier(HfClassifier):
 
     name = "category"
     columns = COLUMNS
-    Params = ClassifierParams
-    params: ClassifierParams
+    Params = CategoryClassifierParams
+    params: CategoryClassifierParams
     origins = (
         Origin(
             "google/vit-base-patch16-224 (the 1,000 classes of ImageNet)",
@@ -60,7 +60,7 @@ class CategoryByClassifier(HfClassifier):
         return {"category": category, "category_confidence": shares[category]}
 
 
-class PromptParams(PluginParams):
+class CategoryPromptParams(PluginParams):
     """The categories, each described by prompts."""
 
     prompts: dict[str, Prompts] = Field(min_length=2, description="category: one prompt or a list of them")
@@ -78,8 +78,8 @@ class CategoryByPrompts(ZeroShot):
 
     name = "category"
     columns = COLUMNS
-    Params = PromptParams
-    params: PromptParams
+    Params = CategoryPromptParams
+    params: CategoryPromptParams
 
     @property
     def classes(self) -> Sequence[Sequence[str]]:

@@ -10,7 +10,7 @@ from pydantic import Field
 from curation.errors import RowError
 from curation.models.checkpoints import ModelAbsent, Models, Origin
 from curation.models.plugin import PluginParams
-from curation.models.vision.clip import Checkpoint, Clip
+from curation.models.vision.clip import Clip, ClipCheckpoint
 from curation.signals.base import Row, Scores, Signal
 
 
@@ -62,10 +62,10 @@ class OpenClip(Signal):
             return int(self.noted["widths"]["embedding"])
 
     @cached_property
-    def checkpoint(self) -> Checkpoint:
+    def checkpoint(self) -> ClipCheckpoint:
         """The model's files. Raises UserError if they are missing."""
         key = f"signals.{self.name}"
-        return Checkpoint(key, self.params.model, self.models.find(f"{key}.checkpoint", self.params.checkpoint))
+        return ClipCheckpoint(key, self.params.model, self.models.find(f"{key}.checkpoint", self.params.checkpoint))
 
     @property
     def side(self) -> int:  # type: ignore[override]

@@ -18,7 +18,7 @@ from curation.models.checkpoints import Origin
 from curation.models.ocr import rapidocr
 from curation.models.ocr.paddleocr import Engine, PaddleOcr
 from curation.models.ocr.read_lines import read_lines
-from curation.models.ocr.text_lines import Line, in_reading_order
+from curation.models.ocr.text_lines import TextLine, in_reading_order
 from curation.models.plugin import PluginParams
 from curation.signals.base import PerImage, Row, Scores
 
@@ -92,14 +92,14 @@ class _Reader(PerImage, ABC):
     params: OcrParams
 
     @abstractmethod
-    def read(self, pixels: np.ndarray) -> list[Line]:
+    def read(self, pixels: np.ndarray) -> list[TextLine]:
         """Returns the lines of text on an image (uint8 (H, W, 3), BGR) in no particular order."""
 
     def score_one(self, row: Row) -> Scores:
         """See Signal."""
         assert row.picture is not None
         pixels = row.picture.bgr(self.params.max_side)
-        lines: list[Line] = []
+        lines: list[TextLine] = []
         if min(row.picture.header.width, row.picture.header.height) >= SHORTEST:
             lines = self.read(_seen(row.picture, pixels))
         lines = in_reading_order([line for line in lines if line.confidence >= self.params.min_confidence])
@@ -127,7 +127,7 @@ class Ocr(_Reader):
         """See Signal."""
         rapidocr.engine()
 
-    def read(self, pixels: np.ndarray) -> list[Line]:
+    def read(self, pixels: np.ndarray) -> list[TextLine]:
         """See _Reader."""
         return rapidocr.read(pixels, self.params.max_side, self.params.gate_side, self.params.gate_threshold)
 
@@ -169,12 +169,12 @@ class Paddle(_Reader):
         """See Signal."""
         self.pair.load(self.params.max_side)
 
-    def read(self, pixels: np.ndarray) -> list[Line]:
+    def read(self, pixels: np.ndarray) -> list[TextLine]:
         """See _Reader."""
         return read_lines(pixels, self.params.max_side, self.pair.find, self.pair.recognise)
 
 
-def describe(lines: Sequence[Line], width: int, height: int, caption: str | None) -> Scores:
+def describe(lines: Sequence[TextLine], width: int, height: int, caption: str | None) -> Scores:
     """Returns the columns of the signal for lines that are already filtered and in reading order.
 
     Args:

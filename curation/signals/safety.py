@@ -15,7 +15,7 @@ from curation.signals._by_prompts import Prompts, ZeroShot
 from curation.signals.base import Row, Scores
 
 
-class ClassifierParams(ColumnParams):
+class SafetyClassifierParams(ColumnParams):
     """An NSFW classifier and the columns that its labels map to."""
 
     main = "unsafe"
@@ -35,8 +35,8 @@ class SafetyByClassifier(HfColumns):
 
     name = "safety"
     columns = {"unsafe": pa.float32()}
-    Params = ClassifierParams
-    params: ClassifierParams
+    Params = SafetyClassifierParams
+    params: SafetyClassifierParams
     origins = (
         Origin(
             "AdamCodd/vit-base-nsfw-detector (labels sfw, nsfw; for photos and drawings, not for generated images)",
@@ -53,7 +53,7 @@ class SafetyByClassifier(HfColumns):
     )
 
 
-class PromptParams(PluginParams):
+class SafetyPromptParams(PluginParams):
     """Prompts for what is unsafe and for what is not."""
 
     unsafe: Prompts = Field(description="prompts, each for one thing that is unsafe")
@@ -71,8 +71,8 @@ class SafetyByPrompts(ZeroShot):
 
     name = "safety"
     columns = {"unsafe": pa.float32()}
-    Params = PromptParams
-    params: PromptParams
+    Params = SafetyPromptParams
+    params: SafetyPromptParams
 
     @property
     def classes(self) -> Sequence[Sequence[str]]:

@@ -71,7 +71,7 @@ class Classical(PerImage):
         }
 
 
-class ClassifierParams(ColumnParams):
+class WatermarkClassifierParams(ColumnParams):
     """A watermark classifier and the columns that its labels map to."""
 
     main = "watermark"
@@ -88,8 +88,8 @@ class WatermarkByClassifier(HfColumns):
 
     name = "watermark"
     columns = {"watermark": pa.float32()}
-    Params = ClassifierParams
-    params: ClassifierParams
+    Params = WatermarkClassifierParams
+    params: WatermarkClassifierParams
     origins = (
         Origin(
             "prithivMLmods/Watermark-Detection-SigLIP2 (labels No Watermark, Watermark)",

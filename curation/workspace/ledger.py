@@ -15,7 +15,7 @@ from curation.workspace.digests import digest
 from curation.workspace.files import stamps, write_text
 from curation.workspace.folder import Workspace
 
-Line = dict[str, Any]
+LedgerLine = dict[str, Any]
 
 
 class Ledger:
@@ -36,7 +36,7 @@ class Ledger:
     def __init__(self, workspace: Workspace, stage: str, writable: bool = False) -> None:
         self.path = workspace.ledger(stage)
         self.writable = writable
-        self.lines: dict[str, Line] = {}
+        self.lines: dict[str, LedgerLine] = {}
         """The last line of each shard, by `CORPUS/SHARD`."""
         self.definitions: dict[str, Any] = {}
         self.facts: dict[str, Any] = {}
@@ -52,7 +52,7 @@ class Ledger:
             elif isinstance(name := line.get("shard"), str) and isinstance(line.get("files"), list):
                 self.lines[name] = line
 
-    def current(self, corpus: str, shard: str, files: Iterable[str]) -> Line | None:
+    def current(self, corpus: str, shard: str, files: Iterable[str]) -> LedgerLine | None:
         """Returns the shard's line if its files are still those for which it was written; otherwise None."""
         line = self.lines.get(f"{corpus}/{shard}")
         return line if line is not None and line.get("files") == stamps(files) else None
@@ -105,7 +105,7 @@ class Ledger:
             self._changes[old, new] = "; ".join(told) or "what goes into it has changed"
         return self._changes[old, new]
 
-    def add(self, corpus: str, shard: str, line: Mapping[str, Any]) -> Line:
+    def add(self, corpus: str, shard: str, line: Mapping[str, Any]) -> LedgerLine:
         """Records that a shard is done; returns the line as recorded.
 
         The ledger is only a convenience: a failure to write it is ignored.
@@ -127,7 +127,7 @@ class Ledger:
             facts = [{"fact": name, "is": value} for name, value in self.facts.items()]
             write_text(self.path, "".join(_text(line) for line in [*definitions, *facts, *self.lines.values()]))
 
-    def _append(self, line: Line) -> bool:
+    def _append(self, line: LedgerLine) -> bool:
         """Appends a line to the file, if the ledger is writable; returns False only if writing fails."""
         if not self.writable:
             return True
@@ -167,7 +167,7 @@ def _short(value: Any) -> str:
     return text if len(text) <= 60 else text[:59] + "…"
 
 
-def _lines(path: Path) -> Iterator[Line]:
+def _lines(path: Path) -> Iterator[LedgerLine]:
     try:
         data = path.read_bytes()
     except OSError:
@@ -188,5 +188,5 @@ def _parsed(text: str) -> Any:
         return None
 
 
-def _text(line: Line) -> str:
+def _text(line: LedgerLine) -> str:
     return "\n" + json.dumps(line, separators=(",", ":"), ensure_ascii=False)

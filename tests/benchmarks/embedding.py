@@ -17,7 +17,7 @@ from curation import signals
 from curation.images import Picture
 from curation.models.checkpoints import Models
 from curation.models.device import device
-from curation.models.vision.clip import GPU_BATCH, Checkpoint, Clip
+from curation.models.vision.clip import GPU_BATCH, Clip, ClipCheckpoint
 from curation.recipe import Recipe
 from curation.scoring.stage import plan
 from curation.signals.base import Row
@@ -91,7 +91,7 @@ def on_gpu(made: Recipe, count: int) -> None:
         began = time.perf_counter()
         task.run(Watch())
         seconds.append(time.perf_counter() - began)
-    clip = Clip(Checkpoint("", made.signals["embedding"]["model"], Path(str(made.models)) / "weights.safetensors"))
+    clip = Clip(ClipCheckpoint("", made.signals["embedding"]["model"], Path(str(made.models)) / "weights.safetensors"))
     pictures = torch.rand(GPU_BATCH, 3, clip.preprocess.transforms[0].size[0], clip.preprocess.transforms[0].size[0])
     batch = pictures.to("cuda", next(clip.model.parameters()).dtype)
     rates = [_bare_rate(clip, batch, count) for _ in range(3)]

@@ -40,7 +40,7 @@ class Figure:
 
 
 @dataclass(frozen=True, slots=True)
-class Row:
+class TableRow:
     """One captioner's row."""
 
     captioner: str
@@ -52,7 +52,7 @@ class Row:
 class Result:
     """The table, and the data that it is based on."""
 
-    rows: list[Row]
+    rows: list[TableRow]
     agreement: dict[str, float | None]
     """Krippendorff's alpha (ordinal) of each criterion; None where it is not defined."""
     images: int
@@ -167,7 +167,7 @@ def _values(compared: list[list[dict[str, Any]]], counts: dict[str, NDArray[np.i
     return values
 
 
-def _rows(names: list[str], values: Reals) -> list[Row]:
+def _rows(names: list[str], values: Reals) -> list[TableRow]:
     images = len(values)
     empty: NDArray[np.bool_] = ~np.any(np.isfinite(values), axis=0)
     flat = np.where(empty[None], 0.0, values).reshape(images, -1)
@@ -179,7 +179,7 @@ def _rows(names: list[str], values: Reals) -> list[Row]:
         for c, column in enumerate(COLUMNS):
             bounds = (_rounded(low[n, c]), _rounded(high[n, c])) if images > 1 else (None, None)
             figures[column] = None if empty[n, c] else Figure(round(float(means[n, c]), 4), *bounds)
-        rows.append(Row(name, figures))
+        rows.append(TableRow(name, figures))
     return rows
 
 

@@ -8,11 +8,11 @@ from pathlib import Path
 from pydantic import Field
 
 from curation.captions.base import Language, Translator
-from curation.captions.sentences import BETWEEN, Plan, clauses
+from curation.captions.sentences import BETWEEN, SentencePlan, clauses
 from curation.models.device import device
 from curation.models.plugin import PluginParams
 from curation.models.text.generation import Answer
-from curation.models.text.seq2seq import Checkpoint
+from curation.models.text.seq2seq import Seq2SeqCheckpoint
 
 CODES: dict[Language, tuple[str, ...]] = {"en": ("en", "eng", "eng_Latn"), "zh": ("zh", "zho", "cmn", "zho_Hans")}
 """Names of the two languages in checkpoints."""
@@ -37,7 +37,7 @@ class Sentencewise(Translator):
 
     @cached_property
     @abstractmethod
-    def checkpoint(self) -> Checkpoint:
+    def checkpoint(self) -> Seq2SeqCheckpoint:
         """The checkpoint that the recipe names. Raises UserError if it does not exist."""
 
     @cached_property
@@ -76,7 +76,7 @@ class Sentencewise(Translator):
 
     def translate(self, texts: Sequence[str]) -> list[Answer]:
         """See Translator. A text in scripts of other languages fails as `not_english` or `not_chinese`."""
-        plans = [Plan(text, self.into) for text in texts]
+        plans = [SentencePlan(text, self.into) for text in texts]
         said = self._said(part for plan in plans for part in plan.wholes())
         said |= self._said(part for plan in plans for part in plan.fragments(said))
         return [plan.answer(said) for plan in plans]

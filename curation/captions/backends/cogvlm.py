@@ -21,7 +21,7 @@ from curation.recipe.prompts import PUBLISHED
 
 if TYPE_CHECKING:
     from curation.captions.backends._cogvlm_writer import Writer
-    from curation.models.cogvlm.checkpoint import Checkpoint
+    from curation.models.cogvlm.checkpoint import CogVLMCheckpoint
 
 
 KEY = "captions.captioner"
@@ -83,10 +83,10 @@ class CogVLM(Captioner):
         return Files(KEY, folder, None if words is None else self.models.find(f"{KEY}.tokenizer", words))
 
     @cached_property
-    def _checkpoint(self) -> "Checkpoint":
-        from curation.models.cogvlm.checkpoint import Checkpoint
+    def _checkpoint(self) -> "CogVLMCheckpoint":
+        from curation.models.cogvlm.checkpoint import CogVLMCheckpoint
 
-        return Checkpoint(self._files)
+        return CogVLMCheckpoint(self._files)
 
     @property
     def licences(self) -> list[str]:

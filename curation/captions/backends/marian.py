@@ -11,7 +11,7 @@ from curation.captions.backends._sentencewise import CODES, Sentencewise, Seq2Se
 from curation.captions.base import Language
 from curation.errors import UserError, nearest
 from curation.models.checkpoints import Origin
-from curation.models.text.seq2seq import Architecture, Checkpoint
+from curation.models.text.seq2seq import Architecture, Seq2SeqCheckpoint
 
 ARCHITECTURE = Architecture(
     "marian",
@@ -55,10 +55,10 @@ class Marian(Sentencewise):
     )
 
     @cached_property
-    def checkpoint(self) -> Checkpoint:
+    def checkpoint(self) -> Seq2SeqCheckpoint:
         """See Sentencewise. Also raises UserError if the checkpoint translates in the other direction."""
         key = f"{self.key}.checkpoint"
-        found = Checkpoint(key, self.models.find(key, self.params.checkpoint), ARCHITECTURE)
+        found = Seq2SeqCheckpoint(key, self.models.find(key, self.params.checkpoint), ARCHITECTURE)
         given = found.json("tokenizer_config.json")
         source: Language = "en" if self.into == "zh" else "zh"
         if given.get("source_lang") in CODES[self.into] and given.get("target_lang") in CODES[source]:

@@ -9,7 +9,7 @@ from curation.captions.backends._sentencewise import Sentencewise
 from curation.captions.base import Language
 from curation.errors import UserError
 from curation.models.checkpoints import Origin
-from curation.models.text.seq2seq import Architecture, Checkpoint
+from curation.models.text.seq2seq import Architecture, Seq2SeqCheckpoint
 
 ARCHITECTURE = Architecture(
     "m2m_100",
@@ -41,11 +41,11 @@ class Nllb(Sentencewise):
     )
 
     @cached_property
-    def checkpoint(self) -> Checkpoint:
+    def checkpoint(self) -> Seq2SeqCheckpoint:
         """See Sentencewise."""
         key = f"{self.key}.checkpoint"
         folder = self.models.find(key, self.params.checkpoint)
-        return Checkpoint(key, folder, ARCHITECTURE, src_lang=LANGUAGES["en" if self.into == "zh" else "zh"])
+        return Seq2SeqCheckpoint(key, folder, ARCHITECTURE, src_lang=LANGUAGES["en" if self.into == "zh" else "zh"])
 
     @cached_property
     def first(self) -> int | None:

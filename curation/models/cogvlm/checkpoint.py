@@ -20,7 +20,7 @@ IGNORED = "rotary_emb.inv_freq"
 WANTED = "the configuration of CogVLM"
 
 
-class Checkpoint:
+class CogVLMCheckpoint:
     """One checkpoint of CogVLM."""
 
     def __init__(self, files: Files) -> None:

@@ -18,7 +18,7 @@ import numpy as np
 
 from curation.errors import UserError
 from curation.models.ocr.read_lines import read_boxes, read_lines
-from curation.models.ocr.text_lines import Line
+from curation.models.ocr.text_lines import TextLine
 
 DETECTOR = "PP-OCRv6_det_small.onnx"
 RECOGNISER = "PP-OCRv6_rec_small.onnx"
@@ -61,7 +61,7 @@ def model_files() -> tuple[Path, Path]:
     return files
 
 
-def read(pixels: np.ndarray, side: int, gate_side: int, gate_threshold: float) -> list[Line]:
+def read(pixels: np.ndarray, side: int, gate_side: int, gate_threshold: float) -> list[TextLine]:
     """Detects and reads the lines of text on a picture; returns them in no particular order.
 
     Args:

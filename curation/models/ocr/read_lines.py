@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterable, Sequence
 import cv2
 import numpy as np
 
-from curation.models.ocr.text_lines import Line, Turn
+from curation.models.ocr.text_lines import TextLine, Turn
 
 MARGIN = 16
 """Pixels of plain margin put around a small picture: without it, letters that touch the edge are missed (a fifth of 40
@@ -36,7 +36,7 @@ Recognise = Callable[[Sequence[np.ndarray]], list[tuple[str, float]]]
 """A recogniser: maps pictures of one horizontal line each to text and mean character probability (0 without text)."""
 
 
-def read_lines(pixels: np.ndarray, side: int, find: Find, recognise: Recognise) -> list[Line]:
+def read_lines(pixels: np.ndarray, side: int, find: Find, recognise: Recognise) -> list[TextLine]:
     """Detects and reads the lines of text on a picture; returns them in no particular order.
 
     Args:
@@ -49,7 +49,7 @@ def read_lines(pixels: np.ndarray, side: int, find: Find, recognise: Recognise) 
     quads = find(canvas)
     edge = np.array(pixels.shape[1::-1], np.float32)
     found = zip(read_boxes(canvas, quads, recognise), quads, strict=True)
-    return [Line(text, sure, np.clip(quad - margin, 0, edge), turn) for (text, sure, turn), quad in found if text]
+    return [TextLine(text, sure, np.clip(quad - margin, 0, edge), turn) for (text, sure, turn), quad in found if text]
 
 
 def read_boxes(pixels: np.ndarray, quads: np.ndarray, recognise: Recognise) -> list[tuple[str, float, Turn]]:

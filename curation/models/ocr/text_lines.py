@@ -14,7 +14,7 @@ Turn = Literal[0, 90, 180, 270]
 
 
 @dataclass(frozen=True, slots=True)
-class Line:
+class TextLine:
     """One line of text as the recogniser read it."""
 
     text: str
@@ -27,7 +27,7 @@ class Line:
     characters stand upright), 180 upside down, 270 upwards."""
 
 
-def in_reading_order(lines: Sequence[Line]) -> list[Line]:
+def in_reading_order(lines: Sequence[TextLine]) -> list[TextLine]:
     """Sorts lines into rows from top to bottom, each from left to right, with the picture held as the line is read.
 
     Chinese columns therefore go from right to left. A box belongs to the row in which some box has its centre at nearly
@@ -42,9 +42,9 @@ def in_reading_order(lines: Sequence[Line]) -> list[Line]:
     return [line for block in blocks for line in block]
 
 
-def _rows(lines: Sequence[Line]) -> list[list[Line]]:
+def _rows(lines: Sequence[TextLine]) -> list[list[TextLine]]:
     """Groups lines of one rotation into rows."""
-    rows: list[list[tuple[np.ndarray, Line]]] = []
+    rows: list[list[tuple[np.ndarray, TextLine]]] = []
     for held, line in sorted(((_held(line), line) for line in lines), key=lambda item: _middle_height(item[0])):
         row = next((row for row in rows if any(_same_row(held, other) for other, _ in row)), None)
         if row is None:
@@ -54,7 +54,7 @@ def _rows(lines: Sequence[Line]) -> list[list[Line]]:
     return [[line for _, line in sorted(row, key=lambda item: float(item[0][:, 0].mean()))] for row in rows]
 
 
-def _held(line: Line) -> np.ndarray:
+def _held(line: TextLine) -> np.ndarray:
     """Returns the line's corners in the picture rotated so that the line is upright, from the line's own top left."""
     quarters = line.turn // 90
     cos, sin = ((1, 0), (0, 1), (-1, 0), (0, -1))[quarters]

@@ -43,7 +43,7 @@ class Architecture:
     """Arguments of the tokenizer's `decode`."""
 
 
-class Checkpoint(HfFolder):
+class Seq2SeqCheckpoint(HfFolder):
     """One encoder-decoder checkpoint: checks its files, tokenizes and generates.
 
     Args:

@@ -39,7 +39,7 @@ STRIP = 4
 
 
 @dataclass(frozen=True)
-class Checkpoint:
+class ClipCheckpoint:
     """A model's architecture and weights, located without loading open_clip.
 
     Args:
@@ -221,7 +221,7 @@ class Clip:
         threads: number of CPU threads that prepare images for a GPU.
     """
 
-    def __init__(self, checkpoint: Checkpoint, where: str | None = None, threads: int = 1) -> None:
+    def __init__(self, checkpoint: ClipCheckpoint, where: str | None = None, threads: int = 1) -> None:
         from open_clip.transform import PreprocessCfg, image_transform_v2
 
         self.device, self.threads = where or device(), threads

@@ -7,7 +7,7 @@ import numpy as np
 from curation.scoring.cascade import NO_GROUP
 from curation.selection.balance.quotas import Counts, described
 from curation.views.report.fates import Fates
-from curation.views.report.pictures import Gallery, Picture
+from curation.views.report.pictures import Gallery, ShownPicture
 from curation.views.report.wording import said
 
 LARGEST = 30
@@ -19,22 +19,22 @@ PICTURES = 6
 
 
 @dataclass
-class Group:
+class BalancedGroup:
     """One group of images, and how many of them balancing keeps."""
 
     name: str
     before: int
     after: int
-    pictures: list[Picture]
+    pictures: list[ShownPicture]
     """Some of the images that stay."""
 
 
 @dataclass
-class Balance:
+class BalanceSection:
     """What balancing does to the selection."""
 
     rules: str
-    groups: list[Group]
+    groups: list[BalancedGroup]
     """The groups shown, the largest before balancing first."""
     total: int
     """Number of all groups."""
@@ -46,7 +46,7 @@ class Balance:
     """Number of images whose group is not known yet; nothing is balanced until it is 0."""
 
 
-def balance_of(fates: Fates, gallery: Gallery) -> Balance | None:
+def balance_of(fates: Fates, gallery: Gallery) -> BalanceSection | None:
     """Counts the groups before and after balancing; returns None if the recipe does not balance."""
     rules = fates.selection.recipe.select.balance
     if rules is None:
@@ -55,7 +55,7 @@ def balance_of(fates: Fates, gallery: Gallery) -> Balance | None:
     before, after = found.before, found.after
     order = np.argsort(-before, kind="stable")
     indices = fates.starts[found.files.astype(np.int64)] + found.rows.astype(np.int64)
-    groups: list[Group] = []
+    groups: list[BalancedGroup] = []
     for number in order[:LARGEST].tolist():
         chosen: list[int] = []
         if len(groups) < PICTURED:
@@ -64,9 +64,9 @@ def balance_of(fates: Fates, gallery: Gallery) -> Balance | None:
             chosen = fates.sample(stay, PICTURES)
         pictures = [gallery.picture(index) for index in chosen]
         name = _shown(found.names[number], rules.clusters is not None)
-        groups.append(Group(name, int(before[number]), int(after[number]), pictures))
+        groups.append(BalancedGroup(name, int(before[number]), int(after[number]), pictures))
     rest = order[LARGEST:]
-    return Balance(
+    return BalanceSection(
         described(rules),
         groups,
         len(found.names),

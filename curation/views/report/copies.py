@@ -11,7 +11,7 @@ import pyarrow.parquet as pq
 from curation.keys import key_hash
 from curation.selection.dedup.duplicates import KINDS
 from curation.views.report.fates import SALT, Fates
-from curation.views.report.pictures import Gallery, Picture
+from curation.views.report.pictures import Gallery, ShownPicture
 
 GROUPS = {"near": 12, "similar": 12, "exact": 4, "listed": 6}
 """Number of groups shown, by kind of duplicate."""
@@ -20,12 +20,12 @@ COPIES = 4
 
 
 @dataclass
-class Group:
+class DuplicateGroup:
     """One image and its copies."""
 
     kind: str
-    original: Picture
-    copies: list[Picture]
+    original: ShownPicture
+    copies: list[ShownPicture]
     total: int
     """Number of all copies of the image."""
 
@@ -37,7 +37,7 @@ class Kind:
     name: str
     copies: int
     """Number of duplicates of this kind."""
-    groups: list[Group]
+    groups: list[DuplicateGroup]
     total: int
     """Number of all groups of this kind."""
 
@@ -65,7 +65,7 @@ def _groups(
     originals: pa.Array,
     cosines: np.ndarray,
     count: int,
-) -> tuple[list[Group], int]:
+) -> tuple[list[DuplicateGroup], int]:
     whole = originals.combine_chunks() if isinstance(originals, pa.ChunkedArray) else originals
     coded = pc.dictionary_encode(whole)
     names, codes = coded.dictionary.to_pylist(), coded.indices.to_numpy()
@@ -84,11 +84,11 @@ def _groups(
         if kind == "similar":
             for copy, cosine in zip(copies, cosines[chosen], strict=False):
                 copy.note = f"cosine {cosine:.3f}"
-        groups.append(Group(kind, original, copies, len(members)))
+        groups.append(DuplicateGroup(kind, original, copies, len(members)))
     return groups, len(names)
 
 
-def _distances(fates: Fates, original: Picture, copies: list[Picture]) -> Iterator[int | None]:
+def _distances(fates: Fates, original: ShownPicture, copies: list[ShownPicture]) -> Iterator[int | None]:
     """Yields the Hamming distance of each copy's perceptual hash to the original's; None where a hash is missing."""
     hash_ = _phash(fates, original.index)
     for copy in copies:

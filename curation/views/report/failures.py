@@ -13,7 +13,7 @@ import pyarrow.parquet as pq
 from curation.corpora.samples import known_shard, samples_notes
 from curation.errors import reason_of
 from curation.views.report.fates import Fates
-from curation.views.report.pictures import Gallery, Picture
+from curation.views.report.pictures import Gallery, ShownPicture
 from curation.workspace.files import fingerprint
 from curation.workspace.ledger import Ledger
 from curation.workspace.schemas import FAILED, SKIPPED
@@ -30,7 +30,7 @@ class Reason:
     stage: str
     reason: str
     count: int
-    examples: list[Picture]
+    examples: list[ShownPicture]
 
 
 @dataclass

@@ -9,11 +9,11 @@ from typing import TYPE_CHECKING, Any
 
 from curation.recipe.thresholds import Threshold, number_text
 from curation.selection.funnel import BALANCE_UNDECIDED, NEAR_UNDECIDED, Funnel, FunnelStep
-from curation.views.report.histograms import ALL, FAILS, OTHERS, PASSES, Histogram
+from curation.views.report.histograms import ALL, FAILS, OTHERS, PASSES, PredicateHistogram
 from curation.views.report.wording import COLOURS, share
 
 if TYPE_CHECKING:
-    from curation.views.report.balance import Balance
+    from curation.views.report.balance import BalanceSection
 
 
 Figure = dict[str, Any]
@@ -75,7 +75,7 @@ def funnel_figure(funnel: Funnel, gone: int) -> Figure:
     return {"data": [trace], "layout": layout}
 
 
-def balance_figure(made: "Balance") -> Figure:
+def balance_figure(made: "BalanceSection") -> Figure:
     """Draws one bar for each of the largest groups: the images that stay, and those that balancing removes."""
     names = [escape(group.name) for group in made.groups]
     stays, goes = [g.after for g in made.groups], [g.before - g.after for g in made.groups]
@@ -108,7 +108,7 @@ def balance_figure(made: "Balance") -> Figure:
     return {"data": data, "layout": layout}
 
 
-def histogram_figure(made: Histogram, thresholds: list[Threshold], small: bool = False) -> Figure:
+def histogram_figure(made: PredicateHistogram, thresholds: list[Threshold], small: bool = False) -> Figure:
     """Draws a histogram: one bar for each bin, stacked by class, with a line at each threshold."""
     data = []
     for name, role in _CLASSES.items():
@@ -165,7 +165,7 @@ def histogram_figure(made: Histogram, thresholds: list[Threshold], small: bool =
     return {"data": data, "layout": layout}
 
 
-def _count_ticks(made: Histogram) -> Figure:
+def _count_ticks(made: PredicateHistogram) -> Figure:
     """Returns the tick settings of an axis of counts: `20k` for 20,000, and no fractions of an image."""
     bins = Counter[int]()
     for counts in made.counts.values():

@@ -24,7 +24,7 @@ PASSES, FAILS, OTHERS = "passes", "does not pass", "decided elsewhere"
 
 
 @dataclass
-class Histogram:
+class PredicateHistogram:
     """The distribution of a column's values, by what becomes of the rows."""
 
     column: str
@@ -70,7 +70,7 @@ class Histogram:
 
 def histogram(
     selection: Selection, column: str, thresholds: Sequence[Threshold] = (), classes: str = f"'{ALL}'"
-) -> Histogram:
+) -> PredicateHistogram:
     """Counts the values of one numeric column.
 
     Args:
@@ -84,8 +84,8 @@ def histogram(
     shares = f"[{TAIL}, 0.5, {1 - TAIL}]"
     row = selection.fetch(f"SELECT count(*), min({x}), max({x}), quantile_disc({x}, {shares}) {known}")[0]
     if not row[0]:
-        return Histogram(column, 0)
-    made = Histogram(column, row[0], float(row[1]), float(row[3][1]), float(row[2]))
+        return PredicateHistogram(column, 0)
+    made = PredicateHistogram(column, row[0], float(row[1]), float(row[3][1]), float(row[2]))
     made.whole = selection.cascade.columns[column].endswith(("INT", "INTEGER"))
     _lay_out(made, float(row[3][0]), float(row[3][2]), [_edge(t, made.whole) for t in thresholds])
     place = f"floor(({x}::DOUBLE - {made.start!r}) / {made.width!r} + {_HAIR})"
@@ -123,7 +123,7 @@ def _edge(threshold: Threshold, whole: bool) -> float:
     return threshold.value - 0.5 if threshold.operator in (">=", "<") else threshold.value + 0.5
 
 
-def _lay_out(made: Histogram, low: float, high: float, marks: list[float]) -> None:
+def _lay_out(made: PredicateHistogram, low: float, high: float, marks: list[float]) -> None:
     """Lays out bins from the 0.5th to the 99.5th percentile, extended to nearby marks; the first mark is an edge."""
     low, high = max(low, -_FAR), min(high, _FAR)
     span = high - low or abs(high) / 2 or 1.0

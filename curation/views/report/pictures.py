@@ -19,7 +19,7 @@ MOST_BYTES = 7_000_000
 
 
 @dataclass
-class Picture:
+class ShownPicture:
     """One picture and the text below it."""
 
     index: int | None
@@ -43,7 +43,7 @@ class Sheet:
     """A sheet that shows some of many pictures."""
 
     title: str
-    pictures: list[Picture]
+    pictures: list[ShownPicture]
     total: int
     """Number of pictures from which these were chosen."""
 
@@ -53,13 +53,13 @@ class Gallery:
 
     def __init__(self, opened: Opened, fates: Fates) -> None:
         self._opened, self._fates = opened, fates
-        self._made: list[Picture] = []
+        self._made: list[ShownPicture] = []
         self.left_out = 0
         """Number of pictures left out because the page would have grown too large."""
 
-    def picture(self, index: int | None, columns: Sequence[str] = (), note: str = "", key: str = "") -> Picture:
+    def picture(self, index: int | None, columns: Sequence[str] = (), note: str = "", key: str = "") -> ShownPicture:
         """Adds a picture, which `load` fills in, and returns it."""
-        made = Picture(index, tuple(columns), note, key)
+        made = ShownPicture(index, tuple(columns), note, key)
         self._made.append(made)
         return made
 
@@ -87,15 +87,15 @@ class Gallery:
         finally:
             thumbnails.close()
 
-    def _by_shard(self) -> Iterator[tuple[int, list[Picture]]]:
-        def shard(picture: Picture) -> int:
+    def _by_shard(self) -> Iterator[tuple[int, list[ShownPicture]]]:
+        def shard(picture: ShownPicture) -> int:
             return self._fates.place(picture.index or 0)[0]
 
         there = sorted((p for p in self._made if p.index is not None), key=lambda p: p.index or 0)
         for number, pictures in groupby(there, shard):
             yield number, list(pictures)
 
-    def _fill(self, shard: int, pictures: list[Picture]) -> None:
+    def _fill(self, shard: int, pictures: list[ShownPicture]) -> None:
         selection = self._fates.selection
         rows = [self._fates.place(p.index or 0)[1] for p in pictures]
         columns = sorted({c for p in pictures for c in p.columns})

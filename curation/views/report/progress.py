@@ -6,7 +6,7 @@ from typing import Any
 from curation.shards.stage import PHASES
 from curation.views.report.failures import Failures
 from curation.views.report.fates import Fates
-from curation.views.report.texts import Captions
+from curation.views.report.texts import CaptionSection
 from curation.views.status import finished, json_object, status
 from curation.workspace.digests import digest
 from curation.workspace.files import fingerprint
@@ -46,7 +46,7 @@ def stored_selection(fates: Fates) -> Stored:
     return Stored("current" if same else "older", funnel.get("kept"))
 
 
-def stages(fates: Fates, failed: Failures, captions: Captions, levels: int) -> list[Stage]:
+def stages(fates: Fates, failed: Failures, captions: CaptionSection, levels: int) -> list[Stage]:
     """Returns the stages in order.
 
     Args:

@@ -8,7 +8,7 @@ import numpy as np
 from curation.recipe.predicates import Predicate
 from curation.recipe.thresholds import Threshold, is_number, thresholds
 from curation.views.report.fates import Fates
-from curation.views.report.histograms import ALL, Histogram, classes_of, histogram
+from curation.views.report.histograms import ALL, PredicateHistogram, classes_of, histogram
 from curation.views.report.pictures import Gallery, Sheet
 
 SHEET = 24
@@ -31,7 +31,7 @@ class Step:
     """Number of rows that passed all earlier predicates."""
     dropped: int
     undecided: int
-    histograms: list[Histogram]
+    histograms: list[PredicateHistogram]
     thresholds: list[Threshold]
     others: list[str]
     """Columns that the predicate reads and that are not numeric."""
@@ -48,7 +48,7 @@ def steps(fates: Fates, gallery: Gallery) -> list[Step]:
     return [_step(fates, gallery, position, found[position], scale) for position in range(len(found))]
 
 
-def other_histograms(fates: Fates, shown: set[str]) -> list[Histogram]:
+def other_histograms(fates: Fates, shown: set[str]) -> list[PredicateHistogram]:
     """Returns a histogram of every numeric column of samples and signals that is not in `shown` and has values."""
     columns = [*_OF_SAMPLES, *(c for s in fates.cascade.signals.values() for c in s.columns)]
     kinds = fates.cascade.columns

@@ -10,7 +10,7 @@ import pyarrow.parquet as pq
 
 from curation.captions.training_text import trainable, training_text
 from curation.views.report.fates import Fates
-from curation.views.report.pictures import Gallery, Picture
+from curation.views.report.pictures import Gallery, ShownPicture
 
 SHOWN = 16
 SHARED = 100_000
@@ -20,10 +20,10 @@ _COLUMNS += ["tokens_in", "tokens_out", "cost", "original_en"]
 
 
 @dataclass
-class Caption:
+class ShownCaption:
     """One image with its captions."""
 
-    picture: Picture
+    picture: ShownPicture
     english: str | None
     chinese: str | None
     translated: bool
@@ -32,7 +32,7 @@ class Caption:
 
 
 @dataclass
-class Captions:
+class CaptionSection:
     """Counts over all captions, and examples."""
 
     made: int = 0
@@ -55,12 +55,12 @@ class Captions:
     """Number of rows from which `shares` was counted."""
     both: Counter[str] = field(default_factory=Counter)
     """Of these rows, those with both an original and a synthetic text, counted by the source of their training text."""
-    some: list[Caption] = field(default_factory=list)
+    some: list[ShownCaption] = field(default_factory=list)
 
 
-def captions(fates: Fates, gallery: Gallery) -> Captions:
+def captions(fates: Fates, gallery: Gallery) -> CaptionSection:
     """Counts the captions of all shards; the examples are kept rows."""
-    made = Captions()
+    made = CaptionSection()
     candidates = np.zeros(fates.rows, bool)
     for number, shard in enumerate(fates.selection.shards):
         path = fates.selection.workspace.captions(*shard)
@@ -79,7 +79,7 @@ def captions(fates: Fates, gallery: Gallery) -> Captions:
     return made
 
 
-def _count(made: Captions, table: pa.Table) -> None:
+def _count(made: CaptionSection, table: pa.Table) -> None:
     made.made += table.num_rows
     made.english += table.num_rows - table["caption_en"].null_count
     made.translated += pc.sum(table["translated"]).as_py() or 0
@@ -129,12 +129,12 @@ def _shares(fates: Fates, chosen: list[int]) -> tuple[Counter[str], Counter[str]
     return shares, both
 
 
-def _caption(fates: Fates, gallery: Gallery, index: int) -> Caption:
+def _caption(fates: Fates, gallery: Gallery, index: int) -> ShownCaption:
     shard, row = fates.place(index)
     path = fates.selection.workspace.captions(*fates.selection.shards[shard])
     columns = ["caption_en", "caption_zh", "translated", "flags", "original_en"]
     said = pq.read_table(path, columns=columns).slice(row, 1).to_pylist()[0]
-    return Caption(
+    return ShownCaption(
         gallery.picture(index),
         said["caption_en"],
         said["caption_zh"],

@@ -6,7 +6,7 @@ from curation.views.tune.axis import Axis
 
 
 @dataclass
-class Funnel:
+class FunnelCounts:
     """Number of rows by fate, before duplicates are searched for."""
 
     input: int = 0
@@ -30,7 +30,7 @@ class Neighbour:
 
 
 @dataclass
-class Histogram:
+class ColumnHistogram:
     """The rows that reach a predicate, by their value in the column of one of its thresholds."""
 
     passing: list[int]
@@ -40,7 +40,7 @@ class Histogram:
     """Rows without a value."""
 
     @classmethod
-    def empty(cls, axis: Axis) -> "Histogram":
+    def empty(cls, axis: Axis) -> "ColumnHistogram":
         """Makes a histogram of no rows."""
         return cls([0] * (axis.bins + 2), [0] * (axis.bins + 2))
 
@@ -53,11 +53,11 @@ class Histogram:
 
 
 @dataclass(frozen=True)
-class Answer:
+class TuneAnswer:
     """All that the page shows for a moved threshold."""
 
-    funnel: Funnel
-    histogram: Histogram
+    funnel: FunnelCounts
+    histogram: ColumnHistogram
     failing: list[Neighbour]
     """The rows nearest to the threshold that do not pass it, nearest first. Which of several rows with the same value
     are taken is always the same."""

@@ -19,7 +19,7 @@ from curation.scoring.decider import run_error
 from curation.scoring.opened import Opened
 from curation.selection.funnel import NEAR_UNDECIDED
 from curation.selection.stage import Selection
-from curation.views.tune.answers import Answer, Funnel, Histogram, Neighbour
+from curation.views.tune.answers import ColumnHistogram, FunnelCounts, Neighbour, TuneAnswer
 from curation.views.tune.axis import Axis, axis_of
 from curation.views.tune.loaded import Loaded
 from curation.views.tune.split import Values, part_columns, split
@@ -71,7 +71,7 @@ class Table:
         select = self.recipe.select.model_copy(update={"where": where})
         self.recipe = self.recipe.model_copy(update={"select": select})
 
-    def funnel(self, values: Values) -> Funnel:
+    def funnel(self, values: Values) -> FunnelCounts:
         """Counts every row's fate under moved thresholds.
 
         Raises:
@@ -79,7 +79,7 @@ class Table:
         """
         return self._as_funnel(self._counts(f"SELECT {self._fate(self._moved(values))} AS n FROM {self._view}"))
 
-    def answer(self, values: Values, threshold: Threshold, neighbours: int) -> Answer:
+    def answer(self, values: Values, threshold: Threshold, neighbours: int) -> TuneAnswer:
         """Makes a threshold's predicate the current one, and returns all that the page shows of the threshold.
 
         This is fast as long as no threshold of another predicate moves; otherwise the rows that reach the predicate are
@@ -94,7 +94,7 @@ class Table:
         self._build(values, at)
         place, passes = _bin(threshold), self._passes(values, threshold)
         fates: Counter[int] = Counter(self._before)
-        histogram = Histogram.empty(self.axis(threshold))
+        histogram = ColumnHistogram.empty(self.axis(threshold))
         fate_sql = self._fate_here(values, at)
         for fate, where, side, count in self._rows(
             f"SELECT {fate_sql}, {place}, {passes}, count(*) FROM {self._view_of(HERE)} GROUP BY ALL"
@@ -113,12 +113,12 @@ class Table:
             return [Neighbour(row, float(value), *self._fate_name(n)) for row, value, n in self._rows(fates)]
 
         below = nearest(f"NOT ({passes})", histogram.failing, not up)
-        return Answer(funnel, histogram, below, nearest(passes, histogram.passing, up))
+        return TuneAnswer(funnel, histogram, below, nearest(passes, histogram.passing, up))
 
-    def histogram(self, values: Values, threshold: Threshold) -> Histogram:
+    def histogram(self, values: Values, threshold: Threshold) -> ColumnHistogram:
         """Returns the histogram of one threshold's column, without changing the current predicate."""
         reaching = self._reaching(self._moved(values), self._place(threshold.predicate))
-        axis, histogram = self.axis(threshold), Histogram.empty(self.axis(threshold))
+        axis, histogram = self.axis(threshold), ColumnHistogram.empty(self.axis(threshold))
         for group in self._rows(
             f"SELECT {axis.bin_sql}, {self._passes(values, threshold)}, count(*)"
             f" FROM {self._view} WHERE {reaching} GROUP BY ALL"
@@ -266,8 +266,8 @@ class Table:
     def _counts(self, fates: str) -> dict[int, int]:
         return dict(self._rows(f"SELECT n, count(*) FROM ({fates}) GROUP BY n"))
 
-    def _as_funnel(self, counts: dict[int, int]) -> Funnel:
-        funnel = Funnel(self.input, self.input - self.ok, self.gone, {s.predicate.name: 0 for s in self.splits})
+    def _as_funnel(self, counts: dict[int, int]) -> FunnelCounts:
+        funnel = FunnelCounts(self.input, self.input - self.ok, self.gone, {s.predicate.name: 0 for s in self.splits})
         for number, count in counts.items():
             fate, predicate = self._fate_name(number)
             if fate == "kept":

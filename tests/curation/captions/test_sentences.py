@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from curation.captions.base import Language
 from curation.captions.checks.check import check_translation, quoted
-from curation.captions.sentences import Plan, Sentence, clauses, foreign, marked, mask, restore, split
+from curation.captions.sentences import Sentence, SentencePlan, clauses, foreign, marked, mask, restore, split
 from curation.models.text.generation import Answer
 
 
@@ -19,7 +19,7 @@ def shown(text: str) -> list[str]:
 
 def answered(text: str, into: Language, say: Callable[[str], str]) -> Answer:
     """What a model that says `say(part)` makes of a text; a part costs a token for each character, in and out."""
-    plan = Plan(text, into)
+    plan = SentencePlan(text, into)
 
     def said(parts: list[str]) -> dict[str, Answer]:
         return {part: Answer(say(part), tokens_in=len(part), tokens_out=len(say(part))) for part in parts}
@@ -122,7 +122,7 @@ def test_a_sentence_without_its_placeholder_is_said_again_around_the_quote() -> 
     backward = {"牌子上写着“X1”，很红。": "Red.", "牌子上写着": "A sign reads.", "，很红。": "in red."}
     assert answered("牌子上写着“打折”，很红。", "en", backward.__getitem__).text == 'A sign reads "打折" in red.'
     assert answered('"A", "B" 50%!', "zh", str).text == "“A”，“B”50%!"  # no words: no model is asked
-    assert Plan('"A", "B" 50%!', "zh").wholes() == []
+    assert SentencePlan('"A", "B" 50%!', "zh").wholes() == []
 
 
 @given(
@@ -138,7 +138,7 @@ def test_a_quote_survives_whatever_the_model_says(text: str, said: str) -> None:
 
 
 def test_what_is_cut_or_empty_makes_the_whole_incomplete() -> None:
-    plan = Plan("A dog. A cat.", "zh")
+    plan = SentencePlan("A dog. A cat.", "zh")
     assert plan.wholes() == ["A dog.", "A cat."]
     good, cut, none = Answer("狗。"), Answer("猫猫", complete=False), Answer("")
     assert plan.answer({"A dog.": good, "A cat.": cut}) == Answer("狗。猫猫", complete=False)

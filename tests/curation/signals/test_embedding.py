@@ -14,7 +14,7 @@ from curation import signals
 from curation.errors import UserError
 from curation.images import Picture
 from curation.models.checkpoints import Models
-from curation.models.vision.clip import Checkpoint, Clip
+from curation.models.vision.clip import Clip, ClipCheckpoint
 from curation.recipe import Recipe
 from curation.scoring.stage import plan
 from curation.selection.stage import Selection
@@ -60,7 +60,7 @@ def test_the_stage_stores_what_the_model_gives(tmp_path: Path, models: Path) -> 
     assert bench.score(recipe) == 6
     stored = sidecar(recipe, "embedding")
     assert stored.schema.field("embedding").type == pa.list_(pa.float16(), 32)
-    clip = Clip(Checkpoint("", None, models / "tiny"), "cpu")
+    clip = Clip(ClipCheckpoint("", None, models / "tiny"), "cpu")
     head = signals.make("aesthetic", SIGNALS["aesthetic"], Models(models))
     for n, row in enumerate(stored.to_pylist()[:5]):
         picture = Picture(bench.encoded(bench.picture(n, (300 + 40 * n, 200))))

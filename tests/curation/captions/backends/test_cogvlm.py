@@ -19,7 +19,7 @@ from curation.captions.base import Request, make_captioner
 from curation.errors import UserError
 from curation.models.checkpoints import Models
 from curation.models.cogvlm.model import CogVLMForCausalLM
-from curation.models.hf_folder import Header
+from curation.models.hf_folder import SafetensorsHeader
 from tests import cogvlm
 
 torch.set_num_threads(1)
@@ -398,7 +398,7 @@ def test_weights_that_are_larger_than_the_memory_are_not_loaded(models, tmp_path
 ])  # fmt: skip
 def test_the_full_model_fits_two_small_gpus_but_not_one(models, monkeypatch, spread, says):
     made = captioner(models)._files
-    header = Header(made.folder, "model.weight", [17_639_685_376], "BF16")
+    header = SafetensorsHeader(made.folder, "model.weight", [17_639_685_376], "BF16")
     monkeypatch.setattr(made, "headers", lambda: [header])
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)

@@ -10,7 +10,7 @@ import rapidocr
 from PIL import Image, ImageDraw, ImageFont
 
 from curation.models.ocr import rapidocr as backend
-from curation.models.ocr.text_lines import Line
+from curation.models.ocr.text_lines import TextLine
 from tests.benchmarks.corpora import photos
 
 SIDE, GATE, SUSPECTED = 736, 352, 0.2
@@ -181,7 +181,7 @@ def test_a_gpu_is_used_where_onnxruntime_offers_it(providers: Sequence[str], cud
 def test_boxes_lie_within_the_picture_and_around_the_text() -> None:
     page = written(np.full((612, 816, 3), 255, np.uint8), (500, 400, "Lantern"), size=60)
     found, = backend.read(page, SIDE, GATE, SUSPECTED)  # fmt: skip
-    assert isinstance(found, Line)
+    assert isinstance(found, TextLine)
     ink = np.argwhere(page.min(axis=2) < 128)[:, ::-1]
     assert (found.quad.min(axis=0) <= ink.min(axis=0)).all() and (found.quad.max(axis=0) >= ink.max(axis=0)).all()
     assert (found.quad >= 0).all() and (found.quad <= (816, 612)).all()

@@ -5,21 +5,21 @@ from itertools import permutations
 import numpy as np
 import pytest
 
-from curation.models.ocr.text_lines import Line, Turn, in_reading_order
+from curation.models.ocr.text_lines import TextLine, Turn, in_reading_order
 from curation.signals.ocr import agreement
 
 
-def line(text: str, x: float, y: float, width: float, height: float, turn: Turn = 0) -> Line:
+def line(text: str, x: float, y: float, width: float, height: float, turn: Turn = 0) -> TextLine:
     """A level box by its left top corner and size, in pixels of the picture."""
     corners = [(x, y), (x + width, y), (x + width, y + height), (x, y + height)]
-    return Line(text, 1.0, np.array(corners, np.float32), turn)
+    return TextLine(text, 1.0, np.array(corners, np.float32), turn)
 
 
-def turned(lines: list[Line], quarters: int, side: float = 1000) -> list[Line]:
+def turned(lines: list[TextLine], quarters: int, side: float = 1000) -> list[TextLine]:
     """The lines of a square picture turned clockwise by so many quarters; corners still from the picture's top left."""
     for _ in range(quarters):
         lines = [
-            Line(
+            TextLine(
                 one.text,
                 one.confidence,
                 np.roll(np.stack([side - one.quad[:, 1], one.quad[:, 0]], 1), 1, axis=0),
@@ -30,7 +30,7 @@ def turned(lines: list[Line], quarters: int, side: float = 1000) -> list[Line]:
     return lines
 
 
-def texts(lines: list[Line]) -> str:
+def texts(lines: list[TextLine]) -> str:
     return " ".join(one.text for one in in_reading_order(lines))
 
 
@@ -79,9 +79,9 @@ def test_lines_of_one_turn_stay_together() -> None:
 
 
 def test_a_slanted_row_stays_one_row() -> None:
-    def slanted(text: str, x: float, y: float) -> Line:
+    def slanted(text: str, x: float, y: float) -> TextLine:
         level = line(text, x, y, 300, 40)
-        return Line(text, 1.0, level.quad + np.float32(0.15) * level.quad[:, :1] * np.array([0, 1], np.float32))
+        return TextLine(text, 1.0, level.quad + np.float32(0.15) * level.quad[:, :1] * np.array([0, 1], np.float32))
 
     lines = [slanted("West", 500, 200), slanted("North", 50, 150), slanted("East", 50, 200), slanted("South", 500, 150)]
     assert texts(lines) == "North South East West"

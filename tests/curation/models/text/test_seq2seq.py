@@ -17,7 +17,7 @@ from curation.captions.backends.marian import ARCHITECTURE as MARIAN
 from curation.captions.backends.nllb import ARCHITECTURE as NLLB
 from curation.errors import UserError
 from curation.models.text.generation import Answer
-from curation.models.text.seq2seq import Checkpoint, by_length
+from curation.models.text.seq2seq import Seq2SeqCheckpoint, by_length
 from tests import translators
 
 KEY = "captions.translator.checkpoint"
@@ -31,20 +31,22 @@ def opus(folder: Path) -> Path:
     return translators.opus(folder, end=2.0, seed=1)
 
 
-def checkpoint(folder: Path) -> Checkpoint:
+def checkpoint(folder: Path) -> Seq2SeqCheckpoint:
     if json.loads((folder / "config.json").read_text())["model_type"] == "marian":
-        return Checkpoint(KEY, folder, MARIAN)
-    return Checkpoint(KEY, folder, NLLB, src_lang="eng_Latn")
+        return Seq2SeqCheckpoint(KEY, folder, MARIAN)
+    return Seq2SeqCheckpoint(KEY, folder, NLLB, src_lang="eng_Latn")
 
 
-def loaded(folder: Path) -> Checkpoint:
+def loaded(folder: Path) -> Seq2SeqCheckpoint:
     found = checkpoint(folder)
     found.check()
     found.load()
     return found
 
 
-def generated(checkpoint: Checkpoint, texts: list[str], beams: int = 2, batch_tokens: int = 1000) -> list[Answer]:
+def generated(
+    checkpoint: Seq2SeqCheckpoint, texts: list[str], beams: int = 2, batch_tokens: int = 1000
+) -> list[Answer]:
     return checkpoint.generate([checkpoint.encode(text) for text in texts], beams, None, batch_tokens)
 
 
@@ -100,7 +102,7 @@ def test_batches_are_of_one_length_and_within_the_budget() -> None:
 
 
 def test_the_size_that_went_is_remembered_for_sources_of_that_length(tmp_path: Path) -> None:
-    class Scarce(Checkpoint):
+    class Scarce(Seq2SeqCheckpoint):
         """On a device that takes 64 tokens at once."""
 
         calls: list[tuple[int, int]] = []
@@ -260,7 +262,7 @@ def test_a_wrong_checkpoint_is_refused_before_work_starts(
     monkeypatch.chdir(tmp_path)
     capfd.readouterr()
     with pytest.raises(UserError, match=rf"^{KEY}: {folder}{says}") as caught:
-        Checkpoint(KEY, folder, MARIAN).check()
+        Seq2SeqCheckpoint(KEY, folder, MARIAN).check()
     assert "\n" not in str(caught.value) and len(str(caught.value)) < 600
     assert not (tmp_path / "ran").exists()
     assert capfd.readouterr() == ("", "")  # nor does transformers print what it makes of it

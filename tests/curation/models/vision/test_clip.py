@@ -14,7 +14,7 @@ from PIL import Image
 from safetensors.torch import load_file, save_file
 
 from curation.errors import UserError
-from curation.models.vision.clip import Checkpoint, Clip
+from curation.models.vision.clip import Clip, ClipCheckpoint
 from tests import bench, checkpoints
 
 KEY = "signals.embedding"
@@ -34,7 +34,7 @@ def test_embeddings_equal_the_librarys_own_forward_bit_for_bit(
     tmp_path: Path, config: dict[str, Any], preprocessing: dict[str, Any] | None, weights: str
 ) -> None:
     folder = checkpoints.open_clip_folder(tmp_path / "tiny", config, preprocessing, weights)
-    clip = Clip(Checkpoint(KEY, None, folder), "cpu")
+    clip = Clip(ClipCheckpoint(KEY, None, folder), "cpu")
     model, _, preprocess = open_clip.create_model_and_transforms(f"local-dir:{folder}")
     model.eval()
     tokenizer = open_clip.get_tokenizer(f"local-dir:{folder}")
@@ -50,7 +50,7 @@ def test_embeddings_equal_the_librarys_own_forward_bit_for_bit(
 
 
 def test_an_embedding_does_not_depend_on_its_batch(tmp_path: Path) -> None:
-    clip = Clip(Checkpoint(KEY, None, checkpoints.open_clip_folder(tmp_path / "tiny")), "cpu")
+    clip = Clip(ClipCheckpoint(KEY, None, checkpoints.open_clip_folder(tmp_path / "tiny")), "cpu")
     together = clip.images(pictures())
     assert all((clip.images([p]) == v).all() for p, v in zip(pictures(), together, strict=True))
     assert clip.images([]).shape == (0, 32)
@@ -61,7 +61,7 @@ def test_a_model_by_name_takes_weights_alone_and_that_models_preprocessing(tmp_p
     torch.manual_seed(0)
     model = open_clip.create_model("ViT-B-16-SigLIP", load_weights=False)
     save_file({k: v.contiguous() for k, v in model.state_dict().items()}, tmp_path / "siglip.safetensors")
-    checkpoint = Checkpoint(KEY, "ViT-B-16-SigLIP", tmp_path / "siglip.safetensors")
+    checkpoint = ClipCheckpoint(KEY, "ViT-B-16-SigLIP", tmp_path / "siglip.safetensors")
     assert (checkpoint.width, checkpoint.image_size) == (768, 224)
     checkpoint.check()
     clip = Clip(checkpoint, "cpu")
@@ -73,7 +73,7 @@ def test_a_model_by_name_takes_weights_alone_and_that_models_preprocessing(tmp_p
 
 def test_logits_are_the_librarys(tmp_path: Path) -> None:
     folder = checkpoints.open_clip_folder(tmp_path / "tiny", checkpoints.SIGLIP, checkpoints.SIGLIP_PREPROCESSING)
-    clip = Clip(Checkpoint(KEY, None, folder), "cpu")
+    clip = Clip(ClipCheckpoint(KEY, None, folder), "cpu")
     images, texts = clip.images(pictures()), clip.texts(["a dog", "a cat"])
     expected = clip.model.logit_scale.exp().item() * images @ texts.T - 10
     assert np.allclose(clip.logits(images, texts), expected, atol=1e-4)
@@ -82,7 +82,7 @@ def test_logits_are_the_librarys(tmp_path: Path) -> None:
 @pytest.mark.parametrize("shape", [(3, 4000), (4000, 3), (2, 9000)])
 def test_a_strip_is_seen_in_its_middle_and_fills_no_memory(tmp_path: Path, shape: tuple[int, int]) -> None:
     folder = checkpoints.open_clip_folder(tmp_path / "tiny")
-    clip = Clip(Checkpoint(KEY, None, folder), "cpu")
+    clip = Clip(ClipCheckpoint(KEY, None, folder), "cpu")
     strip = np.random.default_rng(0).integers(0, 255, (*shape, 3), np.uint8)
     whole = clip.preprocess(Image.fromarray(np.ascontiguousarray(strip[:, :, ::-1])))  # short enough here for that
     assert clip.prepare(strip).shape == (3, 28, 28)
@@ -134,7 +134,7 @@ class Touch:
     ("no config", "has no open_clip_config.json; fetch it too, or add `model: NAME`"),
 ])  # fmt: skip
 def test_a_wrong_checkpoint_is_refused_before_work_starts(tmp_path: Path, change: str, says: str) -> None:
-    checkpoint = Checkpoint(KEY, None, unfit(tmp_path / "tiny", change))
+    checkpoint = ClipCheckpoint(KEY, None, unfit(tmp_path / "tiny", change))
     with pytest.raises(UserError, match=rf"^{KEY}.checkpoint: {tmp_path}/tiny.*{says}") as caught:
         checkpoint.check()
     assert "\n" not in str(caught.value)
@@ -145,11 +145,11 @@ def test_an_unknown_architecture_is_told_with_the_nearest(tmp_path: Path) -> Non
         UserError,
         match='signals.embedding.model: open_clip knows no "ViT-L-14-quikgelu"; did you mean "ViT-L-14-quickgelu"',
     ):
-        _ = Checkpoint(KEY, "ViT-L-14-quikgelu", tmp_path).width
+        _ = ClipCheckpoint(KEY, "ViT-L-14-quikgelu", tmp_path).width
 
 
 def test_colours_are_given_in_the_models_order(tmp_path: Path) -> None:
-    clip = Clip(Checkpoint(KEY, None, checkpoints.open_clip_folder(tmp_path / "tiny")), "cpu")
+    clip = Clip(ClipCheckpoint(KEY, None, checkpoints.open_clip_folder(tmp_path / "tiny")), "cpu")
     red = np.zeros((40, 40, 3), np.uint8)
     red[:, :, 2] = 255
     seen = clip.prepare(red)

@@ -10,7 +10,16 @@ import pytest
 from curation.recipe import Recipe
 from curation.recipe.thresholds import thresholds
 from curation.selection.stage import Selection
-from curation.views.report.histograms import ALL, FAILS, OTHERS, PASSES, Histogram, classes_of, histogram, number
+from curation.views.report.histograms import (
+    ALL,
+    FAILS,
+    OTHERS,
+    PASSES,
+    PredicateHistogram,
+    classes_of,
+    histogram,
+    number,
+)
 from tests import bench
 
 
@@ -56,7 +65,7 @@ def values(folder: Path, column: str) -> np.ndarray:
     return pa.concat_tables(tables)[column].to_numpy()
 
 
-def edges(made: Histogram) -> np.ndarray:
+def edges(made: PredicateHistogram) -> np.ndarray:
     return made.start + made.width * (np.arange(made.bins + 1) - 1e-9)  # what lies on an edge is above it
 
 
