@@ -8,7 +8,6 @@ from typing import Any, get_args
 
 import pytest
 import typer
-import yaml
 from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
@@ -17,8 +16,10 @@ from curation.captions.base import captioners, translators
 from curation.cli.app import app
 from curation.cli.main import main
 from curation.cli.terminal import INTERRUPTED
+from curation.corpora.readers import GONE
 from curation.models.plugin import Plugin
 from curation.recipe.sections import Captions, Recipe
+from curation.recipe.yaml_text import read_yaml
 
 ROOT = Path(__file__).parents[1]
 REFERENCE = (ROOT / "docs" / "reference.md").read_text(encoding="utf-8")
@@ -103,7 +104,7 @@ def test_every_key_of_the_recipe_and_its_default() -> None:
         elif default in (None, "", "required"):
             assert rows[key] == (default or "none"), key
         else:
-            assert yaml.safe_load(rows[key].strip("`")) == default, key
+            assert read_yaml(rows[key].strip("`")) == default, key
 
 
 # --- Plug-ins ---------------------------------------------------------------------------------------------------------
@@ -164,7 +165,7 @@ def raised(*folders: str) -> set[str]:
     for folder in folders:
         for path in (ROOT / "curation" / folder).rglob("*.py"):
             for call in calls(path):
-                if name_of(call) in ("ImageError", "SignalError") and call.args:
+                if name_of(call) in ("ImageError", "SignalError", "RowError") and call.args:
                     found |= set(texts(call.args[0]))
             if path.parts[-2] in ("readers", "corpora"):
                 values = [n.value for n in ast.walk(ast.parse(path.read_text())) if isinstance(n, ast.Constant)]
@@ -175,7 +176,7 @@ def raised(*folders: str) -> set[str]:
 def test_every_reason_for_which_a_row_fails() -> None:
     engine = (ROOT / "pipelines" / "engine.py").read_text()
     verdicts = {word for word in ("crashed", "timeout", "memory") if f'"{word}"' in engine}
-    there = raised(".", "corpora", "scoring", "signals") | verdicts | {"StripError"}
+    there = raised(".", "corpora", "scoring", "signals") | verdicts | {GONE, "StripError"}
     assert len(verdicts) == 3 and {"truncated", "duplicate_member", "needs_…"} <= there
     assert there == {next(iter(named(row[0]))) for row in table("Why a row fails")}
 
