@@ -17,11 +17,11 @@ from PIL import Image
 
 from curation import signals
 from curation.captions.base import Captioner, Request, make_captioner, make_translator
-from curation.errors import SignalError, UserError
+from curation.errors import UserError
 from curation.images import Picture, probe
 from curation.models.plugin import Plugin
 from curation.models.text.generation import Answer
-from curation.signals.base import Row, Scores, Signal
+from curation.signals.base import Row, Scores, Signal, SignalError
 from curation.workspace.digests import canonical
 from tests import bench
 

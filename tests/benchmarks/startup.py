@@ -13,6 +13,7 @@ from pathlib import Path
 
 from curation.corpora.index import plan as plan_index
 from curation.recipe import load_recipe
+from curation.scoring.opened import open_recipe
 from curation.scoring.stage import plan as plan_score
 from curation.tasks import Task
 from pipelines.local import LocalEngine
@@ -60,9 +61,10 @@ def _workers(folder: Path) -> None:
     """A new worker process and one picture: what it takes for the picture itself is a few milliseconds."""
     write_webdataset(folder / "raw", jpegs(1))
     (folder / "recipe.yaml").write_text(RECIPE)
-    recipe = load_recipe(folder / "recipe.yaml")
-    for name, plan in {"index": plan_index, "score": plan_score}.items():
-        task = plan(recipe).tasks[0]
+    opened = open_recipe(load_recipe(folder / "recipe.yaml"))
+    plans = {"index": lambda: plan_index(opened.recipe, opened.workspace), "score": lambda: plan_score(opened)}
+    for name, plan in plans.items():
+        task = plan().tasks[0]
         taken = _least(lambda task=task: _in_new_worker(task))
         show(
             [

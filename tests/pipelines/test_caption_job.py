@@ -112,7 +112,7 @@ def test_an_image_that_kills_its_worker_costs_itself(
     made = bench.recipe(tmp_path, captions={"captioner": script.backend, "translator": None}, engine=engine, workers=1)
     script.say(crash="03")
     for run in (stages.index, stages.score, stages.select):
-        run(made)
+        run(bench.opened(made))
     summary = stages.caption(bench.opened(made))
     assert summary.errors == []
     rows = captions(tmp_path)
@@ -127,7 +127,7 @@ def test_an_endpoint_that_is_gone_leaves_the_shard_for_later(script: Script, tmp
     corpus(tmp_path)
     made = bench.recipe(tmp_path, captions={"captioner": script.backend, "translator": None}, workers=1)
     for run in (stages.index, stages.score, stages.select):
-        run(made)
+        run(bench.opened(made))
     script.say(gone="11")
     summary = stages.caption(bench.opened(made))
     assert summary.errors == ["c/00001: http://127.0.0.1:1: nobody answers"] and not summary.ok
@@ -143,7 +143,7 @@ def test_what_the_captioner_reads_must_be_scored(script: Script, tmp_path: Path)
     corpus(tmp_path)
     made = bench.recipe(tmp_path, captions={"captioner": script.backend, "translator": None}, signals={"photo": {}})
     for run in (stages.index, stages.score, stages.select):
-        run(made)
+        run(bench.opened(made))
     more = bench.recipe(
         tmp_path, captions={"captioner": script.backend, "translator": None}, signals={"photo": {}, "ocr": {}}
     )
@@ -159,7 +159,7 @@ def scripted(script: Script, folder: Path, **more: Any) -> Any:
     given = {"captioner": script.backend, "translator": script.backend, "attempts": 1} | more
     made = bench.recipe(folder, captions=given, workers=1)
     for run in (stages.index, stages.score, stages.select):
-        run(made)
+        run(bench.opened(made))
     return made
 
 

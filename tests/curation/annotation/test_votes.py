@@ -88,7 +88,7 @@ def test_parquet_votes_with_times(made: Recipe, tmp_path: Path) -> None:
 def test_votes_as_spreadsheets_and_pandas_write_them(made: Recipe, tmp_path: Path) -> None:
     text = "\ufeffkey,round,annotator,level\r\nc/00000/0,1.0,安,5\r\nc/00000/0,,bo,5\r\nc/00000/0,2.0,bo,4\r\n"
     (tmp_path / "votes.csv").write_bytes(text.encode())
-    assert import_votes(made, tmp_path / "votes.csv")["votes"] == 3
+    assert import_votes(bench.opened(made), tmp_path / "votes.csv")["votes"] == 3
     stored = bench.rows(Path(made.workspace) / "votes.parquet")
     assert [(v["annotator"], v["round"]) for v in stored] == [("安", 1), ("bo", 1), ("bo", 2)]
 
