@@ -8,7 +8,7 @@ import os
 import struct
 import time
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
@@ -30,8 +30,8 @@ class Outcome:
     """Messages for the user about damage that concerns the shard and no single row."""
     error: str | None = None
     """Why the whole shard failed, in one line; None if it did not."""
-    line: dict[str, Any] | None = None
-    """The shard's entry in the stage's ledger."""
+    line: Mapping[str, object] | None = None
+    """The shard's entry in the stage's ledger, such as a `ScoreLine`; None if nothing is to be recorded."""
     stop: bool = False
     """Whether every other shard would fail with the same error, such as a full disk; the stage then stops."""
     passed: int = 0

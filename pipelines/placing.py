@@ -10,7 +10,7 @@ from typing import Any
 from curation.scoring.estimate import made_with
 from curation.scoring.opened import Opened
 from curation.tasks import Plan
-from curation.workspace.ledger import Ledger
+from curation.workspace.ledger import Ledger, LedgerLine
 from pipelines import progress
 from pipelines.engine import Engine
 from pipelines.summary import Summary
@@ -48,7 +48,7 @@ def run_tasks(opened: Opened, stage: str, todo: Plan, unit: str, token: str, eng
     """Runs the tasks on this engine, shows how far they are, and sums up; None where there is nothing to run."""
     recipe, workspace = opened.recipe, opened.workspace
     summary = Summary(stage, shards=todo.total, estimate=todo.estimate)
-    ledger = Ledger(workspace, stage, writable=True)
+    ledger = Ledger[LedgerLine](workspace, stage, writable=True)
     by_rows = unit != "shards"
     amount = sum(t.rows for t in todo.tasks) if by_rows else len(todo.tasks)
     seconds: Counter[str] = Counter()

@@ -12,7 +12,7 @@ from curation.scoring.opened import Opened
 from curation.tasks import Plan, Task
 from curation.workspace import Workspace
 from curation.workspace.files import write_text
-from curation.workspace.ledger import Ledger
+from curation.workspace.ledger import CaptionLine, IndexLine, Ledger, ScoreLine
 from pipelines import progress
 from pipelines.placing import AnyEngine, place, placing
 from pipelines.summary import Summary
@@ -29,10 +29,11 @@ def index(opened: Opened, engine: AnyEngine | None = None) -> Summary:
         _keep_recipe(opened)
         meta_schema(workspace, [corpus.name for corpus in opened.recipe.corpora], keep=True)
         counts: Counter[str] = Counter()
-        ledger = Ledger(workspace, "index")
+        ledger = Ledger[IndexLine](workspace, "index")
         for corpus, shard in opened.shards():
             line = known_shard(workspace, ledger, corpus, shard) or {}
-            counts.update({k: line.get(k, 0) for k in ("rows", "failed", "gone", "without_image")})
+            counts.update(rows=line.get("rows", 0), failed=line.get("failed", 0), gone=line.get("gone", 0))
+            counts.update(without_image=line.get("without_image", 0))
             if line.get("damage"):
                 summary.damaged.append(f"{corpus}/{shard}: {line['damage']}")
         summary.more = {
@@ -54,7 +55,7 @@ def score(opened: Opened, engine: AnyEngine | None = None, retry_failed: bool = 
         summary = place(opened, "score", plan(opened, retry_failed), "rows", token, engine)
         _keep_recipe(opened)
         by_signal: Counter[str] = Counter()
-        lines = Ledger(workspace, "score").lines.values()  # of all shards, whichever run has scored them
+        lines = Ledger[ScoreLine](workspace, "score").lines.values()  # of all shards, whichever run has scored them
         for line in lines:
             for reason, count in line.get("failed", {}).items():
                 by_signal[reason.split()[0]] += count
@@ -87,7 +88,7 @@ def caption(opened: Opened, engine: AnyEngine | None = None, retry_failed: bool 
     workspace = opened.workspace
     with workspace.lock("caption") as token:
         summary = place(opened, "caption", plan(opened, retry_failed), "texts", token, engine)
-        lines = Ledger(workspace, "caption").lines.values()
+        lines = Ledger[CaptionLine](workspace, "caption").lines.values()
         failed = sum(sum(line.get("failed", {}).values()) for line in lines)
         captioned = sum(line.get("captioned", 0) for line in lines)
         summary.too_many_failed = failed > opened.recipe.max_failed_share * max(1, captioned)

@@ -18,7 +18,7 @@ from curation.scoring.opened import Opened, opened_in_worker
 from curation.tasks import Demand, Outcome, Plan, Watch
 from curation.workspace import Workspace
 from curation.workspace.files import read_table, stamps, write_table
-from curation.workspace.ledger import Ledger
+from curation.workspace.ledger import CaptionLine, Ledger
 from curation.workspace.schemas import CAPTIONS, SKIPPED
 
 PATIENCE = 20.0
@@ -74,7 +74,7 @@ def plan(opened: Opened, retry_failed: bool = False) -> Plan:
     recipe, crew = opened.recipe, crew_of(opened)
     demands = (demand_of(recipe, crew),)
     texts = 1 + bool(crew.translator and crew.translator.generative)  # what a row's progress is counted in
-    ledger, found = Ledger(opened.workspace, "caption", writable=True), Plan()
+    ledger, found = Ledger[CaptionLine](opened.workspace, "caption", writable=True), Plan()
     now = ledger.define_mark(mark(opened))
     for corpus, shard in opened.indexed_shards():
         found.total += 1
@@ -119,7 +119,7 @@ def caption_files(opened: Opened, corpus: str, shard: str) -> list[str]:
     return [str(path) for path in (*own, *sidecars)]
 
 
-def _line(opened: Opened, corpus: str, shard: str, rows: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+def _line(opened: Opened, corpus: str, shard: str, rows: Sequence[Mapping[str, Any]]) -> CaptionLine:
     """What the ledger keeps of a shard, whose captions are these."""
     failed, captioned = failures(rows), sum(bool(row.get("attempts")) for row in rows)
     files = stamps(caption_files(opened, corpus, shard))

@@ -23,7 +23,7 @@ from curation.tasks import Demand, Outcome, Plan, Watch
 from curation.workspace import Workspace
 from curation.workspace.digests import digest, table_digest
 from curation.workspace.files import footer, read_table, write_table
-from curation.workspace.ledger import Ledger
+from curation.workspace.ledger import IndexLine, Ledger
 from curation.workspace.schemas import SAMPLES
 
 VERSION = 1
@@ -65,7 +65,7 @@ class IndexTask:
             caption_digest=table_digest(table, ["caption"]),
         )
         counts = Counter(table["status"].to_pylist())
-        notes = {
+        notes: IndexLine = {
             "source": stamp,
             "rows": table.num_rows,
             "failed": counts["failed"],
@@ -96,14 +96,15 @@ class GoneTask:
             at = table.schema.get_field_index(column)
             table = table.set_column(at, column, pa.array([value] * table.num_rows, pa.string()))
         write_table(path, table, **notes)
-        stamp = {"source": None, "rows": table.num_rows, "failed": 0, "gone": table.num_rows, "without_image": 0}
+        rows = table.num_rows
+        line: IndexLine = {"source": None, "rows": rows, "failed": 0, "gone": rows, "without_image": 0}
         said = f"{self.corpus}/{self.shard} is gone; its rows are marked so"
-        return Outcome(rows=table.num_rows, notes=[said], line=ledger_line(path, stamp))
+        return Outcome(rows=rows, notes=[said], line=ledger_line(path, line))
 
 
 def plan(recipe: Recipe, workspace: Workspace) -> Plan:
     """Returns one task for each shard that is new, changed or gone. Raises UserError if a corpus cannot be listed."""
-    ledger = Ledger(workspace, "index", writable=True)
+    ledger = Ledger[IndexLine](workspace, "index", writable=True)
     found, totals = Plan(), {}
     given = recipe.ray.resources.of_stage("index")
     demands = (Demand(given.cpus, given.gpus, given.memory),)

@@ -3,7 +3,6 @@
 import base64
 import json
 from pathlib import Path
-from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -13,7 +12,7 @@ from curation.recipe.sections import Corpus
 from curation.workspace import Workspace
 from curation.workspace.digests import canonical
 from curation.workspace.files import footer, read_table, stamps, write_text
-from curation.workspace.ledger import Ledger, LedgerLine
+from curation.workspace.ledger import IndexLine, Ledger
 
 
 def meta_schema(workspace: Workspace, corpora: list[str], keep: bool = False) -> pa.Schema:
@@ -37,10 +36,10 @@ def meta_schema(workspace: Workspace, corpora: list[str], keep: bool = False) ->
 
 
 def _all_meta(workspace: Workspace, corpora: list[str]) -> pa.Schema:
-    ledger = Ledger(workspace, "index")
+    ledger = Ledger[IndexLine](workspace, "index")
     lines = (known_shard(workspace, ledger, c, shard) or {} for c in corpora for shard in workspace.shards(c))
     fields: dict[str, pa.DataType] = {}
-    for name in dict.fromkeys(line["meta"] for line in lines if line.get("meta")):
+    for name in dict.fromkeys(meta for line in lines if (meta := line.get("meta"))):
         for f in _from_text(ledger.definitions[name]):
             known = fields.get(f.name, pa.null())
             fields[f.name] = f.type if known in (pa.null(), f.type) else _wider(known, f.type)
@@ -83,14 +82,10 @@ def samples_notes(workspace: Workspace, corpus: str, shard: str) -> dict[str, st
     return notes
 
 
-def known_shard(workspace: Workspace, ledger: Ledger, corpus: str, shard: str) -> LedgerLine | None:
+def known_shard(workspace: Workspace, ledger: Ledger[IndexLine], corpus: str, shard: str) -> IndexLine | None:
     """Returns the index ledger's entry of a shard; None if the shard is not indexed.
 
-    The entry holds `source` (digest of the raw shard when it was indexed; null if the shard is gone), `rows`, `failed`,
-    `gone`, `without_image`, `damage`, `reasons` (failed rows by reason), `footer` (the notes in the samples file's
-    footer) and `meta` (the name under which the ledger's definitions hold the shard's `meta_*` columns, as a schema in
-    base64; null if it has none). If the ledger is lost, the entry holds what the samples file says: rows, footer,
-    columns.
+    If the ledger is lost, the entry holds what the samples file says: `rows`, `footer` and `meta`.
     """
     line = ledger.current(corpus, shard, [f"{workspace.root}/samples/{corpus}/{shard}.parquet"])
     if line is not None and (not line.get("meta") or line["meta"] in ledger.definitions):
@@ -113,7 +108,7 @@ def _whole(path: Path) -> bool:
     return True
 
 
-def ledger_line(samples: Path, notes: dict[str, Any]) -> LedgerLine:
+def ledger_line(samples: Path, notes: IndexLine) -> IndexLine:
     """Returns a shard's ledger entry: `notes`, the stamp and footer of its samples file, and its `meta_*` columns."""
     schema = pq.read_schema(samples)
     meta = pa.schema([f for f in schema if f.name.startswith("meta_")])

@@ -2,13 +2,13 @@
 
 import os
 from collections import Counter
-from collections.abc import Iterable, Mapping
-from typing import Any
+from collections.abc import Iterable
 
 from curation.durations import in_words
 from curation.recipe import Recipe
 from curation.scoring.cascade import Cascade
 from curation.workspace import Workspace
+from curation.workspace.ledger import ScoreLine
 from curation.workspace.run_log import runs
 
 SHOWN = 4
@@ -33,7 +33,7 @@ class Work:
         self.bounded = True
         """Whether it is known how many rows reach each signal; of new shards it is not, and all of them count."""
 
-    def add(self, names: Iterable[str], line: Mapping[str, Any], rows: int) -> None:
+    def add(self, names: Iterable[str], line: ScoreLine, rows: int) -> None:
         """Counts one shard.
 
         Args:

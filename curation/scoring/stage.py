@@ -24,7 +24,7 @@ from curation.scoring.wide_table import refresh
 from curation.tasks import Demand, Outcome, Plan, Watch
 from curation.workspace import Workspace
 from curation.workspace.files import stamps
-from curation.workspace.ledger import Ledger
+from curation.workspace.ledger import IndexLine, Ledger, ScoreLine
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,7 +71,7 @@ class ScoreTask:
         outcome.line = self._line(workspace, cascade, columns) | {"passed": outcome.passed}
         return outcome
 
-    def _line(self, workspace: Workspace, cascade: Cascade, columns: "Columns") -> dict[str, Any]:
+    def _line(self, workspace: Workspace, cascade: Cascade, columns: "Columns") -> ScoreLine:
         """What the ledger keeps: the files, what they were made from, and the failures by reason."""
         return {
             "files": stamps(score_files(workspace, cascade)(self.corpus, self.shard)),
@@ -91,7 +91,7 @@ def plan(opened: Opened, retry_failed: bool = False) -> Plan:
         UserError: nothing is indexed, or a model is missing, damaged or does not fit; nothing has begun then.
     """
     recipe, workspace, cascade = opened.recipe, opened.workspace, opened.cascade
-    indexed, ledger = None, Ledger(workspace, "score", writable=True)
+    indexed, ledger = None, Ledger[ScoreLine](workspace, "score", writable=True)
     now, found, work = ledger.define_mark(mark(cascade)), Plan(), Work(recipe, cascade)
     passes = passes_of(recipe, cascade)
     changed = cache(lambda before: _changed(ledger, before, now, cascade))  # of the few marks that shards have
@@ -103,12 +103,12 @@ def plan(opened: Opened, retry_failed: bool = False) -> Plan:
         if reason is None and retry_failed and line and line.get("failed"):
             reason = "to be tried again"
         if reason is not None:
-            indexed = indexed or Ledger(workspace, "index")
+            indexed = indexed or Ledger[IndexLine](workspace, "index")
             known = known_shard(workspace, indexed, name, shard)
             if known is None:
                 raise UserError(f"{name}/{shard} is not indexed; run `curate index RECIPE`")
             corpus = recipe.corpus(name)
-            path = shard_path(corpus, known["footer"])
+            path = shard_path(corpus, known["footer"] or {})
             found.add(ScoreTask(recipe, corpus, shard, path, known["rows"], passes, retry_failed), reason)
             work.add(changed(str((line or {}).get("mark"))), line or {}, known["rows"])
     if found.tasks:
@@ -118,7 +118,7 @@ def plan(opened: Opened, retry_failed: bool = False) -> Plan:
     return found
 
 
-def _changed(ledger: Ledger, before_mark: str, now: str, cascade: Cascade) -> list[str]:
+def _changed(ledger: Ledger[ScoreLine], before_mark: str, now: str, cascade: Cascade) -> list[str]:
     """The signals of which a shard's mark does not speak as they are now."""
     before = ledger.definitions.get(before_mark) or {}
     changed = {name for name in cascade.signals if before.get(name) != ledger.definitions[now][name]}

@@ -26,7 +26,7 @@ from curation.selection.dedup.duplicates import Duplicates, Embeddings
 from curation.selection.funnel import BALANCE_UNDECIDED, NEAR_UNDECIDED, Funnel
 from curation.workspace.digests import digest
 from curation.workspace.files import fingerprint, read_table, stamps, write_table, write_text
-from curation.workspace.ledger import Ledger
+from curation.workspace.ledger import Ledger, LedgerLine
 from curation.workspace.schemas import SELECTION, TEXT_IN_THE_WILD, WEB
 from curation.workspace.sql import parquet_files
 
@@ -103,7 +103,7 @@ class Selection(WideRows):
             "balance": self.recipe.select.balance and described(self.recipe.select.balance),
         }
         write_text(self.workspace.funnel, json.dumps(notes, indent=1, ensure_ascii=False) + "\n")
-        Ledger(self.workspace, "select", writable=True).note("made_of", made_of(self.opened))
+        Ledger[LedgerLine](self.workspace, "select", writable=True).note("made_of", made_of(self.opened))
         return funnel
 
     @cached_property

@@ -12,7 +12,7 @@ from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import pyarrow as pa
 
@@ -28,9 +28,10 @@ from curation.tasks import Demand, Outcome, Watch
 from curation.workspace import Workspace
 from curation.workspace.digests import digest
 from curation.workspace.files import read_table, stamps, write_table, write_text
-from curation.workspace.ledger import Ledger
+from curation.workspace.ledger import BuildLine, Ledger
 
-PHASES = ("concept", "quality")
+Phase = Literal["concept", "quality"]
+PHASES: tuple[Phase, ...] = ("concept", "quality")
 INDEX_COLUMNS = ["key", "shard", "index"]
 """What `index.parquet` holds of each image."""
 
@@ -68,7 +69,7 @@ class BuildTask:
             opened, folder, self.phase, self.number, [RowPlan(**row) for row in rows], fingerprint, watch
         )
         files = stamps(product_files(workspace, self.phase, self.shard))
-        line = {"files": files, "mark": self.mark, "failed": dict(sorted(failed.items()))}
+        line: BuildLine = {"files": files, "mark": self.mark, "failed": dict(sorted(failed.items()))}
         return Outcome(rows=written, failed=failed, line=line)
 
 
@@ -132,7 +133,7 @@ def finish(opened: Opened, plans: list[PhasePlan]) -> dict[str, Any]:
         write_text(folder / "stats.json", json.dumps(stats, indent=1, ensure_ascii=False) + "\n")
         write_card(opened, phase_plan.phase, stats)
         summary[phase_plan.phase] = {"images": stats["images"], "shards": len(names)}
-    Ledger(workspace, "build-shards", writable=True).note("made_of", made_of(opened))
+    Ledger[BuildLine](workspace, "build-shards", writable=True).note("made_of", made_of(opened))
     return summary
 
 
@@ -162,7 +163,7 @@ def _lay_out(opened: Opened, phase: str, layout: Layout, keys: pa.Table | None, 
     recipe, workspace = opened.recipe, opened.workspace
     given = recipe.ray.resources.of_stage("build-shards")
     demands = (Demand(given.cpus, given.gpus, given.memory),)
-    ledger = Ledger(workspace, "build-shards")
+    ledger = Ledger[BuildLine](workspace, "build-shards")
     images, shards, stale, reasons = 0, 0, list[BuildTask](), Counter[str]()
     for part in layout.deal(phase, keys, recipe.shards.samples_per_shard):
         columns = [part[name].fill_null(0).to_numpy().tobytes().hex() for name in ("hash", "level")]

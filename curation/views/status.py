@@ -6,7 +6,7 @@ import socket
 import time
 from collections import Counter
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal, TypedDict, cast
 
 from curation.captions import stage as captions
 from curation.corpora.samples import known_shard
@@ -14,29 +14,90 @@ from curation.recipe import Recipe
 from curation.scoring.opened import Opened, open_recipe
 from curation.scoring.stage import mark, score_files
 from curation.selection.stage import made_of as selection_made_of
-from curation.shards.stage import PHASES
+from curation.shards.stage import PHASES, Phase
 from curation.shards.stage import made_of as product_made_of
 from curation.workspace import Workspace
-from curation.workspace.ledger import Ledger, changes
+from curation.workspace.ledger import CaptionLine, IndexLine, Ledger, LedgerLine, ScoreLine, changes
 
 SILENT = 60
 """Seconds without an update of its progress file after which a run on another machine counts as dead."""
 
 _STAMPS = {"index and signals", "selection and captions", "levels", "listed"}
 """What a stage was made of that is known by times of files: they tell that it has changed, and not how."""
+_COUNTS: tuple[Literal["gone", "damaged_shards"] | Phase, ...] = ("gone", "damaged_shards", *PHASES)
+"""The counts that only some stages have, in the order in which they are printed."""
 
 
-def status(opened: Opened) -> dict[str, Any]:
-    """Returns how far each stage has come.
+class Running(TypedDict):
+    """The stage that is running now, as its progress file tells."""
 
-    Returns:
-        `workspace`; `running` (see `running`), None if no stage is running; and `stages`, by name, each with what is
-        known about it: `shards` and `done` (numbers of shards), `left` (the shards still to be processed, counted by
-        reason), `stale` (why the stage as a whole must be run again), `failed` (rows counted by reason), and counts
-        that only this stage has. The entry of a stage that has not run yet is empty.
-    """
+    stage: str
+    pid: int
+    """Process id, on the machine `host`."""
+    host: str
+    done: int
+    """Number of units that are done, out of `total`."""
+    total: int
+    unit: str
+    """What `done`, `total` and `rate` count, in the plural."""
+    rows: int
+    """Number of rows of the shards that have ended."""
+    failed: dict[str, int]
+    """Number of failed rows by reason."""
+    seconds: float
+    """Seconds from the stage's start to the last update of the progress file."""
+    rate: float
+    """Units per second."""
+    seconds_left: int | None
+    """Estimated seconds until the stage ends; None if they are not known."""
+    kept_share: float | None
+    """Share (0 to 1) of the rows so far that passed the predicates; None if it is not known."""
+
+
+class StageStatus(TypedDict, total=False):
+    """How far one stage has come. It is empty if the stage has not run yet, and holds only what the stage has."""
+
+    shards: int
+    """Number of all shards."""
+    done: int
+    """Number of shards that are up to date."""
+    images: int
+    """Number of rows that the stage knows of (`index`, `select`)."""
+    kept: int
+    """Number of rows that were selected (`select`)."""
+    kept_share: float
+    """`kept` as a share (0 to 1) of `images` (`select`)."""
+    concept: int
+    """Number of images in the product of the concept phase (`build-shards`)."""
+    quality: int
+    """Number of images in the product of the quality phase (`build-shards`)."""
+    left: dict[str, int]
+    """Number of shards still to be processed, by reason."""
+    gone: int
+    """Number of rows whose image no longer exists (`index`)."""
+    damaged_shards: int
+    """Number of raw shards that could be read only in part (`index`)."""
+    failed: dict[str, int]
+    """Number of failed rows by reason."""
+    stale: str
+    """Why the stage as a whole must be run again; absent if it need not (`select`, `build-shards`)."""
+
+
+class Status(TypedDict):
+    """How far a job has come; `curate status --json` prints it as it is."""
+
+    workspace: str
+    """Path of the workspace."""
+    running: Running | None
+    """The stage that is running; None if none is."""
+    stages: dict[str, StageStatus]
+    """The stages by name, in the order in which they run."""
+
+
+def status(opened: Opened) -> Status:
+    """Returns how far each stage has come."""
     workspace, shards = opened.workspace, opened.shards()
-    stages: dict[str, dict[str, Any]] = dict.fromkeys(("index", "score", "select", "caption", "build-shards"), {})
+    stages = dict.fromkeys(("index", "score", "select", "caption", "build-shards"), StageStatus())
     stages["index"] = _index(opened.recipe, workspace, shards)
     if shards:
         if not opened.meta_known:  # by now the index has run: a predicate may name no other column
@@ -49,19 +110,13 @@ def status(opened: Opened) -> dict[str, Any]:
     return {"workspace": str(workspace.root), "running": running(workspace), "stages": stages}
 
 
-def finished(facts: dict[str, Any]) -> bool:
+def finished(facts: StageStatus) -> bool:
     """Returns whether a stage, given its entry in `status`, has nothing left to do."""
     return bool(facts) and not facts.get("left") and not facts.get("stale")
 
 
-def running(workspace: Workspace) -> dict[str, Any] | None:
-    """Reads the progress file of the stage that is running.
-
-    Returns:
-        `stage`, `pid`, `host`, `done` and `total` in `unit`, `rate` per second, `seconds` elapsed, `seconds_left` (None
-        if not known), `rows`, `failed` (rows by reason), and `kept_share` of the rows so far (0 to 1, None if not
-        known); None if no stage is running.
-    """
+def running(workspace: Workspace) -> Running | None:
+    """Reads the progress file of the stage that is running; returns None if no stage is running."""
     try:
         word = json.loads(workspace.running.read_text())
         alive = _alive(word)
@@ -77,10 +132,10 @@ def running(workspace: Workspace) -> dict[str, Any] | None:
         "seconds_left": round((word["total"] - word["done"]) / rate) if rate else None,
         "kept_share": round(word["passed"] / word["judged"], 4) if word["passed"] and word["judged"] else None,
     }
-    return {key: value for key, value in word.items() if key not in ("at", "began", "passed", "judged")}
+    return cast(Running, {key: value for key, value in word.items() if key not in ("at", "began", "passed", "judged")})
 
 
-def lines(found: dict[str, Any]) -> list[str]:
+def lines(found: Status) -> list[str]:
     """Formats the result of `status` as lines of text."""
     said = [found["workspace"]]
     now = found["running"]
@@ -99,12 +154,12 @@ def lines(found: dict[str, Any]) -> list[str]:
     return said
 
 
-def _index(recipe: Recipe, workspace: Workspace, shards: list[tuple[str, str]]) -> dict[str, Any]:
-    ledger, counts, reasons = Ledger(workspace, "index"), Counter[str](), Counter[str]()
+def _index(recipe: Recipe, workspace: Workspace, shards: list[tuple[str, str]]) -> StageStatus:
+    ledger, counts, reasons = Ledger[IndexLine](workspace, "index"), Counter[str](), Counter[str]()
     damaged = 0
     for corpus, shard in shards:
         line = known_shard(workspace, ledger, corpus, shard) or {}
-        counts.update({name: line.get(name, 0) for name in ("rows", "gone")})
+        counts.update(rows=line.get("rows", 0), gone=line.get("gone", 0))
         counts["there"] += line.get("source", "") is not None
         reasons.update(line.get("reasons", {}))
         damaged += bool(line.get("damage"))
@@ -112,24 +167,33 @@ def _index(recipe: Recipe, workspace: Workspace, shards: list[tuple[str, str]]) 
     total = sum(totals.get(corpus.name, 0) for corpus in recipe.corpora)
     if not total and not shards:
         return {}
-    facts: dict[str, Any] = {"shards": max(total, counts["there"]), "done": counts["there"], "images": counts["rows"]}
-    facts |= {"left": {"not indexed yet": total - counts["there"]}} if total > counts["there"] else {}
-    facts |= {"gone": counts["gone"]} if counts["gone"] else {}
-    facts |= {"damaged_shards": damaged} if damaged else {}
-    return facts | {"failed": dict(reasons.most_common())}
+    facts: StageStatus = {"shards": max(total, counts["there"]), "done": counts["there"], "images": counts["rows"]}
+    if total > counts["there"]:
+        facts["left"] = {"not indexed yet": total - counts["there"]}
+    if counts["gone"]:
+        facts["gone"] = counts["gone"]
+    if damaged:
+        facts["damaged_shards"] = damaged
+    facts["failed"] = dict(reasons.most_common())
+    return facts
 
 
-def _score(opened: Opened, shards: list[tuple[str, str]]) -> dict[str, Any]:
+def _score(opened: Opened, shards: list[tuple[str, str]]) -> StageStatus:
     files = score_files(opened.workspace, opened.cascade)
-    return _listed(Ledger(opened.workspace, "score"), {shard: files(*shard) for shard in shards}, mark(opened.cascade))
+    paths = {shard: files(*shard) for shard in shards}
+    return _listed(Ledger[ScoreLine](opened.workspace, "score"), paths, mark(opened.cascade))
 
 
-def _caption(opened: Opened, shards: list[tuple[str, str]]) -> dict[str, Any]:
+def _caption(opened: Opened, shards: list[tuple[str, str]]) -> StageStatus:
     paths = {shard: captions.caption_files(opened, *shard) for shard in shards}
-    return _listed(Ledger(opened.workspace, "caption"), paths, captions.mark(opened))
+    return _listed(Ledger[CaptionLine](opened.workspace, "caption"), paths, captions.mark(opened))
 
 
-def _listed(ledger: Ledger, paths: dict[tuple[str, str], list[str]], made_from: dict[str, Any]) -> dict[str, Any]:
+def _listed(
+    ledger: Ledger[ScoreLine] | Ledger[CaptionLine],
+    paths: dict[tuple[str, str], list[str]],
+    made_from: dict[str, Any],
+) -> StageStatus:
     """Counts a ledger's stale shards by reason, and the failed rows of the shards that are up to date."""
     now = ledger.define_mark(made_from)
     left, failed = Counter[str](), Counter[str]()
@@ -139,29 +203,35 @@ def _listed(ledger: Ledger, paths: dict[tuple[str, str], list[str]], made_from: 
             left[reason] += 1
         else:
             failed.update(ledger.lines[f"{corpus}/{shard}"].get("failed", {}))
-    facts: dict[str, Any] = {"shards": len(paths), "done": len(paths) - sum(left.values())}
-    return facts | {"left": dict(left.most_common()), "failed": dict(failed.most_common())}
+    return {
+        "shards": len(paths),
+        "done": len(paths) - sum(left.values()),
+        "left": dict(left.most_common()),
+        "failed": dict(failed.most_common()),
+    }
 
 
-def _select(opened: Opened) -> dict[str, Any]:
+def _select(opened: Opened) -> StageStatus:
     funnel = json_object(opened.workspace.funnel).get("funnel")
     if not isinstance(funnel, dict):
         return {}
     images, kept = funnel.get("input", 0), funnel.get("kept", 0)
-    facts = {"images": images, "kept": kept, "kept_share": round(kept / max(1, images), 4)}
+    facts: StageStatus = {"images": images, "kept": kept, "kept_share": round(kept / max(1, images), 4)}
     return facts | _stale(opened.workspace, "select", selection_made_of(opened))
 
 
-def _build(opened: Opened) -> dict[str, Any]:
-    workspace = opened.workspace
-    found = {phase: json_object(workspace.product(phase) / "stats.json").get("images") for phase in PHASES}
-    facts = {phase: images for phase, images in found.items() if isinstance(images, int)}
-    return facts | _stale(workspace, "build-shards", product_made_of(opened)) if facts else {}
+def _build(opened: Opened) -> StageStatus:
+    workspace, facts = opened.workspace, StageStatus()
+    for phase in PHASES:
+        images = json_object(workspace.product(phase) / "stats.json").get("images")
+        if isinstance(images, int):
+            facts[phase] = images
+    return facts | _stale(workspace, "build-shards", product_made_of(opened)) if facts else facts
 
 
-def _stale(workspace: Workspace, stage: str, now: dict[str, Any]) -> dict[str, str]:
+def _stale(workspace: Workspace, stage: str, now: dict[str, Any]) -> StageStatus:
     """Returns, under `stale`, how the stage's inputs differ from those of its last run; empty if they are the same."""
-    before = Ledger(workspace, stage).facts.get("made_of")
+    before = Ledger[LedgerLine](workspace, stage).facts.get("made_of")
     if before == now:
         return {}
     if not isinstance(before, dict):
@@ -201,7 +271,7 @@ def _alive(word: dict[str, Any]) -> bool:
     return facts[0] != "Z" and started <= word["began"] + 1  # else its number was given to another process
 
 
-def _facts(facts: dict[str, Any]) -> str:
+def _facts(facts: StageStatus) -> str:
     said = []
     if not facts:
         return "not yet"
@@ -211,7 +281,7 @@ def _facts(facts: dict[str, Any]) -> str:
         said.append(f"{facts['kept']:,} of {facts['images']:,} kept, {facts['kept_share']:.1%}")
     elif "images" in facts:
         said.append(f"{facts['images']:,} images")
-    said += [f"{name}: {facts[name]:,}" for name in ("gone", "damaged_shards", *PHASES) if name in facts]
+    said += [f"{name}: {facts[name]:,}" for name in _COUNTS if name in facts]
     said += [f"stale: {facts['stale']}"] if "stale" in facts else []
     return ", ".join(said)
 

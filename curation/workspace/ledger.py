@@ -9,16 +9,80 @@ import os
 import re
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, Generic, TypedDict, TypeVar, cast
 
 from curation.workspace.digests import digest
-from curation.workspace.files import stamps, write_text
+from curation.workspace.files import Stamp, stamps, write_text
 from curation.workspace.folder import Workspace
 
-LedgerLine = dict[str, Any]
+
+class LedgerLine(TypedDict, total=False):
+    """What the line of any stage may hold. Any key may be absent, since another version may have written the line."""
+
+    shard: str
+    """`CORPUS/SHARD`, which the ledger adds; the product's phase stands in the corpus's place."""
+    files: list[Stamp]
+    """Stamps of the files for which the line counts, the samples file first; every line that was read has them."""
+    mark: str | dict[str, Any]
+    """The inputs from which the files were made; a recorded line holds their short name, see `Ledger.define_mark`."""
 
 
-class Ledger:
+class IndexLine(LedgerLine, total=False):
+    """What stage `index` records of a raw shard. If the ledger was lost, only what the samples file says is known."""
+
+    source: str | None
+    """Digest of the raw shard when it was indexed; empty if it is not known, None if the raw shard is gone."""
+    rows: int
+    """Number of rows of the samples file."""
+    failed: int
+    """Number of rows whose image cannot be read."""
+    gone: int
+    """Number of rows whose image no longer exists."""
+    without_image: int
+    """Number of entries of the raw shard that have no image, for which there are no rows."""
+    damage: str | None
+    """Why the raw shard could be read only in part; None if it was read whole."""
+    reasons: dict[str, int]
+    """Number of failed rows by reason."""
+    footer: dict[str, str] | None
+    """The notes in the samples file's footer; None if the file was lost after it was written."""
+    meta: str | None
+    """The `meta_*` columns as a schema in base64; a recorded line holds its short name. None if there are none."""
+
+
+class ScoreLine(LedgerLine, total=False):
+    """What stage `score` records of a shard."""
+
+    rows: int
+    """Number of rows of the samples file."""
+    failed: dict[str, int]
+    """Number of failed rows by signal and reason, such as `photo truncated`."""
+    scored: dict[str, int]
+    """Number of rows by the signal that was computed for them."""
+    passed: int
+    """Number of rows that passed all predicates."""
+
+
+class CaptionLine(LedgerLine, total=False):
+    """What stage `caption` records of a shard."""
+
+    captioned: int
+    """Number of rows for which a caption was attempted."""
+    failed: dict[str, int]
+    """Number of rows without a caption or without a translation, by reason, such as `caption too_short`."""
+
+
+class BuildLine(LedgerLine, total=False):
+    """What stage `build-shards` records of a shard of the product."""
+
+    failed: dict[str, int]
+    """Number of rows left out because their image cannot be used, by reason."""
+
+
+LineT = TypeVar("LineT", bound=LedgerLine)
+
+
+class Ledger(Generic[LineT]):
     """The ledger of one stage. Anyone may read it; only the run that holds the workspace's lock writes it.
 
     Long values that many lines share (parameters, predicates, schemas) are defined once and referred to by their
@@ -36,7 +100,7 @@ class Ledger:
     def __init__(self, workspace: Workspace, stage: str, writable: bool = False) -> None:
         self.path = workspace.ledger(stage)
         self.writable = writable
-        self.lines: dict[str, LedgerLine] = {}
+        self.lines: dict[str, LineT] = {}
         """The last line of each shard, by `CORPUS/SHARD`."""
         self.definitions: dict[str, Any] = {}
         self.facts: dict[str, Any] = {}
@@ -50,9 +114,9 @@ class Ledger:
             elif isinstance(name := line.get("fact"), str):
                 self.facts[name] = line.get("is")
             elif isinstance(name := line.get("shard"), str) and isinstance(line.get("files"), list):
-                self.lines[name] = line
+                self.lines[name] = cast(LineT, line)
 
-    def current(self, corpus: str, shard: str, files: Iterable[str]) -> LedgerLine | None:
+    def current(self, corpus: str, shard: str, files: Iterable[str]) -> LineT | None:
         """Returns the shard's line if its files are still those for which it was written; otherwise None."""
         line = self.lines.get(f"{corpus}/{shard}")
         return line if line is not None and line.get("files") == stamps(files) else None
@@ -105,15 +169,15 @@ class Ledger:
             self._changes[old, new] = "; ".join(told) or "what goes into it has changed"
         return self._changes[old, new]
 
-    def add(self, corpus: str, shard: str, line: Mapping[str, Any]) -> LedgerLine:
+    def add(self, corpus: str, shard: str, line: Mapping[str, object]) -> LineT:
         """Records that a shard is done; returns the line as recorded.
 
         The ledger is only a convenience: a failure to write it is ignored.
         """
         shared = {name: self.define(line[name]) for name in self.SHARED if line.get(name)}
-        if isinstance(line.get("mark"), dict):
-            line = {**line, "mark": self.define_mark(line["mark"])}
-        whole = {"shard": f"{corpus}/{shard}", **line, **shared}
+        if isinstance(mark := line.get("mark"), dict):
+            line = {**line, "mark": self.define_mark(mark)}
+        whole = cast(LineT, {"shard": f"{corpus}/{shard}", **line, **shared})
         self.lines[whole["shard"]] = whole
         self._append(whole)
         return whole
@@ -125,9 +189,10 @@ class Ledger:
         if self._read > 2 * (len(self.lines) + len(self.definitions)) + 100:
             definitions = [{"define": name, "as": value} for name, value in self.definitions.items()]
             facts = [{"fact": name, "is": value} for name, value in self.facts.items()]
-            write_text(self.path, "".join(_text(line) for line in [*definitions, *facts, *self.lines.values()]))
+            lines: list[Mapping[str, object]] = [*definitions, *facts, *self.lines.values()]
+            write_text(self.path, "".join(_text(line) for line in lines))
 
-    def _append(self, line: LedgerLine) -> bool:
+    def _append(self, line: Mapping[str, object]) -> bool:
         """Appends a line to the file, if the ledger is writable; returns False only if writing fails."""
         if not self.writable:
             return True
@@ -167,7 +232,7 @@ def _short(value: Any) -> str:
     return text if len(text) <= 60 else text[:59] + "…"
 
 
-def _lines(path: Path) -> Iterator[LedgerLine]:
+def _lines(path: Path) -> Iterator[dict[str, Any]]:
     try:
         data = path.read_bytes()
     except OSError:
@@ -188,5 +253,5 @@ def _parsed(text: str) -> Any:
         return None
 
 
-def _text(line: LedgerLine) -> str:
+def _text(line: Mapping[str, object]) -> str:
     return "\n" + json.dumps(line, separators=(",", ":"), ensure_ascii=False)

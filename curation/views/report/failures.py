@@ -15,7 +15,7 @@ from curation.errors import reason_of
 from curation.views.report.fates import Fates
 from curation.views.report.pictures import Gallery, ShownPicture
 from curation.workspace.files import fingerprint
-from curation.workspace.ledger import Ledger
+from curation.workspace.ledger import IndexLine, Ledger
 from curation.workspace.schemas import FAILED, SKIPPED
 
 EXAMPLES = 6
@@ -56,7 +56,7 @@ def failures(fates: Fates, gallery: Gallery) -> Failures:
     counts: Counter[tuple[str, str]] = Counter()
     examples: dict[tuple[str, str], list[tuple[int, int, str]]] = {}
     selection = fates.selection
-    ledger = Ledger(selection.workspace, "index")
+    ledger = Ledger[IndexLine](selection.workspace, "index")
     for number, (corpus, shard) in enumerate(selection.shards):
         notes = known_shard(selection.workspace, ledger, corpus, shard) or {}
         made.without_image += notes.get("without_image") or 0

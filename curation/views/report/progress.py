@@ -1,13 +1,12 @@
 """The report's section on progress: which stages are done, and which command comes next."""
 
 from dataclasses import dataclass
-from typing import Any
 
 from curation.shards.stage import PHASES
 from curation.views.report.failures import Failures
 from curation.views.report.fates import Fates
 from curation.views.report.texts import CaptionSection
-from curation.views.status import finished, json_object, status
+from curation.views.status import StageStatus, finished, json_object, status
 from curation.workspace.digests import digest
 from curation.workspace.files import fingerprint
 
@@ -84,7 +83,7 @@ def stages(fates: Fates, failed: Failures, captions: CaptionSection, levels: int
     return found
 
 
-def _left(facts: dict[str, Any]) -> str:
+def _left(facts: StageStatus) -> str:
     """Says why a stage that has run must be run again; empty if it need not."""
     reasons = [facts["stale"]] if facts.get("stale") else list(facts.get("left", {}))
     return f"; to be run again: {'; '.join(reasons[:3])}" if reasons and reasons != ["new"] else ""
