@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
-import pyarrow.dataset as pads
 
 from curation.errors import UserError, in_one_line, nearest
 
@@ -68,6 +67,8 @@ def read_user_table(
 
 
 def _read_parquet(file: str, required: Sequence[str], wanted: Sequence[str]) -> UserTable:
+    import pyarrow.dataset as pads  # here, as it brings pandas with it, for which every verb would wait
+
     # Not pq.read_table, which takes folders called `a=b` above the file for columns.
     dataset = pads.dataset(file, format="parquet", partitioning=None)
     found = dataset.schema.names

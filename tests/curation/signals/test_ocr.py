@@ -279,8 +279,8 @@ def test_is_quick_to_import_and_says_nothing() -> None:
         "assert not {'rapidocr', 'onnxruntime'} & set(sys.modules)\n"
         "pixels = np.full((64, 256, 3), 255, np.uint8)\n"
         "o.cv2.putText(pixels, 'FRESH', (20, 48), 0, 1.5, (0, 0, 0), 3)\n"
-        "assert [line.text for line in o.rapid.read(pixels, 736, 352, 0.2)] == ['FRESH']\n"
-        "assert o.rapid.read(pixels[:16], 736, 352, 0.2) == []\n"
+        "assert [line.text for line in o.rapidocr.read(pixels, 736, 352, 0.2)] == ['FRESH']\n"
+        "assert o.rapidocr.read(pixels[:16], 736, 352, 0.2) == []\n"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
     assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
