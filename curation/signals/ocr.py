@@ -41,10 +41,13 @@ class RapidParams(OcrParams):
         352,
         ge=0,
         le=2048,
-        description="side of a square of as many pixels as a first glance takes; 0: no glance",
+        description="side of a square of as many pixels as the low-resolution detection pass takes; 0: no such pass",
     )
     gate_threshold: float = Field(
-        0.2, ge=0, lt=1, description="probability of text that some pixel must have at a glance, to look more closely"
+        0.2,
+        ge=0,
+        lt=1,
+        description="probability of text that some pixel must have in that pass for a closer look",
     )
 
 

@@ -82,10 +82,10 @@ def measure(kind: str, rows: int) -> dict[str, float]:
     with Cosine(THRESHOLD, vectors, at) as by:
         points = by.points(vectors)
         if kind == "exact":
-            result = by.star(points, at)
+            result = by.group(points, at)
             found = {"cpu": time.process_time() - before, "floor": product_of_all_pairs(rows)}
         else:
-            result = inverted_lists.star(by, points, at, inverted_lists.Cells(by, points, at))
+            result = inverted_lists.group(by, points, at, inverted_lists.InvertedLists(by, points, at))
             found = {"cpu": time.process_time() - before}
             inverted_lists.CHECKED = 20_000
             _, copies, missed = inverted_lists.missed(by, points, at, result)

@@ -91,11 +91,11 @@ def without_text(signal: Ocr, repeat: int) -> None:
             max(1, repeat // 3),
             lambda i=i: read(signal, data[i]),
             lambda i=i: decoded(data[i]),
-            lambda i=i: rapidocr.glance(pixels[i], side),
+            lambda i=i: rapidocr.coarse_text(pixels[i], side),
         )
         for i in range(len(data))
     ]
-    suspected = [rapidocr.glance(of_one, side).max() > threshold for of_one in pixels]
+    suspected = [rapidocr.coarse_text(of_one, side).max() > threshold for of_one in pixels]
     floor = statistics.median(decode + glance for _, decode, glance in spent)
     whole = [ms for ms, *_ in spent]
     later = [ms for ms, more in zip(whole, suspected, strict=True) if more]

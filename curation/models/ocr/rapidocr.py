@@ -86,7 +86,7 @@ def find(pixels: np.ndarray, side: int, gate_side: int, gate_threshold: float) -
     return detect(copy, pixels.shape[:2])[0]
 
 
-def glance(pixels: np.ndarray, gate_side: int) -> np.ndarray:
+def coarse_text(pixels: np.ndarray, gate_side: int) -> np.ndarray:
     """Returns text probabilities, float32 (h, w) of 0..1, from a copy of about `gate_side`² pixels, not scaled up."""
     rows, columns = _cells(pixels, gate_side / math.sqrt(pixels.shape[0] * pixels.shape[1]))
     probability: np.ndarray = _run(engine()[0], _copy(pixels, max(1, rows), max(1, columns)))[0, 0]
@@ -173,7 +173,7 @@ def _suspects(pixels: np.ndarray, copy: np.ndarray, gate_side: int, threshold: f
     """
     if copy.shape[0] * copy.shape[1] <= GLANCE_PAYS * gate_side**2:
         return True
-    seen = glance(pixels, gate_side)
+    seen = coarse_text(pixels, gate_side)
     places = _places(seen, threshold, copy.shape[0] // CELL, copy.shape[1] // CELL)
     if sum(w * h for _, _, w, h in places) * CELL**2 >= WIDELY * copy.shape[0] * copy.shape[1]:
         return True
@@ -193,7 +193,7 @@ def _places(seen: np.ndarray, threshold: float, rows: int, columns: int) -> list
     """Returns x, y, width and height in cells of each suspected region, the most probable one first.
 
     Args:
-        seen: the result of `glance`.
+        seen: the result of `coarse_text`.
         threshold: probability from which a pixel is suspected.
         rows, columns: size in cells of the full-size copy.
     """

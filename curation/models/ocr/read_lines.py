@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterable, Sequence
 import cv2
 import numpy as np
 
-from curation.models.ocr.text_lines import TextLine, Turn
+from curation.models.ocr.text_lines import Rotation, TextLine
 
 MARGIN = 16
 """Pixels of plain margin put around a small picture: without it, letters that touch the edge are missed (a fifth of 40
@@ -52,7 +52,7 @@ def read_lines(pixels: np.ndarray, side: int, find: Find, recognise: Recognise) 
     return [TextLine(text, sure, np.clip(quad - margin, 0, edge), turn) for (text, sure, turn), quad in found if text]
 
 
-def read_boxes(pixels: np.ndarray, quads: np.ndarray, recognise: Recognise) -> list[tuple[str, float, Turn]]:
+def read_boxes(pixels: np.ndarray, quads: np.ndarray, recognise: Recognise) -> list[tuple[str, float, Rotation]]:
     """Returns text, confidence and rotation of each box; of several rotations, the one that reads best.
 
     Args:
@@ -66,7 +66,9 @@ def read_boxes(pixels: np.ndarray, quads: np.ndarray, recognise: Recognise) -> l
         return []
     lines = [get_rotate_crop_image(pixels, quad) for quad in quads]
     tall = [np.linalg.norm(quad[0] - quad[3]) > np.linalg.norm(quad[0] - quad[1]) for quad in quads]
-    turns: list[Turn] = [90 if t and line.shape[1] > line.shape[0] else 0 for t, line in zip(tall, lines, strict=True)]
+    turns: list[Rotation] = [
+        90 if t and line.shape[1] > line.shape[0] else 0 for t, line in zip(tall, lines, strict=True)
+    ]
     best = [(*found, turn) for found, turn in zip(recognise(lines), turns, strict=True)]
 
     def again(which: Iterable[int], quarters: int, better: Callable[[float, float], bool]) -> None:

@@ -10,7 +10,7 @@ ONE_ROW = 0.5
 """Two boxes are in one row if their centres' heights differ by less than this share of the smaller box's height."""
 
 
-Turn = Literal[0, 90, 180, 270]
+Rotation = Literal[0, 90, 180, 270]
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,7 +22,7 @@ class TextLine:
     """Mean character probability, 0..1."""
     quad: np.ndarray
     """float32 (4, 2): the line's corners in pixels, clockwise from the corner at the top left of the picture."""
-    turn: Turn = 0
+    turn: Rotation = 0
     """Reading direction, as degrees clockwise from upright: 0 to the right, 90 downwards (also a Chinese column, whose
     characters stand upright), 180 upside down, 270 upwards."""
 

@@ -156,7 +156,7 @@ class Cosine:
             result[left[found]] = start + j[where]
         return result
 
-    def star(self, points: Points, rows: Index) -> Index:
+    def group(self, points: Points, rows: Index) -> Index:
         """Groups near-duplicates around kept images, greedily in rank order.
 
         Args:
@@ -185,7 +185,7 @@ class Cosine:
         return result
 
     def _walk(self, points: Points, rows: Index) -> Index:
-        """Returns the groups of few rows, as `star` does, from all their pairs."""
+        """Returns the groups of few rows, as `group` does, from all their pairs."""
         of = [-1] * len(rows)
         for start in range(0, len(rows), self.tile[0]):
             i, j = self._pairs(points, rows[start : start + self.tile[0]], points, rows[start:])

@@ -39,7 +39,7 @@ _LENGTH = 2000
 """Length of a direction in integers: products of two are below 2^24, so that float32 adds them without rounding."""
 
 
-class Cells:
+class InvertedLists:
     """The inverted lists of some rows.
 
     Args:
@@ -87,8 +87,8 @@ class Cells:
         return torch.round(away / lengths * _LENGTH).float().to(self.points.device)
 
 
-def star(cosine: Cosine, points: Points, rows: Index, cells: Cells) -> Index:
-    """Groups near-duplicates as `Cosine.star` does, comparing a row only with its own block and its inverted lists."""
+def group(cosine: Cosine, points: Points, rows: Index, cells: InvertedLists) -> Index:
+    """Groups near-duplicates as `Cosine.group` does, comparing a row only with its own block and its inverted lists."""
     result = np.full(len(rows), -1, np.int64)
     lists = [np.empty(0, np.int64)] * cells.count
     for start in range(0, len(rows), BLOCK):
@@ -104,7 +104,7 @@ def star(cosine: Cosine, points: Points, rows: Index, cells: Cells) -> Index:
             best[hit] = np.minimum(best[hit], kept[found[found >= 0]])
         result[block] = np.where(best < len(rows), best, -1)
         left = block[result[block] < 0]
-        among = cosine.star(points, rows[left])
+        among = cosine.group(points, rows[left])
         result[left] = np.where(among < 0, -1, left[among])
         new = result[block[at]] < 0
         for c, members in _by_cell(at[new], cell[new]):
@@ -117,8 +117,8 @@ def _first_in(cosine: Cosine, points: Points, rows: Index, block: Index, job: tu
     return cosine.first_of_few(points, rows[kept], points, rows[block[members]])
 
 
-def seconds(cosine: Cosine, points: Points, rows: Index, cells: Cells) -> float:
-    """Estimates, from a timed part of it, the seconds that `star` takes on this machine."""
+def seconds(cosine: Cosine, points: Points, rows: Index, cells: InvertedLists) -> float:
+    """Estimates, from a timed part of it, the seconds that `group` takes on this machine."""
     began = time.perf_counter()
     cells.of(rows[:_STEP])
     placing = (time.perf_counter() - began) * len(rows) / min(len(rows), _STEP) / cosine.threads
@@ -133,11 +133,11 @@ def missed(cosine: Cosine, points: Points, rows: Index, result: Index) -> tuple[
     Args:
         cosine: the comparison.
         points: the embeddings.
-        rows: int64 (n,), the rows given to `star`.
-        result: int64 (n,), what `star` returned.
+        rows: int64 (n,), the rows given to `group`.
+        result: int64 (n,), what `group` returned.
 
     Returns:
-        the number of rows checked, the number of duplicates among them that `star` found, and the number it missed.
+        the number of rows checked, the number of duplicates among them that `group` found, and the number it missed.
     """
     kept = np.flatnonzero(result < 0)
     some = np.linspace(0, len(rows) - 1, min(len(rows), CHECKED)).astype(np.int64)

@@ -136,10 +136,10 @@ def similar(vectors: Vectors, rows: Index, threshold: float, say: Callable[[str]
         points = by.points(vectors)
         if len(rows) <= COMPARED:
             _foretell(say, len(rows), by.seconds(points, rows) * len(rows) ** 2 / 2)
-            return by.star(points, rows)
-        found_in = inverted_lists.Cells(by, points, rows)
+            return by.group(points, rows)
+        found_in = inverted_lists.InvertedLists(by, points, rows)
         _foretell(say, len(rows), inverted_lists.seconds(by, points, rows, found_in))
-        result = inverted_lists.star(by, points, rows, found_in)
+        result = inverted_lists.group(by, points, rows, found_in)
         looked_at, found, missed = inverted_lists.missed(by, points, rows, result)
     say(f"of {looked_at:,} embeddings compared with every kept one, {found:,} copies were found and {missed:,} missed")
     return result

@@ -5,11 +5,11 @@ from itertools import permutations
 import numpy as np
 import pytest
 
-from curation.models.ocr.text_lines import TextLine, Turn, in_reading_order
+from curation.models.ocr.text_lines import Rotation, TextLine, in_reading_order
 from curation.signals.ocr import agreement
 
 
-def line(text: str, x: float, y: float, width: float, height: float, turn: Turn = 0) -> TextLine:
+def line(text: str, x: float, y: float, width: float, height: float, turn: Rotation = 0) -> TextLine:
     """A level box by its left top corner and size, in pixels of the picture."""
     corners = [(x, y), (x + width, y), (x + width, y + height), (x, y + height)]
     return TextLine(text, 1.0, np.array(corners, np.float32), turn)

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from curation.selection.dedup import cosine, inverted_lists, search
 from curation.selection.dedup.cosine import Cosine, between, turn_of
-from curation.selection.dedup.inverted_lists import Cells
+from curation.selection.dedup.inverted_lists import InvertedLists
 
 WIDTH = 96
 
@@ -294,7 +294,7 @@ def test_cells_are_the_same_for_any_number_of_threads_and_blocks(many, monkeypat
 
     def in_cells():
         with Cosine(0.95, vectors, rows) as by:
-            return [x.tolist() for x in Cells(by, by.points(vectors), rows).of(rows)]
+            return [x.tolist() for x in InvertedLists(by, by.points(vectors), rows).of(rows)]
 
     before = in_cells()
     threads(2)
