@@ -93,7 +93,7 @@ def run_tasks(opened: Opened, stage: str, todo: Plan, unit: str, token: str, eng
 
 
 def _left(todo: Plan) -> str | None:
-    """What a rerun finds: how much is done, what is left, and why; nothing where all of it is new."""
+    """Returns a sentence on what a rerun finds: shards done, shards left, and why; empty if all are new."""
     done, left = todo.total - len(todo.tasks), len(todo.tasks)
     if not left:
         return None

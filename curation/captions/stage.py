@@ -120,7 +120,7 @@ def caption_files(opened: Opened, corpus: str, shard: str) -> list[str]:
 
 
 def _line(opened: Opened, corpus: str, shard: str, rows: Sequence[Mapping[str, Any]]) -> CaptionLine:
-    """What the ledger keeps of a shard, whose captions are these."""
+    """Returns the ledger line of a shard with these captions."""
     failed, captioned = failures(rows), sum(bool(row.get("attempts")) for row in rows)
     files = stamps(caption_files(opened, corpus, shard))
     return {"files": files, "mark": mark(opened), "captioned": captioned, "failed": dict(sorted(failed.items()))}

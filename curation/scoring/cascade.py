@@ -238,7 +238,7 @@ class Cascade:
         return self.own_identity(name) | {"needs": [self.identity_of(n) for n in self.signals[name].needs]}
 
     def own_identity(self, name: str) -> dict[str, object]:
-        """The same without what it needs."""
+        """Returns the signal's identity without the signals that it needs."""
         return self.signals[name].full_identity
 
     def reads_through(self, name: str) -> set[str]:

@@ -34,5 +34,5 @@ class Decider:
 
 
 def run_error(error: duckdb.Error, key: str = "select.where") -> UserError:
-    """An expression of the recipe that is right in itself but fails on a value."""
+    """Returns the UserError for a valid expression that failed on a value."""
     return UserError(str(error).splitlines()[0], key)

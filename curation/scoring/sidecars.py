@@ -95,7 +95,7 @@ class Columns:
             self.values[column][row] = None if failed else stored[column]
 
     def done(self, name: str) -> int:
-        """Rows that the signal was computed for, whether they then have scores or have failed."""
+        """The rows for which the signal was computed, including those that failed."""
         return sum(state != SKIPPED for state in self.values[f"{name}_state"])
 
     def failures(self, cascade: Cascade) -> Counter[str]:
@@ -120,7 +120,7 @@ class Columns:
 
 
 def _stored(path: Path, made_from: str, samples: pa.Table) -> pa.Table | None:
-    """A sidecar made as it would be now; None if there is none such, or it is damaged and must be made again."""
+    """Reads a sidecar if it is intact and up to date; otherwise returns None."""
     if fingerprint(path) != made_from:
         return None
     try:

@@ -72,7 +72,7 @@ class ScoreTask:
         return outcome
 
     def _line(self, workspace: Workspace, cascade: Cascade, columns: "Columns") -> ScoreLine:
-        """What the ledger keeps: the files, what they were made from, and the failures by reason."""
+        """Returns a shard's ledger line: its files, their fingerprints, and failures by reason."""
         return {
             "files": stamps(score_files(workspace, cascade)(self.corpus, self.shard)),
             "mark": mark(cascade),
@@ -83,7 +83,7 @@ class ScoreTask:
 
 
 def plan(opened: Opened, retry_failed: bool = False) -> Plan:
-    """The shards with something to score, or of which that is not known.
+    """Plans a task for each shard that has rows to score or whose state is unknown.
 
     What each row needs is found by the workers: the ledger tells which shards they need not even look at.
 
@@ -119,7 +119,7 @@ def plan(opened: Opened, retry_failed: bool = False) -> Plan:
 
 
 def _changed(ledger: Ledger[ScoreLine], before_mark: str, now: str, cascade: Cascade) -> list[str]:
-    """The signals of which a shard's mark does not speak as they are now."""
+    """Returns the signals whose definition has changed since a shard's mark was written."""
     before = ledger.definitions.get(before_mark) or {}
     changed = {name for name in cascade.signals if before.get(name) != ledger.definitions[now][name]}
     return [name for name in cascade.signals if changed & {name, *cascade.reads_through(name)}]

@@ -54,7 +54,7 @@ class WideRows:
             raise run_error(error) from None
 
     def _check_wide(self) -> None:
-        """Where a query failed: was it a damaged file? Removes such ones, which another run makes again."""
+        """Deletes damaged files after a failed query, and raises StageError if there were any."""
         damaged = [path for path in self.files if not _readable(Path(path))]
         for path in damaged:
             Path(path).unlink(missing_ok=True)

@@ -133,7 +133,8 @@ class Selection(WideRows):
 
     @cached_property
     def balance(self) -> Balanced:
-        """What the balance makes of the rows that are no duplicates; while one of them waits for a signal, nothing."""
+        """The result of balancing the rows that are not duplicates. It is empty while any of them still lacks a
+        signal."""
         rules = self.recipe.select.balance
         if rules is None:
             return Balanced.none()
@@ -204,7 +205,8 @@ class Selection(WideRows):
             raise self._named(error) from None
 
     def _named(self, error: UserError) -> UserError:
-        """An expression of the recipe has failed on a value: the error with the key that it stands under."""
+        """Returns the error of an expression that failed on a value, with the recipe key under which the
+        expression stands."""
         rules = self.recipe.select
 
         def ask(sql: str) -> None:
@@ -229,7 +231,7 @@ class Selection(WideRows):
         return f"({self.cascade.fate_sql}) = {2 * len(self.cascade.predicates)}"
 
     def _unhashed(self) -> int:
-        """Rows that pass, but that cannot be compared or ranked yet."""
+        """Counts the rows that pass all predicates but lack a signal needed to compare or rank them."""
         sql = f"SELECT count(*) FROM {self.wide} WHERE ({self.waits}) AND {self._passing()}"
         return self.fetch(sql)[0][0]
 
@@ -247,7 +249,7 @@ class Selection(WideRows):
         return self._ranked(["key", f"{phash} AS phash", "sha_hi", "sha_lo"])
 
     def _ranked(self, columns: list[str]) -> pa.Table:
-        """Rows that pass every predicate and can be compared, best first: file, row, and these columns."""
+        """Returns the comparable rows that pass every predicate, best first: file, row, and the columns asked for."""
         sql = f"""
             SELECT * EXCLUDE (rank_quality, rank_pixels, rank_bytes, rank_key) FROM (
                 SELECT file_index::INTEGER AS file, file_row_number AS row, {", ".join(columns)},
@@ -306,7 +308,7 @@ def made_of(opened: Opened) -> dict[str, Any]:
 
 
 def _says(path: Path, table: pa.Table, rules: str) -> bool:
-    """Whether a selection's file already says this, by these rules."""
+    """Returns whether a selection file already holds these fates, made by these rules."""
     if fingerprint(path) != rules:
         return False
     try:

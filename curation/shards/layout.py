@@ -58,7 +58,8 @@ class Layout:
         self._connection.close()
 
     def left_out(self) -> Counter[str]:
-        """How many kept rows have no place in the product, by reason, that of the first such row first."""
+        """Counts the kept rows that are left out of the product by reason, in the order in which the reasons first
+        occur."""
         sql = """SELECT left_out, count(*) FROM places WHERE left_out IS NOT NULL
                  GROUP BY 1 ORDER BY min(raw::BIGINT << 32 | row)"""
         return Counter(dict(self._connection.execute(sql).fetchall()))
@@ -108,7 +109,7 @@ class Layout:
                 yield part
 
     def _made(self) -> Iterator[pa.RecordBatch]:
-        """The places of each raw shard, by the numbers of shard and row, every page checked against its checksum."""
+        """Yields the table of places of each raw shard, with shard and row numbers, after verifying page checksums."""
         for number, shard in enumerate(self.shards):
             # One thread: to start more takes longer than to read so small a table.
             table = read_table(self.workspace.places(*shard), use_threads=False)
@@ -118,7 +119,7 @@ class Layout:
 
 
 def read_part(workspace: Workspace, phase: str, number: int) -> pa.RecordBatch:
-    """Where the rows of one shard lie: see `Layout.deal`.
+    """Reads from the plan where the rows of one product shard are stored; columns as in `Layout.deal`.
 
     Raises:
         StageError: the plan is not there, or damaged.
@@ -136,7 +137,7 @@ def _plan_path(workspace: Workspace, phase: str) -> Path:
 
 
 def _parts(rows: pa.RecordBatchReader, total: int, most: int) -> Iterator[pa.RecordBatch]:
-    """The rows as they come, dealt into as few parts as may be, whose sizes differ by one at most."""
+    """Splits a stream of rows into the smallest number of parts; their sizes differ by at most one."""
     parts, left = -(-total // most), rows.schema.empty_table()
     for number in range(parts):
         size = (number + 1) * total // parts - number * total // parts
@@ -147,7 +148,7 @@ def _parts(rows: pa.RecordBatchReader, total: int, most: int) -> Iterator[pa.Rec
 
 
 def _check(files: list[Path]) -> None:
-    """Where a query failed: was it a damaged file? Removes such ones, which another run makes again."""
+    """Deletes damaged files after a failed query, and raises StageError if there were any."""
     damaged = [path for path in files if not _readable(path)]
     for path in damaged:
         path.unlink(missing_ok=True)

@@ -56,7 +56,8 @@ class RowsTask:
 
 
 def rows_left(opened: Opened) -> list[RowsTask]:
-    """The raw shards of which the lines are missing or not up to date. Raises UserError if nothing is indexed."""
+    """Returns a task for each raw shard whose lines are missing or out of date. Raises UserError if nothing is
+    indexed."""
     given = opened.recipe.ray.resources.of_stage("build-shards")
     demands = (Demand(given.cpus, given.gpus, given.memory),)
     shards, maker = opened.indexed_shards(), maker_of(opened)
@@ -69,7 +70,7 @@ def lines_path(workspace: Workspace, corpus: str, shard: str) -> Path:
 
 
 def line_hash(line: bytes) -> int:
-    """What tells a line from any other."""
+    """Returns a hash that identifies a line."""
     return int.from_bytes(hashlib.blake2b(line, digest_size=8).digest(), "big")
 
 
@@ -117,7 +118,8 @@ class RowMaker:
         return table.num_rows
 
     def _folders(self, corpus: str) -> list[str]:
-        """The folders of what lines are made from. Text: paths of 10⁴ shards would take most of a plan's time."""
+        """Returns the folders of the files from which lines are made, as text: Path objects would dominate a
+        plan's time."""
         places = [self.workspace.samples, self.workspace.selection, self.workspace.captions]
         signals = [self.workspace.signal(name, corpus, "x") for name in self.cascade.signals]
         return [str(path.parent) for path in [*(place(corpus, "x") for place in places), *signals]]
@@ -140,7 +142,8 @@ class RowMaker:
         )
 
     def _row(self, corpus: str, shard: str, path: str, sample: dict[str, Any], text: TrainingText) -> dict[str, Any]:
-        """What a line says: a `RowPlan` but for the level, since votes come and go without the row being touched."""
+        """Returns a line's content: a `RowPlan` without the level, which is added later because votes change
+        independently."""
         return {
             "key": sample["key"],
             "corpus": corpus,
@@ -170,7 +173,8 @@ class RowMaker:
         }
 
     def _kept_samples(self, corpus: str, shard: str) -> list[dict[str, Any]]:
-        """The kept rows with signals, no lists, and captions. Raises StageError if a caption is missing."""
+        """Returns the kept rows of a shard with their scalar signals and captions. Raises StageError if a caption
+        is missing."""
         table = read_table(self.workspace.samples(corpus, shard))
         kept = kept_rows(self.opened, corpus, shard, table)
         if not any(kept):
@@ -195,7 +199,7 @@ class RowMaker:
         ]
 
     def _scores(self, corpus: str, shard: str, samples: pa.Table) -> pa.Table:
-        """The signals' numbers from the wide file, and their names, of which wide files hold few, from the sidecars."""
+        """Returns the numeric signals from the wide file and the textual ones from the sidecars."""
         wide = read_table(refresh(self.opened, corpus, shard))
         numbers = [n for n in wide.column_names if n in signal_columns(self.cascade.signals.values())]
         return pa.table({n: wide[n] for n in numbers} | self._names(corpus, shard, samples))
@@ -215,7 +219,7 @@ class RowMaker:
 
 
 def read_rows(workspace: Workspace, places: pa.RecordBatch) -> list[dict[str, Any]]:
-    """Rows by where their lines lie, with the level that the place gives.
+    """Reads the rows whose lines are at the given places, and sets each row's level from its place.
 
     Args:
         places: columns raw (CORPUS/SHARD), start, size, hash, level.

@@ -50,7 +50,7 @@ class BuildTask:
 
     @property
     def corpus(self) -> str:
-        """The phase, where a raw corpus stands for other stages."""
+        """The phase's name; it takes the role that a corpus has in other stages."""
         return self.phase
 
     @property
@@ -138,7 +138,7 @@ def finish(opened: Opened, plans: list[PhasePlan]) -> dict[str, Any]:
 
 
 def _shards(paths: list[Path], index: list[pa.Table]) -> Iterator[pa.Table]:
-    """What is counted of each shard, one after the other; what finds an image by its key is added to `index`."""
+    """Yields the counts of each product shard, and adds its keys to `index`."""
     for path in paths:
         table = read_table(path, [*STATS_COLUMNS, *INDEX_COLUMNS])
         index.append(table.select(INDEX_COLUMNS))

@@ -10,9 +10,9 @@ the others: one product of k + 1 numbers instead of 768 shows nearly every pair 
 are left are decided as above, so nothing is missed; how many k pays is measured on the sample.
 
 Compared with faiss 1.15 on one thread, 100,000 x 768 (`python -m tests.benchmarks.cosine`): ours takes 6 CPU s, the
-range_search of its IndexFlatIP 67 s, and both find all copies. In a trial with
-our heads and tails in place of the vectors faiss took 6.1 s where ours took 4.9: it would replace no more than one
-product of matrices, and faiss-cpu has no GPU.
+range_search of its IndexFlatIP 67 s, and both find all copies. In a trial with our heads and tails in place of the
+vectors faiss took 6.1 s where ours took 4.9: it would replace no more than one matrix product, and faiss-cpu runs on
+no GPU.
 """
 
 import threading
