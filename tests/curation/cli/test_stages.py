@@ -286,6 +286,7 @@ def test_a_cut_tar_is_status_1_and_what_is_before_the_cut_is_kept(tmp_path: Path
     assert 15 < said["images"] < 25 and "the tar ends early" in said["damaged"][0] and not said["ok"]
 
 
+@pytest.mark.slow
 def test_a_job_that_is_killed_goes_on_to_the_same_bytes(tmp_path: Path) -> None:
     for shard in range(3):
         bench.write_tar(

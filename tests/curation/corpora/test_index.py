@@ -122,6 +122,7 @@ def test_img2dataset_output_is_indexed_row_by_row(crawl, indexed: Callable[..., 
     assert notes["rows"] == 9 and notes["failed"] == 1 and notes["without_image"] == 1 and notes["damage"] is None
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("format", ["webdataset", "parquet", "files"])
 def test_further_columns_keep_their_types(crawl, indexed: Callable[..., Indexed], format: str) -> None:
     corpus = indexed(crawl.folders[format], format)

@@ -130,6 +130,7 @@ def test_counts_on_the_counted_corpus() -> None:
     assert len(wrong) <= 2, wrong
 
 
+@pytest.mark.slow
 @needs_corpus
 def test_what_only_looks_like_a_face() -> None:
     """Of logos, posters, products and pictures of text two have drawn faces that count: a composer, a girl."""

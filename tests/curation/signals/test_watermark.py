@@ -206,6 +206,7 @@ def test_marks_over_photos(
     assert sum(f >= THRESHOLD for f in found) >= recall * len(found)
 
 
+@pytest.mark.slow
 def test_photos_without_a_mark(photos: dict[str, Image.Image], ocr: signals.Signal) -> None:
     found = {
         name: watermark(bench.encoded(image, quality=90), ocr)["watermark"] for name, image in [*photos.items()][::3]

@@ -27,7 +27,7 @@ GPU = torch.cuda.is_available()
 QUESTIONS = ("", "What?", "What is written on the sign?", "Describe this image. The following text stands in it.")
 
 
-pytestmark = pytest.mark.usefixtures("on_a_cpu")
+pytestmark = [pytest.mark.usefixtures("on_a_cpu"), pytest.mark.slow]
 
 
 @pytest.fixture(scope="module")

@@ -26,7 +26,7 @@ FAMILIES = {"qwen2_vl": vlm.qwen2_vl, "internvl": vlm.internvl}
 GPU = torch.cuda.is_available()
 
 
-pytestmark = pytest.mark.usefixtures("on_a_cpu")
+pytestmark = [pytest.mark.usefixtures("on_a_cpu"), pytest.mark.slow]
 
 
 @pytest.fixture(scope="module")

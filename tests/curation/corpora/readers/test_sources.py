@@ -49,6 +49,7 @@ def pairs(source: Source) -> list[tuple[str, bytes]]:
 # --- img2dataset's own output
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("format", ["webdataset", "parquet", "files"])
 def test_img2dataset_shards_give_every_image_with_its_text(crawl, format: str) -> None:
     source = source_of(crawl.folders[format], format)

@@ -28,6 +28,8 @@ from curation.recipe.yaml_text import write_yaml
 from tests import bench
 from tests.curation.signals.test_ocr import similarity
 
+pytestmark = pytest.mark.slow
+
 ROOT = Path(__file__).resolve().parents[4]
 POSTERS = {
     "sale": ("Summer Sale", "50% off today"),

@@ -24,7 +24,7 @@ KEY = "captions.translator.checkpoint"
 TEXTS = ["A dog", *translators.ENGLISH[:4]]
 
 
-pytestmark = pytest.mark.usefixtures("one_thread")
+pytestmark = [pytest.mark.usefixtures("one_thread"), pytest.mark.slow]
 
 
 def opus(folder: Path) -> Path:
