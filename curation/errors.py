@@ -66,9 +66,9 @@ def reason_of(stored: str) -> str:
     return stored.partition(": ")[0]
 
 
-def in_one_line(error: BaseException) -> str:
-    """An error's message without line breaks, 300 characters at most."""
-    return " ".join(str(error).split())[:300] or type(error).__name__
+def in_one_line(error: BaseException, limit: int = 300) -> str:
+    """An error's message without line breaks, `limit` characters at most."""
+    return " ".join(str(error).split())[:limit] or type(error).__name__
 
 
 def nearest(name: str, known: Iterable[str]) -> str:

@@ -17,7 +17,7 @@ from typing import Any, TextIO
 import ray
 from ray import exceptions
 
-from curation.errors import StageError
+from curation.errors import StageError, in_one_line
 from curation.recipe import Recipe
 from curation.tasks import Demand, Outcome
 from curation.workspace import Workspace
@@ -183,7 +183,7 @@ class _RaySlot(Slot["ray.ObjectRef[Outcome]"]):
         except exceptions.RayError as error:
             self.ended()
             self.lost()
-            raise WorkerDied(_node_lost(error), " ".join(str(error).split())[:200]) from None
+            raise WorkerDied(_node_lost(error), in_one_line(error, 200)) from None
 
     def ended(self) -> None:
         """Is called when the task has ended."""
@@ -264,7 +264,7 @@ def _connect(recipe: Recipe) -> None:
         _knock(address)
         ray.init(**options)
     except (ConnectionError, RuntimeError, ValueError, OSError) as error:
-        said = " ".join(str(error).split())[:200]
+        said = in_one_line(error, 200)
         token = "; a cluster that asks for a token wants RAY_AUTH_MODE and RAY_AUTH_TOKEN_PATH" if address else ""
         raise StageError(f"ray.address: no Ray at {address or 'this machine'}: {said}{token}") from None
 

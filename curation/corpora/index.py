@@ -106,8 +106,7 @@ def plan(recipe: Recipe, workspace: Workspace) -> Plan:
     """Returns one task for each shard that is new, changed or gone. Raises UserError if a corpus cannot be listed."""
     ledger = Ledger[IndexLine](workspace, "index", writable=True)
     found, totals = Plan(), {}
-    given = recipe.ray.resources.of_stage("index")
-    demands = (Demand(given.cpus, given.gpus, given.memory),)
+    demands = (recipe.ray.resources.of_stage("index").demand,)
     for corpus in recipe.corpora:
         listing = _read_listing(workspace.folder_listing(corpus.name))
         sources = list_sources(corpus, listing, recipe.workspace)

@@ -14,7 +14,7 @@ from typing import Any
 import duckdb
 
 from curation.errors import UnknownColumn, UserError, nearest
-from curation.workspace.sql import nodes, parsed, parser, quoted
+from curation.workspace.sql import message, nodes, parsed, parser, quoted
 
 _SCALAR_NODES = {
     "COLUMN_REF",
@@ -157,8 +157,7 @@ def _bind(key: str, sql: str, columns: Mapping[str, str]) -> None:
     try:
         kind = parser().execute(f"SELECT typeof((\n{sql}\n)) FROM (SELECT {fields})").fetchone()
     except duckdb.Error as error:
-        message = str(error).split("\n")[0].split(": ", 1)[-1]
-        raise UserError(f"{message}; given: {_short(sql)}", key) from None
+        raise UserError(f"{message(error)}; given: {_short(sql)}", key) from None
     if kind and kind[0] not in ("BOOLEAN", '"NULL"'):
         raise UserError(f"a predicate is true or false; this is {kind[0]}: {_short(sql)}", key)
 

@@ -14,6 +14,7 @@ from curation.errors import UserError, nearest
 from curation.extensions import names, own_folders
 from curation.recipe.fields import Bytes, Name, Section, as_text
 from curation.recipe.prompts import PUBLISHED, TEXT_PROMPT
+from curation.tasks import Demand
 
 FORMATS = ("webdataset", "parquet", "files", "folder")
 """Formats of raw corpora that need no reader of one's own."""
@@ -212,6 +213,11 @@ class Resources(Section):
     cpus: float = Field(1, gt=0, description="cores; shares such as 0.5 are allowed")
     gpus: float = Field(0, ge=0, description="GPUs; shares such as 0.25 are allowed")
     memory: Bytes = Field(0, description="memory to be reserved, such as 4 GB; 0: none in particular")
+
+    @property
+    def demand(self) -> Demand:
+        """What a task without models asks of a cluster."""
+        return Demand(self.cpus, self.gpus, self.memory)
 
 
 STAGES = ("index", "score", "caption", "build-shards")

@@ -115,7 +115,7 @@ class Columns:
             return
         own = [f.name for f in sidecar_fields(signal)]
         arrays = {"key": self.samples["key"]} | {c: _to_array(self.values[c], self.fields[c]) for c in own}
-        used = set(json.loads((footer(path) or {}).get("libraries", "[]"))) | {libraries()}
+        used = libraries_of(path) | {libraries()}
         write_table(path, pa.table(arrays), self.fingerprints[name], libraries=json.dumps(sorted(used)))
 
 
@@ -166,3 +166,8 @@ def _rounded(value: Any, kind: pa.DataType) -> Any:
     if not np.isfinite(value):
         raise RowError("not_finite", f"the score is {value}")
     return round(float(value), 4)
+
+
+def libraries_of(path: Path) -> set[str]:
+    """Returns the sets of library versions that a sidecar's scores were computed with, each as one text."""
+    return set(json.loads((footer(path) or {}).get("libraries", "[]")))

@@ -16,16 +16,19 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from curation.corpora.samples import check_aligned, samples_notes
-from curation.errors import StageError
 from curation.scoring.cascade import Cascade
 from curation.scoring.decider import run_error
 from curation.scoring.opened import Opened
 from curation.signals.base import Signal, sidecar_fields
 from curation.workspace import Workspace
 from curation.workspace.digests import digest
-from curation.workspace.files import fingerprint, read_table, write_table
+from curation.workspace.files import fingerprint, read_table, remove_damaged, write_table
 from curation.workspace.schemas import SKIPPED
 from curation.workspace.sql import as_lists, connect, parquet_files
+
+VERSION = 2
+ALWAYS = ("key",)
+"""Text that every wide file holds. Statuses and states are there as `is_ok` and `NAME_is_skipped`, which cost a bit."""
 
 
 class WideRows:
@@ -50,22 +53,14 @@ class WideRows:
         try:
             return self.connection.execute(sql).fetchall()
         except duckdb.Error as error:
-            self._check_wide()
+            remove_damaged(self.files)
             raise run_error(error) from None
-
-    def _check_wide(self) -> None:
-        """Deletes damaged files after a failed query, and raises StageError if there were any."""
-        damaged = [path for path in self.files if not _readable(Path(path))]
-        for path in damaged:
-            Path(path).unlink(missing_ok=True)
-        if damaged:
-            raise StageError(f"{damaged[0]} was damaged and is removed; run the same command again to make it anew")
 
     def _table(self, sql: str) -> pa.Table:
         try:
             return self.connection.sql(sql).to_arrow_table()
         except duckdb.Error as error:
-            self._check_wide()
+            remove_damaged(self.files)
             raise run_error(error) from None
 
     @cached_property
@@ -77,19 +72,6 @@ class WideRows:
     def _index(self, files: np.ndarray, rows: np.ndarray) -> np.ndarray:
         """Rows counted through all files."""
         return self._starts[files.astype(np.int64)] + rows
-
-
-def _readable(path: Path) -> bool:
-    try:
-        read_table(path)
-    except (StageError, FileNotFoundError):
-        return False
-    return True
-
-
-VERSION = 2
-ALWAYS = ("key",)
-"""Text that every wide file holds. Statuses and states are there as `is_ok` and `NAME_is_skipped`, which cost a bit."""
 
 
 def refresh(opened: Opened, corpus: str, shard: str) -> Path:

@@ -14,7 +14,7 @@ from curation.scoring.decider import run_error
 from curation.scoring.opened import Opened
 from curation.scoring.wide_table import refresh
 from curation.workspace import Workspace
-from curation.workspace.files import read_table, replacing
+from curation.workspace.files import read_table, remove_damaged, replacing
 from curation.workspace.schemas import LEVELS, PLACES
 from curation.workspace.sql import connect, parquet_files
 
@@ -46,7 +46,7 @@ class Layout:
                    FROM made LEFT JOIN levels USING (key)"""
             )
         except duckdb.Error:
-            _check([workspace.places(*shard) for shard in shards])
+            remove_damaged([workspace.places(*shard) for shard in shards])
             raise
 
     def __enter__(self) -> "Layout":
@@ -75,7 +75,7 @@ class Layout:
         rule = self.opened.cascade.quality_rule
         if rule is None or not best.num_rows:
             return best
-        shards = [self.shards[number] for number in sorted(set(best["raw"].to_pylist()))]
+        shards = [self.shards[number] for number in sorted(best["raw"].unique().to_pylist())]
         wide = [refresh(self.opened, *shard) for shard in shards]
         self._connection.register("best", best)
         sql = f"""SELECT key FROM {parquet_files(map(str, wide))}
@@ -83,7 +83,7 @@ class Layout:
         try:
             return self._connection.sql(sql).to_arrow_table()
         except duckdb.Error as error:
-            _check(wide)
+            remove_damaged(wide)
             raise run_error(error, "shards.quality.where") from None
 
     def deal(self, phase: str, keys: pa.Table | None, most: int) -> Iterator[pa.RecordBatch]:
@@ -145,20 +145,3 @@ def _parts(rows: pa.RecordBatchReader, total: int, most: int) -> Iterator[pa.Rec
             left = pa.concat_tables([left, pa.Table.from_batches([rows.read_next_batch()])])
         yield left.slice(0, size).combine_chunks().to_batches()[0]
         left = left.slice(size)
-
-
-def _check(files: list[Path]) -> None:
-    """Deletes damaged files after a failed query, and raises StageError if there were any."""
-    damaged = [path for path in files if not _readable(path)]
-    for path in damaged:
-        path.unlink(missing_ok=True)
-    if damaged:
-        raise StageError(f"{damaged[0]} was damaged and is removed; run the same command again to make it anew")
-
-
-def _readable(path: Path) -> bool:
-    try:
-        read_table(path)
-    except (StageError, FileNotFoundError):
-        return False
-    return True

@@ -58,8 +58,7 @@ class RowsTask:
 def rows_left(opened: Opened) -> list[RowsTask]:
     """Returns a task for each raw shard whose lines are missing or out of date. Raises UserError if nothing is
     indexed."""
-    given = opened.recipe.ray.resources.of_stage("build-shards")
-    demands = (Demand(given.cpus, given.gpus, given.memory),)
+    demands = (opened.recipe.ray.resources.of_stage("build-shards").demand,)
     shards, maker = opened.indexed_shards(), maker_of(opened)
     return [RowsTask(opened.recipe, *shard, demands=demands) for shard in shards if not maker.is_fresh(*shard)]
 

@@ -161,8 +161,7 @@ def made_of(opened: Opened) -> dict[str, Any]:
 def _lay_out(opened: Opened, phase: str, layout: Layout, keys: pa.Table | None, left_out: Counter[str]) -> PhasePlan:
     """Shuffles rows by the hash of their keys and deals them into shards whose sizes differ by one at most."""
     recipe, workspace = opened.recipe, opened.workspace
-    given = recipe.ray.resources.of_stage("build-shards")
-    demands = (Demand(given.cpus, given.gpus, given.memory),)
+    demands = (recipe.ray.resources.of_stage("build-shards").demand,)
     ledger = Ledger[BuildLine](workspace, "build-shards")
     images, shards, stale, reasons = 0, 0, list[BuildTask](), Counter[str]()
     for part in layout.deal(phase, keys, recipe.shards.samples_per_shard):

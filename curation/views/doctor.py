@@ -1,7 +1,6 @@
 """`curate doctor`: checks what the machine, the installation and a recipe have, and what is missing."""
 
 import itertools
-import json
 import os
 import platform
 import shutil
@@ -18,6 +17,7 @@ from curation.models.environment import PACKAGES, opencv_problem, versions
 from curation.models.plugin import Plugin
 from curation.recipe import Recipe
 from curation.scoring.opened import Opened
+from curation.scoring.sidecars import libraries_of
 
 
 @dataclass(frozen=True)
@@ -221,14 +221,13 @@ def _mixes(opened: Opened) -> list[Finding]:
 
     Such scores may differ in their last digits.
     """
-    from curation.workspace.files import footer
 
     found = []
     shards = opened.shards()
     for name in opened.recipe.signals:
         used: set[str] = set()
         for shard in shards:
-            used.update(json.loads((footer(opened.workspace.signal(name, *shard)) or {}).get("libraries", "[]")))
+            used |= libraries_of(opened.workspace.signal(name, *shard))
         if len(used) > 1:
             found.append(
                 Finding(f"signals.{name}", "note", f"scored with different libraries: {' | '.join(sorted(used))}")

@@ -11,7 +11,7 @@ from curation.scoring.opened import Opened
 from curation.signals.base import sidecar_fields
 from curation.workspace.files import read_table
 from curation.workspace.schemas import CAPTIONS, LEVELS, LEVELS_IN_VIEW, SAMPLES, SELECTION
-from curation.workspace.sql import connect, parquet_files, quoted
+from curation.workspace.sql import connect, message, parquet_files, quoted
 
 _BY_NAME_ONLY = ("embedding",)
 """Columns that `SELECT *` leaves out; a query reads them by naming them."""
@@ -36,9 +36,9 @@ def run_query(opened: Opened, sql: str, limit: int) -> tuple[list[str], list[tup
         result = connection.execute(sql)
         rows = result.fetchmany(limit + 1)
     except duckdb.BinderException as error:
-        message = str(error).splitlines()[0].split(": ", 1)[-1]
-        missing = next((c for c in named or () if c not in view.columns and f'"{c}"' in message), None)
-        raise UserError(f"{message}{nearest(missing, view.columns) if missing else ''}", "query") from None
+        told = message(error)
+        missing = next((c for c in named or () if c not in view.columns and f'"{c}"' in told), None)
+        raise UserError(f"{told}{nearest(missing, view.columns) if missing else ''}", "query") from None
     except duckdb.Error as error:
         raise UserError(str(error).splitlines()[0], "query") from None
     return [d[0] for d in result.description or []], rows[:limit], len(rows) > limit

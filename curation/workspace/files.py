@@ -12,7 +12,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from curation.errors import StageError, WorkspaceError
+from curation.errors import StageError, WorkspaceError, in_one_line
 
 Stamp = str | None
 """Size in bytes and time of change in ns of a file, as text, which takes little memory; None if the file is missing."""
@@ -130,8 +130,29 @@ def read_table(path: Path, columns: list[str] | None = None, **options: Any) -> 
     except FileNotFoundError:
         raise
     except (OSError, pa.ArrowException) as error:
-        said = " ".join(str(error).split())[:120]
+        said = in_one_line(error, 120)
         raise StageError(f"{path} is damaged; delete it and run the stage that makes it again ({said})") from None
+
+
+def remove_damaged(files: Iterable[str | Path]) -> None:
+    """Deletes those derived files of a failed query that are damaged, so that the next run makes them anew.
+
+    Raises:
+        StageError: there was one; the line names it.
+    """
+    damaged = [path for path in map(Path, files) if not _readable(path)]
+    for path in damaged:
+        path.unlink(missing_ok=True)
+    if damaged:
+        raise StageError(f"{damaged[0]} was damaged and is removed; run the same command again to make it anew")
+
+
+def _readable(path: Path) -> bool:
+    try:
+        read_table(path)
+    except (StageError, FileNotFoundError):
+        return False
+    return True
 
 
 def write_text(path: Path, text: str) -> None:

@@ -70,6 +70,11 @@ def parquet_files(files: Iterable[str]) -> str:
     return "read_parquet([" + ", ".join(f"'{f}'" for f in escaped) + "], union_by_name = true)"
 
 
+def message(error: duckdb.Error) -> str:
+    """Returns the first line of DuckDB's message, without the kind of error before it."""
+    return str(error).splitlines()[0].split(": ", 1)[-1]
+
+
 def quoted(name: str) -> str:
     """Returns a column name quoted for SQL."""
     return '"' + name.replace('"', '""') + '"'

@@ -20,9 +20,7 @@ from curation.tasks import Watch
 from curation.workspace import Workspace
 from curation.workspace.digests import digest
 from curation.workspace.files import read_table, stamps, write_table
-from curation.workspace.schemas import CAPTIONS as CAPTIONS
-from curation.workspace.schemas import LEVELS, PLACES
-from curation.workspace.schemas import SELECTION as SELECTION
+from curation.workspace.schemas import CAPTIONS, LEVELS, PLACES, SELECTION
 from tests import bench
 from tests.benchmarks.report import Figure, in_fresh_process, peak_mb, show
 from tests.benchmarks.select import make as make_scores
