@@ -11,6 +11,7 @@ from curation.scoring.estimate import made_with
 from curation.scoring.opened import Opened
 from curation.tasks import Plan
 from curation.workspace.ledger import Ledger, LedgerLine
+from curation.workspace.lock import sweep
 from pipelines import progress
 from pipelines.engine import Engine
 from pipelines.summary import Summary
@@ -75,7 +76,7 @@ def run_tasks(opened: Opened, stage: str, todo: Plan, unit: str, token: str, eng
                 )
                 break
     if engine is not None and engine.deaths:
-        workspace.sweep()
+        sweep(workspace)
     if stage != "build-shards":
         ledger.tidy("/".join(shard) for shard in opened.shards())
     summary.failed = dict(sorted(summary.failed.items()))

@@ -13,6 +13,7 @@ from curation.tasks import Plan, Task
 from curation.workspace import Workspace
 from curation.workspace.files import write_text
 from curation.workspace.ledger import CaptionLine, IndexLine, Ledger, ScoreLine
+from curation.workspace.lock import lock
 from pipelines import progress
 from pipelines.placing import AnyEngine, place, placing
 from pipelines.summary import Summary
@@ -24,7 +25,7 @@ def index(opened: Opened, engine: AnyEngine | None = None) -> Summary:
     from curation.corpora.samples import known_shard, meta_schema
 
     workspace = opened.workspace
-    with workspace.lock("index") as token:
+    with lock(workspace, "index") as token:
         summary = place(opened, "index", plan(opened.recipe, workspace), "shards", token, engine)
         _keep_recipe(opened)
         meta_schema(workspace, [corpus.name for corpus in opened.recipe.corpora], keep=True)
@@ -51,7 +52,7 @@ def score(opened: Opened, engine: AnyEngine | None = None, retry_failed: bool = 
     from curation.scoring.stage import plan
 
     workspace = opened.workspace
-    with workspace.lock("score") as token:
+    with lock(workspace, "score") as token:
         summary = place(opened, "score", plan(opened, retry_failed), "rows", token, engine)
         _keep_recipe(opened)
         by_signal: Counter[str] = Counter()
@@ -70,7 +71,7 @@ def select(opened: Opened, engine: AnyEngine | None = None, dry_run: bool = Fals
 
     began = time.monotonic()
     workspace = opened.workspace
-    with workspace.lock("select"):
+    with lock(workspace, "select"):
         selection = Selection(opened, lambda text: print(f"select: {text}", file=sys.stderr, flush=True))
         funnel = selection.funnel() if dry_run else selection.write()
         shards, seconds = len(selection.shards), round(time.monotonic() - began, 2)
@@ -86,7 +87,7 @@ def caption(opened: Opened, engine: AnyEngine | None = None, retry_failed: bool 
     from curation.captions.stage import plan
 
     workspace = opened.workspace
-    with workspace.lock("caption") as token:
+    with lock(workspace, "caption") as token:
         summary = place(opened, "caption", plan(opened, retry_failed), "texts", token, engine)
         lines = Ledger[CaptionLine](workspace, "caption").lines.values()
         failed = sum(sum(line.get("failed", {}).values()) for line in lines)
@@ -103,7 +104,7 @@ def import_votes(opened: Opened, file: Path) -> Summary:
     from curation.annotation.votes import import_votes as read_votes
 
     workspace = opened.workspace
-    with workspace.lock("annotate import"):
+    with lock(workspace, "annotate import"):
         counts = read_votes(opened, file)
     return Summary("annotate import", rows=counts["votes"], more={"levels": counts})
 
@@ -114,7 +115,7 @@ def build_shards(opened: Opened, engine: AnyEngine | None = None) -> Summary:
     from curation.shards.stage import finish, plan
 
     workspace = opened.workspace
-    with workspace.lock("build-shards") as token, contextlib.ExitStack() as stack:
+    with lock(workspace, "build-shards") as token, contextlib.ExitStack() as stack:
         if left := rows_left(opened):
             engine = engine or stack.enter_context(placing(opened))
             _make_rows(workspace, left, token, engine)
@@ -166,7 +167,7 @@ def caption_eval_sheet(opened: Opened, engine: AnyEngine | None = None) -> Summa
     from curation.annotation.caption_eval.sheet import check_untouched, write_sheet
 
     workspace = opened.workspace
-    with workspace.lock("caption-eval") as token:
+    with lock(workspace, "caption-eval") as token:
         check_untouched(opened)
         sample = draw(opened)
         summary = place(opened, "caption-eval", plan(opened, sample), "rows", token, engine)
@@ -180,6 +181,6 @@ def import_scores(opened: Opened, file: Path) -> Summary:
     from curation.annotation.caption_eval.scores import import_scores as read_scores
 
     workspace = opened.workspace
-    with workspace.lock("caption-eval import"):
+    with lock(workspace, "caption-eval import"):
         counts = read_scores(opened, file)
     return Summary("caption-eval import", rows=counts["scores"], more={"scores": counts})

@@ -33,6 +33,7 @@ from curation.models.text.generation import Answer
 from curation.recipe import Recipe, load_recipe
 from curation.scoring.opened import Opened, open_recipe, opened_in_worker
 from curation.workspace import Workspace
+from curation.workspace.lock import lock
 
 KEPT_AT_ONCE = 256
 """Number of answers of one shard that are written together; so many may be lost when the job is killed."""
@@ -153,7 +154,7 @@ def run(opened: Opened, options: argparse.Namespace) -> Counter[str]:
         postprocess=answered,
         builder_kwargs={TEMPLATE: template} if template else None,
     )
-    with workspace.lock("caption"):
+    with lock(workspace, "caption"):
         asked = ray.data.from_items(places).flat_map(partial(questions, recipe))
         return keep(workspace, ask(asked).iter_rows())
 

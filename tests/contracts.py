@@ -15,13 +15,12 @@ import pyarrow as pa
 import pytest
 from PIL import Image
 
-from curation import signals
 from curation.captions.base import Captioner, Request, make_captioner, make_translator
-from curation.errors import UserError
+from curation.errors import RowError, UserError
 from curation.images import Picture, probe
 from curation.models.plugin import Plugin
 from curation.models.text.generation import Answer
-from curation.signals.base import Row, Scores, Signal, SignalError
+from curation.signals.base import Row, Scores, Signal, make_signal
 from curation.workspace.digests import canonical
 from tests import bench
 
@@ -103,7 +102,7 @@ class SignalContract(PluginContract):
 
     def make(self, made: Made, given: Mapping[str, Any]) -> Plugin:
         signal = made.plugin
-        return signals.make(signal.name, {**given, "backend": signal.backend}, signal.models)
+        return make_signal(signal.name, {**given, "backend": signal.backend}, signal.models)
 
     @pytest.fixture(scope="class")
     @classmethod
@@ -114,15 +113,15 @@ class SignalContract(PluginContract):
 
     @pytest.fixture(scope="class")
     @classmethod
-    def scores(cls, made: Made, rows: dict[str, Row]) -> list[Scores | SignalError]:
+    def scores(cls, made: Made, rows: dict[str, Row]) -> list[Scores | RowError]:
         """Of the rows as one batch."""
         return made.plugin.score(list(rows.values()))  # type: ignore[no-any-return]
 
-    def test_every_row_has_a_result(self, rows: dict[str, Row], scores: list[Scores | SignalError]) -> None:
-        assert len(scores) == len(rows) and all(isinstance(s, dict | SignalError) for s in scores)
+    def test_every_row_has_a_result(self, rows: dict[str, Row], scores: list[Scores | RowError]) -> None:
+        assert len(scores) == len(rows) and all(isinstance(s, dict | RowError) for s in scores)
         assert isinstance(scores[0], dict), f"not even an ordinary picture is scored: {scores[0]}"
 
-    def test_columns_are_those_declared(self, made: Made, scores: list[Scores | SignalError]) -> None:
+    def test_columns_are_those_declared(self, made: Made, scores: list[Scores | RowError]) -> None:
         given = [s for s in scores if isinstance(s, dict)]
         assert made.plugin.columns and set().union(*given) == set(made.plugin.columns)
         for column, kind in made.plugin.columns.items():
@@ -132,20 +131,20 @@ class SignalContract(PluginContract):
             else:
                 pa.array(values, kind)
 
-    def test_numbers_are_finite(self, scores: list[Scores | SignalError]) -> None:
+    def test_numbers_are_finite(self, scores: list[Scores | RowError]) -> None:
         for found in scores:
             for value in found.values() if isinstance(found, dict) else ():
                 assert not isinstance(value, float | np.ndarray) or np.isfinite(value).all()
 
     def test_a_batch_says_what_each_row_alone_does(
-        self, made: Made, rows: dict[str, Row], scores: list[Scores | SignalError]
+        self, made: Made, rows: dict[str, Row], scores: list[Scores | RowError]
     ) -> None:
         alone = [made.plugin.score([row])[0] for row in rows.values()]
         for name, one, other in zip(rows, alone, scores, strict=True):
             assert alike(one, other), name
 
     def test_results_come_in_the_order_of_the_rows(
-        self, made: Made, rows: dict[str, Row], scores: list[Scores | SignalError]
+        self, made: Made, rows: dict[str, Row], scores: list[Scores | RowError]
     ) -> None:
         backwards = made.plugin.score(list(rows.values())[::-1])
         assert all(alike(one, other) for one, other in zip(backwards, scores[::-1], strict=True))
@@ -254,8 +253,8 @@ def row_of(signal: Signal, data: bytes) -> Row | None:
     known: Scores = {}
     for needed in signal.needed.values():
         row = row_of(needed, data)
-        scores = needed.score([row])[0] if row is not None else SignalError("needs")
-        if isinstance(scores, SignalError):
+        scores = needed.score([row])[0] if row is not None else RowError("needs")
+        if isinstance(scores, RowError):
             return None
         known |= dict.fromkeys(needed.columns) | scores
     sample = {column: "a picture of coloured blocks" for column in signal.inputs}
@@ -273,7 +272,7 @@ def request_of(captioner: Captioner, name: str, data: bytes, attempt: int = 0) -
 
 def alike(one: Any, other: Any) -> bool:
     """Whether two results say the same, but for the last digits of their numbers."""
-    if isinstance(one, SignalError) or isinstance(other, SignalError):
+    if isinstance(one, RowError) or isinstance(other, RowError):
         return str(one) == str(other)
     if isinstance(one, dict):
         return one.keys() == other.keys() and all(alike(one[key], other[key]) for key in one)

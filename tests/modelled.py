@@ -5,12 +5,11 @@ from typing import Any
 
 import pytest
 
-from curation import signals
 from curation.errors import UserError
 from curation.images import Picture
 from curation.models.checkpoints import Models
 from curation.recipe import Recipe
-from curation.signals.base import Row
+from curation.signals.base import Row, make_signal
 from tests import bench
 
 COUNT = 6
@@ -50,6 +49,6 @@ def sidecar(folder: Path, name: str) -> Path:
 def refusal(name: str, given: dict[str, Any], models: Path) -> str:
     """The one line by which a signal is refused before any work."""
     with pytest.raises(UserError) as caught:
-        signals.make(name, given, Models(models)).check()
+        make_signal(name, given, Models(models)).check()
     assert "\n" not in str(caught.value)
     return str(caught.value)

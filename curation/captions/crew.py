@@ -5,6 +5,7 @@ from functools import cached_property
 from typing import Any
 
 from curation.captions.base import Captioner, Translator, make_captioner, make_translator
+from curation.corpora.samples import samples_notes
 from curation.errors import UserError
 from curation.models.checkpoints import ModelAbsent
 from curation.scoring.opened import Opened
@@ -123,3 +124,29 @@ class Crew:
         for backend in self.all.values():
             backend.threads = threads
             backend.load()
+
+
+_kept: dict[str, Crew] = {}
+_loaded: set[str] = set()
+
+
+def crew_of(opened: Opened, threads: int | None = None) -> Crew:
+    """The recipe's captioner and translators, kept for the next shard of the same process.
+
+    Args:
+        threads: CPU threads that may be busy beside a GPU; None does not load the models.
+    """
+    key = opened.recipe.model_dump_json(include={"captions", "signals", "models", "workspace"})
+    if key not in _kept or _kept[key].outdated:
+        _kept.clear()
+        _loaded.clear()
+        _kept[key] = Crew(opened)
+    if threads is not None and key not in _loaded:
+        _kept[key].load(threads)
+        _loaded.add(key)
+    return _kept[key]
+
+
+def caption_fingerprint(opened: Opened, corpus: str, shard: str) -> str:
+    """What a caption depends on: backends, their parameters and models, the signals they read, and the rows."""
+    return digest([digest(crew_of(opened).identity), samples_notes(opened.workspace, corpus, shard)["rows_digest"]])

@@ -9,17 +9,16 @@ from typing import Any
 import pyarrow as pa
 
 from curation.captions.answer_cache import Answers
-from curation.captions.crew import Crew
+from curation.captions.crew import Crew, caption_fingerprint, crew_of
 from curation.captions.passes import NO_TRANSLATOR, UNTRANSLATED, Passes, Texts
 from curation.corpora.listing import open_source
 from curation.corpora.prefetch import Pictures
-from curation.corpora.samples import check_aligned, raw_path, samples_notes
+from curation.corpora.samples import check_aligned, raw_path
 from curation.errors import StageError
 from curation.recipe.sections import Corpus
 from curation.scoring.opened import Opened
 from curation.selection.kept import kept_rows
 from curation.tasks import Outcome, Watch
-from curation.workspace.digests import digest
 from curation.workspace.files import fingerprint, read_table
 
 
@@ -84,11 +83,6 @@ def caption_rows(
     return outcome, columns
 
 
-def caption_fingerprint(opened: Opened, corpus: str, shard: str) -> str:
-    """What a caption depends on: backends, their parameters and models, the signals they read, and the rows."""
-    return digest([digest(crew_of(opened).identity), samples_notes(opened.workspace, corpus, shard)["rows_digest"]])
-
-
 def known_rows(opened: Opened, corpus: str, shard: str) -> tuple[pa.Table, list[str | None], list[dict[str, Any]]]:
     """A shard's samples, which of them are kept (see `kept_rows`), and the captions that it has already.
 
@@ -103,6 +97,19 @@ def known_rows(opened: Opened, corpus: str, shard: str) -> tuple[pa.Table, list[
             check_aligned(samples, table, path)
             return samples, kept, table.to_pylist()
     return samples, kept, [{} for _ in range(samples.num_rows)]
+
+
+def caption_mark(opened: Opened) -> dict[str, Any]:
+    """What captions depend on beside the images and which of them are kept: the backends, and what they read."""
+    return crew_of(opened).identity | {"select": opened.recipe.select.parts}
+
+
+def caption_files(opened: Opened, corpus: str, shard: str) -> list[str]:
+    """The files that a shard's line in the ledger speaks of."""
+    workspace = opened.workspace
+    sidecars = [workspace.signal(name, corpus, shard) for name in crew_of(opened).signals]
+    own = [workspace.samples(corpus, shard), workspace.selection(corpus, shard), workspace.captions(corpus, shard)]
+    return [str(path) for path in (*own, *sidecars)]
 
 
 def failures(rows: Iterable[Mapping[str, Any]]) -> Counter[str]:
@@ -123,24 +130,3 @@ def _columns(crew: Crew, texts: Texts) -> dict[str, Any]:
     asked = texts.prompt if crew.captioner.generative else None
     names = {"captioner": crew.captioner.name, "translator": crew.translator.name if crew.translator else None}
     return asdict(texts) | names | {"prompt": asked}
-
-
-_kept: dict[str, Crew] = {}
-_loaded: set[str] = set()
-
-
-def crew_of(opened: Opened, threads: int | None = None) -> Crew:
-    """The recipe's captioner and translators, kept for the next shard of the same process.
-
-    Args:
-        threads: CPU threads that may be busy beside a GPU; None does not load the models.
-    """
-    key = opened.recipe.model_dump_json(include={"captions", "signals", "models", "workspace"})
-    if key not in _kept or _kept[key].outdated:
-        _kept.clear()
-        _loaded.clear()
-        _kept[key] = Crew(opened)
-    if threads is not None and key not in _loaded:
-        _kept[key].load(threads)
-        _loaded.add(key)
-    return _kept[key]

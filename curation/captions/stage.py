@@ -9,8 +9,8 @@ from typing import Any
 
 import pyarrow as pa
 
-from curation.captions.crew import Crew
-from curation.captions.rows import caption_fingerprint, caption_rows, crew_of, failure, failures, known_rows, load_shard
+from curation.captions.crew import Crew, caption_fingerprint, crew_of
+from curation.captions.rows import caption_files, caption_mark, caption_rows, failure, failures, known_rows, load_shard
 from curation.errors import StageError
 from curation.recipe import Recipe
 from curation.recipe.sections import Corpus
@@ -75,7 +75,7 @@ def plan(opened: Opened, retry_failed: bool = False) -> Plan:
     demands = (demand_of(recipe, crew),)
     texts = 1 + bool(crew.translator and crew.translator.generative)  # what a row's progress is counted in
     ledger, found = Ledger[CaptionLine](opened.workspace, "caption", writable=True), Plan()
-    now = ledger.define_mark(mark(opened))
+    now = ledger.define_mark(caption_mark(opened))
     for corpus, shard in opened.indexed_shards():
         found.total += 1
         reason = ledger.stale(corpus, shard, caption_files(opened, corpus, shard), now)
@@ -106,24 +106,16 @@ def demand_of(recipe: Recipe, crew: Crew) -> Demand:
     return Demand(given.cpus, given.gpus, given.memory, models=True, patience=patience)
 
 
-def mark(opened: Opened) -> dict[str, Any]:
-    """What captions depend on beside the images and which of them are kept: the backends, and what they read."""
-    return crew_of(opened).identity | {"select": opened.recipe.select.parts}
-
-
-def caption_files(opened: Opened, corpus: str, shard: str) -> list[str]:
-    """The files that a shard's line in the ledger speaks of."""
-    workspace = opened.workspace
-    sidecars = [workspace.signal(name, corpus, shard) for name in crew_of(opened).signals]
-    own = [workspace.samples(corpus, shard), workspace.selection(corpus, shard), workspace.captions(corpus, shard)]
-    return [str(path) for path in (*own, *sidecars)]
-
-
 def _line(opened: Opened, corpus: str, shard: str, rows: Sequence[Mapping[str, Any]]) -> CaptionLine:
     """Returns the ledger line of a shard with these captions."""
     failed, captioned = failures(rows), sum(bool(row.get("attempts")) for row in rows)
     files = stamps(caption_files(opened, corpus, shard))
-    return {"files": files, "mark": mark(opened), "captioned": captioned, "failed": dict(sorted(failed.items()))}
+    return {
+        "files": files,
+        "mark": caption_mark(opened),
+        "captioned": captioned,
+        "failed": dict(sorted(failed.items())),
+    }
 
 
 def _todo(opened: Opened, corpus: str, shard: str, retry_failed: bool) -> tuple[list[int], list[dict[str, Any]]]:

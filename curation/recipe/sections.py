@@ -312,6 +312,11 @@ class Recipe(Section):
             raise ValueError("select.dedup: cosine needs embeddings; add `embedding: {checkpoint: FOLDER}` to signals")
         return self
 
+    @property
+    def compared_captioners(self) -> dict[str, Captions]:
+        """The captioners that `caption_eval` compares, by name; the recipe's own `captions` if it names none."""
+        return self.caption_eval.captioners or {str(self.captions.captioner.get("backend")): self.captions}
+
     def corpus(self, name: str) -> Corpus:
         """Returns the corpus of that name. Raises UserError if there is none."""
         for corpus in self.corpora:

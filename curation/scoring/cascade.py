@@ -10,13 +10,12 @@ from typing import Any
 
 import pyarrow as pa
 
-from curation import signals
 from curation.errors import UnknownColumn, UserError
 from curation.models.checkpoints import Models
 from curation.recipe import Recipe
 from curation.recipe.predicates import Predicate, admit
 from curation.recipe.sections import Balance, Dedup
-from curation.signals.base import Signal, sidecar_fields
+from curation.signals.base import Signal, example_entry, make_signal, owner_of_column, sidecar_fields
 from curation.workspace.digests import digest
 from curation.workspace.schemas import LEVELS_IN_VIEW, SAMPLES, TABLES
 from curation.workspace.sql import duck_types
@@ -101,11 +100,11 @@ class Cascade:
         try:
             return admit(name, sql, self.columns, where)
         except UnknownColumn as error:
-            owner = signals.owner_of_column(error.column)
+            owner = owner_of_column(error.column)
             if owner is None or owner in self.signals:
                 raise
             said = f'the column "{error.column}" is given by the signal {owner}'
-            raise UserError(f"{said}; add `{signals.example(owner)}` to signals", error.key) from None
+            raise UserError(f"{said}; add `{example_entry(owner)}` to signals", error.key) from None
 
     @property
     def text_columns(self) -> list[str]:
@@ -249,14 +248,12 @@ class Cascade:
 
 def _put_together(recipe: Recipe, models: Models) -> dict[str, Signal]:
     """The recipe's signals, each with those that it reads. Raises UserError if one is missing or two share a column."""
-    made = {name: signals.make(name, given, models) for name, given in recipe.signals.items()}
+    made = {name: make_signal(name, given, models) for name, given in recipe.signals.items()}
     givers: dict[str, str] = {}
     for name, signal in made.items():
         missing = next((n for n in signal.needs if n not in made), None)
         if missing:
-            raise UserError(
-                f"reads the signal {missing}; add `{signals.example(missing)}` to signals", f"signals.{name}"
-            )
+            raise UserError(f"reads the signal {missing}; add `{example_entry(missing)}` to signals", f"signals.{name}")
         signal.needed = {n: made[n] for n in signal.needs}
         for column in signal.columns:
             if column in givers:

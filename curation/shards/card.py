@@ -4,7 +4,7 @@ import json
 from typing import Any
 
 from curation.annotation.votes import read_levels
-from curation.captions.rows import crew_of
+from curation.captions.crew import crew_of
 from curation.recipe import Recipe
 from curation.recipe.yaml_text import write_yaml
 from curation.scoring.opened import Opened

@@ -16,7 +16,7 @@ from typing import Any
 
 import pyarrow as pa
 
-from curation.captions.rows import caption_fingerprint, crew_of
+from curation.captions.crew import caption_fingerprint, crew_of
 from curation.captions.training_text import TrainingText, trainable, training_text
 from curation.corpora.samples import check_aligned, raw_path, samples_notes
 from curation.errors import StageError

@@ -12,7 +12,7 @@ from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import pyarrow as pa
 
@@ -21,17 +21,15 @@ from curation.recipe import Recipe
 from curation.scoring.opened import Opened, opened_in_worker
 from curation.shards.card import write_card
 from curation.shards.layout import Layout, read_part
+from curation.shards.phases import made_of, product_files
 from curation.shards.rows import maker_of, read_rows
 from curation.shards.stats import STATS_COLUMNS, product_stats
 from curation.shards.writer import PRODUCT_VERSION, RowPlan, built_before, write_product_shard
 from curation.tasks import Demand, Outcome, Watch
-from curation.workspace import Workspace
 from curation.workspace.digests import digest
 from curation.workspace.files import read_table, stamps, write_table, write_text
 from curation.workspace.ledger import BuildLine, Ledger
 
-Phase = Literal["concept", "quality"]
-PHASES: tuple[Phase, ...] = ("concept", "quality")
 INDEX_COLUMNS = ["key", "shard", "index"]
 """What `index.parquet` holds of each image."""
 
@@ -145,19 +143,6 @@ def _shards(paths: list[Path], index: list[pa.Table]) -> Iterator[pa.Table]:
         yield table
 
 
-def made_of(opened: Opened) -> dict[str, Any]:
-    """What the product depends on: parts of the recipe, and the folders of the stages before, and the levels."""
-    recipe, workspace = opened.recipe, opened.workspace
-    folders = [
-        place(corpus.name, "x").parent
-        for corpus in recipe.corpora
-        for place in (workspace.selection, workspace.captions)
-    ]
-    parts = recipe.model_dump(mode="json", include={"shards", "card", "annotation"})
-    parts["captions"] = recipe.captions.model_dump(mode="json", include={"synthetic_share", "language", "tolerate"})
-    return parts | {"selection and captions": stamps(map(str, folders)), "levels": stamps([str(workspace.levels)])}
-
-
 def _lay_out(opened: Opened, phase: str, layout: Layout, keys: pa.Table | None, left_out: Counter[str]) -> PhasePlan:
     """Shuffles rows by the hash of their keys and deals them into shards whose sizes differ by one at most."""
     recipe, workspace = opened.recipe, opened.workspace
@@ -173,9 +158,3 @@ def _lay_out(opened: Opened, phase: str, layout: Layout, keys: pa.Table | None, 
             stale.append(BuildTask(recipe, phase, shards, part.num_rows, mark, demands))
         images, shards = images + part.num_rows, shards + 1
     return PhasePlan(phase, shards, stale, left_out, reasons, images)
-
-
-def product_files(workspace: Workspace, phase: str, shard: str) -> list[str]:
-    """The files that a product shard's line in the ledger speaks of."""
-    folder = workspace.product(phase)
-    return [f"{folder}/{shard}.{ending}" for ending in ("parquet", "tar")]

@@ -1,4 +1,6 @@
-"""The base class of signals. A signal is a pure function of an image that gives columns; it knows no threshold.
+"""The base class of signals, and how a signal is found by its name.
+
+A signal is a pure function of an image that gives columns; it knows no threshold.
 
 A new signal is one file in this folder that defines a subclass of `Signal` whose `name` is the file's name. A further
 backend, which computes the same columns in another way, is one more such class in the file.
@@ -6,21 +8,28 @@ backend, which computes the same columns in another way, is one more such class 
 The scoring pass (`curation/scoring/stage.py`) reads, decodes, batches, counts, rounds and stores.
 """
 
+import importlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cache
 from typing import Any
 
 import pyarrow as pa
+from pydantic import ValidationError
 
-from curation.errors import RowError, UserError
+from curation import extensions
+from curation.errors import RowError, UserError, nearest
 from curation.images import Picture
+from curation.models.checkpoints import Models
 from curation.models.plugin import Plugin
+from curation.recipe.load import wrong_value
+
+PACKAGE = "curation.signals"
+GROUP = "curate.signals"
+"""Entry points of packages that bring signals."""
 
 Scores = dict[str, Any]
 """The values of one row by column; a column that is left out is null."""
-
-SignalError = RowError
-"""What a plug-in raises, or gives in place of a row's scores, for a row that it cannot score."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,7 +68,7 @@ class Signal(Plugin):
     needed: Mapping[str, "Signal"] = {}
 
     def score(self, rows: Sequence[Row]) -> list[Scores | RowError]:
-        """Scores a micro-batch and returns one result for each row, in order; a row that fails gives a SignalError."""
+        """Scores a micro-batch and returns one result for each row, in order; a row that fails gives a RowError."""
         raise UserError("defines no score", f"signals.{self.name}")
 
 
@@ -88,3 +97,57 @@ def sidecar_fields(signal: Signal) -> list[pa.Field]:
         pa.field(f"{signal.name}_error", pa.string()),
         *(pa.field(n, t) for n, t in signal.columns.items()),
     ]
+
+
+@cache
+def signal_names() -> tuple[str, ...]:
+    """Returns the names of all signals, without importing them; files shared by several (`_…`) are none."""
+    folders = importlib.import_module(PACKAGE).__path__
+    return tuple(name for name in extensions.names(folders, GROUP) if name != "base")
+
+
+@cache
+def signal_backends(name: str) -> dict[str, type[Signal]]:
+    """Returns the classes of a signal by backend, the default first.
+
+    A class with a leading _ is what several backends have in common, and none itself.
+
+    Raises:
+        UserError: there is no such signal (the nearest name is given), or an installed one cannot be had.
+    """
+    if name not in signal_names():
+        raise UserError(f'there is no signal "{name}"{nearest(name, signal_names())}', f"signals.{name}")
+    classes = extensions.classes(PACKAGE, GROUP, name, Signal)
+    if not classes:
+        raise UserError(f'its file defines no Signal named "{name}"', f"signals.{name}")
+    return {cls.backend: cls for cls in classes}
+
+
+def make_signal(name: str, section: Mapping[str, Any], models: Models | None = None) -> Signal:
+    """Creates the signal that the recipe's section `signals.NAME` describes. Raises UserError naming the key."""
+    known = signal_backends(name)
+    backend = section.get("backend") or next(iter(known))
+    if backend not in known:
+        raise UserError(f'there is no "{backend}"{nearest(str(backend), known)}', f"signals.{name}.backend")
+    try:
+        params = known[backend].Params.model_validate({**section, "backend": backend})
+    except ValidationError as error:
+        raise wrong_value(error, known[backend].Params, f"signals.{name}") from None
+    return known[backend](params, models)
+
+
+def example_entry(name: str) -> str:
+    """Returns a recipe entry for the signal with its default backend; required values are shown as three dots."""
+    cls = next(iter(signal_backends(name).values()))
+    required = [field for field, info in cls.Params.model_fields.items() if info.is_required()]
+    return f"{name}: {{{', '.join(f'{field}: …' for field in required)}}}"
+
+
+def owner_of_column(column: str) -> str | None:
+    """Returns the signal that a column belongs to, also `NAME_state` and `NAME_error`; None if no signal has it."""
+    for name in signal_names():
+        if column in (f"{name}_state", f"{name}_error") or any(
+            column in cls.columns for cls in signal_backends(name).values()
+        ):
+            return name
+    return None

@@ -8,7 +8,6 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from curation import signals
 from curation.captions.base import captioners, translators
 from curation.captions.crew import Crew
 from curation.errors import UserError
@@ -18,6 +17,7 @@ from curation.models.plugin import Plugin
 from curation.recipe import Recipe
 from curation.scoring.opened import Opened
 from curation.scoring.sidecars import libraries_of
+from curation.signals.base import signal_backends, signal_names
 
 
 @dataclass(frozen=True)
@@ -78,8 +78,8 @@ def backends(models: Models, chosen: dict[str, Plugin]) -> list[Finding]:
 
 def _known() -> Iterator[tuple[str, str, type[Plugin]]]:
     """Yields title, key in the recipe, and class of every backend."""
-    for name in signals.names():
-        for backend, cls in signals.backends(name).items():
+    for name in signal_names():
+        for backend, cls in signal_backends(name).items():
             yield f"{name} {backend}".strip(), f"signals.{name}", cls
     for name, captioner in captioners().items():
         yield f"captioner {name}", "captions.captioner", captioner

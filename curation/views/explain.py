@@ -9,7 +9,7 @@ from curation.errors import UserError, nearest
 from curation.keys import split_key
 from curation.scoring.opened import Opened
 from curation.scoring.wide_table import refresh
-from curation.shards.stage import PHASES
+from curation.shards.phases import PHASES
 from curation.workspace import Workspace
 from curation.workspace.files import read_table
 from curation.workspace.schemas import SKIPPED

@@ -8,14 +8,14 @@ from collections import Counter
 from pathlib import Path
 from typing import Any, Literal, TypedDict, cast
 
-from curation.captions import stage as captions
+from curation.captions.rows import caption_files, caption_mark
 from curation.corpora.samples import known_shard
 from curation.recipe import Recipe
 from curation.scoring.opened import Opened, open_recipe
 from curation.scoring.stage import mark, score_files
 from curation.selection.stage import made_of as selection_made_of
-from curation.shards.stage import PHASES, Phase
-from curation.shards.stage import made_of as product_made_of
+from curation.shards.phases import PHASES, Phase
+from curation.shards.phases import made_of as product_made_of
 from curation.workspace import Workspace
 from curation.workspace.ledger import CaptionLine, IndexLine, Ledger, LedgerLine, ScoreLine, changes
 
@@ -185,8 +185,8 @@ def _score(opened: Opened, shards: list[tuple[str, str]]) -> StageStatus:
 
 
 def _caption(opened: Opened, shards: list[tuple[str, str]]) -> StageStatus:
-    paths = {shard: captions.caption_files(opened, *shard) for shard in shards}
-    return _listed(Ledger[CaptionLine](opened.workspace, "caption"), paths, captions.mark(opened))
+    paths = {shard: caption_files(opened, *shard) for shard in shards}
+    return _listed(Ledger[CaptionLine](opened.workspace, "caption"), paths, caption_mark(opened))
 
 
 def _listed(

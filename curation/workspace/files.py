@@ -45,7 +45,7 @@ def fenced(token: str | None) -> Iterator[None]:
     A worker on another machine may outlive a run that was killed, and would write while the next one does.
 
     Args:
-        token: what `Workspace.lock` gave; None checks nothing.
+        token: what `curation.workspace.lock.lock` gave; None checks nothing.
     """
     global _fencing_token
     _fencing_token = token

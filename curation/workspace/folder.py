@@ -1,25 +1,15 @@
-"""The workspace folder: where each stage's files are, how they are written, and when they are up to date.
+"""The workspace folder: where each stage's files are.
 
 Every stage writes `STAGE/CORPUS/SHARD.parquet`. A file is written atomically (under a temporary name, synced, renamed),
 and its footer carries the fingerprint of what it was made from: the shard is done if that matches.
 """
 
-import contextlib
-import json
 import os
-import socket
-import uuid
-from collections.abc import Iterator
 from pathlib import Path
-
-import filelock
-
-from curation.errors import StageError, UserError
-from curation.workspace.files import replacing
 
 
 class Workspace:
-    """Paths and lock of one workspace.
+    """Paths of one workspace.
 
     Args:
         root: a local or mounted folder, which is created on the first write.
@@ -107,50 +97,3 @@ class Workspace:
             return []
         found = (n for n in names if n.endswith(".parquet") and not n.startswith(".") and n != listing)
         return sorted(n.removesuffix(".parquet") for n in found)
-
-    @contextlib.contextmanager
-    def lock(self, stage: str) -> Iterator[str]:
-        """Held by a stage while it writes; a second one is told who holds it (StageError).
-
-        Gives the run's fencing token, by which its workers know that it still is the one that may write: see
-        `curation.workspace.files.fenced`.
-        """
-        self._make(self.root)
-        holder = self.root / ".lock.json"
-        lock = filelock.FileLock(self.root / ".lock")
-        try:
-            lock.acquire(timeout=0)
-        except filelock.Timeout:
-            who = "another process"
-            with contextlib.suppress(OSError, ValueError, KeyError):
-                said = json.loads(holder.read_text())
-                who = f"curate {said['stage']} (process {said['pid']} on {said['host']})"
-            raise StageError(f"{self.root} is in use by {who}; wait for it, or stop it") from None
-        except OSError as error:
-            raise UserError(f"cannot write {self.root}: {error.strerror}", "workspace") from None
-        try:
-            if holder.exists():  # the last run was killed
-                self.sweep()
-            run = uuid.uuid4().hex
-            said = {"stage": stage, "pid": os.getpid(), "host": socket.gethostname(), "run": run}
-            with replacing(holder) as temporary:
-                temporary.write_text(json.dumps(said))
-            yield f"{run} {holder}"
-        finally:
-            holder.unlink(missing_ok=True)
-            lock.release()
-
-    def sweep(self) -> None:
-        """Removes the temporary files that killed writers have left; the caller must hold the lock."""
-        for folder, _folders, files in os.walk(self.root):
-            for name in files:
-                if name.startswith(".") and name.endswith(".tmp"):
-                    with contextlib.suppress(OSError):
-                        os.unlink(os.path.join(folder, name))
-
-    @staticmethod
-    def _make(folder: Path) -> None:
-        try:
-            folder.mkdir(parents=True, exist_ok=True)
-        except OSError as error:
-            raise UserError(f"cannot make {folder}: {error.strerror}", "workspace") from None

@@ -11,7 +11,7 @@ import duckdb
 import numpy as np
 import pyarrow as pa
 
-from curation.captions.rows import caption_fingerprint
+from curation.captions.crew import caption_fingerprint
 from curation.corpora.samples import meta_schema
 from curation.recipe import Recipe, load_recipe
 from curation.shards.rows import RowMaker, RowsTask, lines_path

@@ -12,7 +12,7 @@ import cv2
 
 import curation.captions.backends
 from curation.captions.backends.cogvlm import squashed
-from curation.captions.rows import crew_of
+from curation.captions.crew import crew_of
 from curation.captions.stage import plan
 from curation.images import decode, probe
 from curation.recipe import Recipe

@@ -13,14 +13,13 @@ import numpy as np
 import torch
 from safetensors.torch import save_file
 
-from curation import signals
 from curation.images import Picture
 from curation.models.checkpoints import Models
 from curation.models.device import device
 from curation.models.vision.clip import GPU_BATCH, Clip, ClipCheckpoint
 from curation.recipe import Recipe
 from curation.scoring.stage import plan
-from curation.signals.base import Row
+from curation.signals.base import Row, make_signal
 from curation.signals.embedding import OpenClip
 from curation.tasks import Watch
 from tests import bench
@@ -62,7 +61,7 @@ def save_checkpoint(model: str, path: Path) -> None:
 def on_cpu(made: Recipe, count: int) -> None:
     """CPU milliseconds an image: decode, preparation and forward, beside the forward alone."""
     model = made.signals["embedding"]["model"]
-    signal = signals.make("embedding", made.signals["embedding"], Models(made.models))
+    signal = make_signal("embedding", made.signals["embedding"], Models(made.models))
     assert isinstance(signal, OpenClip)
     clip = signal.clip
     data = jpegs(count)

@@ -18,6 +18,7 @@ from pathlib import Path
 from curation.recipe import Recipe, load_recipe
 from curation.tasks import Demand, Outcome, Plan, Watch
 from curation.workspace import Workspace
+from curation.workspace.lock import lock
 from pipelines.placing import AnyEngine, placing, run_tasks
 from tests import bench
 from tests.benchmarks.report import Figure, in_fresh_process, show
@@ -93,7 +94,7 @@ def measure(engine: str, most: int) -> None:
 
 def place(recipe: Recipe, engine: AnyEngine, shards: int) -> None:
     todo = Plan([Empty(recipe, f"{n:06d}") for n in range(shards)], shards)
-    with Workspace(recipe.workspace).lock("score") as token:
+    with lock(Workspace(recipe.workspace), "score") as token:
         summary = run_tasks(bench.opened(recipe), "score", todo, "shards", token, engine)
     assert summary.done == shards and summary.ok, summary.errors[:3]
 

@@ -10,13 +10,12 @@ import pytest
 import curation
 from curation.errors import RowError, UnknownColumn, UserError, reason_of
 from curation.images import ImageError, decode
-from curation.signals.base import SignalError
 
 ROW_ERRORS = [
     RowError("unreadable"),
     RowError("unreadable", "no route to host", transient=True),
     ImageError("truncated", "premature end of JPEG file: 3 of 9 rows"),
-    SignalError("error", "ValueError: a: b"),
+    RowError("error", "ValueError: a: b"),
     RowError("needs_photo", str(RowError("corrupt", "bad Huffman code"))),
 ]
 

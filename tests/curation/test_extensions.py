@@ -7,11 +7,12 @@ from pathlib import Path
 
 import pytest
 
-from curation import extensions, signals
+from curation import extensions
 from curation.captions.base import captioners, load_captioner, make_captioner
 from curation.corpora.listing import list_sources
 from curation.errors import UserError
 from curation.recipe.sections import Corpus
+from curation.signals.base import make_signal, owner_of_column, signal_backends, signal_names
 from tests import bench, plugins
 from tests.command import environment, process
 
@@ -43,10 +44,10 @@ class Lines(Source):
 @pytest.fixture(autouse=True)
 def anew():  # type: ignore[no-untyped-def]
     """What is known of signals is forgotten before and after."""
-    for known in (signals.names, signals.backends):
+    for known in (signal_names, signal_backends):
         known.cache_clear()
     yield
-    for known in (signals.names, signals.backends):
+    for known in (signal_names, signal_backends):
         known.cache_clear()
 
 
@@ -58,15 +59,15 @@ def install(folder: Path, monkeypatch: pytest.MonkeyPatch, group: str, name: str
 
 def refusal(name: str) -> str:
     with pytest.raises(UserError) as caught:
-        signals.backends(name)
+        signal_backends(name)
     assert "\n" not in str(caught.value) and 'entry point "' in str(caught.value)
     return str(caught.value)
 
 
 def test_an_installed_signal_is_one_like_all_others(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     install(tmp_path, monkeypatch, "curate.signals", "green", "green_module", green_module=GREEN)
-    assert "green" in signals.names() and signals.owner_of_column("green") == "green"
-    assert signals.make("green", {}).columns.keys() == {"green"}
+    assert "green" in signal_names() and owner_of_column("green") == "green"
+    assert make_signal("green", {}).columns.keys() == {"green"}
     bench.write_tar(tmp_path / "raw" / "00000.tar", {"0.jpg": bench.encoded(bench.picture(0))})
     made = bench.recipe(tmp_path, signals={"green": {}}, select={"where": {"green": "green >= 0.1"}})
     bench.index(made)
@@ -77,8 +78,8 @@ def test_an_installed_signal_is_one_like_all_others(tmp_path: Path, monkeypatch:
 def test_nothing_is_imported_before_it_is_asked_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     install(tmp_path, monkeypatch, "curate.signals", "never", "never_module", never_module="raise ValueError('no')")
     install(tmp_path, monkeypatch, "curate.captions", "never", "never_module")
-    assert "never" in signals.names()
-    signals.make("photo", {})
+    assert "never" in signal_names()
+    make_signal("photo", {})
     make_captioner({"backend": "describe"})
     assert "never_module" not in sys.modules
 

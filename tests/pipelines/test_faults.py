@@ -24,6 +24,7 @@ from curation.recipe.yaml_text import write_yaml
 from curation.scoring.stage import plan
 from curation.tasks import Watch
 from curation.workspace import Workspace
+from curation.workspace.lock import lock
 from pipelines.placing import placing
 from tests import bench
 from tests.soak import SEED, rounds
@@ -293,9 +294,9 @@ def test_a_worker_whose_run_has_ended_writes_nothing(ground: Path) -> None:
     recipe = load_recipe(ground / "orphan.yaml", ["signals={photo: {}}", "select={}"])
     tasks = plan(bench.opened(recipe)).tasks[:1]
     with placing(bench.opened(recipe)) as engine:
-        with Workspace(recipe.workspace).lock("score") as mine:
+        with lock(Workspace(recipe.workspace), "score") as mine:
             pass  # it ended, as if it had been killed
-        with Workspace(recipe.workspace).lock("score"):
+        with lock(Workspace(recipe.workspace), "score"):
             ended = list(engine.run(tasks, token=mine))
     assert "has ended; nothing is written" in str(ended[0][1].error)
     assert not list((ground / "orphan" / "signals").rglob("*.parquet"))

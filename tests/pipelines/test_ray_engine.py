@@ -183,19 +183,21 @@ def test_images_stay_out_of_the_object_store(ray_here: None, tmp_path: Path) -> 
 def own_signal(folder: Path) -> None:
     """Makes the signals of the folder known to this process too."""
     from curation import signals
+    from curation.signals.base import signal_backends, signal_names
 
     if str(folder / "own") not in signals.__path__:
         signals.__path__.append(str(folder / "own"))
-    signals.names.cache_clear()
-    signals.backends.cache_clear()
+    signal_names.cache_clear()
+    signal_backends.cache_clear()
 
 
 @pytest.fixture(autouse=True)
 def forget_own_signals() -> Iterator[None]:
     from curation import signals
+    from curation.signals.base import signal_backends, signal_names
 
     before = list(signals.__path__)
     yield
     signals.__path__[:] = before
-    signals.names.cache_clear()
-    signals.backends.cache_clear()
+    signal_names.cache_clear()
+    signal_backends.cache_clear()

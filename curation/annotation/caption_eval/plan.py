@@ -13,12 +13,11 @@ import pyarrow as pa
 
 from curation.annotation.caption_eval.files import PART, EvalFiles
 from curation.annotation.caption_eval.sample import Part, Sample
-from curation.captions.crew import Crew
-from curation.captions.rows import Shard, caption_fingerprint, caption_rows, crew_of, load_shard
+from curation.captions.crew import Crew, caption_fingerprint, crew_of
+from curation.captions.rows import Shard, caption_rows, load_shard
 from curation.captions.stage import PATIENCE, demand_of
 from curation.errors import StageError, UserError
 from curation.recipe import Recipe
-from curation.recipe.sections import Captions
 from curation.scoring.opened import Opened, opened_in_worker
 from curation.tasks import Demand, Outcome, Plan, Watch
 from curation.workspace.digests import digest
@@ -26,14 +25,9 @@ from curation.workspace.files import fingerprint, read_table, write_table
 from curation.workspace.schemas import SKIPPED
 
 
-def captioners(recipe: Recipe) -> dict[str, Captions]:
-    """Returns the captioners to compare, by name; the recipe's own captions section if it names no captioners."""
-    return recipe.caption_eval.captioners or {str(recipe.captions.captioner.get("backend")): recipe.captions}
-
-
 def opened_for(opened: Opened, captioner: str) -> Opened:
     """Returns the recipe with the settings of one of its captioners in place of its `captions` section."""
-    return opened.with_captions(captioners(opened.recipe)[captioner])
+    return opened.with_captions(opened.recipe.compared_captioners[captioner])
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,7 +101,7 @@ def plan(opened: Opened, sample: Sample) -> Plan:
     """
     recipe, found = opened.recipe, Plan(total=len(sample.parts), notices=sample.notices)
     wanting: dict[int, list[tuple[str, Demand]]] = {}
-    for name in captioners(recipe):
+    for name in recipe.compared_captioners:
         with _named(recipe, name):
             own = opened_for(opened, name)
             crew = crew_of(own)

@@ -12,7 +12,6 @@ from typing import Any
 import pyarrow as pa
 
 from curation.annotation.caption_eval.files import CAPTIONS, CRITERIA, SHEET, EvalFiles
-from curation.annotation.caption_eval.plan import captioners
 from curation.annotation.caption_eval.sample import Sample
 from curation.captions.checks.check import count_han
 from curation.errors import UserError
@@ -47,7 +46,7 @@ def write_sheet(opened: Opened, sample: Sample) -> dict[str, int]:
         UserError: no captioner has given a caption.
         FileNotFoundError: some shard was not captioned.
     """
-    files, names = EvalFiles(opened.workspace), list(captioners(opened.recipe))
+    files, names = EvalFiles(opened.workspace), list(opened.recipe.compared_captioners)
     made = {name: _captions(files, name, sample) for name in names}
     rows = [
         _row(number, key, name, made[name][key]) for number, key in enumerate(sample.keys, start=1) for name in names

@@ -13,7 +13,6 @@ from numpy.typing import NDArray
 from curation.annotation.caption_eval import published
 from curation.annotation.caption_eval.agreement import krippendorff_alpha
 from curation.annotation.caption_eval.files import CRITERIA, EvalFiles
-from curation.annotation.caption_eval.plan import captioners
 from curation.annotation.caption_eval.scores import SLOT, Score, read_scores, sheet_items
 from curation.annotation.revisions import latest
 from curation.errors import UserError
@@ -207,8 +206,8 @@ def _notes(
         )
     if outdated:
         notes.append(f"{outdated:,} scores on record are of captions that the sheet no longer has")
-    if names != list(captioners(recipe)):
-        now = ", ".join(captioners(recipe))
+    if names != list(recipe.compared_captioners):
+        now = ", ".join(recipe.compared_captioners)
         notes.append(f"the recipe now names {now}; run `curate caption-eval sheet RECIPE` to compare these")
     lengths = [row["length"] for own in images.values() for row in own if row["item"]]
     if None in lengths:

@@ -6,8 +6,9 @@ from typing import Any
 
 from curation.captions.answer_cache import Answers
 from curation.captions.backends.endpoint import Endpoint
+from curation.captions.crew import crew_of
 from curation.captions.passes import Passes
-from curation.captions.rows import crew_of, load_shard
+from curation.captions.rows import load_shard
 from curation.corpora.listing import open_source
 from curation.corpora.samples import raw_path
 from curation.errors import UserError

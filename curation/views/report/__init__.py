@@ -33,7 +33,7 @@ def write_report(opened: Opened) -> Path:
     """
     selection, recipe = Selection(opened), opened.recipe
     fates = Fates(selection)
-    gallery = Gallery(opened, fates)
+    gallery = Gallery(opened, selection.shards, selection.files, fates.place)
     walked = steps(fates, gallery)
     failed = failures(fates, gallery)
     texts = captions(fates, gallery)
@@ -57,7 +57,7 @@ def write_report(opened: Opened) -> Path:
         (corpus, sum(name == corpus.name for name, _ in selection.shards), _rows_of(fates, corpus.name))
         for corpus in recipe.corpora
     ]
-    done = stages(fates, failed, texts, votes.images if votes else 0)
+    done = stages(fates, failed.signals, texts.of_kept if texts.made else None, votes.images if votes else 0)
     html = render(
         recipe=recipe,
         now=time.strftime("%Y-%m-%d %H:%M UTC", time.gmtime()),

@@ -1,7 +1,7 @@
 """Pictures of the page: they are chosen first, then all loaded shard by shard, within a limit of bytes."""
 
 import base64
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from itertools import groupby
 from typing import Any
@@ -10,7 +10,6 @@ import pyarrow.parquet as pq
 
 from curation.corpora.thumbnails import Thumbnails
 from curation.scoring.opened import Opened
-from curation.views.report.fates import Fates
 
 SIDE = 144
 """Long side of a thumbnail in pixels."""
@@ -49,10 +48,19 @@ class Sheet:
 
 
 class Gallery:
-    """Collects pictures of rows, and loads all of them at the end."""
+    """Collects pictures of rows, and loads all of them at the end.
 
-    def __init__(self, opened: Opened, fates: Fates) -> None:
-        self._opened, self._fates = opened, fates
+    Args:
+        opened: recipe and workspace.
+        shards: corpus and name of each shard.
+        files: path of each shard's wide file.
+        place: gives, for the index of a row, the number of its shard, and the row's number within the shard.
+    """
+
+    def __init__(
+        self, opened: Opened, shards: list[tuple[str, str]], files: list[str], place: Callable[[int], tuple[int, int]]
+    ) -> None:
+        self._opened, self._shards, self._files, self._place = opened, shards, files, place
         self._made: list[ShownPicture] = []
         self.left_out = 0
         """Number of pictures left out because the page would have grown too large."""
@@ -78,8 +86,8 @@ class Gallery:
                 for picture in pictures:
                     index = picture.index or 0
                     if index not in sources:
-                        row = self._fates.place(index)[1]
-                        data = thumbnails.jpeg(*self._fates.selection.shards[shard], row, SIDE)
+                        row = self._place(index)[1]
+                        data = thumbnails.jpeg(*self._shards[shard], row, SIDE)
                         sources[index] = f"data:image/jpeg;base64,{base64.b64encode(data).decode()}" if data else None
                     used += len(sources[index] or "") * 3 // 4
                     picture.source = sources[index] if used <= MOST_BYTES else None
@@ -89,18 +97,17 @@ class Gallery:
 
     def _by_shard(self) -> Iterator[tuple[int, list[ShownPicture]]]:
         def shard(picture: ShownPicture) -> int:
-            return self._fates.place(picture.index or 0)[0]
+            return self._place(picture.index or 0)[0]
 
         there = sorted((p for p in self._made if p.index is not None), key=lambda p: p.index or 0)
         for number, pictures in groupby(there, shard):
             yield number, list(pictures)
 
     def _fill(self, shard: int, pictures: list[ShownPicture]) -> None:
-        selection = self._fates.selection
-        rows = [self._fates.place(p.index or 0)[1] for p in pictures]
+        rows = [self._place(p.index or 0)[1] for p in pictures]
         columns = sorted({c for p in pictures for c in p.columns})
-        wide = pq.read_table(selection.files[shard], columns=["key", *columns]).take(rows).to_pylist()
-        path = selection.workspace.samples(*selection.shards[shard])
+        wide = pq.read_table(self._files[shard], columns=["key", *columns]).take(rows).to_pylist()
+        path = self._opened.workspace.samples(*self._shards[shard])
         samples = pq.read_table(path, columns=list(FACTS)).take(rows).to_pylist()
         for picture, values, facts in zip(pictures, wide, samples, strict=True):
             picture.key, picture.facts = values["key"], facts

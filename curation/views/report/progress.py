@@ -1,11 +1,11 @@
 """The report's section on progress: which stages are done, and which command comes next."""
 
+from collections import Counter
+from collections.abc import Mapping
 from dataclasses import dataclass
 
-from curation.shards.stage import PHASES
-from curation.views.report.failures import Failures
+from curation.shards.phases import PHASES
 from curation.views.report.fates import Fates
-from curation.views.report.texts import CaptionSection
 from curation.views.status import StageStatus, finished, json_object, status
 from curation.workspace.digests import digest
 from curation.workspace.files import fingerprint
@@ -45,13 +45,13 @@ def stored_selection(fates: Fates) -> Stored:
     return Stored("current" if same else "older", funnel.get("kept"))
 
 
-def stages(fates: Fates, failed: Failures, captions: CaptionSection, levels: int) -> list[Stage]:
+def stages(fates: Fates, signals: Mapping[str, Counter[str]], captioned: int | None, levels: int) -> list[Stage]:
     """Returns the stages in order.
 
     Args:
         fates: the fates of all rows.
-        failed: the failures by stage.
-        captions: the counts of captions.
+        signals: number of rows by state, for each signal.
+        captioned: number of kept images with captions; None if nothing is captioned.
         levels: number of images with votes.
     """
     funnel = fates.funnel
@@ -61,8 +61,8 @@ def stages(fates: Fates, failed: Failures, captions: CaptionSection, levels: int
     shards = len(fates.selection.shards)
     images = f"{funnel.input:,} image{'s' * (funnel.input != 1)} in {shards:,} shard{'s' * (shards != 1)}"
     found = [Stage("index", done["index"], images)]
-    if failed.signals:
-        scored = ", ".join(f"{name} {states['scored']:,}" for name, states in failed.signals.items())
+    if signals:
+        scored = ", ".join(f"{name} {states['scored']:,}" for name, states in signals.items())
         waiting = f"; {undecided:,} images wait for a signal" if undecided else ""
         found.append(Stage("score", done["score"] and not undecided, f"images scored: {scored}{waiting}"))
     stored = stored_selection(fates)
@@ -73,8 +73,8 @@ def stages(fates: Fates, failed: Failures, captions: CaptionSection, levels: int
         "older": "was run before the index, the signals or the given list changed",
     }[stored.state]
     found.append(Stage("select", stored.state == "current", says))
-    of_kept = f"{captions.of_kept:,} of {funnel.kept:,} kept images captioned"
-    found.append(Stage("caption", done["caption"], (of_kept if captions.made else "not run") + _left(known["caption"])))
+    of_kept = "not run" if captioned is None else f"{captioned:,} of {funnel.kept:,} kept images captioned"
+    found.append(Stage("caption", done["caption"], of_kept + _left(known["caption"])))
     found.append(Stage("annotate import", levels > 0, f"{levels:,} images with votes" if levels else "no votes"))
     products = {phase: known["build-shards"].get(phase) for phase in PHASES}
     built = ", ".join(f"{phase} {n:,}" for phase, n in products.items() if n is not None)

@@ -16,7 +16,7 @@ from fastapi.responses import FileResponse, JSONResponse, RedirectResponse
 from starlette.exceptions import HTTPException
 
 from curation.errors import StageError, UserError
-from curation.views.tune.table import NoSuchRow
+from curation.views.tune.loaded import NoSuchRow
 from curation.views.tune.tuner import Question, Rows, Tuner, Writing
 
 SIDES = (160, 1024)

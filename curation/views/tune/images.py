@@ -12,8 +12,9 @@ import pyarrow as pa
 
 from curation.corpora.thumbnails import Thumbnails
 from curation.errors import StageError
+from curation.scoring.opened import Opened
 from curation.signals.base import sidecar_fields
-from curation.views.tune.table import Table
+from curation.views.tune.loaded import Loaded
 from curation.workspace.files import read_table
 
 _SHARDS_KEPT = 16
@@ -27,9 +28,9 @@ class Images:
     no longer those that were loaded.
     """
 
-    def __init__(self, table: Table) -> None:
-        self._table = table
-        self._thumbnails = Thumbnails(table.recipe, table.workspace)
+    def __init__(self, opened: Opened, loaded: Loaded) -> None:
+        self._opened, self._loaded = opened, loaded
+        self._thumbnails = Thumbnails(opened.recipe, opened.workspace)
         self._lock = threading.Lock()
         self._shard = lru_cache(_SHARDS_KEPT)(self._read_shard)
 
@@ -39,21 +40,21 @@ class Images:
 
     def key(self, row: int) -> str:
         """Returns the key of an image."""
-        corpus, shard, number = self._table.place_of(row)
+        corpus, shard, number = self._loaded.place_of(row)
         with self._as_loaded(corpus, shard):
             return str(self._known(corpus, shard)[1][number])
 
     def picture(self, row: int, side: int) -> bytes | None:
         """Returns the image as JPEG, its long side at most `side` pixels; None if it is gone or cannot be decoded."""
-        corpus, shard, number = self._table.place_of(row)
+        corpus, shard, number = self._loaded.place_of(row)
         with self._as_loaded(corpus, shard):
             at = int(self._known(corpus, shard)[0][number])
             return self._thumbnails.jpeg(corpus, shard, at, side)
 
     def story(self, row: int) -> dict[str, Any]:
         """Returns the key, the index's facts about the image, and the values of every signal."""
-        corpus, shard, number = self._table.place_of(row)
-        workspace, cascade = self._table.workspace, self._table.cascade
+        corpus, shard, number = self._loaded.place_of(row)
+        workspace, cascade = self._opened.workspace, self._opened.cascade
         with self._as_loaded(corpus, shard):
             at = int(self._known(corpus, shard)[0][number])
             sample = read_table(workspace.samples(corpus, shard)).slice(at, 1).to_pylist()[0]
@@ -75,9 +76,9 @@ class Images:
         try:
             yield
         except (OSError, IndexError, pa.ArrowException, StageError) as error:
-            self._table.loaded.check(corpus, shard)
+            self._loaded.check(corpus, shard)
             raise StageError(f"{corpus}/{shard} cannot be read: {' '.join(str(error).split())[:200]}") from None
-        self._table.loaded.check(corpus, shard)
+        self._loaded.check(corpus, shard)
 
     def _known(self, corpus: str, shard: str) -> tuple[np.ndarray, pa.Array]:
         with self._lock:
@@ -85,7 +86,7 @@ class Images:
 
     def _read_shard(self, corpus: str, shard: str) -> tuple[np.ndarray, pa.Array]:
         """Returns the rows of the samples file that could be indexed (int64), and their keys."""
-        wide = read_table(self._table.workspace.wide(corpus, shard), columns=["key", "is_ok"])
+        wide = read_table(self._opened.workspace.wide(corpus, shard), columns=["key", "is_ok"])
         rows = np.flatnonzero(wide["is_ok"].to_numpy())
         return rows, wide["key"].take(rows)
 

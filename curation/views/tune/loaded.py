@@ -1,13 +1,17 @@
-"""Detects changes to the files from which the table was loaded."""
+"""The files from which the table was loaded: which rows each gave, and whether it has changed since."""
 
-from curation.errors import StageError
+from curation.errors import StageError, UserError
 from curation.workspace import Workspace
 from curation.workspace.digests import digest
 from curation.workspace.files import stamps
 
 
+class NoSuchRow(UserError):
+    """A row was asked for that the table does not have."""
+
+
 class Loaded:
-    """Remembers size and time of each shard's wide file and samples file.
+    """Remembers size and time of each shard's wide file and samples file, and which rows the shard gave.
 
     Args:
         workspace: the workspace of the files.
@@ -17,11 +21,24 @@ class Loaded:
     def __init__(self, workspace: Workspace, shards: list[tuple[str, str]]) -> None:
         self._workspace = workspace
         self._stamps = {shard: stamps(self._files(*shard)) for shard in shards}
+        self.rows: dict[tuple[str, str], range] = {}
+        """Numbers of the table's rows that each shard gave; the table sets them once it has read the files."""
 
     @property
     def version(self) -> str:
         """A short text that identifies the state of the files; it differs if any file differs."""
         return digest([[*shard, *found] for shard, found in self._stamps.items()])[:12]
+
+    def place_of(self, row: int) -> tuple[str, str, int]:
+        """Returns corpus, shard, and number among the shard's indexed images, of a row of the table.
+
+        Raises:
+            NoSuchRow: the table has no such row.
+        """
+        for (corpus, shard), rows in self.rows.items():
+            if row in rows:
+                return corpus, shard, row - rows.start
+        raise NoSuchRow(f"there is no image {row}")
 
     def check(self, corpus: str, shard: str) -> None:
         """Raises StageError if a file of the shard has changed, as its rows may now be other images."""

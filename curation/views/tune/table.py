@@ -12,7 +12,6 @@ from typing import Any
 
 import duckdb
 
-from curation.errors import UserError
 from curation.recipe.predicates import Predicate
 from curation.recipe.thresholds import Threshold, number_text
 from curation.scoring.decider import run_error
@@ -33,10 +32,6 @@ SAMPLE = 200_000
 """Number of evenly spread rows from which the range of an axis is taken."""
 
 _ALWAYS = Predicate("", "true", frozenset())
-
-
-class NoSuchRow(UserError):
-    """A row was asked for that the table does not have."""
 
 
 class Table:
@@ -130,17 +125,6 @@ class Table:
         """Returns the axis of a threshold, which stays the same while thresholds move."""
         return self._axes[threshold.predicate, threshold.number]
 
-    def place_of(self, row: int) -> tuple[str, str, int]:
-        """Returns corpus, shard, and number among the shard's indexed images, of a row of the table.
-
-        Raises:
-            NoSuchRow: the table has no such row.
-        """
-        for (corpus, shard), first, last in self._spans:
-            if first <= row < last:
-                return corpus, shard, row - first
-        raise NoSuchRow(f"there is no image {row}")
-
     def threshold(self, predicate: str, number: int) -> Threshold | None:
         """Returns one threshold of the recipe; None if there is none with this number."""
         found = (t for s in self.splits if s.predicate.name == predicate for t in s.thresholds)
@@ -171,10 +155,9 @@ class Table:
             f"SELECT file_index, count(*) FILTER (is_ok), count(*) FROM {parquet_files(self.files)} GROUP BY 1"
         )
         ok = {file: good for file, good, _ in counts}
-        self._spans = []
         rows_before = 0
         for number, shard in enumerate(self.shards):
-            self._spans.append((shard, rows_before, rows_before + ok.get(number, 0)))
+            self.loaded.rows[shard] = range(rows_before, rows_before + ok.get(number, 0))
             rows_before += ok.get(number, 0)
         self.ok, self.input = rows_before, sum(total for _, _, total in counts)
         samples = [str(self.workspace.samples(*shard)) for shard in self.shards]

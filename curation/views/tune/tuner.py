@@ -69,7 +69,7 @@ class Tuner:
     def __init__(self, recipe_file: Path, opened: Opened) -> None:
         self.file = RecipeText(recipe_file)
         self.table = Table(opened)
-        self.images = Images(self.table)
+        self.images = Images(opened, self.table.loaded)
         self._lock = threading.Lock()
         self.saved = self.table.funnel({})
 

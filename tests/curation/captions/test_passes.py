@@ -7,7 +7,8 @@ from typing import Any
 import pytest
 
 import curation.captions.backends
-from curation.captions import rows, stage
+from curation.captions import crew as crews
+from curation.captions import stage
 from curation.captions.answer_cache import Answers
 from curation.captions.base import load_captioner, load_translator
 from curation.captions.crew import Crew
@@ -235,8 +236,8 @@ def test_pictures_made_ready_ahead_of_a_gpu_change_nothing(script: Script, monke
     real = Pictures.ahead
     monkeypatch.setattr(Pictures, "ahead", lambda self, rows, side: (ahead.extend(rows), real(self, rows, side))[1])
     task = replace(plan(bench.opened(made)).tasks[0], demands=(Demand(cpus=3, gpus=1),))
-    rows._kept.clear()  # as in a worker that begins
-    rows._loaded.clear()
+    crews._kept.clear()  # as in a worker that begins
+    crews._loaded.clear()
     task.run(Watch())
     assert set(ahead) == set(range(5))
     assert path.read_bytes() == before
@@ -326,7 +327,7 @@ def test_a_gpu_that_is_lost_ends_the_worker_and_fails_no_row(script: Script, mon
     import torch
 
     made = selected(script)
-    crew = rows.crew_of(bench.opened(made))
+    crew = crews.crew_of(bench.opened(made))
 
     def broken(requests: Any) -> Any:
         raise torch.AcceleratorError("CUDA error: an illegal memory access was encountered")

@@ -41,9 +41,9 @@ def test_new_images_are_told_by_each_signals_usual_cost(corpus: Path) -> None:
 
 
 def made_cost(name: str) -> float:
-    from curation import signals
+    from curation.signals.base import make_signal
 
-    return signals.make(name, {}).cost
+    return make_signal(name, {}).cost
 
 
 @pytest.mark.slow

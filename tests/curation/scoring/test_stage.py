@@ -8,6 +8,7 @@ from curation import signals
 from curation.errors import UserError
 from curation.recipe import load_recipe
 from curation.scoring.stage import plan
+from curation.signals.base import signal_backends, signal_names
 from curation.tasks import Watch
 from curation.workspace import Workspace
 from pipelines import stages
@@ -17,7 +18,7 @@ PROBE = '''
 from typing import ClassVar
 import pyarrow as pa
 from curation.models.plugin import PluginParams
-from curation.signals.base import PerImage, Row, Scores, SignalError
+from curation.signals.base import PerImage, Row, Scores
 
 class ProbeParams(PluginParams):
     bias: float = 0.0
@@ -38,7 +39,7 @@ class Probe(PerImage):
         text = row.sample["caption"]
         self.seen.append(text)
         if "reason" in text:
-            raise SignalError("odd", "asked for")
+            raise RowError("odd", "asked for")
         if "bug" in text:
             raise KeyError("a plug-in's mistake")
         if "nan" in text:
@@ -55,11 +56,11 @@ def probe(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):  # type: ignore[no-u
     (folder / "probe.py").write_text(PROBE)
     monkeypatch.setattr(signals, "__path__", [*signals.__path__, str(folder)])
     monkeypatch.delitem(__import__("sys").modules, "curation.signals.probe", raising=False)
-    signals.names.cache_clear()
-    signals.backends.cache_clear()
-    yield signals.backends("probe")["mean"]
-    signals.names.cache_clear()
-    signals.backends.cache_clear()
+    signal_names.cache_clear()
+    signal_backends.cache_clear()
+    yield signal_backends("probe")["mean"]
+    signal_names.cache_clear()
+    signal_backends.cache_clear()
 
 
 @pytest.fixture

@@ -3,8 +3,8 @@
 import pyarrow as pa
 import pytest
 
-from curation import signals
 from curation.scoring.cascade import OWN_TO_PRODUCT, TAKEN
+from curation.signals.base import signal_backends, signal_names
 from curation.workspace import schemas
 
 DERIVED = "PLACES"
@@ -17,6 +17,6 @@ def test_every_column_of_every_table_is_taken(table: str) -> None:
     assert set(TABLES[table].names) - {OWN_TO_PRODUCT} <= TAKEN
 
 
-@pytest.mark.parametrize("name", signals.names())
+@pytest.mark.parametrize("name", signal_names())
 def test_no_signal_gives_a_column_that_is_taken(name: str) -> None:
-    assert not any(TAKEN & cls.columns.keys() for cls in signals.backends(name).values())
+    assert not any(TAKEN & cls.columns.keys() for cls in signal_backends(name).values())

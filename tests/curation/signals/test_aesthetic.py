@@ -7,12 +7,11 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from curation import signals
 from curation.errors import UserError
 from curation.images import Picture, decode
 from curation.models.plugin import PluginParams
 from curation.signals.aesthetic import PhotoStats, photo_stats
-from curation.signals.base import Row
+from curation.signals.base import Row, make_signal
 from curation.signals.photo import Photo
 
 NAMES = ["000000001", "000000006", "000000007", "000000012", "000010006", "000010007"]
@@ -69,4 +68,4 @@ def test_an_unknown_backend_is_refused() -> None:
     with pytest.raises(
         UserError, match=r'signals\.aesthetic\.backend: there is no "laion_v9"; did you mean "laion_v2"'
     ):
-        signals.make("aesthetic", {"backend": "laion_v9"})
+        make_signal("aesthetic", {"backend": "laion_v9"})

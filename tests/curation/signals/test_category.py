@@ -6,12 +6,11 @@ from typing import Any
 import numpy as np
 import pytest
 
-from curation import signals
 from curation.errors import UserError
 from curation.models.checkpoints import Models
 from curation.models.vision.hf_classifier import Classifier
 from curation.signals._by_prompts import class_vectors
-from curation.signals.base import Row, Scores, Signal
+from curation.signals.base import Row, Scores, Signal, make_signal
 from tests import checkpoints, classifiers
 from tests.modelled import corpus, refusal, rows, scored
 
@@ -36,8 +35,8 @@ def models(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def made(models: Path, embedding: str = "clip", **given: Any) -> Signal:
-    signal = signals.make("category", given, Models(models))
-    signal.needed = {"embedding": signals.make("embedding", {"checkpoint": embedding}, Models(models))}
+    signal = make_signal("category", given, Models(models))
+    signal.needed = {"embedding": make_signal("embedding", {"checkpoint": embedding}, Models(models))}
     signal.check()
     signal.load()
     return signal

@@ -11,11 +11,10 @@ import torch
 from PIL import Image
 from safetensors.torch import load_file, save_file
 
-from curation import signals
 from curation.errors import UserError
 from curation.models.checkpoints import Models
 from curation.scoring.stage import plan
-from curation.signals.base import Row, Scores
+from curation.signals.base import Row, Scores, make_signal
 from curation.signals.clip import ClipScore
 from tests import bench, checkpoints
 
@@ -34,7 +33,7 @@ def models(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def made(models: Path) -> ClipScore:
     signal = ClipScore(ClipScore.Params(), Models(models))
-    signal.needed = {"embedding": signals.make("embedding", {"checkpoint": "clip"}, Models(models))}
+    signal.needed = {"embedding": make_signal("embedding", {"checkpoint": "clip"}, Models(models))}
     signal.check()
     signal.load()
     return signal

@@ -8,9 +8,8 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
-from curation import signals
 from curation.models.checkpoints import Models
-from curation.signals.base import Signal
+from curation.signals.base import Signal, make_signal, signal_backends, signal_names
 from tests import checkpoints, classifiers
 from tests.contracts import Made, SignalContract
 from tests.curation.models.faces.test_yunet import write_yunet
@@ -79,14 +78,14 @@ pytestmark = [pytest.mark.usefixtures("one_thread", "on_a_cpu"), pytest.mark.slo
 
 
 def test_no_backend_is_missing_here() -> None:
-    there = {(name, backend) for name in signals.names() for backend in signals.backends(name)}
+    there = {(name, backend) for name in signal_names() for backend in signal_backends(name)}
     assert there == CASES.keys() | ELSEWHERE
 
 
 @pytest.mark.parametrize(("name", "backend"), sorted(ELSEWHERE))
 def test_one_that_runs_elsewhere_gives_the_columns_of_the_default(name: str, backend: str) -> None:
-    default, *_ = signals.backends(name).values()
-    assert signals.backends(name)[backend].columns == default.columns
+    default, *_ = signal_backends(name).values()
+    assert signal_backends(name)[backend].columns == default.columns
 
 
 class TestEverySignal(SignalContract):
@@ -104,7 +103,7 @@ class TestEverySignal(SignalContract):
 
 def loaded(name: str, given: dict[str, Any], models: Models) -> Signal:
     """The signal with those that it needs, checked and loaded."""
-    signal = signals.make(name, given, models)
+    signal = make_signal(name, given, models)
     signal.needed = {n: loaded(n, EMBEDDING if n == "embedding" else {}, models) for n in signal.needs}
     signal.check()
     signal.load()

@@ -10,7 +10,6 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
-from curation import signals
 from curation.errors import UserError
 from curation.images import Picture
 from curation.models.checkpoints import Models
@@ -18,6 +17,7 @@ from curation.models.vision.clip import Clip, ClipCheckpoint
 from curation.recipe import Recipe
 from curation.scoring.stage import plan
 from curation.selection.stage import Selection
+from curation.signals.base import make_signal
 from curation.views.query import run_query
 from tests import bench, checkpoints
 
@@ -61,7 +61,7 @@ def test_the_stage_stores_what_the_model_gives(tmp_path: Path, models: Path) -> 
     stored = sidecar(recipe, "embedding")
     assert stored.schema.field("embedding").type == pa.list_(pa.float16(), 32)
     clip = Clip(ClipCheckpoint("", None, models / "tiny"), "cpu")
-    head = signals.make("aesthetic", SIGNALS["aesthetic"], Models(models))
+    head = make_signal("aesthetic", SIGNALS["aesthetic"], Models(models))
     for n, row in enumerate(stored.to_pylist()[:5]):
         picture = Picture(bench.encoded(bench.picture(n, (300 + 40 * n, 200))))
         (expected,) = clip.images([picture.bgr(84)])

@@ -16,13 +16,12 @@ import pyarrow as pa
 import pytest
 from PIL import Image
 
-from curation import signals
 from curation.cli.first_recipe import sample_folder
 from curation.errors import UserError
 from curation.images import Picture, decode, fit
 from curation.models.checkpoints import Models
 from curation.models.faces.mtcnn_weights import WEIGHTS
-from curation.signals.base import Row, Scores, Signal
+from curation.signals.base import Row, Scores, Signal, make_signal
 from curation.signals.faces import union_area
 from tests.curation.models.faces.test_yunet import picture, write_yunet
 
@@ -88,7 +87,7 @@ def turned(pixels: np.ndarray, degrees: float) -> np.ndarray:
 @functools.cache
 def signal(**params: object) -> Signal:
     """The signal, checked and loaded as a worker does it."""
-    made = signals.make("faces", params)
+    made = make_signal("faces", params)
     made.check()
     made.load()
     return made
@@ -236,23 +235,23 @@ def test_min_face_and_threshold_reach_the_detector(sample_photos: dict[str, byte
 )
 def test_params_out_of_bounds_are_refused(params: dict[str, object], key: str) -> None:
     with pytest.raises(UserError, match=rf"signals\.faces\.{key}"):
-        signals.make("faces", params)
+        make_signal("faces", params)
 
 
 def test_mtcnn_is_the_default_and_its_models_are_the_weights() -> None:
-    assert signals.make("faces", {}).backend == "mtcnn"
-    assert signals.make("faces", {}).digests() == WEIGHTS
+    assert make_signal("faces", {}).backend == "mtcnn"
+    assert make_signal("faces", {}).digests() == WEIGHTS
 
 
 def test_the_side_is_that_of_the_parameters() -> None:
-    assert [signals.make("faces", {"side": side}).side for side in (640, 1280)] == [640, 1280]
+    assert [make_signal("faces", {"side": side}).side for side in (640, 1280)] == [640, 1280]
 
 
 class TestYunet:
     def test_columns(self, tmp_path: Path) -> None:
         """Of a photo of 960 by 480 pixels, looked at with 480: a red square of 64 and a blue one of 16 of its pixels."""
         pixels = picture((32, 2, 3), (8, 40, 4), size=(960, 480), scale=2)
-        made = signals.make("faces", yunet(tmp_path, side=480, min_face=8), Models(tmp_path))
+        made = make_signal("faces", yunet(tmp_path, side=480, min_face=8), Models(tmp_path))
         made.check()
         made.load()
         (scores,) = made.score([Row(Picture(png(pixels)), {}, {})])
@@ -265,12 +264,12 @@ class TestYunet:
             pa.array([scores[name]], kind)
 
     def test_the_columns_are_those_of_mtcnn(self) -> None:
-        assert signals.make("faces", {"backend": "yunet"}).columns == signals.make("faces", {}).columns
+        assert make_signal("faces", {"backend": "yunet"}).columns == make_signal("faces", {}).columns
 
     def test_a_row_is_scored_alike_in_any_batch(self, tmp_path: Path) -> None:
         pictures = [picture((32, 1 + i % 3, 2), size=(200 + 70 * i, 300 - 40 * i)) for i in range(6)]
         rows = [Row(Picture(png(pixels)), {}, {}) for pixels in pictures]
-        made = signals.make("faces", yunet(tmp_path), Models(tmp_path))
+        made = make_signal("faces", yunet(tmp_path), Models(tmp_path))
         made.load()
         alone = [made.score([row])[0] for row in rows]
         assert all(scores["face_count"] == 1 for scores in alone)
@@ -278,12 +277,12 @@ class TestYunet:
 
     def test_another_model_is_another_fingerprint(self, tmp_path: Path) -> None:
         given = yunet(tmp_path)
-        first = signals.make("faces", given, Models(tmp_path)).digests()
+        first = make_signal("faces", given, Models(tmp_path)).digests()
         write_yunet(tmp_path / "m.onnx", boxes={8: (0.5, 0.5, 0.1, 0.1)})
-        assert list(first) == ["m.onnx"] and signals.make("faces", given, Models(tmp_path)).digests() != first
+        assert list(first) == ["m.onnx"] and make_signal("faces", given, Models(tmp_path)).digests() != first
 
     def test_a_model_that_is_not_there(self, tmp_path: Path) -> None:
-        made = signals.make("faces", {"backend": "yunet", "model": "yunet/m.onnx"}, Models(tmp_path))
+        made = make_signal("faces", {"backend": "yunet", "model": "yunet/m.onnx"}, Models(tmp_path))
         for ask in (made.check, made.digests, made.load):
             with pytest.raises(UserError, match=r"^signals\.faces\.model: no yunet/m\.onnx in "):
                 ask()
@@ -292,7 +291,7 @@ class TestYunet:
         given = yunet(tmp_path)
         (tmp_path / "m.onnx").write_text("<!DOCTYPE html>")
         with pytest.raises(UserError, match=rf"^signals\.faces\.model: {tmp_path}/m\.onnx .*no ONNX"):
-            signals.make("faces", given, Models(tmp_path)).check()
+            make_signal("faces", given, Models(tmp_path)).check()
 
     @needs_yunet
     def test_the_released_model_counts_the_sample(self) -> None:

@@ -7,13 +7,12 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from curation import signals
 from curation.errors import UserError
 from curation.images import Picture, decode
 from curation.models.checkpoints import Models
 from curation.models.vision.hf_classifier import Classifier
 from curation.scoring.stage import plan
-from curation.signals.base import Row, Signal
+from curation.signals.base import Row, Signal, make_signal, owner_of_column, signal_backends
 from curation.signals.safety import SafetyByClassifier, SafetyByPrompts
 from tests import bench, checkpoints, classifiers
 from tests.modelled import corpus, refusal, rows, scored
@@ -33,7 +32,7 @@ def models(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def made(models: Path, **given: Any) -> Signal:
-    signal = signals.make("safety", given, Models(models))
+    signal = make_signal("safety", given, Models(models))
     signal.check()
     signal.load()
     return signal
@@ -94,13 +93,13 @@ def test_a_wrong_recipe_is_one_line_before_any_work(models: Path, given: dict[st
 
 
 def test_the_column_of_a_signal_left_out_of_the_recipe_is_known() -> None:
-    assert signals.owner_of_column("unsafe") == "safety"
-    assert list(signals.backends("safety").values()) == [SafetyByClassifier, SafetyByPrompts]
+    assert owner_of_column("unsafe") == "safety"
+    assert list(signal_backends("safety").values()) == [SafetyByClassifier, SafetyByPrompts]
 
 
 def zero_shot(models: Path, **given: Any) -> Signal:
-    embedding = signals.make("embedding", {"checkpoint": "clip"}, Models(models))
-    signal = signals.make("safety", {"backend": "zero_shot", **given}, Models(models))
+    embedding = make_signal("embedding", {"checkpoint": "clip"}, Models(models))
+    signal = make_signal("safety", {"backend": "zero_shot", **given}, Models(models))
     signal.needed = {"embedding": embedding}
     signal.check()
     signal.load()

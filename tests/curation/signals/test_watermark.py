@@ -10,11 +10,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from curation import signals
 from curation.errors import UserError
 from curation.images import Picture, decode
 from curation.models.vision.overlay_marks import OTHERS, WEIGHTS, TextLine, find, repetition
-from curation.signals.base import Row
+from curation.signals.base import Row, Signal, make_signal
 from curation.signals.photo import bars, gray_512
 from tests import bench
 from tests.copies import mark
@@ -52,17 +51,17 @@ def photos() -> dict[str, Image.Image]:
 
 
 @pytest.fixture(scope="module")
-def ocr() -> signals.Signal:
-    made = signals.make("ocr", {})
+def ocr() -> Signal:
+    made = make_signal("ocr", {})
     made.load()
     return made
 
 
-def watermark(data: bytes, ocr: signals.Signal) -> dict:
+def watermark(data: bytes, ocr: Signal) -> dict:
     """The columns of both signals, as a pass gives them."""
     picture = Picture(data)
     text = ocr.score([Row(picture, {"caption": None}, {})])[0]
-    return text | signals.make("watermark", {}).score([Row(picture, {}, text)])[0]
+    return text | make_signal("watermark", {}).score([Row(picture, {}, text)])[0]
 
 
 # --- what text says
@@ -193,7 +192,7 @@ def test_small_and_plain_pictures_have_no_repetition(shape: tuple[int, int], kin
     ("where", "opacity", "recall"), [("corner", 0.7, 0.6), ("middle", 0.5, 0.5), ("tiled", 0.3, 0.85)]
 )
 def test_marks_over_photos(
-    photos: dict[str, Image.Image], ocr: signals.Signal, where: str, opacity: float, recall: float
+    photos: dict[str, Image.Image], ocr: Signal, where: str, opacity: float, recall: float
 ) -> None:
     """Of a third of a hundred photos; what the reader misses is missed here too."""
     chosen = list(photos.values())[::3]
@@ -207,7 +206,7 @@ def test_marks_over_photos(
 
 
 @pytest.mark.slow
-def test_photos_without_a_mark(photos: dict[str, Image.Image], ocr: signals.Signal) -> None:
+def test_photos_without_a_mark(photos: dict[str, Image.Image], ocr: Signal) -> None:
     found = {
         name: watermark(bench.encoded(image, quality=90), ocr)["watermark"] for name, image in [*photos.items()][::3]
     }
@@ -216,7 +215,7 @@ def test_photos_without_a_mark(photos: dict[str, Image.Image], ocr: signals.Sign
 
 @pytest.mark.slow
 @pytest.mark.skipif(not CORPUS.is_dir(), reason="../shared/corpus is not there")
-def test_real_marks(ocr: signals.Signal) -> None:
+def test_real_marks(ocr: Signal) -> None:
     """Nine of twelve at least, which are stock photos but for one: the reader misses some."""
     labels, kind = read_labels(CORPUS / "labels.csv"), kinds(CORPUS)
     found = {n: watermark(data, ocr) for n, data in files(CORPUS) if n in labels["has_watermark"]}
@@ -228,10 +227,10 @@ def test_real_marks(ocr: signals.Signal) -> None:
     assert len(wrong) <= 0.05 * len(other), wrong
 
 
-def test_columns_boxes_and_their_bounds(photos: dict[str, Image.Image], ocr: signals.Signal) -> None:
+def test_columns_boxes_and_their_bounds(photos: dict[str, Image.Image], ocr: Signal) -> None:
     image = next(iter(photos.values()))
     scores = watermark(bench.encoded(mark(image, "corner", 1.0, text="© Jane Doe"), quality=90), ocr)
-    signal = signals.make("watermark", {})
+    signal = make_signal("watermark", {})
     assert signal.columns.keys() <= scores.keys()
     (box,) = scores["watermark_boxes"]
     assert box[0] == pytest.approx(0.68, abs=0.04) and box[2] == pytest.approx(0.98, abs=0.04) and 0.4 < box[4] <= 0.9
@@ -244,7 +243,7 @@ def test_columns_boxes_and_their_bounds(photos: dict[str, Image.Image], ocr: sig
 def test_tiny_pictures(size: tuple[int, int]) -> None:
     buffer = io.BytesIO()
     Image.new("RGB", size, (200, 30, 30)).save(buffer, "PNG")
-    signal = signals.make("watermark", {})
+    signal = make_signal("watermark", {})
     scores = signal.score(
         [Row(Picture(buffer.getvalue()), {}, {"text": "© Doe", "text_boxes": [[0.0, 0, 1, 0, 1, 1, 0, 1, 0.9]]})]
     )
@@ -256,7 +255,7 @@ def test_tiny_pictures(size: tuple[int, int]) -> None:
 @pytest.mark.no_cover  # counting lines would be counted as work
 def test_it_costs_little_beside_the_reader(photos: dict[str, Image.Image]) -> None:
     """CPU of all threads, decode included; a page of two hundred lines, which takes seconds to read, a little more."""
-    signal = signals.make("watermark", {})
+    signal = make_signal("watermark", {})
     files = [bench.encoded(image, quality=90) for image in [*photos.values()][:9]]
     page = [f"the line number {n} of a long page" for n in range(200)]
     full = {

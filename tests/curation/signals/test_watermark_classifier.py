@@ -5,12 +5,11 @@ from typing import Any
 
 import pytest
 
-from curation import signals
 from curation.errors import UserError
 from curation.images import Picture
 from curation.models.checkpoints import Models
 from curation.models.vision.hf_classifier import Classifier
-from curation.signals.base import Row
+from curation.signals.base import Row, make_signal, signal_backends
 from curation.signals.watermark import WatermarkByClassifier
 from tests import bench, classifiers
 
@@ -31,16 +30,16 @@ def test_the_column_is_the_probability_of_the_label(models: Path) -> None:
     classifier = Classifier("", models / "marks")
     classifier.load()
     expected = classifier.probabilities([row.picture.bgr(classifier.side) for row in rows if row.picture])
-    signal = signals.make("watermark", GIVEN, Models(models))
+    signal = make_signal("watermark", GIVEN, Models(models))
     signal.check()
     signal.load()
     assert signal.score(rows) == [{"watermark": float(p[1])} for p in expected]
 
 
 def test_it_is_not_the_default_and_needs_no_other_signal(models: Path) -> None:
-    assert next(iter(signals.backends("watermark"))) == "classical"
-    assert signals.backends("watermark")["hf_classifier"] is WatermarkByClassifier
-    signal = signals.make("watermark", GIVEN, Models(models))
+    assert next(iter(signal_backends("watermark"))) == "classical"
+    assert signal_backends("watermark")["hf_classifier"] is WatermarkByClassifier
+    signal = make_signal("watermark", GIVEN, Models(models))
     assert signal.needs == () and list(signal.columns) == ["watermark"]
 
 
@@ -51,7 +50,7 @@ def test_it_is_not_the_default_and_needs_no_other_signal(models: Path) -> None:
 ])  # fmt: skip
 def test_a_wrong_recipe_is_one_line_before_any_work(models: Path, given: dict[str, Any], says: str) -> None:
     with pytest.raises(UserError) as caught:
-        signals.make("watermark", given, Models(models)).check()
+        make_signal("watermark", given, Models(models)).check()
     assert says in str(caught.value) and "\n" not in str(caught.value)
 
 

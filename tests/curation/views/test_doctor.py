@@ -7,8 +7,8 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
-from curation import signals
 from curation.recipe import Recipe
+from curation.signals.base import signal_backends, signal_names
 from curation.views.doctor import examine
 from tests import bench, checkpoints
 
@@ -25,8 +25,8 @@ def test_every_backend_is_listed_with_licence_and_command(tmp_path: Path, monkey
     monkeypatch.setenv("CURATE_MODELS", str(tmp_path))
     found = told()
     assert found["models"] == [("ok", f"looked for in {tmp_path}")]
-    for name in signals.names():
-        for backend, cls in signals.backends(name).items():
+    for name in signal_names():
+        for backend, cls in signal_backends(name).items():
             lines = found[f"{name} {backend}".strip()]
             assert len(lines) >= max(1, len(cls.origins)), (name, backend)
             assert all("licence: " in says for _, says in lines) or lines == [("ok", "needs no model of its own")]

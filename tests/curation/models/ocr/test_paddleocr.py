@@ -18,13 +18,13 @@ import pytest
 from filelock import FileLock
 from PIL import Image, ImageDraw, ImageFont
 
-from curation import signals
 from curation.cli.first_recipe import sample_folder
 from curation.errors import UserError
 from curation.models.checkpoints import Models
 from curation.models.ocr import rapidocr
 from curation.models.ocr.paddleocr import Detection, Recognition
 from curation.recipe.yaml_text import write_yaml
+from curation.signals.base import make_signal
 from tests import bench
 from tests.curation.signals.test_ocr import similarity
 
@@ -73,7 +73,7 @@ def refused(*given, **named):
 socket.socket.connect = socket.getaddrinfo = refused
 
 from pathlib import Path
-from curation import signals
+from curation.signals.base import make_signal
 from curation.models.checkpoints import Models
 from curation.errors import UserError
 from curation.images import Picture
@@ -86,7 +86,7 @@ models, files = sys.argv[1], sys.argv[3:]
 rows = [Row(Picture(Path(file).read_bytes()), {"caption": None}, {}) for file in files]
 found = []
 for params in json.loads(sys.argv[2]):
-    signal = signals.make("ocr", {"backend": "paddleocr"} | params, Models(models))
+    signal = make_signal("ocr", {"backend": "paddleocr"} | params, Models(models))
     signal.check()
     try:
         signal.load()
@@ -268,7 +268,7 @@ def test_either_engine_on_one_thread_and_without_a_network(tmp_path: Path, envir
 
 def test_here_it_is_not_installed_and_says_how_it_would_be(models: Path) -> None:
     assert importlib.util.find_spec("paddleocr") is None  # its pins would hold back what everything else uses
-    signal = signals.make("ocr", {"backend": "paddleocr", "detection": "det", "recognition": "rec"}, Models(models))
+    signal = make_signal("ocr", {"backend": "paddleocr", "detection": "det", "recognition": "rec"}, Models(models))
     names = {f"{use}/inference.{end}" for use in ("detection", "recognition") for end in ("yml", "onnx")}
     assert set(signal.digests()) == names  # for whoever has scored elsewhere and selects here
     with pytest.raises(
@@ -280,7 +280,7 @@ def test_here_it_is_not_installed_and_says_how_it_would_be(models: Path) -> None
 
 def test_a_missing_model_is_told_before_any_work(models: Path) -> None:
     def refused(told: str, **params: str) -> None:
-        signal = signals.make(
+        signal = make_signal(
             "ocr", {"backend": "paddleocr", "detection": "det", "recognition": "rec"} | params, Models(models)
         )
         with pytest.raises(UserError, match=told) as raised:
@@ -347,4 +347,4 @@ def test_a_description_that_is_none_or_wants_to_run_code_is_refused(models: Path
 @pytest.mark.parametrize("wrong", [{"engine": "transformers"}, {"detection": None}, {"gate_side": 352}])
 def test_wrong_parameters_are_refused(wrong: dict[str, object]) -> None:
     with pytest.raises(UserError, match=rf"signals\.ocr\.{next(iter(wrong))}"):
-        signals.make("ocr", {"backend": "paddleocr", "detection": "det", "recognition": "rec"} | wrong)
+        make_signal("ocr", {"backend": "paddleocr", "detection": "det", "recognition": "rec"} | wrong)

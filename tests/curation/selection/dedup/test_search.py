@@ -438,7 +438,7 @@ def test_select_drops_similar_pictures(pictures):
     fates = [r for s in (0, 1) for r in bench.rows(pictures / f"work/selection/c/0000{s}.parquet")]
     assert {r["key"]: r["duplicate_of"] for r in fates if r["fate"] == "duplicate"} == expected
     fates_again = Fates(selection)
-    gallery = Gallery(bench.opened(made), fates_again)
+    gallery = Gallery(bench.opened(made), fates_again.selection.shards, fates_again.selection.files, fates_again.place)
     (shown,) = kinds_of_copies(fates_again, gallery)
     gallery.load()
     assert (shown.name, shown.copies) == ("similar", len(expected))

@@ -66,7 +66,9 @@ def test_each_group_is_told_before_and_after(folder: Path) -> None:
 
 def test_pictures_are_of_those_that_stay(folder: Path) -> None:
     fates = Fates(Selection(bench.opened(recipe(folder))))
-    made = balance_of(fates, Gallery(bench.opened(recipe(folder)), fates))
+    made = balance_of(
+        fates, Gallery(bench.opened(recipe(folder)), fates.selection.shards, fates.selection.files, fates.place)
+    )
     assert made is not None
     for group in made.groups:
         assert len(group.pictures) == group.after
