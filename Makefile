@@ -11,21 +11,18 @@ TOGETHER := -n 2 --dist loadgroup
 # Some machines ask Python to keep no bytecode: torch would be compiled anew by every process.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: demo test quick soak cov check bench paddle pins clean
+.PHONY: demo test quick soak check bench paddle pins clean
 
 demo: $(VENV)/.ready
 	$(BIN)/curate demo demo
 
+# All tests; the lines that none runs are printed at the end, and too many of them are a failure.
 test: $(VENV)/.ready
-	$(PYTEST) $(TOGETHER)
+	$(PYTEST) $(TOGETHER) --cov
 
 # While editing: what takes a minute.
 quick: $(VENV)/.ready
 	$(PYTEST) $(TOGETHER) -m "not slow and not ray and not browser and not gpu"
-
-# Which lines no test runs; apart from `make test`, since counting costs more than it may.
-cov: $(VENV)/.ready
-	$(PYTEST) $(TOGETHER) --cov --cov-report=term-missing:skip-covered
 
 # Random faults for an hour or so; pytest prints the seed by which they come again: `CURATE_SEED=… make soak`.
 soak: $(VENV)/.ready
