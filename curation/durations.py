@@ -1,4 +1,4 @@
-"""Durations in words."""
+"""Writes durations in words."""
 
 
 def in_words(seconds: float) -> str:

@@ -1,4 +1,4 @@
-"""The ways in which a run can go wrong for its user, and how an error and a wrong name are told."""
+"""The errors that end a run or cost a row, and the texts in which errors and wrong names are reported."""
 
 import difflib
 from collections.abc import Iterable
@@ -9,8 +9,8 @@ class UserError(Exception):
 
     Args:
         detail: what is wrong.
-        key: what the line begins with, the recipe's dotted key that is to be changed, or an argument such as `query`;
-            "" where `detail` itself names the file or the argument.
+        key: the recipe's dotted key that is to be changed, or an argument such as `query`, with which the line begins;
+            "" if `detail` itself names the file or the argument.
     """
 
     def __init__(self, detail: str, key: str = "") -> None:
@@ -25,32 +25,32 @@ class UnknownColumn(UserError):
     """An expression of the recipe reads a column that does not exist.
 
     Args:
-        column: its name as it is written there.
+        column: the column's name as written in the expression.
         detail, key: see UserError.
     """
 
     def __init__(self, column: str, detail: str, key: str) -> None:
         super().__init__(detail, key)
-        self.args = column, detail, key  # by which it is made again in another process
+        self.args = column, detail, key  # pickle passes them to the constructor in another process
         self.column = column
 
 
 class StageError(Exception):
-    """Work that could not be finished although it was asked for rightly. Exit status 1."""
+    """A stage could not finish its work although recipe and arguments are right. Exit status 1."""
 
 
 class WorkspaceError(StageError):
-    """The workspace cannot be written: disk full, quota, read-only. Every other shard would meet the same."""
+    """The workspace cannot be written (disk full, quota, read-only). Every other shard would fail in the same way."""
 
 
 class RowError(Exception):
-    """What costs one row, and no other. Its text, `reason: detail`, is what the workspace's files store of it.
+    """An error by which one row fails, and no other. The workspace's files store its text, `reason: detail`.
 
     Args:
-        reason: one word for counting.
-        detail: more for people; may be empty.
-        transient: whether the same work may succeed another time, as after a timeout, a failure of the network or
-            a lack of memory. It is not stored.
+        reason: one word, by which failures are counted.
+        detail: an explanation for people; may be empty.
+        transient: whether the same work may succeed another time, for instance after a timeout, a failure of the
+            network or a lack of memory. It is not stored.
     """
 
     def __init__(self, reason: str, detail: str = "", transient: bool = False) -> None:
@@ -62,17 +62,17 @@ class RowError(Exception):
 
 
 def reason_of(stored: str) -> str:
-    """The reason of a RowError, from its stored text. Nothing else takes that text apart."""
+    """Returns the reason of a RowError from its stored text. No other code takes that text apart."""
     return stored.partition(": ")[0]
 
 
 def in_one_line(error: BaseException, limit: int = 300) -> str:
-    """An error's message without line breaks, `limit` characters at most."""
+    """Returns an error's message without line breaks, at most `limit` characters; its class's name if it is empty."""
     return " ".join(str(error).split())[:limit] or type(error).__name__
 
 
 def nearest(name: str, known: Iterable[str]) -> str:
-    """A hint for a name that does not exist: `; did you mean "sharpness"?`, or the list of what there is."""
+    """Returns a hint for a name that does not exist: `; did you mean "sharpness"?`, or a list of the known names."""
     known = sorted(known)
     close = difflib.get_close_matches(name, known, n=1, cutoff=0.5)
     if close:

@@ -1,4 +1,4 @@
-"""Plug-ins of one's own: files in folders that an environment variable names, and modules of installed packages.
+"""Finds the user's own plug-ins: files in folders that an environment variable names, and installed packages' modules.
 
 An installed package announces a plug-in by an entry point, whose name is the plug-in's and whose value is the module
 that defines it: `[project.entry-points."curate.signals"]` with `green = "green_package.green"`. Nothing of a package is
@@ -22,32 +22,37 @@ Base = TypeVar("Base")
 
 
 def own_folders(variable: str) -> list[str]:
-    """The folders that an environment variable names, separated as in PATH."""
+    """Returns the folders that an environment variable names, separated as in PATH."""
     return [folder for folder in os.environ.get(variable, "").split(os.pathsep) if folder]
 
 
 def files_in(folders: Iterable[str]) -> set[str]:
-    """Names of the modules in these folders, without importing them; those with a leading _ are shared, no plug-ins."""
+    """Returns the names of the modules in these folders, without importing them.
+
+    A module with a leading _ is shared by several plug-ins and is none itself.
+    """
     return {module.name for module in pkgutil.iter_modules(folders) if module.name[0] != "_"}
 
 
 def names(folders: Iterable[str], group: str) -> list[str]:
-    """Names of the plug-ins in these folders and of those that packages announce in the group, sorted."""
+    """Returns the names of the plug-ins in these folders and of those that packages announce in the group, sorted."""
     return sorted(files_in(folders) | _installed(group, tuple(sys.path)).keys())
 
 
 def classes(package: str, group: str, name: str, base: type[Base]) -> list[type[Base]]:
-    """The plug-in's classes: those of its module that are a `base` and bear its `name`, in the order of the module.
+    """Returns the classes of a plug-in, in the order of its module: subclasses of `base` whose `name` is the plug-in's.
 
     Args:
         package: the package whose `__path__` holds the folders of plug-ins, already imported.
         group: the group of entry points.
+        name: the plug-in's name.
+        base: the class that plug-ins of this kind are derived from.
 
     Returns:
-        None of a name that there is not, and none of a file that defines none.
+        The classes; an empty list if there is no plug-in of that name, or its file defines no such class.
 
     Raises:
-        UserError: an entry point names what cannot be imported or defines no such class, or its name is taken.
+        UserError: an entry point's module cannot be imported or defines no such class, or its name is taken.
     """
     entries = _installed(group, tuple(sys.path)).get(name, [])
     if name in files_in(sys.modules[package].__path__):
@@ -66,28 +71,28 @@ def classes(package: str, group: str, name: str, base: type[Base]) -> list[type[
     except Exception as error:  # whatever a package of someone else's may raise
         kind = type(error).__name__
         raise UserError(f"{_told(entry)}: cannot import {entry.module}: {kind}: {in_one_line(error)}") from error
-    if not (found := _defined(module, name, base)):
+    if not (plugins := _defined(module, name, base)):
         raise UserError(f'{_told(entry)}: {entry.module} defines no {base.__name__.strip("_")} named "{name}"')
-    return found
+    return plugins
 
 
 def _defined(module: object, name: str, base: type[Base]) -> list[type[Base]]:
-    """A class with a leading _ is what several have in common."""
-    found = [v for n, v in vars(module).items() if isinstance(v, type) and issubclass(v, base) and n[0] != "_"]
-    return [cls for cls in found if getattr(cls, "name", None) == name]
+    """Returns a module's subclasses of `base` with that `name`, without those with a leading _, which are bases."""
+    subclasses = [v for n, v in vars(module).items() if isinstance(v, type) and issubclass(v, base) and n[0] != "_"]
+    return [cls for cls in subclasses if getattr(cls, "name", None) == name]
 
 
 @cache
 def _installed(group: str, path: tuple[str, ...]) -> "dict[str, list[EntryPoint]]":
-    """The group's entry points by name, of the packages on the path."""
+    """Returns the group's entry points by name, of the packages on the path."""
     from importlib.metadata import entry_points  # some milliseconds, and more to look at every package
 
-    found: dict[str, list[EntryPoint]] = {}
+    by_name: dict[str, list[EntryPoint]] = {}
     for entry in entry_points(group=group):
-        found.setdefault(entry.name, []).append(entry)
-    return found
+        by_name.setdefault(entry.name, []).append(entry)
+    return by_name
 
 
 def _told(entry: "EntryPoint") -> str:
-    """The entry point, for errors."""
+    """Returns the entry point in words, for errors."""
     return f'entry point "{entry.name}" of {entry.group} in {entry.dist.name if entry.dist else "?"}'

@@ -1,12 +1,13 @@
-"""Reading one image from its bytes: the header, and pixels at a reduced size.
+"""Reads one image from its bytes: the header, and pixels at a reduced size.
 
-The format is told by the bytes, not by the file's name. An image that cannot be decoded completely raises an
+The format is recognized by the bytes, not by the file's name. An image that cannot be decoded completely raises an
 `ImageError` with a reason; a picture that is half gray is never returned. JPEG goes through libjpeg-turbo's reduced
 decode (the DCT is scaled, so decoding to a quarter of the size costs little more than the entropy decoding); every
 other format goes through Pillow.
 """
 
 import io
+import re
 import warnings
 from dataclasses import dataclass
 
@@ -20,7 +21,7 @@ from curation.errors import RowError, in_one_line
 MAX_PIXELS = 64_000_000
 """Declared width × height, in pixels, above which an image is not decoded."""
 MAX_PIXELS_BASELINE_JPEG = 400_000_000
-"""The same limit for baseline JPEG in gray or YCbCr, which is decoded at a reduced size, a band of rows at a time."""
+"""The limit for baseline JPEG in gray or YCbCr, which is decoded at a reduced size, a band of rows at a time."""
 
 FORMATS = {
     "JPEG": "jpeg",
@@ -38,6 +39,9 @@ _OPENED_AS = [name for name in FORMATS if name != "MPO"]  # Pillow opens an MPO 
 
 ORIENTATION_TAG = 0x0112
 REDUCTIONS = (8, 4, 2, 1)
+_MARKER = re.compile(rb"\xff[\x01-\xfe]")
+_SOS, _APP2 = 0xDA, 0xE2
+"""JPEG markers (ITU T.81, table B.1): start of a scan, and the segment of an ICC profile."""
 
 Image.MAX_IMAGE_PIXELS = None  # our own limit is checked on the header, with a reason on the row
 ImageFile.LOAD_TRUNCATED_IMAGES = False
@@ -50,7 +54,7 @@ class ImageError(RowError):
 
 @dataclass(frozen=True, slots=True)
 class Header:
-    """What an image's file header says. `width` and `height` are in pixels, after the EXIF orientation is applied."""
+    """The fields of an image's header. `width` and `height` are in pixels, after the EXIF orientation is applied."""
 
     format: str
     width: int
@@ -126,7 +130,10 @@ def fit(pixels: np.ndarray, side: int) -> np.ndarray:
 
     Args:
         pixels: uint8, (H, W, 3).
-        side: pixels.
+        side: length of the long side in pixels.
+
+    Returns:
+        uint8 (h, w, 3).
     """
     height, width = pixels.shape[:2]
     scale = side / max(height, width)
@@ -145,6 +152,9 @@ def middle(pixels: np.ndarray, longest: int) -> np.ndarray:
     Args:
         pixels: (H, W, 3).
         longest: largest ratio of the long side to the short side.
+
+    Returns:
+        A view of `pixels`, (h, w, 3).
     """
     height, width = pixels.shape[:2]
     most = longest * min(height, width)
@@ -216,20 +226,33 @@ def _orientation(image: Image.Image) -> int:
 
 
 def _decode_jpeg(data: bytes, factor: int, header: Header) -> np.ndarray:
-    """Decodes a JPEG strictly: areas that libjpeg would fill with gray are an error, junk between segments is not."""
+    """Decodes a JPEG strictly: areas that libjpeg would fill with gray are an error, junk between segments is none."""
     height, width = (header.width, header.height) if header.orientation >= 5 else (header.height, header.width)
     least = {"min_height": -(-height // factor), "min_width": -(-width // factor)}
-    try:
-        pixels = simplejpeg.decode_jpeg(data, colorspace="BGR", strict=True, **least)
-    except ValueError as error:
-        if not _is_junk(str(error)):
-            raise ImageError("truncated" if "remature" in str(error) else "corrupt", in_one_line(error)) from None
-        pixels = _decode_jpeg_with_junk(data, factor)
-    return _upright(pixels, header.orientation)
+    for part in (data, _without_junk(data)):  # a first warning, of junk, hides those of damage behind it
+        try:
+            return _upright(simplejpeg.decode_jpeg(part, colorspace="BGR", strict=True, **least), header.orientation)
+        except ValueError as error:
+            if not _is_junk(str(error)):
+                raise ImageError("truncated" if "remature" in str(error) else "corrupt", in_one_line(error)) from None
+    return _upright(_decode_jpeg_with_junk(data, factor), header.orientation)
+
+
+def _without_junk(data: bytes) -> bytes:
+    """Returns the JPEG without the bytes between its segments, and without its ICC profile, up to its first scan."""
+    segments, at = [data[:2]], 2
+    while marker := _MARKER.search(data, at):
+        start, code = marker.start(), data[marker.end() - 1]
+        if code == _SOS:
+            return b"".join(segments) + data[start:]
+        at = start + 2 + int.from_bytes(data[start + 2 : start + 4])
+        if code != _APP2:
+            segments.append(data[start:at])
+    return data
 
 
 def _is_junk(warning: str) -> bool:
-    """Whether libjpeg's warning is harmless: extra bytes between segments, or a broken ICC profile.
+    """Returns whether libjpeg's warning is harmless: extra bytes between segments, or a broken ICC profile.
 
     Extra bytes before the end-of-image marker (0xd9) are not harmless: they are left over from a damaged scan.
     """

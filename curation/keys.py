@@ -1,4 +1,4 @@
-"""Keys of images, and the hash function that every choice by key uses."""
+"""Makes and splits the keys of images, and hashes them for every choice by key."""
 
 import hashlib
 import unicodedata
@@ -10,7 +10,7 @@ def make_key(corpus: str, shard: str, member: str) -> str:
 
 
 def well_formed(text: str) -> str:
-    """Replaces what is not Unicode in a text (half a surrogate pair, a byte of another encoding) by U+FFFD."""
+    """Replaces invalid Unicode in a text (half a surrogate pair, a byte of another encoding) by U+FFFD."""
     return text.encode("utf-8", "surrogatepass").decode("utf-8", "replace")
 
 

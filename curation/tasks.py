@@ -29,7 +29,7 @@ class Outcome:
     notes: list[str] = field(default_factory=list)
     """Messages for the user about damage that concerns the shard and no single row."""
     error: str | None = None
-    """Why the whole shard failed, in one line; None if it did not."""
+    """The reason why the whole shard failed, in one line; None if it did not."""
     line: Mapping[str, object] | None = None
     """The shard's entry in the stage's ledger, such as a `ScoreLine`; None if nothing is to be recorded."""
     stop: bool = False
@@ -100,9 +100,9 @@ class Note:
     done: int
     """Number of the shard's rows that are finished."""
     since: float
-    """When the record was written, in seconds since 1970."""
+    """Time at which the record was written, in seconds since 1970."""
     reason: str | None = None
-    """Why the worker ended itself: `memory` if it used too much; None if it did not end itself."""
+    """The reason why the worker ended itself: `memory` if it used too much; None if it did not end itself."""
     step: int = 0
     """The number of the step that was being done with `rows`; see `Watch.step`."""
 
@@ -206,7 +206,7 @@ class Watch:
 
 @dataclass
 class Plan:
-    """The tasks of a stage, and what the user is told of them before the work begins."""
+    """The tasks of a stage, and the messages about them that the user sees before the work begins."""
 
     tasks: list[Any] = field(default_factory=list)
     total: int = 0

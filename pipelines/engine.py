@@ -1,4 +1,4 @@
-"""Runs tasks on worker processes: what both engines have in common.
+"""Runs tasks on worker processes, for both engines: slots, watching, and repetition after a death.
 
 A slot runs one worker at a time, so that the death of a worker concerns exactly one shard, and the worker's note file
 tells which rows it was processing. The shard is then run again with these rows one at a time, and a row that kills its
@@ -19,11 +19,11 @@ from curation.errors import StageError, UserError, WorkspaceError
 from curation.tasks import Demand, Note, Outcome, Task, Watch
 
 DEATHS_OUTSIDE = 2
-"""A shard is given up after so many deaths of its worker while no row was being processed."""
+"""Number of deaths of its worker, while no row was being processed, after which a shard is given up."""
 CRASHED = "crashed"
 """The reason of a death that this program did not cause."""
 NODES_LOST = 10
-"""A shard is given up after so many losses of its machine, such as a spot instance."""
+"""Number of losses of its machine, such as a spot instance, after which a shard is given up."""
 CHECK = 0.5
 """Seconds between two checks of the workers' note files."""
 
@@ -33,17 +33,17 @@ class WorkerDied(Exception):
 
     Args:
         node: whether its machine was lost with it, for which no image is to blame.
-        said: what is known about the cause.
+        cause: what is known about the cause, in words; may be empty.
     """
 
-    def __init__(self, node: bool = False, said: str = "") -> None:
-        super().__init__(said)
+    def __init__(self, node: bool = False, cause: str = "") -> None:
+        super().__init__(cause)
         self.node = node
 
 
 @dataclass
 class Attempt:
-    """A task, and what its earlier attempts have revealed."""
+    """A task, and what is known from its earlier attempts."""
 
     task: Task
     token: str | None = None
@@ -53,9 +53,11 @@ class Attempt:
     condemned: dict[tuple[int, int], str] = field(default_factory=dict)
     """The rows to be failed: reason by row and step."""
     deaths_outside: int = 0
+    """Number of deaths of workers while no row was being processed."""
     nodes_lost: int = 0
-    said: str = ""
-    """What is known about the cause of the last death."""
+    """Number of deaths of workers whose machine was lost with them."""
+    cause: str = ""
+    """Cause of the last death in words, as far as it is known."""
 
     def died(self, rows: range, reason: str, step: int = 0) -> None:
         """Records that a worker died while it processed these rows, at this step."""
@@ -66,16 +68,16 @@ class Attempt:
             if len(rows) == 1 and self.kills[row, step] >= (3 if reason == CRASHED else 2):
                 self.condemned[row, step] = reason
 
-    def given(self, note: Path, memory: int) -> tuple[Any, ...]:
+    def arguments(self, note: Path, memory: int) -> tuple[Any, ...]:
         """Returns the arguments of `pipelines.worker.work` for this attempt on a slot."""
         suspects = frozenset(row for row, _step in self.kills)
         return self.task, note, memory, suspects, self.condemned, self.token
 
     @property
     def hopeless(self) -> str | None:
-        """Why the shard is given up; None if it is worth another attempt."""
+        """Reason for giving the shard up; None if it is worth another attempt."""
         if self.deaths_outside >= DEATHS_OUTSIDE:
-            return f"its worker process died twice with no image in hand ({self.said or 'out of memory?'})"
+            return f"its worker process died twice with no image in hand ({self.cause or 'out of memory?'})"
         if self.nodes_lost >= NODES_LOST:
             return f"its machine was lost {NODES_LOST} times"
         return None
@@ -103,18 +105,27 @@ class Slot(ABC, Generic[Handle]):
 
     @abstractmethod
     def outcome(self, handle: Handle) -> Outcome:
-        """Returns the outcome of a finished task. Raises WorkerDied, or what the task raised."""
+        """Returns the outcome of a finished task.
+
+        Raises:
+            WorkerDied: the worker died while it ran the task.
+            Exception: the task raised this error.
+        """
 
     @abstractmethod
     def kill(self) -> None:
         """Kills the worker at once; a file that it was writing remains under its temporary name only."""
 
     def noted(self) -> Note:
-        """Returns what the worker noted last."""
+        """Reads the worker's last note from its file."""
         return Watch.read(self.note)
 
     def begin(self) -> None:
-        """Resets the note file before a task, to no rows. Raises WorkspaceError if it cannot be written."""
+        """Resets the note file to no rows, before a task.
+
+        Raises:
+            WorkspaceError: the file cannot be written.
+        """
         self.late, self._seen = False, (None, 0.0)
         try:
             self.note.parent.mkdir(parents=True, exist_ok=True)
@@ -126,7 +137,7 @@ class Slot(ABC, Generic[Handle]):
         """Kills a worker that has spent too long on the same micro-batch, by the clock of this process.
 
         Args:
-            note: what the worker noted last.
+            note: the worker's last note.
             seconds: time limit of one micro-batch.
         """
         if (note.rows, note.since) != (self._seen[0] and (self._seen[0].rows, self._seen[0].since)):
@@ -180,6 +191,7 @@ class Engine(ABC, Generic[Handle]):
         A task whose outcome names another (`Outcome.then`) is followed by that one.
 
         Args:
+            tasks: the tasks to run.
             tick: called about twice a second with the rows done so far of the tasks that are under way.
             token: the fencing token of the run on whose behalf workers write; see `curation.workspace.files.fenced`.
         """
@@ -230,7 +242,7 @@ class Engine(ABC, Generic[Handle]):
                 attempt.nodes_lost += 1
             else:
                 reason = "timeout" if slot.late else note.reason or CRASHED
-                attempt.said = "more than worker_memory" if reason == "memory" else str(death)
+                attempt.cause = "more than worker_memory" if reason == "memory" else str(death)
                 attempt.died(note.rows, reason, note.step)
         except WorkspaceError as error:
             return Outcome(error=str(error), stop=True)

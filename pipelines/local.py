@@ -22,7 +22,7 @@ MEMORY_SHARE = 0.9
 
 
 class LocalEngine(Engine["Future[Outcome]"]):
-    """Runs tasks on processes of this machine. Of a task's demands only GPUs are considered, if the machine has any.
+    """Runs tasks on processes of this machine. Of a task's demands only GPUs count, if the machine has any.
 
     Args:
         workers: number of processes; None for one per core.
@@ -97,6 +97,8 @@ class LocalEngine(Engine["Future[Outcome]"]):
 
 
 class _LocalSlot(Slot["Future[Outcome]"]):
+    """A slot whose worker is the only process of a pool."""
+
     def __init__(self, note: Path, log: Path | None, gpus: str | None = None) -> None:
         super().__init__(note)
         self.log, self.gpus = log, gpus
@@ -105,16 +107,16 @@ class _LocalSlot(Slot["Future[Outcome]"]):
         self.pool: ProcessPoolExecutor | None = None
 
     def start(self, attempt: Attempt) -> "Future[Outcome]":
-        given = attempt.given(self.note, self.memory)
+        arguments = attempt.arguments(self.note, self.memory)
         if self.pool is not None:
             try:
-                return self.pool.submit(work, *given)
+                return self.pool.submit(work, *arguments)
             except BrokenProcessPool:  # the worker died while idle
                 self._end_pool()
         values = ONE_THREAD if self.gpus is None else ONE_THREAD | {"CUDA_VISIBLE_DEVICES": self.gpus}
         with _environment(values), _no_interrupt():  # inherited: only the parent handles Ctrl-C
             self.pool = ProcessPoolExecutor(1, multiprocessing.get_context("spawn"), _begin, (self.note, self.log))
-            return self.pool.submit(work, *given)
+            return self.pool.submit(work, *arguments)
 
     def outcome(self, handle: "Future[Outcome]") -> Outcome:
         try:
@@ -159,6 +161,7 @@ def _begin(note: Path, log: Path | None) -> None:
 
 
 def _die_with(sentinel: int) -> None:
+    """Ends this process when the parent's sentinel becomes ready, which is when the parent has ended."""
     mp_connection.wait([sentinel])
     os._exit(1)
 

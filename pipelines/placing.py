@@ -1,11 +1,11 @@
-"""Placing the tasks of a stage on an engine, and counting what comes back."""
+"""Places the tasks of a stage on an engine, and counts their outcomes."""
 
 import contextlib
 import os
 import time
 from collections import Counter
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, cast
 
 from curation.scoring.estimate import made_with
 from curation.scoring.opened import Opened
@@ -14,14 +14,14 @@ from curation.workspace.ledger import Ledger, LedgerLine
 from curation.workspace.lock import sweep
 from pipelines import progress
 from pipelines.engine import Engine
-from pipelines.summary import Summary
+from pipelines.summary import StageFacts, Summary
 
 AnyEngine = Engine[Any]
 
 
 @contextlib.contextmanager
 def placing(opened: Opened) -> Iterator[AnyEngine]:
-    """The recipe's engine, whose workers serve one stage after the other."""
+    """Yields the recipe's engine, whose workers serve one stage after the other, and closes it afterwards."""
     engine: AnyEngine
     recipe, log = opened.recipe, opened.workspace.root / "logs" / "workers.log"
     if recipe.engine == "ray":
@@ -40,13 +40,27 @@ def placing(opened: Opened) -> Iterator[AnyEngine]:
 
 
 def place(opened: Opened, stage: str, todo: Plan, unit: str, token: str, engine: AnyEngine | None) -> Summary:
-    """Runs the tasks on an engine: the one given, or one for this stage alone."""
+    """Runs the tasks of a stage on an engine, and returns the summary.
+
+    Args:
+        opened: the opened recipe.
+        stage: name of the stage.
+        todo: the tasks to run.
+        unit: what the progress counts, in the plural: `shards`, or a name for rows.
+        token: the fencing token of the run.
+        engine: the engine to use; None starts one for this stage alone, if there are tasks.
+    """
     with contextlib.nullcontext(engine) if engine or not todo.tasks else placing(opened) as used:
         return run_tasks(opened, stage, todo, unit, token, used)
 
 
 def run_tasks(opened: Opened, stage: str, todo: Plan, unit: str, token: str, engine: AnyEngine | None) -> Summary:
-    """Runs the tasks on this engine, shows how far they are, and sums up; None where there is nothing to run."""
+    """Runs the tasks on this engine and shows their progress; returns the summary.
+
+    Args:
+        opened, stage, todo, unit, token: see `place`.
+        engine: the engine to use; None if there are no tasks.
+    """
     recipe, workspace = opened.recipe, opened.workspace
     summary = Summary(stage, shards=todo.total, estimate=todo.estimate)
     ledger = Ledger[LedgerLine](workspace, stage, writable=True)
@@ -56,10 +70,10 @@ def run_tasks(opened: Opened, stage: str, todo: Plan, unit: str, token: str, eng
     counts: Counter[str] = Counter()
     sums: dict[str, Counter[str]] = {}
     with contextlib.ExitStack() as stack:
-        shown = stack.enter_context(progress.Progress(stage, amount, unit, workspace))
-        for said in (*todo.notices, _left(todo)):
-            shown.say(said)
-        tick = shown.under_way if by_rows else shown.rows_in_hand
+        bar = stack.enter_context(progress.Progress(stage, amount, unit, workspace))
+        for text in (*todo.notices, _left(todo)):
+            bar.say(text)
+        tick = bar.under_way if by_rows else bar.rows_in_hand
         ended = stack.enter_context(contextlib.closing(engine.run(todo.tasks, tick, token))) if engine else ()
         for task, outcome in ended:
             summary.add(task, outcome)
@@ -69,7 +83,7 @@ def run_tasks(opened: Opened, stage: str, todo: Plan, unit: str, token: str, eng
                 sums.setdefault(name, Counter()).update(amounts)
             if outcome.line is not None:
                 ledger.add(task.corpus, task.shard, outcome.line)
-            shown.advance((task.rows if by_rows else 1) if outcome.then is None else 0, outcome)
+            bar.advance((task.rows if by_rows else 1) if outcome.then is None else 0, outcome)
             if outcome.stop:
                 summary.errors.append(
                     f"stopped: {todo.total - summary.done} of {todo.total} shards are left; run again"
@@ -82,8 +96,8 @@ def run_tasks(opened: Opened, stage: str, todo: Plan, unit: str, token: str, eng
     summary.failed = dict(sorted(summary.failed.items()))
     for name, total in sums.items():
         if total:
-            summary.more[name] = {what: round(amount, 4) for what, amount in sorted(total.items())}
-    summary.seconds = round(time.monotonic() - shown.begun, 2)
+            summary.more |= cast(StageFacts, {name: {key: round(n, 4) for key, n in sorted(total.items())}})
+    summary.seconds = round(time.monotonic() - bar.begun, 2)
     if todo.tasks:
         facts = {"rows": summary.rows, "shards": summary.shards, "done": summary.done, "failed": summary.failed}
         facts |= {"engine": recipe.engine}
@@ -94,7 +108,7 @@ def run_tasks(opened: Opened, stage: str, todo: Plan, unit: str, token: str, eng
 
 
 def _left(todo: Plan) -> str | None:
-    """Returns a sentence on what a rerun finds: shards done, shards left, and why; empty if all are new."""
+    """Returns a text on the shards done and left, with the reasons; only the estimate if all shards are new."""
     done, left = todo.total - len(todo.tasks), len(todo.tasks)
     if not left:
         return None

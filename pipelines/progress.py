@@ -1,4 +1,4 @@
-"""Progress of a stage, on stderr and in a progress file.
+"""Shows the progress of a stage on stderr and in a progress file.
 
 On a terminal, stderr shows a live bar with rate and time left, elsewhere plain lines. `curate status` reads the
 progress file, which lies in the workspace.
@@ -32,7 +32,7 @@ class Progress:
 
     INTERVAL = 5.0
     """Seconds between plain lines."""
-    LEFT_WORD = 1.0
+    FILE_INTERVAL = 1.0
     """Minimum number of seconds between two updates of the progress file."""
 
     def __init__(self, title: str, total: int, unit: str, workspace: Workspace | None = None) -> None:
@@ -40,9 +40,9 @@ class Progress:
         self.workspace = workspace
         self.done = self._ended = self._rows = self._passed = 0
         self._failed: Counter[str] = Counter()
-        self.begun = self._said = time.monotonic()
+        self.begun = self._printed = time.monotonic()
         self._began = time.time()
-        self._left = 0.0
+        self._written = 0.0
         self._live: Any = None
 
     def __enter__(self) -> "Progress":
@@ -83,13 +83,13 @@ class Progress:
         self.under_way(0)
 
     def under_way(self, units: int) -> None:
-        """Shows units of work that has not ended yet."""
+        """Shows the progress, with so many units of work that has not ended yet."""
         self.done = max(self.done, min(self.total, self._ended + units))
-        self._leave_word()
+        self._write_file()
         if self._live is not None:
             self._live.update(self._id, completed=self.done, rate=self._rate())
-        elif time.monotonic() - self._said >= self.INTERVAL:
-            self._said = time.monotonic()
+        elif time.monotonic() - self._printed >= self.INTERVAL:
+            self._printed = time.monotonic()
             print(f"{self.title}: {self._plain()}", file=sys.stderr, flush=True)
 
     def __exit__(
@@ -101,11 +101,12 @@ class Progress:
             with contextlib.suppress(OSError):
                 self.workspace.running.unlink(missing_ok=True)
 
-    def _leave_word(self) -> None:
-        if self.workspace is None or time.monotonic() - self._left < self.LEFT_WORD:
+    def _write_file(self) -> None:
+        """Writes the progress file, unless it was written less than `FILE_INTERVAL` seconds ago."""
+        if self.workspace is None or time.monotonic() - self._written < self.FILE_INTERVAL:
             return
-        self._left = time.monotonic()
-        word = {
+        self._written = time.monotonic()
+        state = {
             "stage": self.title,
             "pid": os.getpid(),
             "host": socket.gethostname(),
@@ -120,7 +121,7 @@ class Progress:
             "failed": dict(self._failed),
         }
         with contextlib.suppress(StageError):  # whoever writes the results will report a full disk
-            write_text(self.workspace.running, json.dumps(word))
+            write_text(self.workspace.running, json.dumps(state))
 
     def _plain(self) -> str:
         counted = f"{self.done:,} of {self.total:,} {self.unit}"
@@ -141,7 +142,7 @@ class Progress:
 
 
 def note_run(workspace: Workspace, stage: str, seconds: float, **facts: Any) -> None:
-    """Appends a run of a stage to the log of runs: when it began, how long it took, and all further facts given."""
+    """Appends a run of a stage to the log of runs: when it began, how long it took in seconds, and further facts."""
     line = {"stage": stage, "began": round(time.time() - seconds, 1), "seconds": seconds} | facts
     with contextlib.suppress(OSError):
         workspace.runs.parent.mkdir(parents=True, exist_ok=True)

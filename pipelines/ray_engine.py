@@ -1,4 +1,4 @@
-"""`engine: ray`: whole shards on the tasks and actors of a Ray cluster.
+"""`engine: ray`: runs whole shards on the tasks and actors of a Ray cluster.
 
 Tasks that load models run on a fixed pool of actors, which keep the models; all others are Ray tasks. Ray itself never
 retries: the death of a worker is handled as on one machine, and its shard is placed again. Only names, parameters and
@@ -25,7 +25,7 @@ from pipelines.engine import Attempt, Engine, Slot, WorkerDied
 from pipelines.worker import ONE_THREAD, work
 
 OBJECT_STORE = 100_000_000
-"""Object store of a Ray started here, in bytes, of which a job uses only a few."""
+"""Size in bytes of the object store of a Ray started here, of which a job uses little."""
 MOST_SLOTS = 1000
 """Maximum number of shards processed at once."""
 
@@ -33,11 +33,11 @@ MOST_SLOTS = 1000
 class RayEngine(Engine["ray.ObjectRef[Outcome]"]):
     """Runs tasks on a Ray cluster: the recipe's, `RAY_ADDRESS`'s, or one started here for the run.
 
-    The workspace must be one that all nodes see, since workers note there what they have in hand.
+    All nodes must see the workspace, since workers write the notes on their rows there.
 
     Args:
-        recipe: says the address, the number of workers and what they are given.
-        workspace: the recipe's.
+        recipe: the recipe, with the address, the number of workers and their resources.
+        workspace: the recipe's workspace.
 
     Raises:
         StageError: no Ray answers at the address.
@@ -122,7 +122,7 @@ def pools(demands: set[Demand], nodes: list[dict[str, float]], most: int) -> dic
         if not _take(demand, free):
             beside = " beside the other workers" if any(counts.values()) else ""
             raise StageError(
-                f"ray.resources: no node of the cluster has {_said(demand)}{beside}; lower it, or add nodes"
+                f"ray.resources: no node of the cluster has {_amounts(demand)}{beside}; lower it, or add nodes"
             )
         counts[demand] = 1
     for with_gpu in (True, False):
@@ -135,10 +135,10 @@ def pools(demands: set[Demand], nodes: list[dict[str, float]], most: int) -> dic
 
 def _take(demand: Demand, free: list[dict[str, float]]) -> bool:
     """Subtracts a worker's resources from the first node that has them; returns whether there is such a node."""
-    asked = {"CPU": demand.cpus, "GPU": demand.gpus, "memory": demand.memory}
+    amounts = {"CPU": demand.cpus, "GPU": demand.gpus, "memory": demand.memory}
     for node in free:
-        if all(amount <= node.get(name, 0) + 1e-9 for name, amount in asked.items()):
-            node.update({name: node.get(name, 0) - amount for name, amount in asked.items()})
+        if all(amount <= node.get(name, 0) + 1e-9 for name, amount in amounts.items()):
+            node.update({name: node.get(name, 0) - amount for name, amount in amounts.items()})
             return True
     return False
 
@@ -150,7 +150,7 @@ def _share(demand: Demand, nodes: list[dict[str, float]]) -> int:
 
 
 class _WithoutRay:
-    """Standard output without what Ray's own threads print when a worker dies, which would break `--json`."""
+    """Standard output that drops what Ray's own threads print when a worker dies, which would break `--json`."""
 
     def __init__(self, stream: TextIO) -> None:
         self._stream = stream
@@ -186,10 +186,10 @@ class _RaySlot(Slot["ray.ObjectRef[Outcome]"]):
             raise WorkerDied(_node_lost(error), in_one_line(error, 200)) from None
 
     def ended(self) -> None:
-        """Is called when the task has ended."""
+        """Reacts to the end of the task; a kind of slot may override it."""
 
     def lost(self) -> None:
-        """Is called when the worker has died."""
+        """Reacts to the death of the worker; a kind of slot may override it."""
 
 
 class _TaskSlot(_RaySlot):
@@ -198,7 +198,7 @@ class _TaskSlot(_RaySlot):
     _running: "ray.ObjectRef[Outcome] | None" = None
 
     def start(self, attempt: Attempt) -> "ray.ObjectRef[Outcome]":
-        self._running = _task.options(**self.options).remote(*attempt.given(self.note, self.memory))
+        self._running = _task.options(**self.options).remote(*attempt.arguments(self.note, self.memory))
         return self._running
 
     def kill(self) -> None:
@@ -219,7 +219,7 @@ class _ActorSlot(_RaySlot):
     def start(self, attempt: Attempt) -> "ray.ObjectRef[Outcome]":
         if self._actor is None:
             self._actor = _Actor.options(**self.options).remote()  # type: ignore[attr-defined]
-        return self._actor.work.remote(*attempt.given(self.note, self.memory))
+        return self._actor.work.remote(*attempt.arguments(self.note, self.memory))
 
     def kill(self) -> None:
         if self._actor is not None:
@@ -233,14 +233,14 @@ class _ActorSlot(_RaySlot):
 
 
 @ray.remote(max_retries=0)
-def _task(*given: Any) -> Outcome:
-    return work(*given)
+def _task(*arguments: Any) -> Outcome:
+    return work(*arguments)
 
 
 @ray.remote(max_restarts=0, max_task_retries=0)
 class _Actor:
-    def work(self, *given: Any) -> Outcome:
-        return work(*given)
+    def work(self, *arguments: Any) -> Outcome:
+        return work(*arguments)
 
 
 def _connect(recipe: Recipe) -> None:
@@ -264,9 +264,9 @@ def _connect(recipe: Recipe) -> None:
         _knock(address)
         ray.init(**options)
     except (ConnectionError, RuntimeError, ValueError, OSError) as error:
-        said = in_one_line(error, 200)
+        cause = in_one_line(error, 200)
         token = "; a cluster that asks for a token wants RAY_AUTH_MODE and RAY_AUTH_TOKEN_PATH" if address else ""
-        raise StageError(f"ray.address: no Ray at {address or 'this machine'}: {said}{token}") from None
+        raise StageError(f"ray.address: no Ray at {address or 'this machine'}: {cause}{token}") from None
 
 
 def _knock(address: str | None) -> None:
@@ -276,7 +276,8 @@ def _knock(address: str | None) -> None:
         socket.create_connection((host, int(port)), timeout=10).close()
 
 
-def _said(demand: Demand) -> str:
+def _amounts(demand: Demand) -> str:
+    """Returns the resources of a worker in words."""
     parts = [f"{demand.cpus:g} CPUs"]
     parts += [f"{demand.gpus:g} GPUs"] if demand.gpus else []
     parts += [f"{demand.memory / 1e9:g} GB of memory"] if demand.memory else []

@@ -1,4 +1,4 @@
-"""The stages as a user runs them: lock, plan, place the tasks, count, sum up."""
+"""Runs the stages as a user does: locks the workspace, plans, places the tasks, counts, and sums up."""
 
 import contextlib
 import sys
@@ -20,7 +20,7 @@ from pipelines.summary import Summary
 
 
 def index(opened: Opened, engine: AnyEngine | None = None) -> Summary:
-    """Stage `index`."""
+    """Runs stage `index`, which lists every image of the corpora; returns the summary."""
     from curation.corpora.index import plan
     from curation.corpora.samples import known_shard, meta_schema
 
@@ -48,7 +48,13 @@ def index(opened: Opened, engine: AnyEngine | None = None) -> Summary:
 
 
 def score(opened: Opened, engine: AnyEngine | None = None, retry_failed: bool = False) -> Summary:
-    """Stage `score`."""
+    """Runs stage `score`, which computes the signals; returns the summary.
+
+    Args:
+        opened: the opened recipe.
+        engine: the engine to use; None starts one.
+        retry_failed: whether to score rows again that failed before.
+    """
     from curation.scoring.stage import plan
 
     workspace = opened.workspace
@@ -66,7 +72,13 @@ def score(opened: Opened, engine: AnyEngine | None = None, retry_failed: bool = 
 
 
 def select(opened: Opened, engine: AnyEngine | None = None, dry_run: bool = False) -> Summary:
-    """Stage `select`."""
+    """Runs stage `select`, which decides the fate of every image, in this process; returns the summary.
+
+    Args:
+        opened: the opened recipe.
+        engine: not used.
+        dry_run: whether to count only, and to write nothing.
+    """
     from curation.selection.stage import Selection
 
     began = time.monotonic()
@@ -83,7 +95,13 @@ def select(opened: Opened, engine: AnyEngine | None = None, dry_run: bool = Fals
 
 
 def caption(opened: Opened, engine: AnyEngine | None = None, retry_failed: bool = False) -> Summary:
-    """Stage `caption`."""
+    """Runs stage `caption`, which captions the kept images; returns the summary.
+
+    Args:
+        opened: the opened recipe.
+        engine: the engine to use; None starts one.
+        retry_failed: whether to caption rows again that have no caption.
+    """
     from curation.captions.stage import plan
 
     workspace = opened.workspace
@@ -100,7 +118,7 @@ def caption(opened: Opened, engine: AnyEngine | None = None, retry_failed: bool 
 
 
 def import_votes(opened: Opened, file: Path) -> Summary:
-    """`annotate import`."""
+    """Runs `annotate import`, which takes in a file of votes; returns the summary."""
     from curation.annotation.votes import import_votes as read_votes
 
     workspace = opened.workspace
@@ -110,7 +128,7 @@ def import_votes(opened: Opened, file: Path) -> Summary:
 
 
 def build_shards(opened: Opened, engine: AnyEngine | None = None) -> Summary:
-    """Stage `build-shards`."""
+    """Runs stage `build-shards`, which builds the product; returns the summary."""
     from curation.shards.rows import rows_left
     from curation.shards.stage import finish, plan
 
@@ -132,12 +150,15 @@ def build_shards(opened: Opened, engine: AnyEngine | None = None) -> Summary:
 
 
 def _make_rows(workspace: Workspace, tasks: Sequence[Task], token: str, engine: AnyEngine) -> None:
-    """Lets workers make the rows of raw shards. What they could not do, the plan does next, and says why it cannot."""
+    """Lets workers make the rows of raw shards.
+
+    It stops at the first error: the plan, which follows, makes the rows that are missing, and raises the error.
+    """
     with contextlib.ExitStack() as stack:
-        shown = stack.enter_context(progress.Progress("build-shards", len(tasks), "raw shards", workspace))
-        ended = stack.enter_context(contextlib.closing(engine.run(tasks, shown.rows_in_hand, token)))
+        bar = stack.enter_context(progress.Progress("build-shards", len(tasks), "raw shards", workspace))
+        ended = stack.enter_context(contextlib.closing(engine.run(tasks, bar.rows_in_hand, token)))
         for _task, outcome in ended:
-            shown.advance(1, outcome)
+            bar.advance(1, outcome)
             if outcome.error:
                 break
 
@@ -153,7 +174,7 @@ STAGES: dict[str, Callable[[Opened, AnyEngine | None], Summary]] = {
 
 
 def _keep_recipe(opened: Opened) -> None:
-    """Leaves the recipe as run, with versions, in the workspace."""
+    """Writes the recipe as it was run, with the versions of libraries, into the workspace."""
     from curation.models.environment import versions
 
     lines = "".join(f"# {name} {version}\n" for name, version in versions().items())
@@ -161,7 +182,7 @@ def _keep_recipe(opened: Opened) -> None:
 
 
 def caption_eval_sheet(opened: Opened, engine: AnyEngine | None = None) -> Summary:
-    """`caption-eval sheet`."""
+    """Runs `caption-eval sheet`, which captions a sample and writes the evaluators' sheet; returns the summary."""
     from curation.annotation.caption_eval.plan import plan
     from curation.annotation.caption_eval.sample import draw
     from curation.annotation.caption_eval.sheet import check_untouched, write_sheet
@@ -177,7 +198,7 @@ def caption_eval_sheet(opened: Opened, engine: AnyEngine | None = None) -> Summa
 
 
 def import_scores(opened: Opened, file: Path) -> Summary:
-    """`caption-eval import`."""
+    """Runs `caption-eval import`, which takes in a file of evaluators' scores; returns the summary."""
     from curation.annotation.caption_eval.scores import import_scores as read_scores
 
     workspace = opened.workspace

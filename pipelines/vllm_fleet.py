@@ -36,15 +36,15 @@ from curation.workspace import Workspace
 from curation.workspace.lock import lock
 
 KEPT_AT_ONCE = 256
-"""Number of answers of one shard that are written together; so many may be lost when the job is killed."""
+"""Number of answers of one shard that are written together, and may be lost when the job is killed."""
 TEMPLATE = "chat_template_kwargs"
 """The part of a request's body that goes to the model's chat template, and is no sampling parameter."""
 QUIET = {"HF_HUB_OFFLINE": "1", "VLLM_NO_USAGE_STATS": "1", "RAY_USAGE_STATS_ENABLED": "0"}
 """Environment of the engines: weights are on the nodes already, and nothing contacts the network."""
 
 
-def arguments(given: Sequence[str] | None = None) -> argparse.Namespace:
-    """Parses the command line."""
+def arguments(words: Sequence[str] | None = None) -> argparse.Namespace:
+    """Parses the command line, or the given words instead."""
     parser = argparse.ArgumentParser(prog="python -m pipelines.vllm_fleet", description=(__doc__ or "").split("\n")[0])
     parser.add_argument("recipe", type=Path)
     parser.add_argument("--weights", help="folder of the checkpoint on the nodes (default: the recipe's `model`)")
@@ -55,13 +55,13 @@ def arguments(given: Sequence[str] | None = None) -> argparse.Namespace:
     vllm = parser.add_mutually_exclusive_group()
     vllm.add_argument("--package", default=vllm_of_ray(), help="vLLM for pip (default: what this Ray is made for)")
     vllm.add_argument("--python", help="instead, a Python on the nodes that has vLLM and the cluster's release of Ray")
-    return parser.parse_args(given)
+    return parser.parse_args(words)
 
 
 def vllm_of_ray() -> str:
     """Returns the release of vLLM that this Ray is made for, as a requirement for pip."""
-    wanted = (line.partition(";")[0].strip() for line in requires("ray") or ())
-    return next((line for line in wanted if line.startswith("vllm")), "vllm")
+    requirements = (line.partition(";")[0].strip() for line in requires("ray") or ())
+    return next((line for line in requirements if line.startswith("vllm")), "vllm")
 
 
 def engines(options: argparse.Namespace, model: str) -> vLLMEngineProcessorConfig:
@@ -85,13 +85,14 @@ def engines(options: argparse.Namespace, model: str) -> vLLMEngineProcessorConfi
 
 
 def questions(recipe: Recipe, place: Mapping[str, str]) -> Iterator[dict[str, Any]]:
-    """What is asked of one shard: see `first_requests`.
+    """Yields the requests for one shard; see `first_requests`.
 
     Args:
+        recipe: the recipe.
         place: `corpus` and `shard`.
 
     Yields:
-        The place, the name under which the answer is kept, messages and vLLM's sampling parameters.
+        the place, the name under which the answer is kept, messages and vLLM's sampling parameters.
     """
     for name, body in first_requests(opened_in_worker(recipe), place["corpus"], place["shard"]):
         body.pop(TEMPLATE, None)
@@ -155,8 +156,8 @@ def run(opened: Opened, options: argparse.Namespace) -> Counter[str]:
         builder_kwargs={TEMPLATE: template} if template else None,
     )
     with lock(workspace, "caption"):
-        asked = ray.data.from_items(places).flat_map(partial(questions, recipe))
-        return keep(workspace, ask(asked).iter_rows())
+        requests = ray.data.from_items(places).flat_map(partial(questions, recipe))
+        return keep(workspace, ask(requests).iter_rows())
 
 
 def main() -> None:
@@ -165,11 +166,11 @@ def main() -> None:
     try:
         counts = run(open_recipe(load_recipe(options.recipe)), options)
     except (UserError, StageError) as error:
-        said = getattr(error, "cause", error)  # a Ray task's error has the original as its cause
-        print(f"error: {str(said).splitlines()[0]}", file=sys.stderr)
+        cause = getattr(error, "cause", error)  # a Ray task's error has the original as its cause
+        print(f"error: {str(cause).splitlines()[0]}", file=sys.stderr)
         sys.exit(2 if isinstance(error, UserError) else 1)
-    for what, count in counts.most_common():
-        print(f"{count:,} × {what}", file=sys.stderr)
+    for kind, count in counts.most_common():
+        print(f"{count:,} × {kind}", file=sys.stderr)
     sys.exit(0 if set(counts) <= {"answered"} else 1)
 
 

@@ -1,4 +1,4 @@
-"""What runs within a worker process, whichever engine started it."""
+"""Runs a task within a worker process, whichever engine started the process."""
 
 import os
 import threading
@@ -26,8 +26,9 @@ def work(
     """Runs one task under watch.
 
     Args:
-        note: the file in which to note what is in hand.
-        memory: bytes that this process may hold; above them it ends itself, and the note says so.
+        task: the task.
+        note: the file in which to note the rows that are being processed.
+        memory: bytes that this process may hold; above them it ends itself, and the note says so. None sets no limit.
         suspects, condemned: see Watch.
         token: the fencing token of the run, see `curation.workspace.files.fenced`.
     """
@@ -52,6 +53,12 @@ class _MemoryGuard:
         self._thread: threading.Thread | None = None
 
     def follow(self, watch: Watch | None, limit: int | None) -> None:
+        """Guards this process from now on for the task of `watch`; stops guarding if either argument is None.
+
+        Args:
+            watch: takes note of the reason before the process ends itself.
+            limit: maximum number of bytes that the process may hold.
+        """
         self._followed = (watch, limit) if watch is not None and limit else None
         if limit and self._thread is None:
             self._thread = threading.Thread(target=self._look, daemon=True)

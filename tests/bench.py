@@ -1,4 +1,4 @@
-"""A small bench for tests: corpora of drawn pictures, recipes, and stages run in this process."""
+"""Makes corpora of drawn pictures and recipes for tests, and runs stages in this process."""
 
 import io
 import tarfile
@@ -20,7 +20,7 @@ from curation.workspace.ledger import Ledger
 
 
 def picture(seed: int, size: tuple[int, int] = (320, 240), blocks: int = 8) -> Image.Image:
-    """Coloured blocks with fine grain: sharp, colourful, and unlike any other seed's."""
+    """Draws coloured blocks with fine grain: sharp, colourful, and unlike the picture of any other seed."""
     rng = np.random.default_rng(seed)
     small = Image.fromarray(rng.integers(0, 255, (blocks, blocks, 3), dtype=np.uint8))
     pixels = np.asarray(small.resize(size, Image.Resampling.NEAREST)).astype(np.int16)
@@ -28,14 +28,14 @@ def picture(seed: int, size: tuple[int, int] = (320, 240), blocks: int = 8) -> I
 
 
 def encoded(image: Image.Image, format: str = "JPEG", **options: Any) -> bytes:
-    """The picture as a file."""
+    """Returns the picture as the bytes of a file."""
     buffer = io.BytesIO()
     image.save(buffer, format, **({"quality": 90} | options if format == "JPEG" else options))
     return buffer.getvalue()
 
 
 def write_tar(path: Path, members: dict[str, bytes]) -> Path:
-    """A tar of these members, in this order."""
+    """Writes a tar of these members, in this order, and returns its path."""
     path.parent.mkdir(parents=True, exist_ok=True)
     with tarfile.open(path, "w") as tar:
         for name, data in members.items():
@@ -46,14 +46,14 @@ def write_tar(path: Path, members: dict[str, bytes]) -> Path:
 
 
 def recipe(folder: Path, **values: Any) -> Recipe:
-    """A recipe over the tars in `folder/raw`, written and read as a user's."""
-    given = {"workspace": "./work", "corpora": [{"name": "c", "path": "./raw"}], "signals": {"photo": {}}} | values
-    (folder / "recipe.yaml").write_text(write_yaml(given))
+    """Writes a recipe over the tars in `folder/raw` as a user would, and reads it."""
+    sections = {"workspace": "./work", "corpora": [{"name": "c", "path": "./raw"}], "signals": {"photo": {}}} | values
+    (folder / "recipe.yaml").write_text(write_yaml(sections))
     return load_recipe(folder / "recipe.yaml")
 
 
 def opened(made: Recipe, meta_known: bool = True) -> Opened:
-    """The recipe, opened anew: what has changed in its workspace meanwhile is seen."""
+    """Opens the recipe anew, so that changes in its workspace are seen."""
     return open_recipe(made, meta_known)
 
 
@@ -63,7 +63,7 @@ def index(made: Recipe) -> None:
 
 
 def score(made: Recipe) -> int:
-    """Runs stage `score` in this process; returns the rows it looked at."""
+    """Runs stage `score` in this process; returns the number of rows that it processed."""
     return _run("score", plan_score(opened(made)), made)
 
 
@@ -78,12 +78,12 @@ def _run(stage: str, plan: Plan, made: Recipe) -> int:
 
 
 def rows(path: Path) -> list[dict[str, Any]]:
-    """The rows of a Parquet file."""
+    """Reads the rows of a Parquet file."""
     return pq.read_table(path).to_pylist()
 
 
 def tree(folder: Path) -> dict[str, bytes]:
-    """Every file below a folder that byte equality is promised for."""
+    """Reads every file below a workspace for which byte equality is promised; returns the bytes by relative path."""
     promised = ("samples", "signals", "selection", "captions", "shards", "levels.parquet")
     return {
         str(p.relative_to(folder)): p.read_bytes()

@@ -24,7 +24,7 @@ SIGLIP: dict[str, Any] = {
     "text_cfg": {"context_length": 16, "vocab_size": 49408, "width": 48, "heads": 2, "layers": 1,
                  "no_causal_mask": True, "proj_bias": True, "pool_type": "last"},
 }  # fmt: skip
-"""What makes a SigLIP one: a tower of its own for text, and a bias beside the scale."""
+"""A small SigLIP: its text has a tower of its own, and its logits a bias beside the scale."""
 SIGLIP_PREPROCESSING = {"mean": [0.5] * 3, "std": [0.5] * 3, "interpolation": "bicubic", "resize_mode": "squash"}
 
 
@@ -35,7 +35,7 @@ def open_clip_folder(
     weights: str = "open_clip_model.safetensors",
     seed: int = 0,
 ) -> Path:
-    """A checkpoint folder of open_clip, as the hub has them."""
+    """Writes a checkpoint folder of open_clip as the hub has them, and returns it."""
     import open_clip
 
     folder.mkdir(parents=True, exist_ok=True)
@@ -53,8 +53,8 @@ def open_clip_folder(
 
 
 def laion_v2(seed: int = 0, width: int = 768) -> dict[str, torch.Tensor]:
-    """Tensors of the names and shapes of LAION's aesthetic predictor V2."""
-    made = torch.Generator().manual_seed(seed)
+    """Returns random tensors with the names and shapes of LAION's aesthetic predictor V2."""
+    generator = torch.Generator().manual_seed(seed)
     sizes = {
         "layers.0": (1024, width),
         "layers.2": (128, 1024),
@@ -64,6 +64,6 @@ def laion_v2(seed: int = 0, width: int = 768) -> dict[str, torch.Tensor]:
     }
     tensors = {}
     for name, (rows, columns) in sizes.items():
-        tensors[f"{name}.weight"] = torch.randn(rows, columns, generator=made) / columns**0.5
-        tensors[f"{name}.bias"] = torch.randn(rows, generator=made)
+        tensors[f"{name}.weight"] = torch.randn(rows, columns, generator=generator) / columns**0.5
+        tensors[f"{name}.bias"] = torch.randn(rows, generator=generator)
     return tensors

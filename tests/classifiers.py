@@ -11,37 +11,44 @@ NSFW = ("sfw", "nsfw")
 
 
 def vit(folder: Path, labels: Sequence[str] = NSFW, seed: int = 0, **config: Any) -> Path:
-    """A vision transformer that sees 32 × 32 pixels, whatever the shape of the picture."""
+    """Writes a vision transformer that sees 32 × 32 pixels, whatever the shape of the picture; returns its folder."""
     from transformers import ViTConfig, ViTForImageClassification, ViTImageProcessor
 
-    made = ViTConfig(
+    config_of_model = ViTConfig(
         hidden_size=32, num_hidden_layers=2, num_attention_heads=2, intermediate_size=64, image_size=32, patch_size=8,
         initializer_range=0.2, **_labelled(labels), **config,
     )  # fmt: skip
-    return _saved(folder, ViTForImageClassification, made, ViTImageProcessor(size={"height": 32, "width": 32}), seed)
+    return _saved(
+        folder, ViTForImageClassification, config_of_model, ViTImageProcessor(size={"height": 32, "width": 32}), seed
+    )
 
 
 def siglip(folder: Path, labels: Sequence[str] = NSFW, seed: int = 0) -> Path:
-    """The vision tower of a SigLIP with a head over the mean of its patches; its config holds the tower's."""
+    """Writes the vision tower of a SigLIP with a head over the mean of its patches; returns its folder.
+
+    The config holds the tower's config.
+    """
     from transformers import SiglipConfig, SiglipForImageClassification, SiglipImageProcessor
 
     vision = {"hidden_size": 32, "num_hidden_layers": 1, "num_attention_heads": 2, "intermediate_size": 64}
-    made = SiglipConfig(vision_config=vision | {"image_size": 32, "patch_size": 8}, **_labelled(labels))
+    config = SiglipConfig(vision_config=vision | {"image_size": 32, "patch_size": 8}, **_labelled(labels))
     processor = SiglipImageProcessor(size={"height": 32, "width": 32})
-    return _saved(folder, SiglipForImageClassification, made, processor, seed)
+    return _saved(folder, SiglipForImageClassification, config, processor, seed)
 
 
 def convnext(folder: Path, labels: Sequence[str] = NSFW, seed: int = 0) -> Path:
-    """A convolutional net that sees the middle of the picture, its short side scaled first."""
+    """Writes a convolutional net that sees the middle of the scaled picture; returns its folder."""
     from transformers import ConvNextConfig, ConvNextForImageClassification, ConvNextImageProcessor
 
-    made = ConvNextConfig(hidden_sizes=[8, 8, 16, 16], depths=[1, 1, 1, 1], initializer_range=0.2, **_labelled(labels))
+    config = ConvNextConfig(
+        hidden_sizes=[8, 8, 16, 16], depths=[1, 1, 1, 1], initializer_range=0.2, **_labelled(labels)
+    )
     processor = ConvNextImageProcessor(size={"shortest_edge": 48})
-    return _saved(folder, ConvNextForImageClassification, made, processor, seed)
+    return _saved(folder, ConvNextForImageClassification, config, processor, seed)
 
 
 def timm_vit(folder: Path, labels: Sequence[str] = NSFW, seed: int = 0) -> Path:
-    """A model of timm, which keeps in config.json how pictures are prepared."""
+    """Writes a model of timm, which keeps in config.json how pictures are prepared; returns its folder."""
     import timm
     from safetensors.torch import save_file
 

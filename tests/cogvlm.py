@@ -36,7 +36,7 @@ SENTENCES = (
 
 
 def model(seed: int = 0, **config: Any) -> Any:
-    """A tiny model in float32, all of its parameters random."""
+    """Makes a tiny model in float32, all of whose parameters are random."""
     from curation.models.cogvlm.config import CogVLMConfig
     from curation.models.cogvlm.model import CogVLMForCausalLM
 
@@ -51,15 +51,15 @@ def model(seed: int = 0, **config: Any) -> Any:
 def folder(
     path: Path, seed: int = 0, shards: int = 1, inv_freq: bool = False, tokenizer: bool = True, **config: Any
 ) -> Path:
-    """A checkpoint folder as the hub has it.
+    """Writes a checkpoint folder as the hub has it, and returns it.
 
     Args:
-        path: is made.
-        seed: of the weights.
-        shards: files of weights; with more than one there is an index.
-        inv_freq: whether the constants are there that the official files may hold.
-        tokenizer: whether it lies beside the weights.
-        config: what differs from CONFIG.
+        path: the folder, which must not exist.
+        seed: seed of the weights.
+        shards: number of files of weights; with more than one there is an index.
+        inv_freq: whether the weights include the constants that the official files may hold.
+        tokenizer: whether the tokenizer lies beside the weights.
+        config: keys of the config that differ from CONFIG.
     """
     path.mkdir(parents=True)
     (path / "config.json").write_text(json.dumps(CONFIG | config))
@@ -83,7 +83,7 @@ def folder(
 
 
 def vicuna(path: Path) -> Path:
-    """A tokenizer of the same kind as Vicuna's, of 420 tokens, trained on SENTENCES."""
+    """Writes a tokenizer of the same kind as Vicuna's, of 420 tokens, trained on SENTENCES; returns its folder."""
     import sentencepiece
 
     path.mkdir(parents=True, exist_ok=True)
@@ -94,9 +94,9 @@ def vicuna(path: Path) -> Path:
         character_coverage=0.9999, unk_id=0, bos_id=1, eos_id=2, pad_id=-1, minloglevel=9, num_threads=1,
     )  # fmt: skip
     (path / "tokenizer.model").write_bytes(trained.getvalue())
-    said = {
+    settings = {
         "tokenizer_class": "LlamaTokenizer", "legacy": False, "add_bos_token": True, "add_eos_token": False,
         "bos_token": "<s>", "eos_token": "</s>", "unk_token": "<unk>", "pad_token": None, "model_max_length": 4096,
     }  # fmt: skip
-    (path / "tokenizer_config.json").write_text(json.dumps(said))
+    (path / "tokenizer_config.json").write_text(json.dumps(settings))
     return path

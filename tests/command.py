@@ -1,4 +1,4 @@
-"""The command `curate` for tests: called in this process, which spares a start of a second, or as a process of its own."""
+"""Runs the command `curate` for tests: in this process, which saves a second, or as a process of its own."""
 
 import contextlib
 import os
@@ -28,17 +28,19 @@ _STREAMS = {
 
 
 def environment(**changed: str) -> dict[str, str]:
-    """The variables of a process that is to find this curate."""
+    """Returns the environment of a process that is to import this curate, with some variables changed."""
     return os.environ | {"PYTHONPATH": str(ROOT)} | changed
 
 
 def curate(*arguments: str, cwd: Path, status: int | None = 0) -> Done:
     """Calls `curate` in this process as if from a shell in `cwd`; its workers are processes as always.
 
-    What it changes in the process is put back. Native code and workers that write past Python are captured too.
+    Its changes to the process are undone. Output of native code and of workers, which bypasses Python, is captured too.
 
     Args:
-        status: the exit status that is expected; None leaves the question to the caller.
+        arguments: the arguments of the command.
+        cwd: the working directory.
+        status: the exit status that is expected; None accepts any.
     """
     handlers = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
     variables = dict(os.environ)
@@ -81,7 +83,7 @@ def started(
 
 @contextlib.contextmanager
 def _captured(name: str) -> Iterator[IO[bytes]]:
-    """What is written to stdout or stderr, by this process or its children, goes into a file that the caller reads."""
+    """Sends what this process or its children write to stdout or stderr into a file, which it yields."""
     stream, file = _STREAMS[name], tempfile.TemporaryFile()  # noqa: SIM115
     before, former = os.dup(stream.fileno()), getattr(sys, name)
     former.flush()

@@ -34,13 +34,13 @@ ONE_AT_A_TIME = ("ray", "browser", "faults")
 
 
 def pytest_report_header() -> str | None:
-    """Says how a soak can be repeated."""
+    """Returns the line of the report that tells how a soak can be repeated."""
     return f"to repeat it: CURATE_SEED={SEED} make soak" if SOAK else None
 
 
 @pytest.hookimpl(tryfirst=True)  # before xdist looks at the groups
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Tests of one file share its fixtures and so a worker of xdist; what takes longest comes first."""
+    """Groups the tests of one file, which share fixtures, for one worker of xdist; the slowest groups come first."""
     groups = {
         item: "one at a time" if any(map(item.get_closest_marker, ONE_AT_A_TIME)) else item.nodeid.split("::")[0]
         for item in items
@@ -58,14 +58,17 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 
 def pytest_collection_finish(session: pytest.Session) -> None:
-    """Groups that xdist does not see would scatter the tests without a word, as pytest 9.2 made version 3.8 do."""
+    """Checks that xdist sees the groups.
+
+    Else it would scatter the tests silently, as version 3.8 did with pytest 9.2.
+    """
     if getattr(session.config.option, "loadgroup", False):
         assert all("@" in item.nodeid for item in session.items), "pytest-xdist does not see the groups"
 
 
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo[None]):  # type: ignore[no-untyped-def]
-    """Where CI=1 says that Debian's packages are installed, a test that misses one has failed, not been skipped."""
+    """Fails a test that lacks a Debian package, instead of skipping it, if CI=1 says that all are installed."""
     report = yield
     if report.skipped and os.environ.get("CI") == "1" and "needs Debian's package" in str(report.longrepr):
         report.outcome = "failed"
@@ -74,7 +77,7 @@ def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo[None]):  
 
 @pytest.fixture(scope="module")
 def one_thread() -> Iterator[None]:
-    """As a worker has it: torch runs on one thread."""
+    """Lets torch run on one thread, as in a worker."""
     import torch
 
     threads = torch.get_num_threads()
@@ -85,7 +88,7 @@ def one_thread() -> Iterator[None]:
 
 @pytest.fixture(scope="module")
 def on_a_cpu() -> Iterator[None]:
-    """No GPU is seen: numbers do not depend on the batch, so that answers can be compared to the letter."""
+    """Hides the GPUs: on a CPU numbers do not depend on the batch, so that answers can be compared to the letter."""
     import torch
 
     with pytest.MonkeyPatch.context() as patch:
@@ -95,7 +98,7 @@ def on_a_cpu() -> Iterator[None]:
 
 @functools.cache
 def encoded(seed: int = 0, format: str = "JPEG", size: tuple[int, int] = (64, 48), mode: str = "RGB") -> bytes:
-    """A coloured cloud, different for each seed, as the bytes of an image file."""
+    """Returns a coloured cloud, different for each seed, as the bytes of an image file."""
     small = np.random.default_rng(seed).integers(0, 256, (6, 8, 3), dtype=np.uint8)
     image = Image.fromarray(small).resize(size, Image.Resampling.BICUBIC).convert(mode)
     buffer = io.BytesIO()
@@ -104,7 +107,7 @@ def encoded(seed: int = 0, format: str = "JPEG", size: tuple[int, int] = (64, 48
 
 
 def write_tar(path: Path, members: Iterable[tuple[str, bytes]]) -> Path:
-    """A tar of regular files, in this order."""
+    """Writes a tar of regular files, in this order, and returns its path."""
     with tarfile.open(path, "w", format=tarfile.PAX_FORMAT) as tar:
         for name, data in members:
             info = tarfile.TarInfo(name)
@@ -125,7 +128,7 @@ def make_tar() -> Callable[[Path, Iterable[tuple[str, bytes]]], Path]:
 
 @pytest.fixture(scope="session")
 def sample_photos() -> dict[str, bytes]:
-    """The bundled pictures by name; those that are broken on purpose left out."""
+    """Returns the bundled pictures by name, without those that are broken on purpose."""
     with open(sample_folder() / "labels.csv", newline="", encoding="utf-8") as file:
         broken = {r["file"] for r in csv.DictReader(file) if (r["field"], r["value"]) == ("is_corrupt", "true")}
     photos = {}
@@ -139,7 +142,7 @@ def sample_photos() -> dict[str, bytes]:
 
 @dataclass(frozen=True)
 class Crawl:
-    """What a local web server had, and where img2dataset's three outputs of it lie."""
+    """The files of a local web server, and the folders of img2dataset's three outputs of it."""
 
     served: dict[str, bytes]
     rows: list[dict[str, Any]]
@@ -159,7 +162,7 @@ for options in json.loads(sys.argv[1]):
 
 @pytest.fixture(scope="session")
 def crawl(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Crawl]:
-    """Eight images, a page that is missing and an HTML page, fetched by img2dataset in each of its formats."""
+    """Lets img2dataset fetch eight images, a missing file and an HTML page, in each of its formats."""
     folder = tmp_path_factory.mktemp("crawl")
     kinds = ["JPEG", "PNG", "WEBP", "JPEG", "JPEG", "PNG", "JPEG", "GIF"]
     served = {f"/{i}.bin": encoded(i, kind, (60 + i, 50)) for i, kind in enumerate(kinds)}
@@ -225,7 +228,7 @@ def crawl(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Crawl]:
 
 @pytest.fixture(scope="session")
 def ray_here() -> Iterator[None]:
-    """A Ray of two CPUs in this process, one for all tests."""
+    """Starts a Ray of two CPUs in this process, one for all tests."""
     _start_ray()
     yield
     import ray
@@ -235,14 +238,14 @@ def ray_here() -> Iterator[None]:
 
 @pytest.fixture
 def no_ray() -> Iterator[None]:
-    """This process has no Ray, for tests that start one of their own or ask for one that is not there."""
+    """Ends this process's Ray during a test that starts one of its own or connects to one that does not exist."""
     import ray
 
-    given = ray.is_initialized()
+    was_running = ray.is_initialized()
     ray.shutdown()
     yield
     ray.shutdown()
-    if given:
+    if was_running:
         _start_ray()
 
 

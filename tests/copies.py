@@ -1,4 +1,4 @@
-"""Copies of a picture as the web makes them: encoded anew, scaled, and marked with text that shines through."""
+"""Makes copies of a picture as the web does: encoded anew, scaled, and marked with translucent text."""
 
 from collections.abc import Iterator
 
@@ -12,22 +12,25 @@ TEXT = "© photo.example"
 
 
 def upright(data: bytes) -> Image.Image:
-    """The picture in a file, as it is looked at."""
+    """Decodes the picture of a file, upright."""
     return Image.fromarray(np.ascontiguousarray(decode(data)[:, :, ::-1]))
 
 
 def jpeg(pixels: np.ndarray, quality: int) -> bytes:
-    """A file of B, G, R pixels."""
+    """Encodes B, G, R pixels, uint8 (H, W, 3), as a JPEG."""
     return encoded(Image.fromarray(np.ascontiguousarray(pixels[:, :, ::-1])), quality=quality)
 
 
-def apart(a: int | str | None, b: int | str | None) -> int:
-    """Bits in which two perceptual hashes differ; all 64 where one is missing, or two content hashes are not equal."""
+def differing_bits(a: int | str | None, b: int | str | None) -> int:
+    """Counts the bits in which two perceptual hashes differ.
+
+    It is 64 if a hash is missing; hashes of bytes, which are texts, differ in 64 bits or none.
+    """
     return (a ^ b).bit_count() if isinstance(a, int) and isinstance(b, int) else 64 * (a is None or a != b)
 
 
 def encodings(image: Image.Image) -> Iterator[tuple[str, bytes]]:
-    """JPEG of quality 30 to 95, WebP, PNG."""
+    """Yields name and bytes of the picture as JPEG of quality 30 to 95, as WebP, and as PNG."""
     for quality in (30, 50, 75, 95):
         yield f"JPEG {quality}", encoded(image, quality=quality)
     for quality in (30, 80):
@@ -36,7 +39,10 @@ def encodings(image: Image.Image) -> Iterator[tuple[str, bytes]]:
 
 
 def sizes(image: Image.Image) -> Iterator[tuple[str, bytes]]:
-    """A quarter to one and a half the size, by several ways to scale; sides rounded to whole pixels, and to eights."""
+    """Yields name and bytes of the picture at 0.25 to 1.5 times its size, scaled in several ways.
+
+    Sides are rounded to whole pixels, and once to multiples of eight.
+    """
     ways = Image.Resampling
     for scale, way in (
         (0.25, ways.LANCZOS), (0.25, ways.BILINEAR), (0.33, ways.BICUBIC), (0.5, ways.BOX),
@@ -49,7 +55,7 @@ def sizes(image: Image.Image) -> Iterator[tuple[str, bytes]]:
 
 
 def marked(image: Image.Image) -> Iterator[tuple[str, bytes]]:
-    """With text in a corner or across the middle."""
+    """Yields name and bytes of the picture with text in a corner or across the middle."""
     for where, opacity, level in (
         ("corner", 0.4, 255), ("corner", 0.4, 0), ("middle", 0.3, 255), ("middle", 0.3, 0),
     ):  # fmt: skip
@@ -58,13 +64,13 @@ def marked(image: Image.Image) -> Iterator[tuple[str, bytes]]:
 
 
 def mark(image: Image.Image, where: str, opacity: float, level: int = 255, text: str = TEXT) -> Image.Image:
-    """Text over a picture.
+    """Draws text over a picture.
 
     Args:
         image: the picture.
         where: `corner` (bottom right, 0.3 of the width), `middle` (0.6 of it), or `tiled` (all over, aslant).
-        opacity: 0..1.
-        level: gray of the letters.
+        opacity: opacity of the letters, 0 to 1.
+        level: gray of the letters, 0 to 255.
         text: the letters.
     """
     share = {"corner": 0.3, "middle": 0.6, "tiled": 0.22}[where]

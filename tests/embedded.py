@@ -1,4 +1,4 @@
-"""Workspaces of many rows without images: samples and embeddings written as the stages write them."""
+"""Writes workspaces of many rows without images: samples and embeddings, as the stages write them."""
 
 from pathlib import Path
 from typing import Any
@@ -19,12 +19,12 @@ WIDTH = checkpoints.CLIP["embed_dim"]
 
 
 def recipe(folder: Path, models: Path, **values: Any) -> Recipe:
-    """A recipe with the signal `embedding` of a tiny checkpoint in `models`."""
+    """Writes and reads a recipe with the signal `embedding` of a tiny checkpoint in `models`."""
     return bench.recipe(folder, **({"models": str(models), "signals": SIGNAL} | values))
 
 
 def write_samples(made: Recipe, shard: str, count: int, **columns: Any) -> None:
-    """A shard's samples: all readable and different, the first of them the largest, with these columns beside."""
+    """Writes a shard's samples: all readable and different, the largest first, with further columns."""
     sizes = np.arange(1000 + count, 1000, -1)
     values = {
         "key": [f"c/{shard}/{n:06d}" for n in range(count)],
@@ -41,7 +41,14 @@ def write_samples(made: Recipe, shard: str, count: int, **columns: Any) -> None:
 
 
 def write_embeddings(made: Recipe, shard: str, vectors: np.ndarray, states: list[str] | None = None) -> None:
-    """A shard's embeddings: float16 (rows, WIDTH). Those whose state is not `scored` are left out."""
+    """Writes a shard's embeddings.
+
+    Args:
+        made: the recipe.
+        shard: name of the shard.
+        vectors: float16 (rows, WIDTH).
+        states: state of each row, which has an embedding only if it is `scored`; None scores all rows.
+    """
     opened = bench.opened(made)
     workspace, cascade = opened.workspace, opened.cascade
     signal = cascade.signals["embedding"]
@@ -61,11 +68,15 @@ def write_embeddings(made: Recipe, shard: str, vectors: np.ndarray, states: list
     write_table(workspace.signal("embedding", "c", shard), pa.table(arrays), cascade.fingerprint("embedding", notes))
 
 
-def clumps(count: int, groups: int, seed: int = 0, spread: float = 0.3) -> tuple[np.ndarray, np.ndarray]:
-    """Vectors around directions that are the same for every seed, float16 (count, WIDTH), and which one each is of."""
+def clustered_vectors(count: int, groups: int, seed: int = 0, spread: float = 0.3) -> tuple[np.ndarray, np.ndarray]:
+    """Returns unit vectors around directions that are the same for every seed.
+
+    Returns:
+        float16 (count, WIDTH): the vectors; int64 (count,): number of the direction of each.
+    """
     centres = np.random.default_rng(99).normal(size=(groups, WIDTH))
     centres /= np.linalg.norm(centres, axis=1, keepdims=True)
     rng = np.random.default_rng(seed)
-    of = rng.integers(0, groups, count)
-    vectors = centres[of] + rng.normal(size=(count, WIDTH)) * spread / np.sqrt(WIDTH)
-    return (vectors / np.linalg.norm(vectors, axis=1, keepdims=True)).astype(np.float16), of
+    directions = rng.integers(0, groups, count)
+    vectors = centres[directions] + rng.normal(size=(count, WIDTH)) * spread / np.sqrt(WIDTH)
+    return (vectors / np.linalg.norm(vectors, axis=1, keepdims=True)).astype(np.float16), directions

@@ -1,4 +1,4 @@
-"""Hostile input for tests: files with faults, a process that may die of them, and what is looked at afterwards."""
+"""Hostile input for tests: files with faults, a process that may die of them, and checks of the outcome."""
 
 import hashlib
 import io
@@ -31,21 +31,24 @@ from tests.soak import SOAK, rounds
 
 REASONS = {"empty", "not_an_image", "truncated", "corrupt", "too_large", "unreadable", "duplicate_member", "bad_name"}
 MEMORY = 8 << 30
-"""Bytes of address space that a child process may take beside what it begins with; threads reserve much of it."""
+"""Bytes of address space that a child process may add to its initial ones; threads reserve much of it."""
 SECONDS = 30
-"""That one call in it may take."""
+"""Seconds that one call in the child process may take."""
 
 
 def fuzz(examples: int) -> Callable[[Callable[..., None]], Callable[..., None]]:
-    """Feeds a test so many damaged files, always the same ones; in a soak more, and others by each seed."""
-    given = settings(
+    """Returns a decorator that feeds a test so many damaged files.
+
+    They are always the same; in a soak there are more, and others for each seed.
+    """
+    with_settings = settings(
         max_examples=rounds(examples, 30 * examples),
         deadline=None,
         derandomize=not SOAK,
         phases=[Phase.explicit, Phase.generate],  # not to shrink: a call that hangs takes half a minute each time
         suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow, HealthCheck.data_too_large],
     )
-    return lambda test: pytest.mark.slow(pytest.mark.soak(given(test)))
+    return lambda test: pytest.mark.slow(pytest.mark.soak(with_settings(test)))
 
 
 fuzzed = fuzz(150)
@@ -81,7 +84,7 @@ class Sandbox:
 
 @st.composite
 def damaged(draw: st.DrawFn, wholes: st.SearchStrategy[bytes]) -> bytes:
-    """A good file with one to three faults: cut, flipped bits, overwritten or missing runs, foreign parts."""
+    """Draws a good file with one to three faults: cuts, flipped bits, overwritten or lost runs, foreign parts."""
     data = bytearray(draw(wholes))
     for _ in range(draw(st.integers(1, 3))):
         if not data:
@@ -109,7 +112,7 @@ def damaged(draw: st.DrawFn, wholes: st.SearchStrategy[bytes]) -> bytes:
 
 @cache
 def pictures() -> list[bytes]:
-    """Small good files of the formats that the web is made of."""
+    """Returns small good files of the formats that are common on the web."""
     plain, clear = bench.picture(1, (48, 36)), bench.picture(2, (40, 40)).convert("RGBA")
     clear.putalpha(Image.linear_gradient("L").resize((40, 40)))
     exif = Image.Exif()
@@ -131,13 +134,13 @@ def pictures() -> list[bytes]:
 
 
 def patched(data: bytes, at: int, form: str, *values: int) -> bytes:
-    """The file with other numbers in its header."""
+    """Returns the file with numbers packed by `form` (see `struct`) at an offset in bytes."""
     return data[:at] + struct.pack(form, *values) + data[at + struct.calcsize(form) :]
 
 
 @cache
 def tar_bytes(format: int) -> bytes:
-    """Three pictures with texts and JSON, one of them with a long and foreign name."""
+    """Returns a tar of three pictures with texts and JSON, one of which has a long and foreign name."""
     buffer = io.BytesIO()
     with tarfile.open(fileobj=buffer, mode="w", format=format) as tar:
         for n, name in enumerate(["a", "图" * 50 + "/b", "c"]):
@@ -149,7 +152,7 @@ def tar_bytes(format: int) -> bytes:
 
 
 def indexed(raw: Path, format: str) -> dict[str, Any]:
-    """Indexes a corpus anew and reads back what is there: rows, damage, or the error that ended it."""
+    """Indexes a corpus anew; returns its rows, its damage, or the error that ended it, and keys with other bytes."""
     folder = raw.parent
     shutil.rmtree(folder / "work", ignore_errors=True)
     made = bench.recipe(folder, corpora=[{"name": "c", "path": f"./{raw.name}", "format": format}])
@@ -175,8 +178,13 @@ def indexed(raw: Path, format: str) -> dict[str, Any]:
     return {"rows": rows, "damage": notes["damage"], "error": None, "other": other, "notes": notes}
 
 
-def check(ended: dict[str, Any], name: str) -> None:
-    """Nothing is lost without a word: statuses, reasons, keys, counts, and bytes that are those that were indexed."""
+def check_indexed(ended: dict[str, Any], name: str) -> None:
+    """Asserts that nothing is lost silently: statuses, reasons, keys, counts and bytes of a result of `indexed`.
+
+    Args:
+        ended: the result of `indexed`.
+        name: a text that an error must hold, such as the file's name.
+    """
     assert ended["other"] == []
     if ended["error"]:
         assert "\n" not in ended["error"] and (name in ended["error"] or "no column of image bytes" in ended["error"])
@@ -192,7 +200,8 @@ def check(ended: dict[str, Any], name: str) -> None:
     assert ended["damage"] is None or (ended["damage"] and "\n" not in ended["damage"])
 
 
-def emptied(raw: Path) -> Path:
+def emptied_folder(raw: Path) -> Path:
+    """Deletes all that a folder holds, and returns the folder."""
     shutil.rmtree(raw)
     raw.mkdir()
     return raw

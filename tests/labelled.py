@@ -14,7 +14,7 @@ from curation.cli.first_recipe import sample_folder
 from curation.images import FORMATS, ImageError, probe
 
 CORPUS = Path(__file__).resolve().parents[2] / "shared" / "corpus"
-"""A larger corpus than the one that is bundled; not everywhere."""
+"""Folder of a larger corpus than the bundled one; it does not exist on every machine."""
 PHOTOS = ("photo", "portrait", "people photo", "group photo", "product photo", "stock photo")
 """Kinds that are photographs as they were taken: no cutouts, drawings, screens, crops or lines of text."""
 
@@ -23,10 +23,10 @@ Labels = dict[str, dict[str, str]]
 
 
 def read_labels(path: Path) -> Labels:
-    """The labels of a file. What is not labelled is unknown, not zero.
+    """Reads the labels of a file. A value without a label is unknown, not zero.
 
     Raises:
-        ValueError: it is no table of labels; one line.
+        ValueError: the file is no table of labels; the message is one line.
     """
     labels: Labels = defaultdict(dict)
     with open(path, newline="", encoding="utf-8") as file:
@@ -42,18 +42,17 @@ def read_labels(path: Path) -> Labels:
 
 @cache
 def kinds(folder: Path) -> dict[str, str]:
-    """What each image is, in a word or two: from the tables beside the tars, else from the labels."""
-    found = {}
+    """Returns the kind of each image, in a word or two: from the tables beside the tars, else from the labels."""
     with open(folder / "labels.csv", newline="", encoding="utf-8") as file:
-        found = {row["key"].split("/")[-1]: row["kind"] for row in csv.DictReader(file)}
+        kind_of = {row["key"].split("/")[-1]: row["kind"] for row in csv.DictReader(file)}
     for path in sorted(folder.glob("*.parquet")):
         if "kind" in pq.read_schema(path).names:
-            found |= {row["key"]: row["kind"] for row in pq.read_table(path, columns=["key", "kind"]).to_pylist()}
-    return found
+            kind_of |= {row["key"]: row["kind"] for row in pq.read_table(path, columns=["key", "kind"]).to_pylist()}
+    return kind_of
 
 
 def files(folder: Path) -> Iterator[tuple[str, bytes]]:
-    """Name and bytes of every picture, in order."""
+    """Yields name and bytes of every picture, in order."""
     endings = (*(f".{name}" for name in FORMATS.values()), ".jpg", ".tif")
     for path in sorted(folder.glob("*.tar")):
         with tarfile.open(path) as tar:
@@ -65,16 +64,16 @@ def files(folder: Path) -> Iterator[tuple[str, bytes]]:
 
 
 def sharp_photos(count: int, long_side: int = 0, short_side: int = 0, folder: Path | None = None) -> dict[str, bytes]:
-    """The first photographs that are not labelled blurry.
+    """Returns the first photographs that are not labelled blurry, by name as bytes of files.
 
     Args:
-        count: how many; fewer where there are fewer.
-        long_side: pixels that the long side must have at least.
-        short_side: likewise.
-        folder: where they lie; the larger corpus where it is there, else the sample.
+        count: maximum number of photographs.
+        long_side: minimum of the long side in pixels.
+        short_side: minimum of the short side in pixels.
+        folder: folder of the corpus; None for the larger corpus if it exists, else the sample.
     """
     folder = folder or (CORPUS if CORPUS.is_dir() else sample_folder())
-    blurry, kind, found = read_labels(folder / "labels.csv")["is_blurry"], kinds(folder), {}
+    blurry, kind, photos = read_labels(folder / "labels.csv")["is_blurry"], kinds(folder), {}
     for name, data in files(folder):
         if kind.get(name) not in PHOTOS or blurry.get(name) == "1":
             continue
@@ -83,22 +82,24 @@ def sharp_photos(count: int, long_side: int = 0, short_side: int = 0, folder: Pa
         except ImageError:
             continue
         if max(sides) >= long_side and min(sides) >= short_side:
-            found[name] = data
-        if len(found) == count:
+            photos[name] = data
+        if len(photos) == count:
             break
-    return found
+    return photos
 
 
 def auc(positive: Sequence[float], negative: Sequence[float]) -> float:
-    """Chance that one of the first is above one of the second (Mann and Whitney), equal ones counted half."""
+    """Returns the chance that a value of the first exceeds one of the second (Mann and Whitney); ties count half."""
     below = np.sort(negative)
     least, most = (np.searchsorted(below, positive, side) for side in ("left", "right"))
     return float((least + most).mean()) / 2 / len(below)
 
 
-def related(labels: Labels) -> dict[str, str]:
-    """Of each picture that is labelled as another's copy, near copy or blurred twin, one picture of all that hang
-    together, by whatever chain of labels."""
+def group_leaders(labels: Labels) -> dict[str, str]:
+    """Returns one picture of its group for each picture that is labelled as a copy, near copy or blurred twin.
+
+    A group holds all pictures that any chain of such labels connects.
+    """
     leader: dict[str, str] = {}
 
     def find(name: str) -> str:

@@ -1,4 +1,4 @@
-"""A server of chat completions on the loopback that misbehaves as it is told."""
+"""A server of chat completions on the loopback interface that misbehaves as a test demands."""
 
 import base64
 import contextlib
@@ -15,25 +15,25 @@ from typing import Any
 
 
 @dataclass(frozen=True)
-class Ask:
-    """One request as the server got it."""
+class ChatRequest:
+    """One request as the server received it."""
 
     number: int
-    """Of all requests, from 0."""
+    """Number of the request among all, from 0."""
     time: int
-    """How often the same body was sent before."""
+    """Number of earlier requests with the same body."""
     body: dict[str, Any]
     headers: dict[str, str]
 
     @property
     def text(self) -> str:
-        """What the user says."""
+        """Text of the user's last message."""
         content = self.body["messages"][-1]["content"]
         return content if isinstance(content, str) else "".join(part.get("text", "") for part in content)
 
     @property
     def image(self) -> bytes:
-        """The picture in the data URL."""
+        """Bytes of the picture in the data URL."""
         urls = [p["image_url"]["url"] for p in self.body["messages"][-1]["content"] if p["type"] == "image_url"]
         kind, _, coded = urls[0].partition(",")
         assert kind == "data:image/jpeg;base64"
@@ -41,43 +41,44 @@ class Ask:
 
 
 @dataclass(frozen=True)
-class Deed:
-    """What the server does with a request."""
+class ServerReply:
+    """The reaction of the server to a request."""
 
     body: bytes = b""
     status: int = 200
     headers: dict[str, str] = field(default_factory=dict)
     delay: float = 0.0
+    """Seconds before the reply."""
     cut: int | None = None
-    """Ends the connection after so many bytes of the body."""
+    """Number of bytes of the body after which the connection ends; None sends all."""
     reset: bool = False
-    """Ends the connection by a reset, without a word."""
+    """Whether the connection ends by a reset, without a reply."""
     drip: float = 0.0
     """Seconds between the bytes of the body."""
 
 
-def said(text: Any, finish: str = "stop", tokens: tuple[int, int] = (100, 10), **deed: Any) -> Deed:
-    """A good answer."""
+def completion(text: Any, finish: str = "stop", tokens: tuple[int, int] = (100, 10), **reply: Any) -> ServerReply:
+    """Returns a good reply with a text."""
     choice = {"index": 0, "message": {"role": "assistant", "content": text}, "finish_reason": finish}
     usage = {"prompt_tokens": tokens[0], "completion_tokens": tokens[1], "total_tokens": sum(tokens)}
-    return as_json({"object": "chat.completion", "choices": [choice], "usage": usage}, **deed)
+    return as_json({"object": "chat.completion", "choices": [choice], "usage": usage}, **reply)
 
 
-def as_json(value: Any, **deed: Any) -> Deed:
-    """Any JSON."""
-    return Deed(json.dumps(value).encode(), **deed)
+def as_json(value: Any, **reply: Any) -> ServerReply:
+    """Returns a reply with any JSON as its body."""
+    return ServerReply(json.dumps(value).encode(), **reply)
 
 
-def refused(status: int, message: str = "no", **deed: Any) -> Deed:
-    """An error as such servers word it."""
-    return as_json({"error": {"message": message, "type": "error", "code": status}}, status=status, **deed)
+def refused(status: int, message: str = "no", **reply: Any) -> ServerReply:
+    """Returns an error as such servers word it."""
+    return as_json({"error": {"message": message, "type": "error", "code": status}}, status=status, **reply)
 
 
 class Server:
-    """The server; `asks` is what it was asked, `most` the requests that it had at once."""
+    """The server; `requests` holds all that it received, `most` is the maximum number of requests at one time."""
 
-    def __init__(self, rule: Callable[[Ask], Deed], models: Deed | None = None) -> None:
-        self.rule, self.asks, self.most = rule, list[Ask](), 0
+    def __init__(self, rule: Callable[[ChatRequest], ServerReply], models: ServerReply | None = None) -> None:
+        self.rule, self.requests, self.most = rule, list[ChatRequest](), 0
         self.models = models or as_json({"object": "list", "data": [{"id": "some/model"}]})
         self.asked_models: list[dict[str, str]] = []
         self._now, self._times, self._lock = 0, Counter[bytes](), threading.Lock()
@@ -87,7 +88,7 @@ class Server:
         threading.Thread(target=self._http.serve_forever, args=(0.02,), daemon=True).start()
 
     def close(self) -> None:
-        """From now on nobody answers, and those who wait are cut off."""
+        """Stops the server, and cuts off the clients that wait."""
         self._http.shutdown()
         self._http.server_close()
         for connection in list(self._open):
@@ -95,11 +96,11 @@ class Server:
                 connection.shutdown(socket.SHUT_RDWR)
 
     @contextlib.contextmanager
-    def _asked(self, body: bytes, headers: dict[str, str]) -> Iterator[Ask]:
+    def _asked(self, body: bytes, headers: dict[str, str]) -> Iterator[ChatRequest]:
         with self._lock:
-            ask = Ask(len(self.asks), self._times[body], json.loads(body), headers)
+            ask = ChatRequest(len(self.requests), self._times[body], json.loads(body), headers)
             self._times[body] += 1
-            self.asks.append(ask)
+            self.requests.append(ask)
             self._now += 1
             self.most = max(self.most, self._now)
         try:
@@ -110,8 +111,8 @@ class Server:
 
 
 @contextlib.contextmanager
-def serving(rule: Callable[[Ask], Deed], models: Deed | None = None) -> Iterator[Server]:
-    """A server by this rule, until the block ends."""
+def serving(rule: Callable[[ChatRequest], ServerReply], models: ServerReply | None = None) -> Iterator[Server]:
+    """Runs a server that replies by this rule, until the block ends."""
     server = Server(rule, models)
     try:
         yield server
@@ -124,7 +125,7 @@ class _Http(http.server.ThreadingHTTPServer):
     request_queue_size = 128
 
     def handle_error(self, request: Any, client_address: Any) -> None:
-        """A client that went away is no news."""
+        """Ignores errors: a client that went away is no news."""
 
 
 def _handler(server: Server) -> type[http.server.BaseHTTPRequestHandler]:
@@ -149,25 +150,25 @@ def _handler(server: Server) -> type[http.server.BaseHTTPRequestHandler]:
             if self.path != "/v1/chat/completions":
                 return self._do(refused(404))
             with server._asked(body, dict(self.headers)) as ask:
-                deed = server.rule(ask)
-                time.sleep(deed.delay)
-            self._do(deed)
+                reply = server.rule(ask)
+                time.sleep(reply.delay)
+            self._do(reply)
 
-        def _do(self, deed: Deed) -> None:
-            if deed.reset:  # closed with a linger of nothing, a socket sends a reset
+        def _do(self, reply: ServerReply) -> None:
+            if reply.reset:  # closed with a linger of nothing, a socket sends a reset
                 self.connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
                 self.close_connection = True
                 return
-            headers = {"Content-Type": "application/json", "Content-Length": str(len(deed.body))} | deed.headers
-            head = f"HTTP/1.1 {deed.status} Said\r\n" + "".join(f"{k}: {v}\r\n" for k, v in headers.items()) + "\r\n"
-            if deed.drip:
+            headers = {"Content-Type": "application/json", "Content-Length": str(len(reply.body))} | reply.headers
+            head = f"HTTP/1.1 {reply.status} Said\r\n" + "".join(f"{k}: {v}\r\n" for k, v in headers.items()) + "\r\n"
+            if reply.drip:
                 self.wfile.write(head.encode())
-                for byte in deed.body:
+                for byte in reply.body:
                     self.wfile.write(bytes([byte]))
-                    time.sleep(deed.drip)
+                    time.sleep(reply.drip)
                 return
-            self.wfile.write(head.encode() + deed.body[: deed.cut])  # at once: parts would wait for each other
-            self.close_connection = deed.cut is not None
+            self.wfile.write(head.encode() + reply.body[: reply.cut])  # at once: parts would wait for each other
+            self.close_connection = reply.cut is not None
 
         def log_message(self, *args: object) -> None:
             pass

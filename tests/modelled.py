@@ -1,4 +1,4 @@
-"""Signals that models give, tried on a few drawn pictures: alone, and in the real stage."""
+"""Tries signals that need models on a few drawn pictures: alone, and in the real stage."""
 
 from pathlib import Path
 from typing import Any
@@ -13,11 +13,11 @@ from curation.signals.base import Row, make_signal
 from tests import bench
 
 COUNT = 6
-"""Pictures of a corpus."""
+"""Number of pictures of a corpus."""
 
 
 def rows(count: int) -> list[Row]:
-    """Small pictures, as a signal is given them."""
+    """Returns small pictures as rows for a signal."""
     return [Row(Picture(bench.encoded(bench.picture(i, (120, 80)), "PNG")), {}, {}) for i in range(count)]
 
 
@@ -27,14 +27,14 @@ def corpus(folder: Path) -> Path:
     return folder
 
 
-def recipe(folder: Path, models: Path, given: dict[str, Any]) -> Recipe:
-    """The corpus with these signals."""
-    return bench.recipe(folder, models=str(models), signals=given)
+def recipe(folder: Path, models: Path, signals: dict[str, Any]) -> Recipe:
+    """Writes and reads a recipe over the corpus with these signals."""
+    return bench.recipe(folder, models=str(models), signals=signals)
 
 
-def scored(folder: Path, models: Path, given: dict[str, Any], name: str) -> list[dict[str, Any]]:
-    """Runs both stages with these signals, and reads one of them back."""
-    made = recipe(folder, models, given)
+def scored(folder: Path, models: Path, signals: dict[str, Any], name: str) -> list[dict[str, Any]]:
+    """Runs stages `index` and `score` with these signals, and reads the scores of one of them."""
+    made = recipe(folder, models, signals)
     bench.opened(made).cascade.check_models()
     bench.index(made)
     bench.score(made)
@@ -42,13 +42,13 @@ def scored(folder: Path, models: Path, given: dict[str, Any], name: str) -> list
 
 
 def sidecar(folder: Path, name: str) -> Path:
-    """The signal's scores of the corpus."""
+    """Returns the path of the signal's scores of the corpus."""
     return folder / f"work/signals/{name}/c/00000.parquet"
 
 
-def refusal(name: str, given: dict[str, Any], models: Path) -> str:
-    """The one line by which a signal is refused before any work."""
+def refusal(name: str, params: dict[str, Any], models: Path) -> str:
+    """Returns the error, of one line, by which a signal is refused before any work."""
     with pytest.raises(UserError) as caught:
-        make_signal(name, given, Models(models)).check()
+        make_signal(name, params, Models(models)).check()
     assert "\n" not in str(caught.value)
     return str(caught.value)

@@ -1,4 +1,4 @@
-"""Packages with plug-ins, installed for a test: files beside a `.dist-info` in a folder that is put on the path."""
+"""Installs packages with plug-ins for a test: files beside a `.dist-info` in a folder that is put on the path."""
 
 import tomllib
 from pathlib import Path
@@ -11,6 +11,8 @@ def installed(folder: Path, name: str, points: dict[str, dict[str, str]], **modu
     """Writes a package as pip installs one; returns the folder, which is to be put on the path.
 
     Args:
+        folder: the folder that stands for the site's.
+        name: name of the package.
         points: entry points by group: name and value.
         modules: text of each module by name.
     """
@@ -18,7 +20,9 @@ def installed(folder: Path, name: str, points: dict[str, dict[str, str]], **modu
     metadata.mkdir(parents=True)
     (metadata / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {name}\nVersion: 1.0\n")
     lines = [
-        line for group, found in points.items() for line in (f"[{group}]", *(f"{n} = {v}" for n, v in found.items()))
+        line
+        for group, entries in points.items()
+        for line in (f"[{group}]", *(f"{n} = {v}" for n, v in entries.items()))
     ]
     (metadata / "entry_points.txt").write_text("\n".join(lines) + "\n")
     for module, text in modules.items():

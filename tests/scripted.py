@@ -1,4 +1,4 @@
-"""A captioner and a translator that say what a script tells them to, and note what they were asked.
+"""A captioner and a translator that answer by a script, and note their requests.
 
 They stand for a model whose answers can be foreseen. `install` puts them where CURATE_CAPTIONS finds them, so that
 worker processes have them too.
@@ -71,10 +71,11 @@ class ScriptedTranslator(_Scripted, Translator):
 
 
 class Script:
-    """What is to be said, and what was asked.
+    """The script of both backends, and the log of their requests.
 
     Args:
-        folder: made and filled; the environment variable CURATE_CAPTIONS is to name `folder / "own"`.
+        folder: the folder to fill; it is made if it is missing. The environment variable CURATE_CAPTIONS is to
+            name `folder / "own"`.
     """
 
     def __init__(self, folder: Path) -> None:
@@ -86,32 +87,32 @@ class Script:
     def say(
         self, captions: dict[str, Any] | None = None, translations: dict[str, Any] | None = None, **more: str
     ) -> None:
-        """What is said from now on.
+        """Sets the answers from now on.
 
         Args:
             captions: by the image's member, or "*" for all others: a text, the fields of an Answer, or a list of such,
                 one for each attempt.
             translations: the same by the text.
-            more: `crash`, `gone` or `raises`: what the backend does when it is asked for this member or text.
+            more: `crash`, `gone` or `raises`: the member or text for which the backend fails in this way.
         """
-        said = {"captions": captions or {"*": GOOD}, "translations": translations or {"*": GOOD_ZH}}
-        (self.folder / "script.json").write_text(json.dumps(said | more))
+        script = {"captions": captions or {"*": GOOD}, "translations": translations or {"*": GOOD_ZH}}
+        (self.folder / "script.json").write_text(json.dumps(script | more))
 
     def asked(self) -> list[list[Any]]:
-        """Everything asked since the last call: `["captions", [member, attempt, prompt, seed]]` and so on."""
+        """Returns all requests since the last call: `["captions", [member, attempt, prompt, seed]]` and so on."""
         log = self.folder / "asked.jsonl"
-        found = [json.loads(line) for line in log.read_text().splitlines()] if log.exists() else []
+        requests = [json.loads(line) for line in log.read_text().splitlines()] if log.exists() else []
         log.unlink(missing_ok=True)
-        return found
+        return requests
 
     def members(self, attempt: int | None = None) -> list[str]:
-        """The members asked to be captioned since the last call."""
-        asked = [what for kind, what in self.asked() if kind == "captions"]
-        return [what[0] for what in asked if attempt is None or what[1] == attempt]
+        """Returns the members to be captioned in the requests since the last call, of one attempt or of all."""
+        requests = [request for kind, request in self.asked() if kind == "captions"]
+        return [request[0] for request in requests if attempt is None or request[1] == attempt]
 
     @property
     def backend(self) -> dict[str, Any]:
-        """For the recipe."""
+        """Section of the recipe that names the backend."""
         return {"backend": "scripted", "folder": str(self.folder)}
 
 

@@ -1,4 +1,4 @@
-"""What CONTRIBUTING.md shows is performed: its files are written to folders of one's own, and its recipe is run."""
+"""Performs what CONTRIBUTING.md shows: writes its files into plug-in folders, and runs its recipe."""
 
 import io
 import os
@@ -30,19 +30,19 @@ def test_one_file_of_under_forty_lines_is_enough(name: str) -> None:
 
 
 def archive(first: int) -> bytes:
-    """A ZIP archive of three pictures, two of which have a text, and of files that are no pictures."""
-    made = io.BytesIO()
-    with zipfile.ZipFile(made, "w", zipfile.ZIP_DEFLATED) as file:
+    """Returns a ZIP archive of three pictures, two of which have a text, and of files that are no pictures."""
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(buffer, "w", zipfile.ZIP_DEFLATED) as file:
         file.writestr("folder/read me.md", "no picture")
         for n in range(first, first + 3):
             file.writestr(f"folder/{n}.jpg", bench.encoded(bench.picture(n, (300, 200))))
             if n != first:
                 file.writestr(f"folder/{n}.txt", f"a wall of {n} coloured blocks")
-    return made.getvalue()
+    return buffer.getvalue()
 
 
 def merged(parts: list[dict[str, Any]]) -> dict[str, Any]:
-    """The parts of the recipe as one."""
+    """Merges the parts of the recipe into one."""
     whole: dict[str, Any] = {}
     for part in parts:
         for key, value in part.items():

@@ -27,7 +27,7 @@ README = (ROOT / "README.md").read_text(encoding="utf-8")
 
 
 def table(heading: str) -> list[list[str]]:
-    """The cells of the rows below a heading, those of all its tables; without the head of each."""
+    """Returns the cells of the rows of all tables below a heading, without the head of each."""
     section = re.split(r"^#+ ", REFERENCE.split(f"# {heading}\n", 1)[1], maxsplit=1, flags=re.MULTILINE)[0]
     lines = section.splitlines()
     return [
@@ -38,6 +38,7 @@ def table(heading: str) -> list[list[str]]:
 
 
 def named(cell: str) -> set[str]:
+    """Returns the names in backticks in a cell."""
     return set(re.findall(r"`([^`]+)`", cell))
 
 
@@ -45,39 +46,39 @@ def named(cell: str) -> set[str]:
 
 
 def verbs(command: Any, name: str = "") -> Iterator[str]:
-    """`index`, `annotate import` …"""
+    """Yields the names of all verbs: `index`, `annotate import` …"""
     inner = getattr(command, "commands", None)
     if inner is None:
         yield name
         return
-    for one, found in inner.items():
-        yield from verbs(found, f"{name} {one}".strip())
+    for word, subcommand in inner.items():
+        yield from verbs(subcommand, f"{name} {word}".strip())
 
 
 def test_every_verb() -> None:
-    there = {f"curate {verb}" for verb in verbs(typer.main.get_command(app))}
-    assert there == {next(iter(named(row[0]))) for row in table("Verbs")}
-    for verb in there:
+    commands = {f"curate {verb}" for verb in verbs(typer.main.get_command(app))}
+    assert commands == {next(iter(named(row[0]))) for row in table("Verbs")}
+    for verb in commands:
         assert " ".join(verb.split()[:2]) in README, verb
 
 
 def test_every_exit_status() -> None:
-    """All that a module of the command line or a stage ends with, by number or by name."""
+    """Compares with every exit status that the command line or a stage ends with, by number or by name."""
     assert main
-    found = {0}
+    statuses = {0}
     for path in [*(ROOT / "curation" / "cli").glob("*.py"), *(ROOT / "pipelines").glob("*.py")]:
         for call in calls(path):
             if name_of(call) in ("stop", "Exit", "exit") and call.args:
                 ends = [n.value for n in ast.walk(call.args[-1]) if isinstance(n, ast.Constant)]
-                found |= {n for n in ends if type(n) is int}
-    assert found | {INTERRUPTED} == {int(row[0]) for row in table("Exit status")}
+                statuses |= {n for n in ends if type(n) is int}
+    assert statuses | {INTERRUPTED} == {int(row[0]) for row in table("Exit status")}
 
 
 # --- The recipe -------------------------------------------------------------------------------------------------------
 
 
 def models_in(annotation: Any) -> Iterator[type[BaseModel]]:
-    """The sections that a field's type holds: itself, or those of a list, of a dict or beside None."""
+    """Yields the sections that a field's type holds: itself, or those of a list, of a dict or beside None."""
     if isinstance(annotation, type) and issubclass(annotation, BaseModel):
         yield annotation
     for inner in get_args(annotation):
@@ -85,19 +86,19 @@ def models_in(annotation: Any) -> Iterator[type[BaseModel]]:
 
 
 def keys(model: type[BaseModel], prefix: str = "") -> Iterator[tuple[str, FieldInfo]]:
-    """Every key of a recipe with dots, and its field."""
+    """Yields every key of a recipe with dots, and its field."""
     for name, info in model.model_fields.items():
         yield prefix + name, info
         for inner in models_in(info.annotation):
-            if not (inner is Captions and prefix):  # of caption_eval.captioners: said to be as `captions` is
+            if not (inner is Captions and prefix):  # caption_eval.captioners: documented to be as `captions` is
                 yield from keys(inner, f"{prefix}{name}.")
 
 
 def test_every_key_of_the_recipe_and_its_default() -> None:
     rows = {next(iter(named(row[0]))): row[1] for row in table("Recipe")}
-    there = dict(keys(Recipe))
-    assert rows.keys() == there.keys()
-    for key, info in there.items():
+    fields = dict(keys(Recipe))
+    assert rows.keys() == fields.keys()
+    for key, info in fields.items():
         default = "required" if info.is_required() else info.default
         if key in ("name", "captions.text_prompt") or isinstance(default, BaseModel):
             assert bool(rows[key]) is not isinstance(default, BaseModel), key
@@ -111,15 +112,16 @@ def test_every_key_of_the_recipe_and_its_default() -> None:
 
 
 def parameters(cls: type[Plugin]) -> set[str]:
+    """Returns the names of a plug-in's parameters."""
     return cls.Params.model_fields.keys() - {"backend"}
 
 
 def test_every_signal_and_backend_with_its_parameters() -> None:
-    there = {(n, b): parameters(cls) for n in signal_names() for b, cls in signal_backends(n).items()}
+    backends = {(n, b): parameters(cls) for n in signal_names() for b, cls in signal_backends(n).items()}
     rows = {(row[0].strip("`"), row[1].strip("`")): named(row[2]) for row in table("Signals")}
-    assert rows.keys() == there.keys()
-    for backend, known in there.items():
-        assert known <= rows[backend], backend
+    assert rows.keys() == backends.keys()
+    for backend, names in backends.items():
+        assert names <= rows[backend], backend
 
 
 def test_every_column_of_a_signal_stands_in_the_readme() -> None:
@@ -130,27 +132,29 @@ def test_every_column_of_a_signal_stands_in_the_readme() -> None:
 
 
 def test_every_captioner_and_translator_with_its_parameters() -> None:
-    there = {("captioner", name): parameters(cls) for name, cls in captioners().items()}
-    there |= {("translator", name): parameters(cls) for name, cls in translators().items()}
+    backends = {("captioner", name): parameters(cls) for name, cls in captioners().items()}
+    backends |= {("translator", name): parameters(cls) for name, cls in translators().items()}
     rows = {(row[0], row[1].strip("`")): named(row[2]) for row in table("Captioners and translators")}
-    assert rows.keys() == there.keys()
-    for backend, known in there.items():
-        assert known <= rows[backend], backend
+    assert rows.keys() == backends.keys()
+    for backend, names in backends.items():
+        assert names <= rows[backend], backend
 
 
 # --- Reasons ----------------------------------------------------------------------------------------------------------
 
 
 def calls(path: Path) -> Iterator[ast.Call]:
+    """Yields every call in a module."""
     yield from (node for node in ast.walk(ast.parse(path.read_text())) if isinstance(node, ast.Call))
 
 
 def name_of(call: ast.Call) -> str:
+    """Returns the name of the function or method that is called; empty if it has none."""
     return getattr(call.func, "id", getattr(call.func, "attr", ""))
 
 
 def texts(node: ast.AST) -> Iterator[str]:
-    """The texts that an expression may come to: both of `a if … else b`, and how an f-string begins."""
+    """Yields the texts that an expression may evaluate to: both of `a if … else b`, and the start of an f-string."""
     if isinstance(node, ast.IfExp):
         yield from (*texts(node.body), *texts(node.orelse))
     elif isinstance(node, ast.JoinedStr):
@@ -160,40 +164,40 @@ def texts(node: ast.AST) -> Iterator[str]:
 
 
 def raised(*folders: str) -> set[str]:
-    """The reasons given to the errors of rows, and the words before the colon in errors of readers and of the index."""
-    found: set[str] = set()
+    """Returns the reasons of errors of rows, and the words before the colon in errors of readers and of the index."""
+    reasons: set[str] = set()
     for folder in folders:
         for path in (ROOT / "curation" / folder).rglob("*.py"):
             for call in calls(path):
-                if name_of(call) in ("ImageError", "RowError", "RowError") and call.args:
-                    found |= set(texts(call.args[0]))
+                if name_of(call) in ("ImageError", "RowError") and call.args:
+                    reasons |= set(texts(call.args[0]))
             if path.parts[-2] in ("readers", "corpora"):
                 values = [n.value for n in ast.walk(ast.parse(path.read_text())) if isinstance(n, ast.Constant)]
-                found |= {m[1] for v in values if isinstance(v, str) and (m := re.match(r"([a-z_]+): ", v))}
-    return found
+                reasons |= {m[1] for v in values if isinstance(v, str) and (m := re.match(r"([a-z_]+): ", v))}
+    return reasons
 
 
 def test_every_reason_for_which_a_row_fails() -> None:
     engine = (ROOT / "pipelines" / "engine.py").read_text()
     verdicts = {word for word in ("crashed", "timeout", "memory") if f'"{word}"' in engine}
-    there = raised(".", "corpora", "scoring", "signals") | verdicts | {GONE, "StripError"}
-    assert len(verdicts) == 3 and {"truncated", "duplicate_member", "needs_…"} <= there
-    assert there == {next(iter(named(row[0]))) for row in table("Why a row fails")}
+    reasons = raised(".", "corpora", "scoring", "signals") | verdicts | {GONE, "StripError"}
+    assert len(verdicts) == 3 and {"truncated", "duplicate_member", "needs_…"} <= reasons
+    assert reasons == {next(iter(named(row[0]))) for row in table("Why a row fails")}
 
 
 def flagged() -> set[str]:
-    """What the checks append to a list of flags, and what the passes say of texts that nothing translates."""
-    found: set[str] = set()
+    """Returns the flags that the checks raise, and those of the passes for texts that nothing translates."""
+    flags: set[str] = set()
     for call in calls(ROOT / "curation" / "captions" / "checks" / "check.py"):
         if name_of(call) == "append" and getattr(call.func, "value", None) is not None:
-            found |= set(texts(call.args[0]))
+            flags |= set(texts(call.args[0]))
     from curation.captions.passes import NO_TRANSLATOR, UNTRANSLATED
 
-    return found | {"empty", NO_TRANSLATOR, UNTRANSLATED}
+    return flags | {"empty", NO_TRANSLATOR, UNTRANSLATED}
 
 
 def unanswered() -> set[str]:
-    """Why a backend gives no text."""
+    """Returns the reasons for which a backend gives no text."""
     from curation.captions.backends.cogvlm import LONG_PROMPT
     from curation.captions.sentences import NOT
     from curation.models.text.generation import OUT_OF_MEMORY
@@ -208,10 +212,10 @@ def unanswered() -> set[str]:
 def test_every_flag_of_a_caption_and_every_reason_for_none() -> None:
     rows = {next(iter(named(row[0]))) for row in table("What is wrong with a caption")}
     failures = {next(iter(named(row[0]))) for row in table("Why a row fails")}
-    there = flagged() | unanswered()
-    assert {"repetition", "digits_lost", "http_…", "content_filter"} <= there
-    assert rows - failures == there - failures
-    assert there <= rows | failures
+    reasons = flagged() | unanswered()
+    assert {"repetition", "digits_lost", "http_…", "content_filter"} <= reasons
+    assert rows - failures == reasons - failures
+    assert reasons <= rows | failures
 
 
 # --- The tree ---------------------------------------------------------------------------------------------------------
@@ -227,7 +231,7 @@ def test_links_lead_somewhere(page: str) -> None:
 
 
 def first_sentence(path: Path) -> str:
-    """How a module's docstring begins: up to a full stop that a capital follows."""
+    """Returns the start of a module's docstring, up to a full stop that a capital follows."""
     paragraph = " ".join(
         (ast.get_docstring(ast.parse(path.read_text(encoding="utf-8"))) or "").split("\n\n")[0].split()
     )
@@ -238,10 +242,10 @@ def first_sentence(path: Path) -> str:
 def test_the_design_has_a_line_for_every_module_and_it_is_what_the_module_says() -> None:
     text = (ROOT / "docs" / "design.md").read_text(encoding="utf-8")
     listed = dict(re.findall(r"^\| `((?:curation|pipelines)/[^`]+)` \| (.*) \|$", text, re.MULTILINE))
-    there = {
+    sentences = {
         str(path.relative_to(ROOT)): first_sentence(path)
         for room in ("curation", "pipelines")
         for path in (ROOT / room).rglob("*.py")
         if path.name != "__init__.py"
     }
-    assert listed == there
+    assert listed == sentences

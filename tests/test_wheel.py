@@ -17,7 +17,7 @@ pytestmark = pytest.mark.slow
 
 @pytest.fixture(scope="module")
 def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The wheel, unpacked as an installer would."""
+    """Builds the wheel and unpacks it as an installer would; returns the folder."""
     folder = tmp_path_factory.mktemp("wheel")
     source = folder / "source"  # a copy: what an earlier build has left beside the repository must not get in
     for name in ("curation", "pipelines"):
@@ -33,7 +33,7 @@ def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def run(wheel: Path, folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
-    """Runs `curate` from the wheel, in a folder elsewhere; what it depends on is what is installed."""
+    """Runs `curate` from the wheel, in a folder elsewhere; its dependencies are the installed ones."""
     environment = os.environ | {"PYTHONPATH": str(wheel)}
     call = [sys.executable, "-P", "-c", "from curation.cli import main; main()", *arguments]
     return subprocess.run(call, cwd=folder, env=environment, capture_output=True, text=True, timeout=600, check=False)
@@ -41,8 +41,8 @@ def run(wheel: Path, folder: Path, *arguments: str) -> subprocess.CompletedProce
 
 def test_every_file_is_in_it_and_no_other(wheel: Path) -> None:
     def files(root: Path) -> set[str]:
-        found = (p for top in ("curation", "pipelines") for p in (root / top).rglob("*") if p.is_file())
-        return {str(p.relative_to(root)) for p in found if "__pycache__" not in p.parts}
+        paths = (p for top in ("curation", "pipelines") for p in (root / top).rglob("*") if p.is_file())
+        return {str(p.relative_to(root)) for p in paths if "__pycache__" not in p.parts}
 
     assert files(wheel) == files(ROOT)
 

@@ -28,12 +28,15 @@ def opus(
     seed: int = 0,
     **config: Any,
 ) -> Path:
-    """A Marian checkpoint of OPUS-MT: two sentencepiece models, and one vocabulary over both.
+    """Writes a Marian checkpoint of OPUS-MT: two sentencepiece models, and one vocabulary over both.
 
     Args:
+        folder: the folder, which must not exist.
         source: "en" for a model into Chinese, "zh" for one into English.
-        targets: languages that it has tokens for.
-        end: added to the logit of the token that ends a target.
+        targets: target languages for which the model has tokens.
+        end: number that is added to the logit of the token that ends a target.
+        seed: seed of the weights.
+        config: keys of the config that differ from the default.
     """
     from transformers import GenerationConfig, MarianConfig, MarianMTModel
 
@@ -49,14 +52,14 @@ def opus(
         json.dumps(dict(zip(("source_lang", "target_lang"), languages, strict=True)) | {"model_max_length": 512})
     )
     pad = len(vocabulary) - 1
-    made = MarianConfig(
+    settings = MarianConfig(
         vocab_size=len(vocabulary), d_model=32, encoder_layers=2, decoder_layers=2, encoder_attention_heads=2,
         decoder_attention_heads=2, encoder_ffn_dim=64, decoder_ffn_dim=64, activation_function="swish",
         scale_embedding=True, pad_token_id=pad, decoder_start_token_id=pad, eos_token_id=0, bos_token_id=0,
         **{"max_position_embeddings": 512, "init_std": 0.2} | config,
     )  # fmt: skip
     torch.manual_seed(seed)
-    model = MarianMTModel(made)
+    model = MarianMTModel(settings)
     model.final_logits_bias[0, 0] = end
     model.final_logits_bias[0, vocabulary.index("▁")] = -1e9  # a target of spaces says nothing
     model.generation_config = GenerationConfig(
@@ -67,7 +70,7 @@ def opus(
 
 
 def nllb(folder: Path, languages: Sequence[str] = ("eng_Latn", "fra_Latn", "zho_Hans"), seed: int = 0) -> Path:
-    """An NLLB-200 checkpoint: one sentencepiece model for all languages, kept in tokenizer.json."""
+    """Writes an NLLB-200 checkpoint: one sentencepiece model for all languages, kept in tokenizer.json."""
     from transformers import M2M100Config, M2M100ForConditionalGeneration, NllbTokenizer
     from transformers.convert_slow_tokenizer import generate_merges
 
@@ -81,14 +84,14 @@ def nllb(folder: Path, languages: Sequence[str] = ("eng_Latn", "fra_Latn", "zho_
         src_lang=languages[0], model_max_length=1024,
     )  # fmt: skip
     tokenizer.save_pretrained(folder)
-    made = M2M100Config(
+    settings = M2M100Config(
         vocab_size=len(tokenizer) + 2, d_model=32, encoder_layers=2, decoder_layers=2, encoder_attention_heads=2,
         decoder_attention_heads=2, encoder_ffn_dim=64, decoder_ffn_dim=64, max_position_embeddings=512, init_std=0.2,
         bos_token_id=0, pad_token_id=1, eos_token_id=2, decoder_start_token_id=2, encoder_layerdrop=0,
         decoder_layerdrop=0,
     )  # fmt: skip
     torch.manual_seed(seed)
-    return _saved(folder, M2M100ForConditionalGeneration(made))
+    return _saved(folder, M2M100ForConditionalGeneration(settings))
 
 
 def _sentencepiece(lines: Sequence[str], file: Path, model_type: str = "unigram") -> list[str]:

@@ -13,11 +13,11 @@ CHAT = (
 )
 LAYERS = {"hidden_size": 32, "intermediate_size": 64, "num_hidden_layers": 2, "num_attention_heads": 2}
 DULL = 0.2
-"""Standard deviation of the weights: so large that what the model sees and is asked changes what it says."""
+"""Standard deviation of the weights, so large that picture and prompt change the answer."""
 
 
 def qwen2_vl(folder: Path, seed: int = 0) -> Path:
-    """Qwen2-VL: a picture has as many tokens as its size asks for, and positions in three dimensions."""
+    """Writes a Qwen2-VL, in which a picture has tokens by its size, and positions in three dimensions."""
     from transformers import (
         Qwen2VLConfig,
         Qwen2VLForConditionalGeneration,
@@ -45,7 +45,7 @@ def qwen2_vl(folder: Path, seed: int = 0) -> Path:
 
 
 def internvl(folder: Path, seed: int = 0) -> Path:
-    """InternVL: a picture is cut into tiles, each of as many tokens, and a small one of the whole."""
+    """Writes an InternVL, which cuts a picture into tiles, each of as many tokens, and a small one of the whole."""
     from transformers import (
         GotOcr2ImageProcessor,
         InternVLConfig,
@@ -75,7 +75,7 @@ def internvl(folder: Path, seed: int = 0) -> Path:
 
 
 def _tokenizer(*special: str) -> Any:
-    """Byte-level, a byte a token; `<|im_end|>` ends, `<|endoftext|>` pads."""
+    """Returns a tokenizer with a token for each byte; `<|im_end|>` ends a text, `<|endoftext|>` pads it."""
     from tokenizers import Tokenizer, decoders, models, pre_tokenizers
     from transformers import PreTrainedTokenizerFast
 

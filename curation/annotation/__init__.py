@@ -1,1 +1,1 @@
-"""Human judgement: votes on images and the levels they give, and captioners compared by human evaluators."""
+"""Collects human judgement: votes on images, the levels that they decide, and evaluators' scores of captions."""

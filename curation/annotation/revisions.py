@@ -1,39 +1,49 @@
-"""What people give and may give again, such as a vote: the newest counts, and the earlier ones stay on record."""
+"""Keeps records that people may revise, such as votes: the newest counts, and the earlier ones stay on record."""
 
-from collections.abc import Iterable, Sequence
-from typing import Any
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, TypeVar
 
-Row = dict[str, Any]
-
-
-def latest(rows: Iterable[Row], slot: Sequence[str]) -> dict[tuple[Any, ...], Row]:
-    """The rows that count: the last of each slot, by the slot's values.
-
-    Args:
-        rows: in the order in which they were given.
-        slot: the columns that say who has spoken of what; a later row with the same values replaces the earlier.
-    """
-    return {tuple(row[column] for column in slot): row for row in rows}
+Record = TypeVar("Record", bound=Mapping[str, Any])
 
 
-def revised(stored: Sequence[Row], given: Iterable[Row], slot: Sequence[str], said: Sequence[str]) -> list[Row]:
-    """The rows that must be added to those on record, each with its revision.
-
-    The first of a slot has revision 1, and each later one has one more than the row that it replaces. A row
-    that says what the latest of its slot says already is not added again.
+def latest(records: Iterable[Record], unique_by: Sequence[str]) -> dict[tuple[Any, ...], Record]:
+    """Returns the records that count: the last one for each combination of values in the columns `unique_by`.
 
     Args:
-        stored: the rows on record, with their revisions, in the order in which they were given.
-        given: the new rows; one of them may replace another that comes before it.
-        slot: see `latest`.
-        said: the columns that hold what was said.
+        records: the records, in the order in which they were given.
+        unique_by: the columns that tell who judged what; a later record with the same values replaces the earlier one.
+
+    Returns:
+        the records by their values in `unique_by`.
     """
-    now, added = latest(stored, slot), []
-    for row in given:
-        place = tuple(row[column] for column in slot)
-        before = now.get(place)
-        if before and all(before[column] == row[column] for column in said):
+    return {tuple(record[column] for column in unique_by): record for record in records}
+
+
+def revised(
+    stored: Sequence[Mapping[str, Any]],
+    new: Iterable[Mapping[str, Any]],
+    unique_by: Sequence[str],
+    content: Sequence[str],
+) -> list[dict[str, Any]]:
+    """Returns the new records that must be added to the stored ones, each with its revision.
+
+    The first record has revision 1, and each later one has one more than the record that it replaces. A record whose
+    content equals that of the latest one is not added again.
+
+    Args:
+        stored: the records on file, with their revisions, in the order in which they were given.
+        new: the new records; one of them may replace another that comes before it.
+        unique_by: the columns that tell who judged what; see `latest`.
+        content: the columns that hold the judgement itself.
+    """
+    current: dict[tuple[Any, ...], Mapping[str, Any]] = latest(stored, unique_by)
+    added = []
+    for record in new:
+        subject = tuple(record[column] for column in unique_by)
+        previous = current.get(subject)
+        if previous and all(previous[column] == record[column] for column in content):
             continue
-        now[place] = row | {"revision": before["revision"] + 1 if before else 1}
-        added.append(now[place])
+        revision = {**record, "revision": previous["revision"] + 1 if previous else 1}
+        current[subject] = revision
+        added.append(revision)
     return added

@@ -1,4 +1,4 @@
-"""Human votes: five levels, three votes an image, and what they come to.
+"""Imports human votes on images, and decides each image's level, 1 to 5, by usually three votes.
 
 Level 5 is an excellent image and goes into the quality phase; Level 1 must not be used (Kolors, section 2.2).
 """
@@ -12,7 +12,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from curation.annotation.revisions import Row, latest, revised
+from curation.annotation.revisions import latest, revised
 from curation.errors import UserError
 from curation.keys import make_key, split_key
 from curation.recipe import Recipe
@@ -22,16 +22,27 @@ from curation.workspace.files import read_table, write_table
 from curation.workspace.schemas import LEVELS, VOTES
 from curation.workspace.user_tables import read_user_table
 
-SLOT = ("key", "annotator", "round")
-"""A vote replaces the earlier one with the same values of these."""
+UNIQUE_BY = ("key", "annotator", "round")
+"""A vote replaces the earlier one with the same values in these columns."""
 UNSAFE_LEVEL = 1
+"""The level of an image that must not be used."""
+Level = dict[str, Any]
+"""A row of `levels.parquet`, with the columns of LEVELS."""
 
 
 def decide(levels: Sequence[int], asked: int = 3) -> tuple[int | None, str, str | None]:
-    """What the votes on one image come to: level, status, and what decided it.
+    """Decides the level of one image; returns the level, the status, and how it was decided.
 
-    Any Level 1 is a safety review, whatever the others say. Fewer votes than asked are incomplete. A level that
-    more than half of the votes name is the image's; where there is none, it is a tie and stays one.
+    Any vote for Level 1 calls for a safety review, whatever the other votes are. Fewer votes than `asked` are
+    incomplete. A level that more than half of the votes name becomes the image's; without one, there is a tie.
+
+    Args:
+        levels: the level that each vote names, 1 to 5.
+        asked: number of votes that each image needs.
+
+    Returns:
+        the level (None if it is not decided), the status (a value of the column `status` of LEVELS), and "majority" for
+        a decided level, otherwise None.
     """
     if UNSAFE_LEVEL in levels:
         return None, "safety_review", None
@@ -44,7 +55,7 @@ def decide(levels: Sequence[int], asked: int = 3) -> tuple[int | None, str, str 
 
 
 def agreement(levels: Sequence[int]) -> float | None:
-    """Share of the pairs of votes that name the same level; None for fewer than two votes."""
+    """Returns the share of pairs of votes that name the same level, 0 to 1; None for fewer than two votes."""
     pairs = len(levels) * (len(levels) - 1)
     return sum(n * (n - 1) for n in Counter(levels).values()) / pairs if pairs else None
 
@@ -56,10 +67,11 @@ def import_votes(opened: Opened, file: Path) -> dict[str, int]:
     with its lower revision; a vote that is there already is not added again.
 
     Args:
-        file: columns key, annotator, level; perhaps at (ISO 8601) and round (1 is the first).
+        file: a table with the columns key, annotator and level, and optionally at (ISO 8601) and round (from 1 on).
 
     Returns:
-        votes (newly added), and the number of images by status.
+        `votes`, the number of votes newly added; `images`, the number of images with votes; and their number by
+            status.
 
     Raises:
         UserError: nothing is indexed yet, or a row is wrong; the line names file and row, and nothing is imported.
@@ -70,7 +82,7 @@ def import_votes(opened: Opened, file: Path) -> dict[str, int]:
     known = _indexed(opened.recipe, workspace, {str(key) for key in table["key"].to_pylist() if key})
     votes = [_vote(file, number, row, known) for number, row in enumerate(table.to_pylist(), start=1)]
     stored = read_table(workspace.votes).to_pylist() if workspace.votes.exists() else []
-    added = revised(stored, votes, SLOT, said=("level", "at"))
+    added = revised(stored, votes, UNIQUE_BY, content=("level", "at"))
     write_table(workspace.votes, pa.Table.from_pylist(stored + added, schema=VOTES))
     levels = decide_levels(opened)
     statuses = Counter(row["status"] for row in levels)
@@ -79,34 +91,34 @@ def import_votes(opened: Opened, file: Path) -> dict[str, int]:
     }
 
 
-def decide_levels(opened: Opened) -> list[dict[str, Any]]:
-    """Decides every image's level from the votes, and writes them if they have changed."""
+def decide_levels(opened: Opened) -> list[Level]:
+    """Decides every image's level from the votes, writes the levels if they have changed, and returns them."""
     workspace = opened.workspace
     if not workspace.votes.exists():
         return []
-    votes = latest(read_table(workspace.votes).to_pylist(), SLOT).values()
-    levels = [_level(key, given, opened.recipe.annotation.votes) for key, given in sorted(_by_key(votes).items())]
+    votes = latest(read_table(workspace.votes).to_pylist(), UNIQUE_BY).values()
+    levels = [_level(key, own, opened.recipe.annotation.votes) for key, own in sorted(_by_key(votes).items())]
     table = pa.Table.from_pylist(levels, schema=LEVELS)
     if not workspace.levels.exists() or not read_table(workspace.levels).equals(table):
         write_table(workspace.levels, table)
     return levels
 
 
-def read_levels(workspace: Workspace) -> dict[str, dict[str, Any]]:
-    """The rows of `levels.parquet` by key; empty if nobody has voted."""
+def read_levels(workspace: Workspace) -> dict[str, Level]:
+    """Returns the rows of `levels.parquet` by key; empty if nobody has voted."""
     if not workspace.levels.exists():
         return {}
     return {row["key"]: row for row in read_table(workspace.levels).to_pylist()}
 
 
-def _by_key(votes: Iterable[Row]) -> dict[str, list[Row]]:
-    found: dict[str, list[Row]] = {}
+def _by_key(votes: Iterable[dict[str, Any]]) -> dict[str, list[dict[str, Any]]]:
+    groups: dict[str, list[dict[str, Any]]] = {}
     for vote in votes:
-        found.setdefault(vote["key"], []).append(vote)
-    return found
+        groups.setdefault(vote["key"], []).append(vote)
+    return groups
 
 
-def _level(key: str, votes: list[Row], asked: int) -> Row:
+def _level(key: str, votes: list[dict[str, Any]], asked: int) -> Level:
     levels = [vote["level"] for vote in votes]
     level, status, by = decide(levels, asked)
     return {
@@ -131,32 +143,33 @@ def _vote(file: Path, number: int, row: dict[str, Any], known: set[str]) -> dict
     if not annotator:
         raise UserError(f"{where}: the annotator is empty")
     try:
-        level, turn = int(row["level"]), int(float(row.get("round") or 1))  # beside empty ones, pandas writes 1.0
+        level = int(row["level"])
+        round_number = int(float(row.get("round") or 1))  # pandas writes 1.0 if a value of the column is empty
         at = row.get("at")
         when = at if isinstance(at, datetime) else datetime.fromisoformat(at) if at else None
     except (TypeError, ValueError, OverflowError) as error:
         raise UserError(f"{where}: {error}") from None
-    if level != float(row["level"]) or not 1 <= turn < 1000:
+    if level != float(row["level"]) or not 1 <= round_number < 1000:
         raise UserError(f"{where}: level and round are whole numbers; given: {row['level']}, {row.get('round')}")
     if not 1 <= level <= 5:
         raise UserError(f"{where}: the level is {level}; levels are 1 to 5")
     if when is not None:
         when = when.replace(tzinfo=UTC) if when.tzinfo is None else when.astimezone(UTC)
-    return {"key": key, "annotator": annotator, "level": level, "round": turn, "at": when}
+    return {"key": key, "annotator": annotator, "level": level, "round": round_number, "at": when}
 
 
 def _indexed(recipe: Recipe, workspace: Workspace, keys: set[str]) -> set[str]:
-    """Those of the keys that are images of this workspace. Of the samples, only shards that a key names are read."""
+    """Returns the keys that are images of this workspace; only the samples of shards that a key names are read."""
     named: dict[str, list[str]] = {}
     for key in keys:
         named.setdefault(_shard_of(key), []).append(key)
-    found: set[str] = set()
+    indexed: set[str] = set()
     for corpus in recipe.corpora:
         for shard in workspace.shards(corpus.name):
             if wanted := named.get(_shard_of(make_key(corpus.name, shard, ""))):
-                there = read_table(workspace.samples(corpus.name, shard), columns=["key"])["key"]
-                found.update(there.filter(pc.is_in(there, value_set=pa.array(wanted))).to_pylist())
-    return found
+                own_keys = read_table(workspace.samples(corpus.name, shard), columns=["key"])["key"]
+                indexed.update(own_keys.filter(pc.is_in(own_keys, value_set=pa.array(wanted))).to_pylist())
+    return indexed
 
 
 def _shard_of(key: str) -> str:

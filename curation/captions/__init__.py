@@ -1,1 +1,1 @@
-"""Captions: who writes them, how they are checked, and which text a picture is trained with."""
+"""Writes captions, checks and translates them, and chooses the text that a picture is trained with."""

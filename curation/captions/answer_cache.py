@@ -1,4 +1,4 @@
-"""A cache of generative backends' answers beside the captions: one SQLite file per shard, written by its worker alone.
+"""Caches the answers of generative backends beside the captions: one SQLite file per shard, written by one worker.
 
 An answer costs GPU time or money, so it is stored as soon as it arrives: a worker that is killed repeats at most one
 batch, and a rerun with other checks, with another translator or after a loss of files requests only what is new.
@@ -29,7 +29,7 @@ class Answers:
         path: the file, created on first use.
 
     Raises:
-        WorkspaceError: from any method, if the file cannot be read or written.
+        WorkspaceError: the file cannot be read or written; any method may raise it.
     """
 
     def __init__(self, path: Path) -> None:
@@ -38,12 +38,12 @@ class Answers:
 
     def get(self, names: Sequence[str]) -> dict[str, Answer]:
         """Returns the cached answers among these names, by name."""
-        found: dict[str, Answer] = {}
+        answers: dict[str, Answer] = {}
         for start in range(0, len(names), _AT_ONCE):
             some = names[start : start + _AT_ONCE]
             sql = f"SELECT name, answer FROM answers WHERE name IN ({','.join('?' * len(some))})"
-            found |= {name: Answer(**json.loads(said)) for name, said in self._run(sql, some)}
-        return found
+            answers |= {name: Answer(**json.loads(text)) for name, text in self._run(sql, some)}
+        return answers
 
     def put(self, answers: Mapping[str, Answer]) -> None:
         """Stores answers in one transaction. Failed and empty ones are left out, so that they are requested again."""
@@ -85,14 +85,14 @@ def _as_text(answer: Answer) -> str:
 
 
 def _whole(path: Path) -> bool:
-    """Whether the file is missing or a sound table of answers; False if it is damaged."""
+    """Returns whether the file is missing or a sound table of answers, and not damaged."""
     if not path.exists():
         return True
     try:
         with closing(sqlite3.connect(path, timeout=WAIT)) as connection:
             sound = connection.execute("PRAGMA quick_check").fetchone() == ("ok",)
-            for _name, said in connection.execute("SELECT name, answer FROM answers LIMIT 1"):
-                Answer(**json.loads(said))
+            for _name, text in connection.execute("SELECT name, answer FROM answers LIMIT 1"):
+                Answer(**json.loads(text))
         return sound
     except sqlite3.OperationalError as error:
         if "locked" in str(error):  # in use, and not damaged

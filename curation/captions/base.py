@@ -1,4 +1,4 @@
-"""The base classes of captioners and translators, and how a backend is found by its name.
+"""Defines the base classes of captioners and translators, and finds a backend by its name.
 
 A new backend is one file in this folder that defines a subclass whose `name` is the file's name; nothing else is
 edited. The caption passes (`curation/captions/passes.py`) read, decode, batch, retry, check, count and store.
@@ -23,7 +23,7 @@ from curation.recipe.load import wrong_value
 
 PACKAGE = "curation.captions.backends"
 GROUP = "curate.captions"
-"""Entry points of packages that bring captioners and translators."""
+"""Group of the entry points by which packages announce captioners and translators."""
 
 Language = Literal["en", "zh"]
 
@@ -38,8 +38,9 @@ class Request:
     row: Mapping[str, Any]
     """The row's samples columns and scalar signal columns; any may be None or absent."""
     prompt: str = ""
+    """The prompt; "" for the captioner's own."""
     attempt: int = 0
-    """0 for the first attempt. From 1 on, the previous caption had flags, and the captioner must sample another one."""
+    """Number of the attempt. From 1 on, the previous caption had flags, and the captioner must sample another one."""
 
     @property
     def seed(self) -> int:
@@ -94,7 +95,7 @@ class Captioner(_Backend):
         """Converts an image's pixels to what `caption` needs; runs on a CPU thread ahead of `caption`.
 
         Args:
-            pixels: uint8, (H, W, 3), channels B, G, R, long side `side_for` or more, or full size if the image is
+            pixels: uint8 (H, W, 3), channels B, G, R, long side `side_for` or more, or full size if the image is
                 smaller.
         """
         return pixels
@@ -104,8 +105,8 @@ class Captioner(_Backend):
         """Returns one English caption for each request, in order.
 
         Raises:
-            StageError: nothing can be captioned any more, such as when an endpoint is gone; the shard is left for
-                later.
+            StageError: nothing can be captioned any more, because an endpoint is gone, for example; the shard is
+                left for later.
         """
 
 
@@ -126,7 +127,7 @@ class Translator(_Backend):
         """Returns one translation for each text, in order; an empty one if a text cannot be translated correctly.
 
         Raises:
-            StageError: nothing can be translated any more, such as when an endpoint is gone.
+            StageError: nothing can be translated any more, because an endpoint is gone, for example.
         """
 
 
@@ -158,32 +159,32 @@ def load_translator(name: str, section: str = "captions.translator") -> type[Tra
     raise UserError(f'there is no translator "{name}"{hint}', f"{section}.backend")
 
 
-def make_captioner(given: Mapping[str, Any], models: Models | None = None) -> Captioner:
+def make_captioner(settings: Mapping[str, Any], models: Models | None = None) -> Captioner:
     """Creates the captioner of the recipe's section `captions.captioner`. Raises UserError with the recipe's key."""
-    cls = load_captioner(str(given.get("backend", "")))
-    return cls(_params(cls, given, "captions.captioner"), models)
+    cls = load_captioner(str(settings.get("backend", "")))
+    return cls(_params(cls, settings, "captions.captioner"), models)
 
 
 def make_translator(
-    given: Mapping[str, Any],
+    settings: Mapping[str, Any],
     models: Models | None = None,
     into: Language = "zh",
     section: str = "captions.translator",
 ) -> Translator:
     """Creates the translator of a section of the recipe. Raises UserError with the recipe's key."""
-    cls = load_translator(str(given.get("backend", "")), section)
-    return cls(_params(cls, given, section), models, into)
+    cls = load_translator(str(settings.get("backend", "")), section)
+    return cls(_params(cls, settings, section), models, into)
 
 
-def _params(cls: type[_Backend], given: Mapping[str, Any], section: str) -> PluginParams:
+def _params(cls: type[_Backend], settings: Mapping[str, Any], section: str) -> PluginParams:
     try:
-        return cls.Params.model_validate(dict(given))
+        return cls.Params.model_validate(dict(settings))
     except ValidationError as error:
         raise wrong_value(error, cls.Params, section) from None
 
 
 def _defined_in(name: str) -> "list[type[_Backend]]":
-    """The backends of that name: a captioner, a translator, or both; none if there is none such."""
+    """Returns the backends of that name: a captioner, a translator, both, or none."""
     importlib.import_module(PACKAGE)
     return extensions.classes(PACKAGE, GROUP, name, _Backend)
 

@@ -1,4 +1,4 @@
-"""The captioner and the translators that a recipe names."""
+"""Creates the captioner and the translators that a recipe names, and loads their models."""
 
 from contextlib import suppress
 from functools import cached_property
@@ -17,35 +17,35 @@ def crews(opened: Opened) -> "list[Crew]":
     """Returns the backends of the recipe's `captions`, and of each captioner of `caption_eval`.
 
     Raises:
-        UserError: as Crew, with the recipe's key.
+        UserError: for the reasons of `Crew`; it names the recipe's key.
     """
-    found = [Crew(opened)]
+    result = [Crew(opened)]
     for name, captions in opened.recipe.caption_eval.captioners.items():
         try:
-            found.append(Crew(opened.with_captions(captions)))
+            result.append(Crew(opened.with_captions(captions)))
         except UserError as error:
             raise UserError(str(error), f"caption_eval.captioners.{name}") from None
-    return found
+    return result
 
 
 class Crew:
     """The captioner and the translators of a recipe. Creating it is cheap; `load` loads the models.
 
     Args:
-        opened: the recipe's sections `captions`, `signals` and `models` are read.
+        opened: the recipe, of which the sections `captions`, `signals` and `models` are read.
 
     Raises:
         UserError: a backend is unknown, a parameter is wrong, or a model file is missing.
     """
 
     def __init__(self, opened: Opened) -> None:
-        given, models, cascade = opened.recipe.captions, opened.models, opened.cascade
-        self.settings = given
-        self.captioner: Captioner = make_captioner(given.captioner, models)
-        self.translator = make_translator(given.translator, models) if given.translator else None
+        settings, models, cascade = opened.recipe.captions, opened.models, opened.cascade
+        self.settings = settings
+        self.captioner: Captioner = make_captioner(settings.captioner, models)
+        self.translator = make_translator(settings.translator, models) if settings.translator else None
         self.original_translator = (
-            make_translator(given.original_translator, models, "en", "captions.original_translator")
-            if given.original_translator
+            make_translator(settings.original_translator, models, "en", "captions.original_translator")
+            if settings.original_translator
             else None
         )
         self.signals = {n: cascade.identity_of(n) for n in self.captioner.signals if n in cascade.signals}
@@ -55,25 +55,25 @@ class Crew:
 
     def _files(self) -> list[Any]:
         """Returns the paths of the model files that exist, and their sizes and modification times."""
-        found: list[str] = []
+        paths: list[str] = []
         for backend in self.all.values():
             with suppress(ModelAbsent):
-                found += map(str, backend.files().values())
-        return [found, stamps(found)]
+                paths += map(str, backend.files().values())
+        return [paths, stamps(paths)]
 
     @property
     def all(self) -> dict[str, Captioner | Translator]:
         """The captioner and the translators by their keys in the recipe's `captions`."""
-        found = {
+        backends = {
             "captioner": self.captioner,
             "translator": self.translator,
             "original_translator": self.original_translator,
         }
-        return {key: backend for key, backend in found.items() if backend is not None}
+        return {key: backend for key, backend in backends.items() if backend is not None}
 
     @cached_property
     def identity(self) -> dict[str, Any]:
-        """What captions depend on besides the images: backends, signals, prompts, attempts and checks."""
+        """All that captions depend on besides the images: backends, signals, prompts, attempts and checks."""
         backends = {key: backend.full_identity for key, backend in self.all.items()}
         asked = self.settings.model_dump(
             mode="json", include={"prompts", "text_prompt", "attempts", "checks", "tolerate"}
@@ -98,7 +98,7 @@ class Crew:
         return [backend.notice for backend in self.all.values() if backend.notice]
 
     def find(self) -> None:
-        """Raises UserError if a backend lacks a file or a key; quick, since no model is opened."""
+        """Raises UserError if a backend lacks a file or a key; it is quick, since no model is opened."""
         for backend in self.all.values():
             backend.find()
 
@@ -131,9 +131,10 @@ _loaded: set[str] = set()
 
 
 def crew_of(opened: Opened, threads: int | None = None) -> Crew:
-    """The recipe's captioner and translators, kept for the next shard of the same process.
+    """Returns the recipe's captioner and translators, kept for the next shard of the same process.
 
     Args:
+        opened: the recipe.
         threads: CPU threads that may be busy beside a GPU; None does not load the models.
     """
     key = opened.recipe.model_dump_json(include={"captions", "signals", "models", "workspace"})
@@ -148,5 +149,5 @@ def crew_of(opened: Opened, threads: int | None = None) -> Crew:
 
 
 def caption_fingerprint(opened: Opened, corpus: str, shard: str) -> str:
-    """What a caption depends on: backends, their parameters and models, the signals they read, and the rows."""
+    """Returns the fingerprint of captions: of backends, their parameters and models, the signals read, and the rows."""
     return digest([digest(crew_of(opened).identity), samples_notes(opened.workspace, corpus, shard)["rows_digest"]])

@@ -84,7 +84,7 @@ class Passes:
         """Tokens and dollars that this run has spent, without cached answers."""
 
     def run(self, todo: Sequence[int]) -> dict[int, Texts]:
-        """Captions the given rows and translates their captions and Chinese originals.
+        """Captions rows and translates their captions and Chinese originals.
 
         Args:
             todo: row numbers, in ascending order.
@@ -132,16 +132,16 @@ class Passes:
 
     def request(self, row: int, attempt: int = 0) -> tuple[str, Request]:
         """Returns the name of the row's prompt, and the captioner's request without the image."""
-        given = self.rows[row]
-        text = given.get("text") if given.get("source") == TEXT_IN_THE_WILD else None
+        columns = self.rows[row]
+        text = columns.get("text") if columns.get("source") == TEXT_IN_THE_WILD else None
         name, prompt = prompt_for(
-            given["key"],
+            columns["key"],
             self.settings.prompts,
             text,
             self.settings.text_prompt,
             self.crew.captioner.max_text,
         )
-        return name, Request(given["key"], None, given, prompt, attempt)
+        return name, Request(columns["key"], None, columns, prompt, attempt)
 
     def _kept_captions(self, requests: dict[int, Request]) -> dict[int, Answer]:
         if not self.crew.captioner.generative:
@@ -177,7 +177,7 @@ class Passes:
         return len(flags) - tolerated, tolerated
 
     def _image(self, row: int, attempt: int) -> Any:
-        """What the captioner wants to see of the row's picture; a RowError where there is nothing to see."""
+        """Returns the row's picture as the captioner's `prepare` made it; a RowError if there is no such picture."""
         if verdict := self.watch.verdict(row, attempt):
             return RowError(verdict)
         if self.pictures is None:
@@ -191,8 +191,8 @@ class Passes:
             return RowError("error")
 
     def _side(self, row: int) -> int:
-        given = self.rows[row]
-        return self.crew.captioner.side_for(given["width"] or 1, given["height"] or 1)
+        columns = self.rows[row]
+        return self.crew.captioner.side_for(columns["width"] or 1, columns["height"] or 1)
 
     def _batches(self, rows: list[int], step: int) -> Iterator[list[int]]:
         """Yields batches of rows, recorded as in hand, while the images of the next batch are decoded."""
@@ -228,8 +228,8 @@ class Passes:
         """Translates Chinese original captions into English, if the recipe names a translator for them."""
         if self.crew.original_translator is None:
             return
-        given = {row: self.rows[row].get("caption") or "" for row in texts}
-        originals = {row: text for row, text in given.items() if language_of(text) == "zh"}
+        captions = {row: self.rows[row].get("caption") or "" for row in texts}
+        originals = {row: text for row, text in captions.items() if language_of(text) == "zh"}
         for row, answer in self._translated(self.crew.original_translator, originals):
             english, wrong = self._judge_translation(originals[row], answer, "en")
             texts[row].count(answer)
@@ -281,6 +281,6 @@ class Passes:
             return [answer for item in items for answer in self._each(ask, [item])]
 
     def _note(self, error: Exception) -> None:
-        said = f"{type(error).__name__}: {in_one_line(error)}"
-        if said not in self.notes and len(self.notes) < 3:
-            self.notes.append(said)
+        message = f"{type(error).__name__}: {in_one_line(error)}"
+        if message not in self.notes and len(self.notes) < 3:
+            self.notes.append(message)

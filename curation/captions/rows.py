@@ -1,4 +1,4 @@
-"""One raw shard as captioners see it: its rows and what is known of them, and some of them captioned."""
+"""Loads the rows of a raw shard with the columns that captioners read, and captions some of them."""
 
 import contextlib
 from collections import Counter
@@ -23,20 +23,20 @@ from curation.workspace.files import fingerprint, read_table
 
 
 @dataclass(frozen=True, slots=True)
-class Shard:
-    """A shard as captioners see it."""
+class LoadedShard:
+    """A raw shard with the columns that captioners read."""
 
     corpus: Corpus
     name: str
     samples: pa.Table
     rows: list[dict[str, Any]]
-    """Samples columns, `source`, the columns of the signals that are read, and of captions made before."""
+    """The columns of each row: samples, `source`, the signals that are read, and the captions made before."""
     kept: list[str | None]
-    """See `kept_rows`."""
+    """Source of each row that the selection keeps, None for the others; see `kept_rows`."""
 
 
-def load_shard(opened: Opened, corpus: Corpus, name: str) -> Shard:
-    """Reads a shard's samples, signals, selection and captions. Raises StageError as `kept_rows`."""
+def load_shard(opened: Opened, corpus: Corpus, name: str) -> LoadedShard:
+    """Reads a shard's samples, signals, selection and captions. Raises StageError for the reasons of `kept_rows`."""
     samples, kept, before = known_rows(opened, corpus.name, name)
     rows = samples.to_pylist()
     for signal in crew_of(opened).signals:
@@ -46,20 +46,23 @@ def load_shard(opened: Opened, corpus: Corpus, name: str) -> Shard:
                 row.update({k: v for k, v in scores.items() if k != "key"})
     for row, made, source in zip(rows, before, kept, strict=True):
         row.update({k: v for k, v in made.items() if k != "key"} | {"source": source})
-    return Shard(corpus, name, samples, rows, kept)
+    return LoadedShard(corpus, name, samples, rows, kept)
 
 
 def caption_rows(
-    opened: Opened, shard: Shard, todo: Sequence[int], watch: Watch, threads: int = 1
+    opened: Opened, shard: LoadedShard, todo: Sequence[int], watch: Watch, threads: int = 1
 ) -> tuple[Outcome, dict[int, dict[str, Any]]]:
     """Captions some rows of a shard by the recipe's section `captions`.
 
     Args:
-        todo: the rows' numbers, ascending.
-        threads: CPU threads that make pictures ready beside a GPU.
+        opened: the recipe.
+        shard: the shard.
+        todo: numbers of the rows, in ascending order.
+        watch: records the rows in hand.
+        threads: number of CPU threads that prepare pictures beside a GPU.
 
     Returns:
-        What became of them, and the columns of SCHEMA of each but for `key` and `captioned_as`.
+        the outcome, and the columns of CAPTIONS of each row, by row number, without `key` and `captioned_as`.
     """
     workspace, crew = opened.workspace, crew_of(opened, threads)
     corpus, name = shard.corpus, shard.name
@@ -75,18 +78,18 @@ def caption_rows(
         if pictures:
             pictures.close()
         source.close()
-    outcome = Outcome(rows=len(todo), notes=[f"{corpus.name}/{name}: {said}" for said in passes.notes])
-    columns = {row: _columns(crew, said) for row, said in texts.items()}
+    outcome = Outcome(rows=len(todo), notes=[f"{corpus.name}/{name}: {note}" for note in passes.notes])
+    columns = {row: _columns(crew, row_texts) for row, row_texts in texts.items()}
     outcome.failed = failures(columns.values())
-    flags = Counter(flag for said in texts.values() for flag in said.flags)
+    flags = Counter(flag for row_texts in texts.values() for flag in row_texts.flags)
     outcome.sums = {"spent": passes.spent, "flagged": dict(flags)}
     return outcome, columns
 
 
 def known_rows(opened: Opened, corpus: str, shard: str) -> tuple[pa.Table, list[str | None], list[dict[str, Any]]]:
-    """A shard's samples, which of them are kept (see `kept_rows`), and the captions that it has already.
+    """Reads a shard's samples, the sources of its kept rows (see `kept_rows`), and its captions.
 
-    Captions of other backends are none; so are those in a damaged file, which is made again.
+    Captions by other backends, or in a damaged file, count as missing; they will be made again.
     """
     samples = read_table(opened.workspace.samples(corpus, shard))
     kept = kept_rows(opened, corpus, shard, samples)
@@ -100,12 +103,12 @@ def known_rows(opened: Opened, corpus: str, shard: str) -> tuple[pa.Table, list[
 
 
 def caption_mark(opened: Opened) -> dict[str, Any]:
-    """What captions depend on beside the images and which of them are kept: the backends, and what they read."""
+    """Returns all that a shard's captions depend on besides its files: backends, their inputs, and selection rules."""
     return crew_of(opened).identity | {"select": opened.recipe.select.parts}
 
 
 def caption_files(opened: Opened, corpus: str, shard: str) -> list[str]:
-    """The files that a shard's line in the ledger speaks of."""
+    """Returns the paths of the files on which a shard's ledger line is based."""
     workspace = opened.workspace
     sidecars = [workspace.signal(name, corpus, shard) for name in crew_of(opened).signals]
     own = [workspace.samples(corpus, shard), workspace.selection(corpus, shard), workspace.captions(corpus, shard)]
@@ -113,12 +116,12 @@ def caption_files(opened: Opened, corpus: str, shard: str) -> list[str]:
 
 
 def failures(rows: Iterable[Mapping[str, Any]]) -> Counter[str]:
-    """Rows that were captioned without a result, or whose translation failed, by reason."""
+    """Counts the rows without a caption, or whose translation failed, by reason."""
     return Counter(reason for row in rows if row.get("attempts") and (reason := failure(row)))
 
 
 def failure(row: Mapping[str, Any]) -> str | None:
-    """Why a row has no caption, or no translation though there might be one another time."""
+    """Returns why a row has no caption, or no translation although another try may give one; None if it has them."""
     if not row["caption_en"]:
         return f"caption {row['flags'][0]}"
     lost = [f.removeprefix("zh_") for f in row["flags"] if f.startswith("zh_") and not row["caption_zh"]]
@@ -126,7 +129,7 @@ def failure(row: Mapping[str, Any]) -> str | None:
 
 
 def _columns(crew: Crew, texts: Texts) -> dict[str, Any]:
-    """The columns of one row."""
+    """Returns the columns of one row in the captions file."""
     asked = texts.prompt if crew.captioner.generative else None
     names = {"captioner": crew.captioner.name, "translator": crew.translator.name if crew.translator else None}
     return asdict(texts) | names | {"prompt": asked}

@@ -1,9 +1,10 @@
-"""Splits texts for a model that translates single sentences, and joins the translations. Pure functions.
+"""Splits texts for a model that translates single sentences, and joins the translations.
 
 Translation models are trained on pairs of single sentences and omit half of a paragraph, so every sentence is
 translated alone, however short the text. A string in quotation marks is text in an image: it is copied and not
 translated. A placeholder stands for it while its sentence is translated; a sentence whose translation lacks a
-placeholder is translated again in the parts around the quotes, so that no quote is ever lost.
+placeholder is translated again in the parts around the quotes, so that no quote is ever lost. All functions are
+pure.
 """
 
 import re
@@ -38,7 +39,7 @@ ABBREVIATIONS = frozenset({
 NUMBERED = frozenset({"no", "nos", "p", "pp", "art", "sec", "ch"})
 """Words whose full stop does not end a sentence if a number follows."""
 BETWEEN: dict[Language, str] = {"zh": "", "en": " "}
-"""Separator between two sentences of one line, by language."""
+"""Separators between two sentences of one line, by language."""
 NOT: dict[Language, str] = {"en": "not_english", "zh": "not_chinese"}
 """`Answer.failed` of a text that is not in the source language, by that language."""
 LETTERS = "XZKVQ"
@@ -95,26 +96,26 @@ def _breaks(text: str, quotes: Sequence[re.Match[str]]) -> Iterator[tuple[int, i
     """Yields the end of each sentence but the last, and the beginning of the next one."""
     inside = iter(quotes)
     quote = next(inside, None)
-    for found in _BREAK.finditer(text):
-        end, start = found.end(found.lastgroup or 0), found.end()
-        if found["line"] is not None:
-            end = found.start()
+    for match in _BREAK.finditer(text):
+        end, start = match.end(match.lastgroup or 0), match.end()
+        if match["line"] is not None:
+            end = match.start()
         while quote and quote.end() <= end:
             quote = next(inside, None)
         if quote and quote.start() < start:
             continue
-        if found["narrow"] is None or _ends(text, found):
+        if match["narrow"] is None or _ends(text, match):
             yield end, start
 
 
-def _ends(text: str, found: re.Match[str]) -> bool:
-    """Whether these punctuation marks, which a space follows, end a sentence."""
-    following = text[found.end() : found.end() + 4].lstrip("\"'“‘([「『")[:1]
+def _ends(text: str, match: re.Match[str]) -> bool:
+    """Returns whether these punctuation marks, which a space follows, end a sentence."""
+    following = text[match.end() : match.end() + 4].lstrip("\"'“‘([「『")[:1]
     if following.islower():
         return False
-    if re.match(r"\.[^.!?…]*\Z", found["narrow"]) is None:
+    if re.match(r"\.[^.!?…]*\Z", match["narrow"]) is None:
         return True
-    before = _WORD_BEFORE.search(text, max(0, found.start() - 20), found.start())
+    before = _WORD_BEFORE.search(text, max(0, match.start() - 20), match.start())
     word = before[0].lower() if before else ""
     if word in ABBREVIATIONS or (word in NUMBERED and following.isdigit()):
         return False
@@ -152,14 +153,15 @@ def clauses(text: str, fits: Callable[[str], bool]) -> list[str] | None:
 
 
 def has_letters(text: str) -> bool:
-    """Whether a text has a letter of any script."""
+    """Returns whether a text has a letter of any script."""
     return any(map(str.isalpha, text))
 
 
 def foreign(text: str, language: Language) -> bool:
-    """Whether most letters outside quotes are of other scripts than the language's: a model would invent a translation.
+    """Returns whether most letters outside quotes are in another script than the language's.
 
-    Latin letters are usual in Chinese, but there must also be a Chinese character.
+    A model would invent a translation of such a text. Latin letters are usual in Chinese, but there must also be a
+    Chinese character.
     """
     outside = QUOTED.sub(" ", text)
     letters, han, latin = sum(map(str.isalpha, outside)), len(_HAN.findall(outside)), len(_LATIN.findall(outside))
@@ -189,7 +191,7 @@ def restore(translation: str, letter: str, quotes: Sequence[str], into: Language
     tag = rf"{letter}(\d+)"
     return re.sub(
         rf"{_ANY_MARK}\s*{tag}\s*{_ANY_MARK}|{tag}",
-        lambda found: marked(quotes[int(found[1] or found[2]) - 1], into),
+        lambda match: marked(quotes[int(match[1] or match[2]) - 1], into),
         translation,
     )
 
@@ -217,61 +219,63 @@ class SentencePlan:
     def wholes(self) -> list[str]:
         """Returns the sentences with placeholders for their quotes, without those that have no words."""
         masks = [mask(sentence, self.source) for sentence in self.sentences if not sentence.wordless]
-        return [found[0] for found in masks if found]
+        return [masked[0] for masked in masks if masked]
 
-    def fragments(self, said: Mapping[str, Answer]) -> list[str]:
+    def fragments(self, translations: Mapping[str, Answer]) -> list[str]:
         """Returns the text around the quotes of those sentences whose translations have lost a quote.
 
         Args:
-            said: translations of `wholes`, by source text.
+            translations: the answers for `wholes`, by source text.
         """
-        broken = (s for s in self.sentences if not s.wordless and self._whole(s, said) is None)
+        broken = (s for s in self.sentences if not s.wordless and self._whole(s, translations) is None)
         return [part.strip() for sentence in broken for part in sentence.parts[::2] if has_letters(part)]
 
-    def answer(self, said: Mapping[str, Answer]) -> Answer:
+    def answer(self, translations: Mapping[str, Answer]) -> Answer:
         """Joins the whole translation; `complete` is False if a sentence was cut, was too long, or came back empty.
 
         Args:
-            said: translations of `wholes` and `fragments`, by source text.
+            translations: the answers for `wholes` and `fragments`, by source text.
         """
         if self.foreign:
             return Answer(failed=NOT[self.source])
         text, complete = "", True
         for sentence in self.sentences:
-            translated, well = self._sentence(sentence, said)
+            translated, whole = self._sentence(sentence, translations)
             beside = text and not sentence.gap.strip(" \t\u3000")  # on the same line, and not a list item
             text += (BETWEEN[self.into] if beside else sentence.gap) + translated
-            complete = complete and well
-        asked = [said[part] for part in (*self.wholes(), *self.fragments(said))]
+            complete = complete and whole
+        asked = [translations[part] for part in (*self.wholes(), *self.fragments(translations))]
         if failed := next((answer.failed for answer in asked if answer.failed), ""):
             return Answer(failed=failed)
         tokens_in, tokens_out = sum(a.tokens_in for a in asked), sum(a.tokens_out for a in asked)
         return Answer(text.strip(), complete, tokens_in=tokens_in, tokens_out=tokens_out)
 
-    def _sentence(self, sentence: Sentence, said: Mapping[str, Answer]) -> tuple[str, bool]:
+    def _sentence(self, sentence: Sentence, translations: Mapping[str, Answer]) -> tuple[str, bool]:
         """Returns a sentence's translation, and whether it is complete."""
         if sentence.wordless:
-            return self._around(sentence, said), True
-        whole = self._whole(sentence, said)
+            return self._around(sentence, translations), True
+        whole = self._whole(sentence, translations)
         if whole is not None:
             masked, _ = mask(sentence, self.source) or ("", "")
-            return whole, bool(whole) and said[masked].complete
-        around = [said[part.strip()] for part in sentence.parts[::2] if has_letters(part)]
-        return self._around(sentence, said), all(answer.complete for answer in around)
+            return whole, bool(whole) and translations[masked].complete
+        around = [translations[part.strip()] for part in sentence.parts[::2] if has_letters(part)]
+        return self._around(sentence, translations), all(answer.complete for answer in around)
 
-    def _whole(self, sentence: Sentence, said: Mapping[str, Answer]) -> str | None:
+    def _whole(self, sentence: Sentence, translations: Mapping[str, Answer]) -> str | None:
         """Returns the translation of the masked sentence with its quotes restored; None if they cannot be placed."""
         masked = mask(sentence, self.source)
-        return restore(self._tidy(said[masked[0]].text), masked[1], sentence.quotes, self.into) if masked else None
+        if masked is None:
+            return None
+        return restore(self._tidy(translations[masked[0]].text), masked[1], sentence.quotes, self.into)
 
-    def _around(self, sentence: Sentence, said: Mapping[str, Answer]) -> str:
+    def _around(self, sentence: Sentence, translations: Mapping[str, Answer]) -> str:
         """Returns the translations of the parts around the quotes, with the quotes between them."""
         text = ""
         for n, part in enumerate(sentence.parts):
             if n % 2:
                 shown = marked(part, self.into)
             elif has_letters(part):
-                shown = self._tidy(said[part.strip()].text)
+                shown = self._tidy(translations[part.strip()].text)
                 if not part.rstrip().endswith(tuple(_NARROW + _WIDE)):
                     shown = shown.rstrip("。. ")  # models tend to end a fragment like a sentence
             else:

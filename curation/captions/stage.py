@@ -1,6 +1,6 @@
-"""Stage `caption`: an English caption and its Chinese translation for every kept row, each checked.
+"""Stage `caption`: writes and checks an English caption and its Chinese translation for every kept row.
 
-A caption once made stays: a later selection that keeps more rows captions only those.
+Existing captions stay: after a later selection that keeps more rows, only the new rows are captioned.
 """
 
 from collections.abc import Mapping, Sequence
@@ -22,31 +22,31 @@ from curation.workspace.ledger import CaptionLine, Ledger
 from curation.workspace.schemas import CAPTIONS, SKIPPED
 
 PATIENCE = 20.0
-"""A batch of a generative captioner may take this many times `image_timeout`: it holds many images, and an endpoint
-that is busy is asked again."""
+"""Number of times `image_timeout` that a batch of a generative captioner may take: it holds many images, and a busy
+endpoint is asked again."""
 FEEDERS = 4.0
-"""Cores that make pictures ready for one GPU of this machine; one core prepares about 100 a second."""
+"""Number of cores that prepare pictures for one GPU of this machine; one core prepares about 100 a second."""
 
 
 @dataclass(frozen=True, slots=True)
 class CaptionTask:
-    """Captions one shard."""
+    """Captions the kept rows of one shard."""
 
     recipe: Recipe
     source_corpus: Corpus
     shard: str
     rows: int
-    """Texts to be written: a caption of each row, and its translation where a model makes that."""
+    """Number of texts to be written: a caption of each row, and its translation if a model writes it."""
     demands: tuple[Demand, ...] = (Demand(models=True),)
     retry_failed: bool = False
 
     @property
     def corpus(self) -> str:
-        """The corpus's name."""
+        """Name of the corpus."""
         return self.source_corpus.name
 
     def run(self, watch: Watch) -> Outcome:
-        """Captions the kept rows that have none yet, and writes the shard's captions."""
+        """Captions the kept rows that have no caption yet, and writes the shard's captions."""
         opened = opened_in_worker(self.recipe)
         shard = load_shard(opened, self.source_corpus, self.shard)
         rows, todo = shard.rows, _wanting(shard.kept, shard.rows, self.retry_failed)
@@ -63,10 +63,11 @@ class CaptionTask:
 
 
 def plan(opened: Opened, retry_failed: bool = False) -> Plan:
-    """The shards with kept rows to caption.
+    """Plans a task for each shard with kept rows that need a caption.
 
     Args:
-        retry_failed: whether rows that got no caption are to be tried again.
+        opened: the recipe.
+        retry_failed: whether rows that failed are to be tried again.
 
     Raises:
         UserError: nothing is indexed yet, or a backend is unknown, has wrong parameters, or could not do its work.
@@ -74,10 +75,10 @@ def plan(opened: Opened, retry_failed: bool = False) -> Plan:
     recipe, crew = opened.recipe, crew_of(opened)
     demands = (demand_of(recipe, crew),)
     texts = 1 + bool(crew.translator and crew.translator.generative)  # what a row's progress is counted in
-    ledger, found = Ledger[CaptionLine](opened.workspace, "caption", writable=True), Plan()
+    ledger, result = Ledger[CaptionLine](opened.workspace, "caption", writable=True), Plan()
     now = ledger.define_mark(caption_mark(opened))
     for corpus, shard in opened.indexed_shards():
-        found.total += 1
+        result.total += 1
         reason = ledger.stale(corpus, shard, caption_files(opened, corpus, shard), now)
         if reason is None and retry_failed and (ledger.lines.get(f"{corpus}/{shard}") or {}).get("failed"):
             reason = "to be tried again"
@@ -86,24 +87,24 @@ def plan(opened: Opened, retry_failed: bool = False) -> Plan:
         todo, before = _todo(opened, corpus, shard, retry_failed)
         if todo:
             rows = len(todo) * texts
-            found.add(CaptionTask(recipe, recipe.corpus(corpus), shard, rows, demands, retry_failed), reason)
+            result.add(CaptionTask(recipe, recipe.corpus(corpus), shard, rows, demands, retry_failed), reason)
         else:
             ledger.add(corpus, shard, _line(opened, corpus, shard, before))
-    if found.tasks:
+    if result.tasks:
         crew.check(here=recipe.engine == "local")
-        found.notices = crew.notices
+        result.notices = crew.notices
     opened.models.note(crew.made_with)
-    return found
+    return result
 
 
 def demand_of(recipe: Recipe, crew: Crew) -> Demand:
-    """What a worker is given. On one machine a backend that wants a GPU is given one, with the cores to feed it."""
-    given = recipe.ray.resources.of_stage("caption")
+    """Returns the demand of a worker; on one machine, a backend that wants a GPU gets one, and cores to feed it."""
+    resources = recipe.ray.resources.of_stage("caption")
     backends = crew.all.values()
     patience = PATIENCE if any(b.generative for b in backends) else 1.0
-    if recipe.engine == "local" and any(b.on_gpu for b in backends) and not given.gpus:
-        return Demand(FEEDERS, 1.0, given.memory, models=True, patience=patience)
-    return Demand(given.cpus, given.gpus, given.memory, models=True, patience=patience)
+    if recipe.engine == "local" and any(b.on_gpu for b in backends) and not resources.gpus:
+        return Demand(FEEDERS, 1.0, resources.memory, models=True, patience=patience)
+    return Demand(resources.cpus, resources.gpus, resources.memory, models=True, patience=patience)
 
 
 def _line(opened: Opened, corpus: str, shard: str, rows: Sequence[Mapping[str, Any]]) -> CaptionLine:
@@ -119,10 +120,10 @@ def _line(opened: Opened, corpus: str, shard: str, rows: Sequence[Mapping[str, A
 
 
 def _todo(opened: Opened, corpus: str, shard: str, retry_failed: bool) -> tuple[list[int], list[dict[str, Any]]]:
-    """The rows to be captioned, and the captions made before.
+    """Returns the numbers of the rows to be captioned, and the captions made before.
 
     Raises:
-        StageError: a signal that is read is not scored for them.
+        StageError: a signal that the captioner reads is not scored for these rows.
     """
     _samples, kept, before = known_rows(opened, corpus, shard)
     todo = _wanting(kept, before, retry_failed)
@@ -140,7 +141,7 @@ def _wanting(kept: list[str | None], before: list[dict[str, Any]], retry_failed:
 
 
 def _check_scored(workspace: Workspace, name: str, corpus: str, shard: str, rows: list[int]) -> None:
-    """A caption must not depend on whether a signal was scored before or after it. Raises StageError."""
+    """Checks that a signal is scored, so that captions do not depend on the order of stages. Raises StageError."""
     path = workspace.signal(name, corpus, shard)
     states = read_table(path, columns=[f"{name}_state"]).column(0).to_pylist() if path.exists() else []
     if not states or any(states[row] == SKIPPED for row in rows):

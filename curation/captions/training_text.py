@@ -8,10 +8,11 @@ from curation.captions.checks.check import count_han
 from curation.keys import key_share
 
 TextSource = Literal["original", "synthetic"]
-Language = Literal["zh", "en", "other"]
+TextLanguage = Literal["zh", "en", "other"]
+"""Language of a training text, told by its script; see `language_of`."""
 
 MIN_HAN_SHARE = 0.3
-"""Smallest share of Chinese characters among the letters of a Chinese text: one says as much as a short word."""
+"""Smallest share of Chinese characters among the letters of a Chinese text; one stands for about a short word."""
 MAX_KANA_SHARE = 0.1
 """Share of kana above which a text is Japanese, whatever its other characters are."""
 
@@ -25,11 +26,11 @@ class TrainingText(NamedTuple):
 
     text: str | None
     source: TextSource | None
-    language: Language | None
+    language: TextLanguage | None
 
 
 def trainable(flags: Sequence[str] | None, tolerated: Collection[str]) -> bool:
-    """Whether a caption and its translation may be used for training, because all flags of the caption are tolerated.
+    """Returns whether a caption and its translation may be used for training: all flags of the caption are tolerated.
 
     Flags of the translation and of the original caption are ignored.
     """
@@ -68,7 +69,7 @@ def training_text(
     return TrainingText(original, "original", language_of(original))
 
 
-def language_of(text: str) -> Language:
+def language_of(text: str) -> TextLanguage:
     """Returns the language by script: "zh" for enough Chinese characters and few kana, "en" for mostly Latin letters.
 
     Only scripts are counted and no languages are recognised: French is "en". A text without letters is "other".

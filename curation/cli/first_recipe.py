@@ -28,12 +28,12 @@ def write_demo(folder: Path) -> Path:
     return folder / "demo.yaml"
 
 
-def write_recipe(name: str, given: dict[str, Path], force: bool = False) -> Path:
+def write_recipe(name: str, folders: dict[str, Path], force: bool = False) -> Path:
     """Writes `NAME.yaml` for a corpus; returns its path.
 
     Args:
         name: name of the set.
-        given: the corpus's format and folder; exactly one.
+        folders: the corpus's folder by its format; exactly one.
         force: whether to overwrite an existing recipe.
 
     Raises:
@@ -41,9 +41,9 @@ def write_recipe(name: str, given: dict[str, Path], force: bool = False) -> Path
     """
     if not re.fullmatch(r"[a-z0-9_-]+", name):
         raise UserError(f'"{name}" is not a name; use lower-case letters, digits, _ and -')
-    if len(given) != 1:
+    if len(folders) != 1:
         raise UserError("give one of --images, --webdataset, --parquet and --files")
-    kind, folder = next(iter(given.items()))
+    kind, folder = next(iter(folders.items()))
     if not folder.expanduser().is_dir():
         raise UserError(f"no such folder: {folder}")
     path = Path(f"{name}.yaml")

@@ -1,4 +1,4 @@
-"""What all verbs do at the terminal: open the recipe, print what was done, and report a mistake in one line."""
+"""Opens the recipe, prints summaries, and reports a mistake in one line, for all verbs of the command line."""
 
 import json
 import sys
@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 
 
 INTERRUPTED = 130
+"""Exit status after Ctrl-C or SIGTERM."""
 RecipeFile = Annotated[Path, typer.Argument(metavar="RECIPE", help="The recipe, a YAML file.")]
 Set = Annotated[
     list[str] | None,
@@ -28,10 +29,10 @@ Set = Annotated[
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON object on stdout.")]
 
 
-class Told(Protocol):
-    """The summary of what a stage did, as it is printed."""
+class StageSummary(Protocol):
+    """The summary of a stage's run, as it is printed."""
 
-    said: bool
+    printed: bool
     """Whether the summary has been printed."""
 
     @property
@@ -57,7 +58,7 @@ def load(
     computes: bool = False,
     captions: bool = False,
 ) -> "Opened":
-    """Reads the recipe, and checks early what would otherwise fail late in a stage.
+    """Reads and opens the recipe, and checks early what would otherwise fail late in a stage.
 
     Args:
         path: the YAML file.
@@ -93,7 +94,7 @@ def load(
 
 
 def with_recipe(error: UserError) -> str:
-    """An error's line, with the recipe's file before one that speaks of a key of the recipe."""
+    """Returns an error's message; if it concerns a key of the recipe, the recipe's file stands before it."""
     if _recipe_file is None:
         return str(error)
     from curation.recipe import Recipe
@@ -102,28 +103,36 @@ def with_recipe(error: UserError) -> str:
     return f"{_recipe_file}: {error}" if section in Recipe.model_fields else str(error)
 
 
-def finish(summaries: Sequence[Told], as_json: bool) -> None:
-    """Prints the summaries that are not printed yet, and sets the exit status."""
+def finish(summaries: Sequence[StageSummary], as_json: bool) -> None:
+    """Prints the summaries that are not printed yet.
+
+    Args:
+        summaries: the summaries of all stages that have run.
+        as_json: whether to print one JSON object instead of text.
+
+    Raises:
+        typer.Exit: with status 1, if a stage did not succeed.
+    """
     if as_json:
-        said = [s.as_dict() for s in summaries]
-        typer.echo(json.dumps(said[0] if len(said) == 1 else {"stages": said}, ensure_ascii=False))
+        objects = [s.as_dict() for s in summaries]
+        typer.echo(json.dumps(objects[0] if len(objects) == 1 else {"stages": objects}, ensure_ascii=False))
     for summary in summaries:
         say(summary, as_json)
     if not all(s.ok for s in summaries):
         raise typer.Exit(1)
 
 
-def say(summary: Told, quiet: bool) -> None:
+def say(summary: StageSummary, quiet: bool) -> None:
     """Prints a summary as text, unless it has been printed already or `quiet` is set."""
-    if quiet or summary.said:
+    if quiet or summary.printed:
         return
-    summary.said = True
+    summary.printed = True
     for line in summary.lines():
         typer.echo(line)
 
 
 def print_table(columns: list[str], rows: list[tuple[Any, ...]]) -> None:
-    """Prints rows as a table."""
+    """Prints rows as a table; an empty cell stands for None."""
     from rich.console import Console
     from rich.markup import escape
     from rich.table import Table

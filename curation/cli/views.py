@@ -39,8 +39,8 @@ def init(
         return
     from curation.cli.first_recipe import write_recipe
 
-    given = {"folder": images, "webdataset": webdataset, "parquet": parquet, "files": files}
-    path = write_recipe(name, {kind: p for kind, p in given.items() if p is not None}, force)
+    folders = {"folder": images, "webdataset": webdataset, "parquet": parquet, "files": files}
+    path = write_recipe(name, {kind: p for kind, p in folders.items() if p is not None}, force)
     typer.echo(f"{path} is written. Look at it, then: curate run {path}")
 
 
@@ -56,13 +56,13 @@ def doctor(
     """
     from curation.views.doctor import examine
 
-    found = examine(load(recipe_file, overrides, check=False, meta_known=False) if recipe_file else None)
+    findings = examine(load(recipe_file, overrides, check=False, meta_known=False) if recipe_file else None)
     if as_json:
-        typer.echo(json.dumps({"findings": [vars(f) for f in found]}, ensure_ascii=False))
+        typer.echo(json.dumps({"findings": [vars(f) for f in findings]}, ensure_ascii=False))
     else:
-        for finding in found:
+        for finding in findings:
             typer.echo(f"{finding.status:8} {finding.what:20} {finding.says}")
-    if any(f.status == "problem" for f in found):
+    if any(f.status == "problem" for f in findings):
         raise typer.Exit(1)
 
 
@@ -102,13 +102,13 @@ def status(
     from curation.views.status import status as find
 
     while True:
-        found = find(load(recipe_file, overrides, meta_known=False))
+        state = find(load(recipe_file, overrides, meta_known=False))
         if as_json:
-            typer.echo(json.dumps(found, ensure_ascii=False))
+            typer.echo(json.dumps(state, ensure_ascii=False))
         else:
             if watch:
                 typer.echo("\033[2J\033[H", nl=False)
-            typer.echo("\n".join(lines(found)))
+            typer.echo("\n".join(lines(state)))
         if not watch:
             return
         time.sleep(2)
@@ -182,13 +182,13 @@ def explain(
 
     Example: curate explain my-set.yaml web/00000/000000012
     """
-    from curation.views.explain import explain as story
+    from curation.views.explain import explain as explain_image
 
-    told = story(load(recipe_file, overrides), key)
+    facts_by_section = explain_image(load(recipe_file, overrides), key)
     if as_json:
-        typer.echo(json.dumps(told, ensure_ascii=False, default=str))
+        typer.echo(json.dumps(facts_by_section, ensure_ascii=False, default=str))
         return
-    for section, facts in told.items():
+    for section, facts in facts_by_section.items():
         typer.echo(f"{section}")
         for name, value in facts.items():
             typer.echo(f"  {name:24} {f'{value:g}' if isinstance(value, float) else value}")

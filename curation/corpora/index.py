@@ -34,7 +34,7 @@ _DOMAIN = re.compile(r"^[a-z][a-z0-9+.-]*://(?:[^/@]*@)?(?:www\.)?([^/:?#]+)", r
 
 @dataclass(frozen=True, slots=True)
 class IndexTask:
-    """Indexes one raw shard."""
+    """Indexes one raw shard: writes its samples file."""
 
     workspace: str
     source_corpus: Corpus
@@ -98,34 +98,34 @@ class GoneTask:
         write_table(path, table, **notes)
         rows = table.num_rows
         line: IndexLine = {"source": None, "rows": rows, "failed": 0, "gone": rows, "without_image": 0}
-        said = f"{self.corpus}/{self.shard} is gone; its rows are marked so"
-        return Outcome(rows=rows, notes=[said], line=ledger_line(path, line))
+        message = f"{self.corpus}/{self.shard} is gone; its rows are marked so"
+        return Outcome(rows=rows, notes=[message], line=ledger_line(path, line))
 
 
 def plan(recipe: Recipe, workspace: Workspace) -> Plan:
     """Returns one task for each shard that is new, changed or gone. Raises UserError if a corpus cannot be listed."""
     ledger = Ledger[IndexLine](workspace, "index", writable=True)
-    found, totals = Plan(), {}
+    stage_plan, totals = Plan(), {}
     demands = (recipe.ray.resources.of_stage("index").demand,)
     for corpus in recipe.corpora:
         listing = _read_listing(workspace.folder_listing(corpus.name))
         sources = list_sources(corpus, listing, recipe.workspace)
         if corpus.format == "folder":
             _write_listing(workspace.folder_listing(corpus.name), sources, listing)
-        found.total += len(sources)
+        stage_plan.total += len(sources)
         totals[corpus.name] = len(sources)
         for shard in sorted(set(workspace.shards(corpus.name)) - {s.shard for s in sources}):
             if (known_shard(workspace, ledger, corpus.name, shard) or {}).get("source", "") is not None:
-                found.add(GoneTask(recipe.workspace, corpus.name, shard, demands=demands), "gone")
+                stage_plan.add(GoneTask(recipe.workspace, corpus.name, shard, demands=demands), "gone")
         for source in sources:
             line = known_shard(workspace, ledger, corpus.name, source.shard)
             if line is None or line.get("source") != digest([VERSION, source.stamp()]):
                 path, members = source.path, source.members
                 task = IndexTask(recipe.workspace, corpus, source.shard, path, members, demands=demands)
-                said = "the raw shard has changed" if line and line.get("source") else "the ledger does not know it"
-                found.add(task, "new" if line is None else said)
+                reason = "the raw shard has changed" if line and line.get("source") else "the ledger does not know it"
+                stage_plan.add(task, "new" if line is None else reason)
     ledger.note("shards", totals)
-    return found
+    return stage_plan
 
 
 def _read_listing(path: Path) -> dict[str, list[str]]:
@@ -232,7 +232,7 @@ def _finite(column: pa.Array) -> pa.Array:
     """Replaces NaN and infinities by null: in SQL, NaN is greater than any number."""
     if not pa.types.is_floating(column.type):
         return column
-    import pyarrow.compute as pc  # here, since a rerun with nothing to do needs it not
+    import pyarrow.compute as pc  # slow to import, and a rerun with nothing to do does not need it
 
     return pc.if_else(pc.is_finite(column), column, pa.scalar(None, column.type))
 
@@ -247,6 +247,6 @@ def _clean(value: Any) -> Any:
 
 
 def _has_empty_struct(kind: pa.DataType) -> bool:
-    """Whether a type contains a struct without fields, which Parquet cannot store."""
+    """Returns whether a type contains a struct without fields, which Parquet cannot store."""
     children = [kind.field(i).type for i in range(kind.num_fields)]
     return pa.types.is_struct(kind) and not children or any(_has_empty_struct(c) for c in children)

@@ -1,7 +1,7 @@
-"""Raw corpora: which shards there are.
+"""Lists the shards of raw corpora.
 
-img2dataset's three outputs (`webdataset` tars, `parquet` with image bytes, `files`) and any plain `folder` of
-images, or shards that a reader of one's own opens; local folders or any fsspec URL.
+A corpus is one of img2dataset's three outputs (`webdataset` tars, `parquet` with image bytes, `files`), any plain
+`folder` of images, or a folder of shards that the user's own reader opens. It is at a local path or any fsspec URL.
 """
 
 import os
@@ -26,7 +26,7 @@ def open_source(corpus: Corpus, shard: str, path: str, members: list[str] | None
         corpus: the corpus.
         shard: the shard's name.
         path: the shard's file or folder, as fsspec names it.
-        members: for a plain folder, the shard's files, relative to `path`; None otherwise.
+        members: for the formats `folder` and `files`, the shard's files, relative to `path`; None otherwise.
     """
     return reader(corpus)(corpus, shard, path, members)
 
@@ -56,10 +56,10 @@ def list_sources(
             raise UserError(f"no image file in {corpus.path}", f"corpora.{corpus.name}.path")
         return [open_source(corpus, shard, root, members) for shard, members in shards.items()]
     if corpus.format == "files":
-        found = sorted(p.rstrip("/") for p in fs.ls(root, detail=False) if fs.isdir(p))
-        if not found:
+        folders = sorted(p.rstrip("/") for p in fs.ls(root, detail=False) if fs.isdir(p))
+        if not folders:
             raise UserError(f"no folder of images in {corpus.path}", f"corpora.{corpus.name}.path")
-        return [open_source(corpus, os.path.basename(p), p, _files_below(fs, p)) for p in found]
+        return [open_source(corpus, os.path.basename(p), p, _files_below(fs, p)) for p in folders]
     ending = reader(corpus).ending
     paths = sorted(p for p in fs.find(root) if p.endswith(ending) and not os.path.basename(p).startswith("."))
     if not paths:
@@ -99,8 +99,8 @@ def deal(files: list[str], listing: dict[str, list[str]]) -> dict[str, list[str]
 def _files_below(fs: Any, root: str) -> list[str]:
     """Returns the files that may be images, sorted, relative to the folder; hidden files are left out."""
     prefix = root.rstrip("/") + "/"
-    found = fs.find(root, detail=True).items()
-    relative = (well_formed(p[len(prefix) :]) for p, info in found if not _is_special(fs, p, info))
+    infos = fs.find(root, detail=True).items()
+    relative = (well_formed(p[len(prefix) :]) for p, info in infos if not _is_special(fs, p, info))
     return sorted(
         p
         for p in relative
@@ -110,5 +110,5 @@ def _files_below(fs: Any, root: str) -> list[str]:
 
 
 def _is_special(fs: Any, path: str, info: dict[str, Any]) -> bool:
-    """Whether a path is a pipe, a socket or a device, which might block for ever on opening; a broken link is not."""
+    """Returns whether a path, unlike a broken link, is a pipe, socket or device, which might block when opened."""
     return info["type"] != "file" and fs.exists(path) and not (fs.isfile(path) or fs.isdir(path))

@@ -1,6 +1,6 @@
-"""The images of a shard, read and decoded in the order of scoring: each is read once, and decoded once for each size.
+"""Reads and decodes the images of a shard in the order of scoring: each is read once, and decoded once for each size.
 
-With a GPU, which would otherwise wait, threads decode the next images while it works.
+With a GPU, threads decode the next images while it works, so that it need not wait.
 """
 
 from collections.abc import Callable, Iterable
@@ -41,7 +41,7 @@ class Pictures:
         self._threads = ThreadPoolExecutor(threads) if threads > 1 else None
 
     def of(self, row: int, side: int) -> Picture | RowError:
-        """Returns the row's image, decoded for a signal's `side` (pixels), or the error because of which there is none.
+        """Returns the row's image, decoded for a signal's `side` (pixels), or the error by which the row has none.
 
         Raises:
             StageError: the raw shard as a whole cannot be read.
@@ -54,12 +54,12 @@ class Pictures:
         return self._held[row]
 
     def made(self, row: int, side: int) -> Any:
-        """What `make` made of the row's pixels, decoded at that side; a RowError if there is nothing.
+        """Returns the result of `make` for the row's pixels, decoded at `side`; a RowError if the image has none.
 
-        The pixels themselves are not kept. Raises StageError as `of`.
+        The pixels themselves are not kept. Raises StageError as `of` does.
         """
-        found = self.of(row, side)
-        return found if isinstance(found, RowError) else self._made[row]
+        picture = self.of(row, side)
+        return picture if isinstance(picture, RowError) else self._made[row]
 
     def ahead(self, rows: Iterable[int], side: int) -> None:
         """Reads the images of these rows now, and lets the threads decode them in the background."""

@@ -1,4 +1,4 @@
-"""Reading the samples files, which the index writes, one for each raw shard; and checking sidecars against them."""
+"""Reads the samples files, of which the index writes one for each raw shard, and checks sidecars against them."""
 
 import base64
 import json
@@ -21,8 +21,8 @@ def meta_schema(workspace: Workspace, corpora: list[str], keep: bool = False) ->
     Args:
         workspace: the workspace.
         corpora: names of the corpora.
-        keep: whether to store the result in the workspace, since finding it takes a look at every shard; the caller
-            must hold the workspace's lock.
+        keep: whether to store the result in the workspace, since computing it reads an entry of every shard; the
+            caller must hold the workspace's lock.
     """
     folders = stamps([str(workspace.samples(corpus, "").parent) for corpus in corpora])  # change with any file in them
     key = canonical([str(workspace.root.resolve()), corpora, folders])
@@ -91,11 +91,11 @@ def known_shard(workspace: Workspace, ledger: Ledger[IndexLine], corpus: str, sh
     if line is not None and (not line.get("meta") or line["meta"] in ledger.definitions):
         return line
     path = workspace.samples(corpus, shard)
-    found = footer(path)
+    notes = footer(path)
     known = ledger.lines.get(f"{corpus}/{shard}")
-    if found is not None and known is not None and known.get("footer") == found and _whole(path):  # the file was copied
+    if notes is not None and known is not None and known.get("footer") == notes and _whole(path):  # the file was copied
         line = ledger.add(corpus, shard, known | ledger_line(path, {}))
-    elif found is not None:
+    elif notes is not None:
         line = ledger.add(corpus, shard, ledger_line(path, {"source": "", "rows": pq.read_metadata(path).num_rows}))
     return line
 

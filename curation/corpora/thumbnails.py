@@ -1,4 +1,4 @@
-"""Thumbnails of raw images, for the report and for the pages that a server shows."""
+"""Makes thumbnails of raw images, for the report and for the pages that a server shows."""
 
 import threading
 from collections import OrderedDict
@@ -24,7 +24,7 @@ DECODED_AT_ONCE = 2
 
 
 class Thumbnails:
-    """Makes thumbnails of raw images, whose bytes are read from the place that the index recorded. Thread-safe."""
+    """Makes thumbnails of raw images, whose bytes it reads from the place that the index recorded. Thread-safe."""
 
     def __init__(self, recipe: Recipe, workspace: Workspace) -> None:
         self._corpora = {corpus.name: corpus for corpus in recipe.corpora}
@@ -83,9 +83,9 @@ class Thumbnails:
         """Returns the reader of a shard, and the member, offset and length of each row; the last few are kept."""
         name = (corpus, shard)
         if name not in self._open:
-            given = self._corpora[corpus]
+            recipe_corpus = self._corpora[corpus]
             places = pq.read_table(self._workspace.samples(corpus, shard), columns=["member", "offset", "length"])
-            source = open_source(given, shard, raw_path(given, self._workspace, shard))
+            source = open_source(recipe_corpus, shard, raw_path(recipe_corpus, self._workspace, shard))
             self._open[name] = source, places.combine_chunks()
             if len(self._open) > SHARDS_KEPT:
                 self._open.popitem(last=False)[1][0].close()

@@ -1,1 +1,1 @@
-"""Models, each wrapped in a small class that knows nothing of signals and captions."""
+"""Wraps each model in a small class that knows nothing of signals and captions."""

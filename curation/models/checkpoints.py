@@ -1,4 +1,4 @@
-"""Model checkpoints, found by name in one folder. Nothing is ever downloaded."""
+"""Finds model checkpoints by name in one folder; nothing is ever downloaded."""
 
 import json
 import os
@@ -29,7 +29,7 @@ LARGE = 32_000_000
 
 @dataclass(frozen=True, slots=True)
 class Origin:
-    """Where a model can be fetched, and its licence; `curate doctor` prints this."""
+    """A place from which a model can be fetched, and the model's licence; `curate doctor` prints this."""
 
     name: str
     licence: str
@@ -39,8 +39,8 @@ class Origin:
     @property
     def place(self) -> str | None:
         """The folder below MODELS into which `fetch` puts the model; None for a model that comes with a package."""
-        found = re.search(r"MODELS/([\w.-]+)", self.fetch)
-        return found[1] if found else None
+        match = re.search(r"MODELS/([\w.-]+)", self.fetch)
+        return match[1] if match else None
 
 
 class ModelAbsent(UserError):
@@ -69,7 +69,7 @@ class Models:
         return cls(recipe.models, *(ledger(name).with_suffix(".json") for name in ("digests", "models")))
 
     def note(self, made_with: dict[str, dict[str, Any]]) -> None:
-        """Records, by plug-in, which models its output is made with, for machines without those models; see `noted`."""
+        """Records the models that each plug-in's output is made with, for machines without the models; see `noted`."""
         if self._notes is None:
             return
         before = _read_json(self._notes)
@@ -78,9 +78,9 @@ class Models:
                 write_text(self._notes, json.dumps(before | made_with, indent=1, ensure_ascii=False))
 
     def noted(self, plugin: str) -> dict[str, Any]:
-        """Returns what the workspace's last run recorded of a plug-in with `note`; empty if nothing."""
-        found = _read_json(self._notes).get(plugin) if self._notes else None
-        return found if isinstance(found, dict) else {}
+        """Returns the record that the workspace's last run made of a plug-in by `note`; empty if there is none."""
+        record = _read_json(self._notes).get(plugin) if self._notes else None
+        return record if isinstance(record, dict) else {}
 
     def find(self, key: str, name: str) -> Path:
         """Returns the path of a checkpoint, a file or a folder.
@@ -107,9 +107,9 @@ class Models:
         if not self.folder.is_dir():
             raise ModelAbsent(f"the folder of models {self.folder} is not there; see `models:` or CURATE_MODELS", key)
         if not (self.folder / path).exists():
-            there = sorted(entry.name for entry in self.folder.iterdir())
+            names = sorted(entry.name for entry in self.folder.iterdir())
             raise ModelAbsent(
-                f"no {name} in {self.folder}{nearest(name, there)}; `curate doctor` tells how to fetch models", key
+                f"no {name} in {self.folder}{nearest(name, names)}; `curate doctor` tells how to fetch models", key
             )
         return self.folder / path
 
@@ -149,33 +149,33 @@ def read_tensors(key: str, path: Path) -> "dict[str, torch.Tensor]":
             return load_file(path)
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # torch warns of unusual pickles
-            found = torch.load(path, map_location="cpu", weights_only=True)
+            content = torch.load(path, map_location="cpu", weights_only=True)
     except SafetensorError as error:
         raise UserError(f"{path} is no safetensors file: {in_one_line(error)}; fetch it again", key) from None
     except pickle.UnpicklingError as error:
         raise UserError(f"{path} {refusal(error) or in_one_line(error)}", key) from None
     except (RuntimeError, EOFError, OSError, ValueError, KeyError) as error:
         raise UserError(f"{path} is no checkpoint that PyTorch can read: {in_one_line(error)}", key) from None
-    if isinstance(found, dict) and isinstance(found.get("state_dict"), dict):
-        found = found["state_dict"]
-    if not (isinstance(found, dict) and found and all(isinstance(v, torch.Tensor) for v in found.values())):
-        raise UserError(f"{path} holds {type(found).__name__}; expected tensors by name", key)
-    return found
+    if isinstance(content, dict) and isinstance(content.get("state_dict"), dict):
+        content = content["state_dict"]
+    if not (isinstance(content, dict) and content and all(isinstance(v, torch.Tensor) for v in content.values())):
+        raise UserError(f"{path} holds {type(content).__name__}; expected tensors by name", key)
+    return content
 
 
 def refusal(error: Exception) -> str | None:
     """Returns why PyTorch refused to open a pickle, shortened from its long message; None if it had another reason."""
-    found = re.search(r"GLOBAL (\S+)", str(error))
+    match = re.search(r"GLOBAL (\S+)", str(error))
     other = re.search(r"WeightsUnpickler error:\s*(.+)", str(error))
-    if not found and not other:
+    if not match and not other:
         return None
-    why = f"it asks for {found[1]}" if found else other[1] if other else ""
+    why = f"it asks for {match[1]}" if match else other[1] if other else ""
     return f"is a pickle of more than tensors, and not opened ({why}); save it as safetensors where you trust it"
 
 
 def _read_json(path: Path) -> dict[str, Any]:
     try:
-        found = json.loads(path.read_text())
+        content = json.loads(path.read_text())
     except (OSError, ValueError):
         return {}
-    return found if isinstance(found, dict) else {}
+    return content if isinstance(content, dict) else {}

@@ -1,10 +1,10 @@
-"""The device that models run on."""
+"""Chooses the device that models run on, and recognizes a GPU that is lost to its process."""
 
 import sys
 
 
 def gpu_is_lost(error: Exception) -> bool:
-    """Whether this process can no longer use the GPU after the error, as after an illegal memory access."""
+    """Returns whether this process can no longer use the GPU after an error, such as an illegal memory access."""
     if (torch := sys.modules.get("torch")) is None:
         return False
     return isinstance(error, torch.AcceleratorError) and not isinstance(error, torch.OutOfMemoryError)

@@ -1,4 +1,4 @@
-"""Versions of the installed packages that scores may depend on."""
+"""Lists the versions of the installed packages that scores may depend on."""
 
 import importlib.metadata
 import platform
@@ -25,19 +25,19 @@ _OPENCV_WHEELS = (
     "opencv-contrib-python-rolling", "opencv-python", "opencv-python-headless", "opencv-python-headless-rolling",
     "opencv-python-rolling",
 )  # fmt: skip
-"""The wheels that bring `cv2`, in alphabetical order. They are asked for by name: to read what all installed packages
-say of themselves takes a tenth of a second."""
+"""The wheels that bring `cv2`, in alphabetical order. They are looked up by name, since reading the metadata of all
+installed packages takes a tenth of a second."""
 
 
 def versions() -> dict[str, str]:
     """Returns the versions of Python, of this product and of the packages that scores may depend on, by name."""
-    found = {"python": platform.python_version(), "machine": platform.machine()}
+    by_name = {"python": platform.python_version(), "machine": platform.machine()}
     for package in ("curate", *PACKAGES, *(name for name in SCORING if name not in (*PACKAGES, "machine"))):
         try:
-            found[package] = importlib.metadata.version(package)
+            by_name[package] = importlib.metadata.version(package)
         except importlib.metadata.PackageNotFoundError:
             continue
-    return found
+    return by_name
 
 
 @cache

@@ -1,4 +1,4 @@
-"""A checkpoint folder of Hugging Face transformers: which of its files are read, and whether they are complete.
+"""Finds the files of a checkpoint folder of Hugging Face transformers, and checks that they are complete.
 
 Only JSON, tokenizer files and safetensors are read: no pickle, no code from a checkpoint, nothing from a hub. Where
 transformers would fill missing tensors with random numbers, this module raises an error.
@@ -30,7 +30,7 @@ LOCAL = {"local_files_only": True, "trust_remote_code": False}
 
 
 class SafetensorsHeader(NamedTuple):
-    """What a weight file's header says of one tensor."""
+    """The entry of one tensor in a weight file's header."""
 
     path: Path
     name: str
@@ -102,8 +102,8 @@ class HfFolder:
                 self.key,
             )
         if missing:
-            there = ", ".join(sorted(p.name for p in self.folder.iterdir())[:LISTED]) or "nothing"
-            raise UserError(f"{self.folder} has no {missing}; found {there}", self.key)
+            present = ", ".join(sorted(p.name for p in self.folder.iterdir())[:LISTED]) or "nothing"
+            raise UserError(f"{self.folder} has no {missing}; found {present}", self.key)
         more = sorted({path.name for pattern in others for path in self.folder.glob(pattern) if path.is_file()})
         return {name: self.folder / name for name in dict.fromkeys(wanted + more)}
 
@@ -111,30 +111,32 @@ class HfFolder:
         """Reads a JSON object from the folder; {} if there is no such file. Raises UserError if it is not an object."""
         path = self.folder / name
         try:
-            found = json.loads(path.read_text(encoding="utf-8"))
+            content = json.loads(path.read_text(encoding="utf-8"))
         except (FileNotFoundError, NotADirectoryError):
             return {}  # `listed` reports a missing file
         except (OSError, ValueError) as error:
             raise UserError(f"{path} is no JSON: {in_one_line(error)}", self.key) from None
-        if not isinstance(found, dict):
-            raise UserError(f"{path}: expected a JSON object, found {type(found).__name__}", self.key)
-        return found
+        if not isinstance(content, dict):
+            raise UserError(f"{path}: expected a JSON object, found {type(content).__name__}", self.key)
+        return content
 
     def headers(self) -> list[SafetensorsHeader]:
         """Reads the headers of all tensors in the weight files. Raises UserError if a file is damaged."""
         from safetensors import SafetensorError, safe_open
 
-        found: list[SafetensorsHeader] = []
+        entries: list[SafetensorsHeader] = []
         for path in self.weights:
             try:
                 with safe_open(path, "pt") as file:
                     slices = {name: file.get_slice(name) for name in file.keys()}  # noqa: SIM118
-                    found += [SafetensorsHeader(path, name, s.get_shape(), s.get_dtype()) for name, s in slices.items()]
+                    entries += [
+                        SafetensorsHeader(path, name, s.get_shape(), s.get_dtype()) for name, s in slices.items()
+                    ]
             except (SafetensorError, OSError) as error:
                 raise UserError(
                     f"{path} is no safetensors file: {in_one_line(error)}; fetch it again", self.key
                 ) from None
-        return found
+        return entries
 
     def shapes(self) -> dict[str, list[int]]:
         """Returns the shapes of the tensors in the weight files, by name. Raises UserError as `headers` does."""
@@ -164,14 +166,14 @@ class HfFolder:
         if torch.cuda.is_available():
             size, kind, where = 2, "bfloat16", "its GPUs and the machine have" if spread else "its GPU has"
             gpus = range(torch.cuda.device_count()) if spread else [torch.cuda.current_device()]
-            there = sum(torch.cuda.get_device_properties(gpu).total_memory for gpu in gpus) + spread * machine
+            available = sum(torch.cuda.get_device_properties(gpu).total_memory for gpu in gpus) + spread * machine
         else:
-            size, kind, where, there = 4, "float32", "this machine, which has no GPU, has", machine
+            size, kind, where, available = 4, "float32", "this machine, which has no GPU, has", machine
         needed = sum(math.prod(h.shape) * (size if h.dtype in FLOATS else 1) for h in self.headers())
-        if needed > there:
+        if needed > available:
             raise UserError(
                 f"{self.folder}: the weights take {needed / 1e9:,.1f} GB of memory in {kind}; {where} "
-                f"{there / 1e9:,.1f} GB",
+                f"{available / 1e9:,.1f} GB",
                 self.key,
             )
 
@@ -189,33 +191,33 @@ class HfFolder:
 
         Args:
             kind: the model's class.
-            tensors: by name; None loads those of the folder, each directly onto its device.
-            wanted: what config.json was expected to hold, for the error message.
+            tensors: the tensors by name; None loads those of the folder, each directly onto its device.
+            wanted: the expected content of config.json in words, for the error message.
             settings: further arguments of `from_pretrained`, such as `dtype` and `device_map`.
 
         Raises:
             UserError: the configuration fits no such model, or `judge` finds tensors missing or of another shape.
         """
-        given = {"state_dict": dict(tensors)} if tensors is not None else {"use_safetensors": True, **LOCAL}
+        loading = {"state_dict": dict(tensors)} if tensors is not None else {"use_safetensors": True, **LOCAL}
         with self.explained(self.files["config.json"], wanted):
-            model, found = kind.from_pretrained(
+            model, report = kind.from_pretrained(
                 None if tensors is not None else self.folder,
                 config=self.config,
                 ignore_mismatched_sizes=True,
                 output_loading_info=True,
-                **given,
+                **loading,
                 **settings,
             )
-        self.judge(found)
+        self.judge(report)
         return model
 
-    def judge(self, found: Mapping[str, Any]) -> None:
+    def judge(self, report: Mapping[str, Any]) -> None:
         """Raises UserError if transformers' report on loading lists tensors that are missing or of the wrong shape."""
         weights = self.weights[0] if len(self.weights) == 1 else self.folder
-        for name, has, wants in sorted(found["mismatched_keys"]):
+        for name, has, wants in sorted(report["mismatched_keys"]):
             path = next((header.path for header in self.headers() if header.name == name), weights)
             raise UserError(f"{path}: {name}: expected {list(wants)} by config.json, found {list(has)}", self.key)
-        if lacking := sorted(found["missing_keys"]):
+        if lacking := sorted(report["missing_keys"]):
             more = f" and {len(lacking) - 1} more" if len(lacking) > 1 else ""
             raise UserError(f"{weights}: expected the tensor {lacking[0]}{more}, found none", self.key)
 

@@ -52,7 +52,7 @@ class Plugin:
 
     @property
     def identity(self) -> dict[str, Any]:
-        """What the output depends on, apart from the input, the model files and other plug-ins whose output is read."""
+        """The values that determine the output, besides the input, the model files and other plug-ins' output."""
         parameters = self.params.model_dump(mode="json", exclude=set(self.placement))
         return {"name": self.name, "version": self.version, "parameters": parameters}
 
@@ -63,9 +63,9 @@ class Plugin:
 
     @property
     def noted(self) -> dict[str, Any] | None:
-        """What the workspace's last run noted (`models` and more), if it used this very plug-in; else None."""
-        found = self.models.noted(self.key)
-        return found if found.get("identity") == self.identity else None
+        """The record of the workspace's last run (`models` and more), if it used this very plug-in; else None."""
+        record = self.models.noted(self.key)
+        return record if record.get("identity") == self.identity else None
 
     def digests(self) -> dict[str, str]:
         """Returns the sha256 of each model file, which is part of the fingerprint.
@@ -87,7 +87,7 @@ class Plugin:
 
     @property
     def told(self) -> str:
-        """The model files with the first digits of their sha256, for people."""
+        """The names of the model files with the first digits of their sha256, for people."""
         return ", ".join(f"{name} {sha[:12]}" for name, sha in self.digests().items())
 
     @property
@@ -97,11 +97,11 @@ class Plugin:
             files, folder = self.files().values(), self.models.folder
         except UserError:
             return []
-        there = {o for o in self.origins if o.place and folder for f in files if f.is_relative_to(folder / o.place)}
-        return [f"{o.name}: {o.licence}" for o in self.origins if o in there]
+        fetched = {o for o in self.origins if o.place and folder for f in files if f.is_relative_to(folder / o.place)}
+        return [f"{o.name}: {o.licence}" for o in self.origins if o in fetched]
 
     def find(self) -> None:
-        """Raises UserError if a model file or a key is missing; a quick check that opens no model."""
+        """Checks, without opening a model, that no model file and no key is missing. Raises UserError if one is."""
         self.files()
 
     def check(self) -> None:

@@ -12,11 +12,11 @@ def _bytes(value: Any) -> Any:
     """Converts a number, or a text such as `4 GB`, to bytes; K, M, G and T are powers of 1,000, Ki to Ti of 1,024."""
     if not isinstance(value, str):
         return value
-    found = re.fullmatch(r"\s*([0-9]+(?:\.[0-9]+)?)\s*([KMGT]i?)?B?\s*", value, re.IGNORECASE)
-    if not found:
+    match = re.fullmatch(r"\s*([0-9]+(?:\.[0-9]+)?)\s*([KMGT]i?)?B?\s*", value, re.IGNORECASE)
+    if not match:
         raise ValueError("write it as 4 GB or as a number of bytes")
-    unit = (found[2] or "").lower()
-    return int(float(found[1]) * (1024 if unit.endswith("i") else 1000) ** " kmgt".index(unit[:1] or " "))
+    unit = (match[2] or "").lower()
+    return int(float(match[1]) * (1024 if unit.endswith("i") else 1000) ** " kmgt".index(unit[:1] or " "))
 
 
 Bytes = Annotated[int, BeforeValidator(_bytes), Field(ge=0)]

@@ -76,18 +76,19 @@ def _override(raw: dict[str, Any], override: str) -> None:
 
 
 def wrong_value(error: ValidationError, model: type[BaseModel] = Recipe, section: str = "") -> UserError:
-    """The first mistake that pydantic found: the key, what is wrong, and the nearest right name.
+    """Returns the first mistake that pydantic found: the key, what is wrong, and the nearest right name.
 
     Args:
-        model: what was validated.
-        section: the dotted key that it stands under; "" for the recipe as a whole.
+        error: pydantic's error.
+        model: the class of the section that was validated.
+        section: the section's dotted key; "" for the recipe as a whole.
     """
     key, detail = _explain(error, model)
     return UserError(detail, ".".join(part for part in (section, key) if part))
 
 
 def _explain(error: ValidationError, model: type[BaseModel]) -> tuple[str, str]:
-    """The dotted key of the first mistake, "" where it is of the whole, and what is wrong."""
+    """Returns the dotted key of the first mistake ("" if it concerns the whole section) and what is wrong."""
     first = error.errors()[0]
     where = [part for part in first["loc"] if not (isinstance(part, str) and part.startswith("function-"))]
     dotted = ".".join(str(part) for part in where)
@@ -98,8 +99,8 @@ def _explain(error: ValidationError, model: type[BaseModel]) -> tuple[str, str]:
         section = ".".join(str(part) for part in where[:-2])
         return section, f'YAML reads one of the names here as {read}, no text; put it in quotes, such as "yes" or "1"'
     message = first["msg"].removeprefix("Value error, ")
-    given = first.get("input")
-    shown = "" if first["type"] in ("missing", "value_error") or isinstance(given, dict) else f" (given: {given!r})"
+    value = first.get("input")
+    shown = "" if first["type"] in ("missing", "value_error") or isinstance(value, dict) else f" (given: {value!r})"
     if not dotted:
         return "", f"{message}{shown}"
     return dotted, f"{message[:1].lower()}{message[1:]}{shown}"

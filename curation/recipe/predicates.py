@@ -1,4 +1,4 @@
-"""Predicates and queries: SQL from a file or a page, admitted only if it can do no harm.
+"""Checks predicates and queries: SQL from a file or a page is admitted only if it can do no harm.
 
 A predicate is one scalar expression over the columns of an image: no subquery, table, window or aggregate, and only
 pure functions of their arguments. A query is one SELECT. Both run in a DuckDB that reads nothing outside the folders
@@ -33,7 +33,7 @@ _SCALAR_NODES = {
 
 @dataclass(frozen=True, slots=True)
 class Predicate:
-    """An admitted predicate."""
+    """A predicate that `admit` has checked."""
 
     name: str
     sql: str
@@ -62,7 +62,7 @@ def admit(name: str, sql: str, columns: Mapping[str, str], where: str = "select.
 
 @lru_cache(maxsize=1024)
 def _admitted(name: str, sql: str, typed: tuple[tuple[str, str], ...], where: str) -> Predicate:
-    """See `admit`; remembered, since every part of a stage puts the recipe's cascade together for itself."""
+    """Checks a predicate as `admit` does. Cached, since every part of a stage builds the recipe's cascade anew."""
     columns = dict(typed)
     key = f"{where}.{name}" if name else where
     if not sql.strip():
@@ -103,7 +103,7 @@ def failing(sql: str, ask: Callable[[str], object]) -> str | None:
         ask: evaluates an expression over all rows; raises duckdb.Error if it fails on one of them.
 
     Returns:
-        the predicate's key in the recipe; None if none of them fails.
+        The predicate's key in the recipe; None if none of them fails.
     """
     marks = list(re.finditer(r"/\* (select\.where\.\w+) \*/", sql))
     for mark, after in zip(marks, [*marks[1:], None], strict=False):
@@ -152,7 +152,7 @@ def _column(part: dict[str, Any], columns: Mapping[str, str], key: str) -> str:
 
 
 def _bind(key: str, sql: str, columns: Mapping[str, str]) -> None:
-    """Lets DuckDB check the types on an empty table. Raises UserError if they do not fit."""
+    """Checks the types of a predicate by DuckDB on an empty table. Raises UserError if they do not fit."""
     fields = ", ".join(f"NULL::{kind} AS {quoted(name)}" for name, kind in columns.items()) or "NULL AS nothing"
     try:
         kind = parser().execute(f"SELECT typeof((\n{sql}\n)) FROM (SELECT {fields})").fetchone()

@@ -1,4 +1,4 @@
-"""Prompts of captioners: published ones by name, a choice among several by the key, and one for text-rich images."""
+"""Chooses a captioner's prompt: a published one by name, one of several by the key, or one for text-rich images."""
 
 from collections.abc import Sequence
 
@@ -33,7 +33,7 @@ def prompt_for(
     text_prompt: str = TEXT_PROMPT,
     limit: int = MAX_TEXT,
 ) -> tuple[str, str]:
-    """Returns the name of the prompt for an image, and the prompt.
+    """Returns the name of the prompt for an image, and the prompt itself.
 
     The key's hash chooses among several prompts, so that the choice depends neither on the sharding nor on the number
     of workers.
@@ -48,8 +48,8 @@ def prompt_for(
     if text and (quoted := quoted_lines(text, limit)):
         return "text", text_prompt.replace("{text}", quoted)
     at = key_hash(key, "prompt") % len(prompts)
-    given = prompts[at]
-    return (given, PUBLISHED[given]) if given in PUBLISHED else (f"prompt_{at + 1}", given)
+    prompt = prompts[at]
+    return (prompt, PUBLISHED[prompt]) if prompt in PUBLISHED else (f"prompt_{at + 1}", prompt)
 
 
 def quoted_lines(text: str, limit: int = MAX_TEXT) -> str:
@@ -57,10 +57,10 @@ def quoted_lines(text: str, limit: int = MAX_TEXT) -> str:
 
     If the first line alone is longer, its beginning is used.
     """
-    said = ""
+    quoted = ""
     for line in filter(None, (" ".join(line.replace('"', "'").split()) for line in text.splitlines())):
-        longer = f'{said}, "{line}"' if said else f'"{line[: limit - 3]}"'
+        longer = f'{quoted}, "{line}"' if quoted else f'"{line[: limit - 3]}"'
         if len(longer) >= limit:
             break
-        said = longer
-    return f"{said}." if said else ""
+        quoted = longer
+    return f"{quoted}." if quoted else ""

@@ -17,7 +17,7 @@ from curation.recipe.prompts import PUBLISHED, TEXT_PROMPT
 from curation.tasks import Demand
 
 FORMATS = ("webdataset", "parquet", "files", "folder")
-"""Formats of raw corpora that need no reader of one's own."""
+"""Formats of raw corpora that need no reader of the user's own."""
 
 
 class Corpus(Section):
@@ -42,7 +42,7 @@ class Corpus(Section):
 
 
 class Dedup(Section):
-    """How duplicates are found, and which image of a group of them stays."""
+    """The rules by which duplicates are found, and by which one image of each group of them is kept."""
 
     exact: bool = Field(True, description="equal bytes")
     near: int | None = Field(None, ge=0, le=6, description="Hamming distance of perceptual hashes; needs signal photo")
@@ -61,7 +61,7 @@ class Dedup(Section):
 
 
 class Balance(Section):
-    """Balancing: how many images of each group are kept; the best ones stay."""
+    """The rules of balancing: how many images of each group are kept. The best ones stay."""
 
     by: str | None = Field(None, description="column or SQL expression: each of its values is a group")
     clusters: int | None = Field(None, ge=2, le=25_000, description="k-means clusters of the signal embedding instead")
@@ -99,12 +99,12 @@ class Select(Section):
 
     @property
     def rules(self) -> str:
-        """The rules as text, by which a stored selection is recognized as made by the same rules."""
+        """The rules as text; a stored selection is up to date only if it was made by rules with the same text."""
         return self.model_dump_json(exclude={"dedup": {"against"}})
 
     @property
     def parts(self) -> dict[str, Any]:
-        """The rules part by part, with the order of the predicates, for telling what has changed."""
+        """The rules by part, with the order of the predicates, from which messages say what has changed."""
         return self.model_dump(mode="json", exclude={"dedup": {"against"}}) | {"order": list(self.where)}
 
     @field_validator("where")
@@ -119,7 +119,7 @@ class Select(Section):
 
 
 class CaptionChecks(Section):
-    """What a caption must keep to; see `curation.captions.checks.check`."""
+    """The limits that a caption must keep to; see `curation.captions.checks.check`."""
 
     min_characters: int = Field(10, ge=0)
     min_words: int = Field(3, ge=0)
@@ -130,7 +130,7 @@ class CaptionChecks(Section):
 
 
 class Captions(Section):
-    """How synthetic captions are made, checked and translated, and mixed with the original texts."""
+    """The settings by which synthetic captions are made, checked, translated and mixed with the original texts."""
 
     captioner: dict[str, Any] = {"backend": "describe"}
     prompts: list[str] = Field(
@@ -171,7 +171,7 @@ class Captions(Section):
 
 
 class CaptionEval(Section):
-    """Captioners to be compared by human evaluators, as in the Kolors paper's Table 2."""
+    """The captioners that human evaluators compare, as in Table 2 of the Kolors paper."""
 
     sample: int = Field(500, ge=1, description="images")
     captioners: dict[Name, Captions] = Field(
@@ -216,7 +216,7 @@ class Resources(Section):
 
     @property
     def demand(self) -> Demand:
-        """What a task without models asks of a cluster."""
+        """The resources that a task without models requests from the cluster."""
         return Demand(self.cpus, self.gpus, self.memory)
 
 
@@ -225,27 +225,27 @@ STAGES = ("index", "score", "caption", "build-shards")
 
 
 class WorkerResources(Section):
-    """What workers of a Ray cluster are given, by what they do."""
+    """Resources of the workers of a Ray cluster, by signal and by stage."""
 
     signals: dict[str, Resources] = Field({}, description="by signal; the others have what `stages.score` says")
     stages: dict[str, Resources] = Field({}, description="by stage: index, score, caption, build-shards")
 
     @model_validator(mode="before")
     @classmethod
-    def _by_kind(cls, given: Any) -> Any:
-        odd = next((key for key in given if key not in cls.model_fields), None) if isinstance(given, dict) else None
+    def _by_kind(cls, values: Any) -> Any:
+        odd = next((key for key in values if key not in cls.model_fields), None) if isinstance(values, dict) else None
         if odd is not None and not get_close_matches(str(odd), cls.model_fields):
             kind = "stages" if odd in STAGES else "signals"
             also = ", or for the signal of that name under signals" if odd == "caption" else ""
             raise ValueError(f'"{odd}" belongs under {kind}: write ray.resources.{kind}.{odd}{also}')
-        return given
+        return values
 
     def of_stage(self, stage: str) -> Resources:
-        """What one worker of a stage is given; one core where the recipe says nothing."""
+        """Returns the resources of one worker of a stage: by default, one core."""
         return self.stages.get(stage, Resources())
 
     def of_signal(self, name: str) -> Resources:
-        """What one worker is given that computes a signal; what `score` is given where the recipe says nothing."""
+        """Returns the resources of one worker that computes a signal: by default, those of the stage `score`."""
         return self.signals.get(name, self.of_stage("score"))
 
 
@@ -301,10 +301,10 @@ class Recipe(Section):
         twice = next((n for n in names if names.count(n) > 1), None)
         if twice:
             raise ValueError(f'corpora: the name "{twice}" is used twice')
-        given = self.ray.resources
-        if odd := next((name for name in given.signals if name not in self.signals), None):
+        resources = self.ray.resources
+        if odd := next((name for name in resources.signals if name not in self.signals), None):
             raise ValueError(f'ray.resources.signals: "{odd}" is no signal of the recipe{nearest(odd, self.signals)}')
-        if odd := next((name for name in given.stages if name not in STAGES), None):
+        if odd := next((name for name in resources.stages if name not in STAGES), None):
             raise ValueError(f'ray.resources.stages: there is no stage "{odd}"{nearest(odd, STAGES)}')
         if self.select.dedup.needs_phash and "photo" not in self.signals:
             raise ValueError("select.dedup: near and against need the perceptual hash; add `photo: {}` to signals")

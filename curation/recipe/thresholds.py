@@ -1,4 +1,4 @@
-"""The numbers within a predicate that can be moved: their positions in its text, and the text with other numbers.
+"""Finds the numbers in a predicate that can be moved, and writes the predicate with other numbers in their place.
 
 `sharpness >= 30` has one, `aspect_ratio BETWEEN 0.4 AND 2.5` two. A threshold compares a plain numeric column by <, <=,
 >, >= or BETWEEN with one constant number, which may have a sign, an exponent, or a cast to FLOAT or DOUBLE.
@@ -44,11 +44,13 @@ class Threshold:
     column: str
     """A numeric column of the images."""
     operator: str
-    """How the column must compare with the value to pass: `>=`, `>`, `<=` or `<`."""
+    """The comparison of column and value by which a row passes: `>=`, `>`, `<=` or `<`."""
     value: float
+    """The number as it stands in the text."""
     start: int
     """Position of the number in the text, in characters: `text[start:stop]`."""
     stop: int
+    """Position after the last character of the number."""
 
 
 def thresholds(predicate: Predicate, columns: Mapping[str, str]) -> list[Threshold]:
@@ -60,7 +62,7 @@ def thresholds(predicate: Predicate, columns: Mapping[str, str]) -> list[Thresho
     """
     wrapped = _WRAP.format(predicate.sql)
     tree = parsed(wrapped)["statements"][0]["node"]["select_list"][0]
-    found = []
+    places = []
     for column, operator, constant in _comparisons(tree, negated=False):
         name = next((c for c in columns if c.lower() == column.lower()), None)
         place = _place(constant, wrapped)
@@ -69,25 +71,25 @@ def thresholds(predicate: Predicate, columns: Mapping[str, str]) -> list[Thresho
             stop = place[1] - _WRAP.index("{")
             value = float("".join(predicate.sql[start:stop].split()))
             if math.isfinite(value):
-                found.append((start, stop, name, operator, value))
+                places.append((start, stop, name, operator, value))
     return [
         Threshold(predicate.name, number, name, operator, value, start, stop)
-        for number, (start, stop, name, operator, value) in enumerate(sorted(found))
+        for number, (start, stop, name, operator, value) in enumerate(sorted(places))
     ]
 
 
-def moved(sql: str, found: Sequence[Threshold], values: Mapping[int, float]) -> str:
+def moved(sql: str, movable: Sequence[Threshold], values: Mapping[int, float]) -> str:
     """Returns a predicate's text with some of its numbers replaced; all else stays byte for byte.
 
     Args:
         sql: the predicate's text.
-        found: its thresholds.
+        movable: the predicate's thresholds.
         values: new numbers by `Threshold.number`; an unchanged number keeps its text.
 
     Raises:
         UserError: a value is not finite.
     """
-    for threshold in sorted(found, key=lambda t: t.start, reverse=True):
+    for threshold in sorted(movable, key=lambda t: t.start, reverse=True):
         value = values.get(threshold.number, threshold.value)
         if value != threshold.value:
             before, after = sql[: threshold.start], sql[threshold.stop :]
@@ -116,7 +118,7 @@ def number_text(value: float) -> str:
 
 
 def _comparisons(node: dict[str, Any], negated: bool) -> Iterator[tuple[str, str, dict[str, Any]]]:
-    """Yields the comparisons of a column: the column as written, the operator that passes, and the other side."""
+    """Yields each comparison of a column: the column as written, the operator by which a row passes, the other side."""
     if node["class"] == "CONJUNCTION" or node["type"] == "OPERATOR_NOT":
         for child in node["children"]:
             yield from _comparisons(child, negated != (node["type"] == "OPERATOR_NOT"))

@@ -1,6 +1,6 @@
-"""YAML 1.1 as PyYAML reads and writes it, which is what recipes and PaddleOCR's configurations are written for.
+"""Reads and writes YAML 1.1 by PyYAML's rules, which recipes and PaddleOCR's configurations follow.
 
-Apart from the standard, `y` and `n` are text, and so is `1e3`: a number with an exponent has a point, as `1.0e+3` has.
+Unlike in the standard, `y` and `n` are text, and so is `1e3`: a number with an exponent has a point, such as `1.0e+3`.
 """
 
 import re
@@ -17,7 +17,7 @@ from ruamel.yaml.representer import SafeRepresenter
 from ruamel.yaml.resolver import VersionedResolver, implicit_resolvers
 
 _VERSION = (1, 1)
-_SAID_OTHERWISE: dict[str, Any] = {
+_PYYAML_PATTERNS: dict[str, Any] = {
     "tag:yaml.org,2002:bool": re.compile(
         r"(?:yes|Yes|YES|no|No|NO|true|True|TRUE|false|False|FALSE|on|On|ON|off|Off|OFF)$"
     ),
@@ -32,21 +32,21 @@ _SAID_OTHERWISE: dict[str, Any] = {
         re.VERBOSE,
     ),
 }
-"""The values that PyYAML takes for these types, where ruamel.yaml takes others."""
+"""Patterns of the values that PyYAML reads as these types; ruamel.yaml's own patterns differ."""
 
 
 def read_yaml(text: str) -> Any:
-    """The one document of the text: dicts, lists, texts, numbers, booleans, dates and None.
+    """Reads the one document of a text, as dicts, lists, texts, numbers, booleans, dates and None.
 
     Raises:
-        YAMLError: it is not YAML, or a key stands twice, which would lose a value silently. A MarkedYAMLError says
-            in `problem` what is wrong and in `problem_mark` where.
+        YAMLError: the text is not YAML, or a mapping has a key twice, so that a value would be lost silently. A
+            MarkedYAMLError says in `problem` what is wrong and in `problem_mark` where.
     """
     return _yaml().load(text)
 
 
 def write_yaml(data: Any, width: int = 80) -> str:
-    """Plain data as a document in block style, keys in their order, most lines folded at `width`."""
+    """Returns plain data as a document in block style, with keys in their order, and most lines folded at `width`."""
     yaml, text = _yaml(), StringIO()
     yaml.width = width
     yaml.dump(data, text)
@@ -54,23 +54,23 @@ def write_yaml(data: Any, width: int = 80) -> str:
 
 
 def _patterns() -> dict[str, list[tuple[str, Any]]]:
-    """Types and their patterns by the first character of the value, which is "" where the value is."""
-    found: dict[str, list[tuple[str, Any]]] = {}
+    """Returns the types and their patterns by the value's first character, which is "" for an empty value."""
+    patterns: dict[str, list[tuple[str, Any]]] = {}
     for versions, tag, pattern, first in implicit_resolvers:
         for character in first if _VERSION in versions else ():
-            found.setdefault(character, []).append((tag, _SAID_OTHERWISE.get(tag, pattern)))
-    return found
+            patterns.setdefault(character, []).append((tag, _PYYAML_PATTERNS.get(tag, pattern)))
+    return patterns
 
 
 class _Resolver(VersionedResolver):
-    """Says what type a value without quotes has, whatever version of YAML the document claims."""
+    """Decides the type of a value without quotes, whatever version of YAML the document claims."""
 
     processing_version = _VERSION
     versioned_resolver = _patterns()
 
 
 class _Constructor(SafeConstructor):
-    """Refuses keys that stand twice in words of our own, and keys that are no single values."""
+    """Refuses a key that a mapping has twice, with a message of our own, and a key that is a list or a mapping."""
 
     def check_mapping_key(self, node: Node, key_node: Node, mapping: dict[Any, Any], key: Any, value: Any) -> bool:
         if isinstance(key_node, CollectionNode):
@@ -94,7 +94,7 @@ _Representer.add_representer(float, _Representer.represent_float)
 
 
 class _Emitter(Emitter):
-    """Quotes and folds as PyYAML does, so that a recipe written before is written the same again."""
+    """Quotes and folds values as PyYAML does."""
 
     def choose_scalar_style(self) -> Any:
         style = super().choose_scalar_style()
@@ -103,7 +103,10 @@ class _Emitter(Emitter):
         return style
 
     def write_plain(self, text: str, split: bool = True) -> None:
-        """Folds at single spaces after the first word that ends beyond the width; no line ends with a space."""
+        """Writes a value folded at single spaces after the first word that ends beyond the width.
+
+        No line ends with a space.
+        """
         width, self.best_width = self.best_width, sys.maxsize
         for number, word in enumerate(re.split("(?<! ) (?! )", text)):
             if number and split and self.column > width:
@@ -116,7 +119,7 @@ class _Emitter(Emitter):
 
 
 def _yaml() -> YAML:
-    """A reader and writer for one document, since after an error it is of no more use."""
+    """Returns a reader and writer for one document; after an error it cannot be used again."""
     yaml = YAML(typ="safe", pure=True)
     yaml.Resolver, yaml.Constructor, yaml.Representer, yaml.Emitter = _Resolver, _Constructor, _Representer, _Emitter
     yaml.allow_unicode, yaml.default_flow_style = True, False

@@ -1,1 +1,1 @@
-"""Computing signals: which row needs which, the pass over a shard, and the files that result."""
+"""Computes signals: decides which row needs which signal, passes over a shard, and writes the files that result."""

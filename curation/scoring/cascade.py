@@ -1,7 +1,7 @@
-"""The cascade: which signal a row still needs, and what becomes of it.
+"""Decides, by the cascade of predicates, which signals a row still needs, and what its fate is.
 
-Predicates are walked in the recipe's order and only TRUE passes. A signal is computed for a row when every predicate
-before the signal's first use is TRUE. The same SQL decides a micro-batch of 32 rows and a selection of 10⁷.
+Predicates are evaluated in the recipe's order, and only TRUE passes. A signal is computed for a row when every
+predicate before the signal's first use is TRUE. The same SQL decides a micro-batch of 32 rows and a selection of 10⁷.
 """
 
 from dataclasses import dataclass, replace
@@ -21,14 +21,15 @@ from curation.workspace.schemas import LEVELS_IN_VIEW, SAMPLES, TABLES
 from curation.workspace.sql import duck_types
 
 OWN_TO_PRODUCT = "text"
-"""In the product this is the training text, and what the signal `ocr` gives by the same name is left out there."""
+"""A column of the product that a signal may also give: in the product it is the training text, and the column `text` of
+the signal `ocr` is left out there."""
 TAKEN = frozenset(name for table in TABLES for name in table.names if name != OWN_TO_PRODUCT) | {
     *LEVELS_IN_VIEW.values(), "corpus", "kept",  # of the view `images`
     "is_ok", "sha_hi", "sha_lo", "file_index", "file_row_number",  # of files made of signals
 }  # fmt: skip
-"""Columns of other stages, and of files made of signals: no signal may give one of that name."""
+"""Names that no column of a signal may have, since other stages, or files made of signals, have columns so named."""
 TEXT_RULE = "select.text_in_the_wild"
-"""The recipe's key of the rule that marks the text-rich subset."""
+"""Key in the recipe of the rule that marks the text-rich subset."""
 
 
 @dataclass(frozen=True)
@@ -38,13 +39,13 @@ class Cascade:
     predicates: list[Predicate]
     signals: dict[str, Signal]
     columns: dict[str, str]
-    """Every column that a predicate may name, with its DuckDB type."""
+    """The DuckDB type of every column that a predicate may name."""
     meta: pa.Schema
-    """The `meta_*` columns of all shards; one shard may have but some of them, or another type."""
+    """The `meta_*` columns of all shards; a single shard may lack some of them, or have them in another type."""
     text_rule: Predicate | None = None
-    """`select.text_in_the_wild`; None where the recipe has no such rule."""
+    """The rule `select.text_in_the_wild`; None where the recipe has no such rule."""
     quality_rule: Predicate | None = None
-    """`shards.quality.where`; None where the recipe has no such rule."""
+    """The rule `shards.quality.where`; None where the recipe has no such rule."""
     rank_columns: frozenset[str] | None = None
     """The columns that `select.dedup.quality` reads; None where the recipe has no such expression."""
     group_columns: frozenset[str] = frozenset()
@@ -52,12 +53,14 @@ class Cascade:
 
     @classmethod
     def of(cls, recipe: Recipe, models: Models, meta: pa.Schema, meta_known: bool = True) -> "Cascade":
-        """Builds it from a recipe.
+        """Builds the cascade of a recipe.
 
         Args:
+            recipe: the recipe.
             models: the recipe's folder of checkpoints.
             meta: the `meta_*` columns of the samples files, as far as there are any yet.
-            meta_known: False before the index has run, when a predicate may name a column that is still to come.
+            meta_known: whether the index has run; before that, a predicate may name a `meta_*` column that is yet to
+                come.
 
         Raises:
             UserError: an unknown signal, a wrong parameter, or a predicate that is not admitted.
@@ -86,7 +89,7 @@ class Cascade:
         return replace(cascade, **rules)
 
     def with_meta(self, samples: pa.Table) -> pa.Table:
-        """A samples table with every `meta_*` column there is, in the type that they have in common."""
+        """Returns a samples table with the `meta_*` columns of all shards, each in the type common to all shards."""
         for f in self.meta:
             at = samples.schema.get_field_index(f.name)
             if at < 0:
@@ -96,15 +99,15 @@ class Cascade:
         return samples
 
     def admit(self, name: str, sql: str, where: str = "select.where") -> Predicate:
-        """Admits one predicate over these columns. Raises UserError; a signal left out of the recipe is named."""
+        """Checks one predicate over these columns and returns it. Raises UserError, which names a missing signal."""
         try:
             return admit(name, sql, self.columns, where)
         except UnknownColumn as error:
             owner = owner_of_column(error.column)
             if owner is None or owner in self.signals:
                 raise
-            said = f'the column "{error.column}" is given by the signal {owner}'
-            raise UserError(f"{said}; add `{example_entry(owner)}` to signals", error.key) from None
+            detail = f'the column "{error.column}" is given by the signal {owner}'
+            raise UserError(f"{detail}; add `{example_entry(owner)}` to signals", error.key) from None
 
     @property
     def text_columns(self) -> list[str]:
@@ -114,7 +117,7 @@ class Cascade:
         return sorted(c for c in read if self.columns[c] in ("VARCHAR", "BLOB") or self.columns[c].endswith("]"))
 
     def ranked_by(self, rules: Dedup) -> list[str]:
-        """The signals without which a row cannot be compared with others or ranked among them; none if none is."""
+        """Returns the signals that a row needs to be compared and ranked; none if no rows are compared."""
         compared = {"photo"} if rules.needs_phash else set()
         if rules.cosine is not None:
             compared.add("embedding")
@@ -124,30 +127,30 @@ class Cascade:
 
     @property
     def rank_signals(self) -> set[str]:
-        """The signals by which one row is ranked above another: `aesthetic`, where the recipe says nothing else."""
+        """The signals that rank one row above another: `aesthetic`, unless the recipe has another expression."""
         read = {"aesthetic"} if self.rank_columns is None else self.rank_columns
         return {self.owners[c] for c in read if c in self.owners}
 
     def group_signals(self, rules: Balance) -> list[str]:
-        """The signals without which a row has no group or no rank."""
+        """Returns the signals without which a row has no group or no rank."""
         grouped = {self.owners[c] for c in self.group_columns if c in self.owners}
         return sorted(grouped | self.rank_signals | ({"embedding"} if rules.clusters else set()))
 
     @cached_property
     def owners(self) -> dict[str, str]:
-        """The signal that gives each signal column."""
+        """The name of the signal that gives each signal column."""
         return {f.name: n for n, s in self.signals.items() for f in sidecar_fields(s)}
 
     def reads(self, predicate: Predicate) -> list[str]:
-        """Signals that a predicate reads, in the recipe's order."""
+        """Returns the signals that a predicate reads, in the recipe's order."""
         used = {self.owners[c] for c in predicate.columns if c in self.owners}
         return [name for name in self.signals if name in used]
 
     @cached_property
     def first_use(self) -> dict[str, int]:
-        """Position of the first predicate that reads each signal, itself or through what needs it.
+        """Position of the first predicate that reads each signal, either directly or through a signal that needs it.
 
-        A signal that no predicate reads is computed last, for the rows that pass them all.
+        A signal that no predicate reads is computed last, for the rows that pass all predicates.
         """
         last = len(self.predicates)
         first = {
@@ -161,13 +164,13 @@ class Cascade:
 
     @cached_property
     def order(self) -> list[tuple[int, list[str]]]:
-        """Positions at which signals are computed, each with its signals: what is needed first, then by cost."""
+        """Positions at which signals are computed, each with its signals: needed ones come first, then cheap ones."""
         by_need = self._by_need()
         positions = sorted(set(self.first_use.values()))
         return [(at, [n for n in by_need if self.first_use[n] == at]) for at in positions]
 
     def _by_need(self) -> list[str]:
-        """Signals so that each comes after those it needs; the cheap ones first."""
+        """Returns the signals, each after those that it needs, and otherwise by cost. Raises UserError for a cycle."""
         left = sorted(self.signals, key=lambda n: (self.signals[n].cost, n))
         ordered: list[str] = []
         while left:
@@ -180,7 +183,7 @@ class Cascade:
 
     @property
     def stop_sql(self) -> str:
-        """SQL for the number of the first predicate that is not TRUE; their count if all are."""
+        """SQL for the number of the first predicate that is not TRUE; the number of predicates if all are TRUE."""
         cases = [f"{p.mark} WHEN (\n{p.sql}\n) IS NOT TRUE THEN {i}" for i, p in enumerate(self.predicates)]
         return f"CASE {' '.join(cases)} ELSE {len(cases)} END" if cases else "0"
 
@@ -196,7 +199,7 @@ class Cascade:
         return f"CASE {' '.join(cases)} ELSE {2 * len(self.predicates)} END"
 
     def unpack_fate(self, number: int) -> tuple[str, str | None]:
-        """Fate and deciding predicate behind a number of `fate_sql`."""
+        """Returns the fate and the deciding predicate (or None) that a number of `fate_sql` stands for."""
         if number < 0:
             return "failed", None
         if number >= 2 * len(self.predicates):
@@ -204,12 +207,12 @@ class Cascade:
         return ("undecided" if number % 2 else "dropped"), self.predicates[number // 2].name
 
     def fingerprint(self, name: str, samples_notes: dict[str, str]) -> str:
-        """The fingerprint of a signal's sidecar, from the notes in the footer of its samples file."""
+        """Returns the fingerprint of a signal's sidecar, from the notes in the footer of its samples file."""
         inputs = {column: samples_notes[f"{column}_digest"] for column in self.signals[name].inputs}
         return digest(self.identity_of(name) | {"rows": samples_notes["rows_digest"], "inputs": inputs})
 
     def find_models(self) -> None:
-        """Raises UserError if a model that the recipe asks for is missing; whether it fits takes longer to tell."""
+        """Raises UserError if a model that the recipe asks for is missing; takes less time than `check_models`."""
         for signal in self.signals.values():
             signal.find()
 
@@ -220,20 +223,20 @@ class Cascade:
 
     @property
     def made_with(self) -> dict[str, dict[str, object]]:
-        """What each signal's scores are made with, for machines that have no models: see `Models.note`."""
-        found: dict[str, dict[str, object]] = {}
+        """Identity, model digests and vector widths of each signal, for machines without models; see `Models.note`."""
+        notes: dict[str, dict[str, object]] = {}
         for name, signal in self.signals.items():
             widths = {c: kind.list_size for c, kind in signal.columns.items() if pa.types.is_fixed_size_list(kind)}
-            found[name] = {"identity": signal.identity, "models": signal.digests(), "widths": widths}
-        return found
+            notes[name] = {"identity": signal.identity, "models": signal.digests(), "widths": widths}
+        return notes
 
     @cached_property
     def identity(self) -> str:
-        """Digest of all signals as the recipe has them now, apart from what they are computed on."""
+        """Digest of the definitions of all signals in the recipe, without the data on which they are computed."""
         return digest({name: self.identity_of(name) for name in self.signals})
 
     def identity_of(self, name: str) -> dict[str, object]:
-        """What a signal's scores depend on beside the image: version, parameters, models, and what it needs."""
+        """Returns all that a signal's scores depend on besides the image: version, parameters, models, needs."""
         return self.own_identity(name) | {"needs": [self.identity_of(n) for n in self.signals[name].needs]}
 
     def own_identity(self, name: str) -> dict[str, object]:
@@ -241,14 +244,18 @@ class Cascade:
         return self.signals[name].full_identity
 
     def reads_through(self, name: str) -> set[str]:
-        """The signals that a signal needs, and those that they need."""
+        """Returns the signals that a signal needs, directly or through other signals."""
         needs = self.signals[name].needs
         return set(needs).union(*(self.reads_through(n) for n in needs))
 
 
 def _put_together(recipe: Recipe, models: Models) -> dict[str, Signal]:
-    """The recipe's signals, each with those that it reads. Raises UserError if one is missing or two share a column."""
-    made = {name: make_signal(name, given, models) for name, given in recipe.signals.items()}
+    """Creates the recipe's signals, each with those that it needs.
+
+    Raises:
+        UserError: a needed signal is missing, or two signals give the same column.
+    """
+    made = {name: make_signal(name, params, models) for name, params in recipe.signals.items()}
     givers: dict[str, str] = {}
     for name, signal in made.items():
         missing = next((n for n in signal.needs if n not in made), None)
@@ -265,11 +272,11 @@ def _put_together(recipe: Recipe, models: Models) -> dict[str, Signal]:
 
 
 NO_GROUP = ""
-"""Name of the group of rows that have none."""
+"""Name of the group of rows that have no group."""
 
 
 def _group_columns(cascade: Cascade, rules: Balance) -> frozenset[str]:
-    """The columns that `select.balance.by` reads; none where the groups are clusters.
+    """Returns the columns that `select.balance.by` reads; none if the groups are clusters.
 
     Raises:
         UserError: the expression is not admitted, it reads a list, or the signal `embedding` is not in the recipe.
@@ -286,5 +293,5 @@ def _group_columns(cascade: Cascade, rules: Balance) -> frozenset[str]:
 
 
 def group_sql(rules: Balance) -> str:
-    """SQL over the wide files for the name of a row's group; NULL where the groups are clusters."""
+    """Returns SQL over the wide files for the name of a row's group; NULL if the groups are clusters."""
     return f"coalesce((\n{rules.by}\n)::VARCHAR, '{NO_GROUP}')" if rules.by else "NULL"

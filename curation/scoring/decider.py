@@ -9,16 +9,18 @@ from curation.workspace.sql import connect
 
 
 class Decider:
-    """Evaluates this module's SQL over small tables held in memory, one after the other."""
+    """Evaluates SQL expressions over small tables in memory, on one connection."""
 
     def __init__(self) -> None:
         self._connection = connect(threads=1)
 
     def numbers(self, table: pa.Table, sql: str, key: str = "a predicate of the recipe") -> list[int]:
-        """One number for each row.
+        """Evaluates an expression; returns one number for each row.
 
         Args:
-            key: the recipe's key of the expression; a predicate of `select.where` tells its own.
+            table: the rows.
+            sql: an expression over the columns of the table, with a numeric value.
+            key: the recipe's key of the expression, for errors; a predicate of `select.where` brings its own.
 
         Raises:
             UserError: a predicate fails on a value (a cast, a division).
@@ -27,8 +29,8 @@ class Decider:
         try:
             return list(self._connection.execute(f"SELECT {sql} AS n FROM rows").fetchnumpy()["n"].tolist())
         except duckdb.Error as error:
-            found = failing(sql, lambda part: self._connection.execute(f"SELECT max({part}) FROM rows"))
-            raise run_error(error, found or key) from None
+            failed_key = failing(sql, lambda part: self._connection.execute(f"SELECT max({part}) FROM rows"))
+            raise run_error(error, failed_key or key) from None
         finally:
             self._connection.unregister("rows")
 

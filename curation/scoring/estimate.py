@@ -1,4 +1,4 @@
-"""How long scoring will take, told before it begins: by what earlier runs took, else by each signal's usual cost."""
+"""Estimates how long scoring will take, from the times of earlier runs, or else from each signal's usual cost."""
 
 import os
 from collections import Counter
@@ -12,51 +12,50 @@ from curation.workspace.ledger import ScoreLine
 from curation.workspace.run_log import runs
 
 SHOWN = 4
-"""Signals that the line tells of: the costliest."""
-
+"""Number of signals that the estimate names: the costliest ones."""
 
 COSTLY = ("backend", "checkpoint", "model", "side", "max_side")
-"""Parameters on which it depends how long a signal takes."""
+"""Parameters of signals that decide how long a signal takes."""
 
 
 def made_with(recipe: Recipe) -> dict[str, str]:
-    """What each signal's cost depends on, in words."""
-    return {n: " ".join(str(given.get(key, "")) for key in COSTLY).strip() for n, given in recipe.signals.items()}
+    """Returns, for each signal, the values of the parameters on which its cost depends, as text."""
+    return {n: " ".join(str(params.get(key, "")) for key in COSTLY).strip() for n, params in recipe.signals.items()}
 
 
 class Work:
-    """What is to be computed, counted shard by shard."""
+    """The work that is to be done, counted shard by shard."""
 
     def __init__(self, recipe: Recipe, cascade: Cascade) -> None:
         self.recipe, self.cascade = recipe, cascade
         self.rows: Counter[str] = Counter()
         self.bounded = True
-        """Whether it is known how many rows reach each signal; of new shards it is not, and all of them count."""
+        """Whether the number of rows that reach each signal is known; all rows of new shards are counted."""
 
     def add(self, names: Iterable[str], line: ScoreLine, rows: int) -> None:
         """Counts one shard.
 
         Args:
-            names: the signals to be computed anew.
-            line: what the ledger says of the shard; `scored` in it tells how many rows each signal was computed for.
-            rows: the shard's.
+            names: the signals to be computed.
+            line: the shard's line in the ledger; its `scored` holds the number of rows with each signal.
+            rows: number of rows of the shard.
         """
         scored = line.get("scored") or {}
         for name in names:
             self.bounded &= name in scored
             self.rows[name] += scored.get(name, rows)
 
-    def told(self, workspace: Workspace, shards: int) -> str | None:
-        """The estimate in words, for work on so many shards; None if no signal is to be computed anew."""
+    def describe(self, workspace: Workspace, shards: int) -> str | None:
+        """Returns the estimate in words, for work on so many shards; None if no signal is to be computed."""
         if not self.rows:
             return None
         took = {name: self._milliseconds(workspace, name) for name in self.rows}
         seconds = sum(self.rows[name] * ms / 1000 for name, (ms, _) in took.items())
         costly = sorted(took, key=lambda n: -self.rows[n] * took[n][0])[:SHOWN]
-        told = ", ".join(f"{n} {self.rows[n]:,} × {took[n][0]:.3g} ms" for n in costly)
+        detail = ", ".join(f"{n} {self.rows[n]:,} × {took[n][0]:.3g} ms" for n in costly)
         guessed = [n for n in costly if not took[n][1]]
         usual = f" (usual costs{'' if guessed == costly else ' of ' + ', '.join(guessed)})" if guessed else ""
-        return f"{'about' if self.bounded else 'at most'} {self._time(seconds, shards)}: {told}{usual}"
+        return f"{'about' if self.bounded else 'at most'} {self._time(seconds, shards)}: {detail}{usual}"
 
     def _time(self, seconds: float, shards: int) -> str:
         if self.recipe.engine == "ray":
@@ -65,7 +64,7 @@ class Work:
         return f"{in_words(seconds / workers)} with {workers} worker{'s' * (workers > 1)}"
 
     def _milliseconds(self, workspace: Workspace, name: str) -> tuple[float, bool]:
-        """Milliseconds a row, and whether that was measured here, with this backend, model and size of pictures."""
+        """Returns the milliseconds per row, and whether they were measured here, with this backend, model and size."""
         now = made_with(self.recipe)[name]
         same = [r for r in runs(workspace) if r.signal_rows.get(name) and r.made_with.get(name) == now]
         rows = sum(r.signal_rows[name] for r in same)

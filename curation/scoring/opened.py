@@ -1,4 +1,4 @@
-"""The opened recipe: a recipe with its workspace and its cascade, made once where a verb begins, then handed on.
+"""Opens a recipe, once where a command begins: creates its workspace, models and cascade.
 
 Tasks that travel to workers carry the recipe alone, which is small; a worker process opens it once.
 """
@@ -21,11 +21,12 @@ from curation.workspace.files import Stamp, stamps
 
 @dataclass(eq=False)
 class Opened:
-    """A recipe and what is made of it: see `open_recipe`. What takes time is made when it is first asked for."""
+    """A recipe with its workspace, models and cascade; whatever takes time to create is created on first use."""
 
     recipe: Recipe
     workspace: Workspace
     meta_known: bool
+    """Whether the index has run; see `Cascade.of`."""
 
     @cached_property
     def models(self) -> Models:
@@ -34,29 +35,29 @@ class Opened:
 
     @cached_property
     def cascade(self) -> Cascade:
-        """The recipe's predicates and signals, with the `meta_*` columns of the index as it is when first asked for.
+        """The recipe's predicates and signals, with the `meta_*` columns that are indexed on first use.
 
         Raises:
-            UserError: as `Cascade.of`.
+            UserError: for the reasons of `Cascade.of`.
         """
         return Cascade.of(self.recipe, self.models, self.meta(), self.meta_known)
 
     def meta(self) -> pa.Schema:
-        """The `meta_*` columns of all shards that are indexed now."""
+        """Returns the `meta_*` columns of all shards that are indexed now."""
         return meta_schema(self.workspace, [corpus.name for corpus in self.recipe.corpora])
 
     def shards(self) -> list[tuple[str, str]]:
-        """Corpus and name of every shard that is indexed now, by the recipe's order of corpora, then by name."""
+        """Returns the corpus and name of every shard indexed now, in the recipe's order of corpora, then by name."""
         return [(corpus.name, shard) for corpus in self.recipe.corpora for shard in self.workspace.shards(corpus.name)]
 
     def indexed_shards(self) -> list[tuple[str, str]]:
-        """The same as `shards`. Raises UserError if there are none."""
-        if found := self.shards():
-            return found
+        """Returns the same as `shards`. Raises UserError if there are none."""
+        if shards := self.shards():
+            return shards
         raise UserError(f"{self.workspace.root}: nothing is indexed yet; run `curate index RECIPE`")
 
     def with_captions(self, captions: Captions) -> "Opened":
-        """The recipe with another section `captions`, on which no part of the cascade depends."""
+        """Returns the recipe with another section `captions`, on which no part of the cascade depends."""
         other = Opened(self.recipe.model_copy(update={"captions": captions}), self.workspace, self.meta_known)
         other.models, other.cascade = self.models, self.cascade
         return other
@@ -66,7 +67,8 @@ def open_recipe(recipe: Recipe, meta_known: bool = True) -> Opened:
     """Opens a recipe.
 
     Args:
-        meta_known: False where the index may still bring `meta_*` columns that predicates name, see `Cascade.of`.
+        recipe: the recipe.
+        meta_known: whether the index has run; before that, predicates may name `meta_*` columns yet to come.
     """
     return Opened(recipe, Workspace(recipe.workspace), meta_known)
 
@@ -75,7 +77,7 @@ _kept: dict[str, tuple[Opened, object]] = {}
 
 
 def opened_in_worker(recipe: Recipe) -> Opened:
-    """The opened recipe of a task, kept for the next task of the same process while the cascade would be the same."""
+    """Opens the recipe of a task; returns the one kept from the last task of this process if nothing has changed."""
     key = recipe.model_dump_json()
     known = _kept.get(key)
     if known is None or known[1] != _made_of(known[0]):
@@ -86,7 +88,7 @@ def opened_in_worker(recipe: Recipe) -> Opened:
 
 
 def _made_of(opened: Opened) -> tuple[pa.Schema, list[Stamp]]:
-    """What a cascade is made of beside its recipe: the `meta_*` columns of the index, and the model files."""
+    """Returns all that a cascade is made of besides its recipe: the `meta_*` columns, and stamps of the model files."""
     files: list[str] = []
     for signal in opened.cascade.signals.values():
         with suppress(UserError):  # one that is missing is told when it is to be loaded

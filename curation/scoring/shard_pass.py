@@ -1,4 +1,4 @@
-"""One walk over the rows of a shard: micro-batches, the cascade between the signals, a failure that costs its row."""
+"""Scores the rows of a shard in micro-batches, with the cascade between the signals; a failure costs only its row."""
 
 import os
 import time
@@ -20,8 +20,9 @@ from curation.tasks import Demand, Outcome, Watch, WorkerLost
 from curation.workspace.schemas import SCORED, SKIPPED
 
 BATCH = 32
+"""Number of rows in a micro-batch, for each CPU thread."""
 BATCH_PIXELS = 24_000_000
-"""Decoded pixels that a micro-batch may hold (72 MB); pictures after the first of a batch wait for the next."""
+"""Largest number of decoded pixels in a micro-batch (72 MB), for each CPU thread; a single larger picture is let in."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,7 +41,7 @@ class LoadedCascade:
         self._loaded: set[str] = set()
 
     def signal(self, name: str, threads: int = 1) -> Signal:
-        """The signal, with its models loaded; it may keep so many CPU threads busy beside a GPU."""
+        """Returns the signal with its models loaded; it may keep `threads` CPU threads busy beside a GPU."""
         signal = self.cascade.signals[name]
         if name not in self._loaded:
             signal.threads = threads
@@ -50,7 +51,7 @@ class LoadedCascade:
 
 
 class Scan:
-    """One walk over the rows of a shard that need something."""
+    """One pass over the rows of a shard that still need one of the signals wanted."""
 
     def __init__(self, loaded: LoadedCascade, wanted: Pass, columns: Columns, source: Source, watch: Watch) -> None:
         self.loaded, self.cascade, self.columns = loaded, loaded.cascade, columns
@@ -66,7 +67,7 @@ class Scan:
         self.inputs = {i: columns.samples[i].to_pylist() for i in inputs}
 
     def run(self) -> Outcome:
-        """Scores every row that needs something."""
+        """Scores every row that needs a signal; returns the numbers of rows, failures and seconds."""
         self.stops = self.columns.stops(self.cascade, self.decider)
         needy = self.columns.needy(self.cascade, self.stops)
         rows = sorted(set().union(*(rows for name, rows in needy.items() if name in self.wanted)))
@@ -87,7 +88,7 @@ class Scan:
         return outcome
 
     def _walk(self, rows: list[int]) -> None:
-        """Scores the rows batch by batch; with threads to spare, the pictures of the next one are decoded meanwhile."""
+        """Scores the rows batch by batch; with threads to spare, the next batch's pictures are decoded meanwhile."""
         size, pixels = BATCH * self.threads, BATCH_PIXELS * self.threads
         batches = self.watch.batches(rows, [self._pixels(r) for r in rows], size, pixels)
         batch: list[int] | None = next(batches, None)
@@ -102,7 +103,7 @@ class Scan:
             batch = following
 
     def _first_needed(self, rows: list[int]) -> tuple[list[int], int]:
-        """The rows that some signal will look at for what is known now, and the side that the first such one wants."""
+        """Returns the rows that some signal will look at, as far as is known now, and the side that it wants."""
         for at, names in self.cascade.order:
             sides = [self.cascade.signals[name].side for name in names if name in self.wanted]
             wanted = max((side for side in sides if side), default=0)
@@ -132,17 +133,17 @@ class Scan:
         return self.columns.values[f"{name}_state"][row] == SKIPPED
 
     def _score(self, signal: Signal, rows: list[int]) -> None:
-        """Scores some rows by one signal; rows that cannot even be shown to it are failed here."""
+        """Scores some rows by one signal; a row that cannot be shown to the signal fails."""
         self.watch.step(self.steps[signal.name])
-        shown, given = [], []
+        shown, inputs = [], []
         for row in rows:
             result = self._row(signal, row)
             if isinstance(result, RowError):
                 self.columns.store(signal, row, result)
             else:
                 shown.append(row)
-                given.append(result)
-        for row, scores in zip(shown, _results(signal, given), strict=True):
+                inputs.append(result)
+        for row, scores in zip(shown, _results(signal, inputs), strict=True):
             self.columns.store(signal, row, scores)
 
     def _row(self, signal: Signal, row: int) -> Row | RowError:
@@ -160,7 +161,7 @@ class Scan:
         return picture if isinstance(picture, RowError) else Row(picture, sample, needs)
 
     def _pixels(self, row: int) -> int:
-        """Pixels that the row will hold in memory, at the largest reduction that any signal asks for."""
+        """Returns the number of pixels of the row's picture, decoded for the signal with the largest side."""
         width, height = self._sizes[row]
         side = max((s.side or 0 for s in self.cascade.signals.values()), default=0)
         factor = reduction(width, height, side)
@@ -173,7 +174,7 @@ class Scan:
 
 
 def _results(signal: Signal, rows: list[Row]) -> list[Scores | RowError]:
-    """The signal's results. If the batch as a whole goes wrong, each row is tried alone."""
+    """Returns the signal's result for each row. If the batch as a whole fails, each row is tried alone."""
     if not rows:
         return []
     try:
@@ -194,26 +195,26 @@ def _as_failure(error: Exception) -> RowError:
 
 
 def passes_of(recipe: Recipe, cascade: Cascade) -> tuple[Pass, ...]:
-    """The passes over a shard, each by one kind of worker: signals that want a GPU, and those that do not.
+    """Returns the passes over a shard, each by one kind of worker: for signals that want a GPU, or for the others.
 
-    A GPU then does not wait for what needs none, for the price of reading and decoding once more. On one machine
-    there is one kind of worker, and one pass.
+    A GPU then does not wait for signals that need none, at the price of reading and decoding once more. On one
+    machine there is one kind of worker, and one pass.
     """
     if recipe.engine == "local":
         return (Pass(tuple(cascade.signals), Demand(models=True)),)
-    given = recipe.ray.resources
+    resources = recipe.ray.resources
     groups: list[list[str]] = []
     for name in (n for _at, names in cascade.order for n in names):
-        gpus = given.of_signal(name).gpus > 0
-        if groups and (given.of_signal(groups[-1][0]).gpus > 0) == gpus:
+        gpus = resources.of_signal(name).gpus > 0
+        if groups and (resources.of_signal(groups[-1][0]).gpus > 0) == gpus:
             groups[-1].append(name)
         else:
             groups.append([name])
-    return tuple(Pass(tuple(group), _demand([given.of_signal(n) for n in group])) for group in groups or [[]])
+    return tuple(Pass(tuple(group), _demand([resources.of_signal(n) for n in group])) for group in groups or [[]])
 
 
 def _demand(resources: list[Resources]) -> Demand:
-    """What one worker needs for several signals: the models lie in memory side by side, the work is done in turn."""
+    """Returns the demand of one worker for several signals: all models are in memory, the work is done in turn."""
     return Demand(
         max((r.cpus for r in resources), default=1.0),
         sum(r.gpus for r in resources),

@@ -1,4 +1,4 @@
-"""A shard's samples and signals as columns in memory: read, filled row by row, and written back as sidecars."""
+"""Holds a shard's samples and signals as columns in memory: reads, fills and writes the sidecars."""
 
 import json
 from collections import Counter
@@ -36,7 +36,7 @@ class Columns:
 
     @classmethod
     def read(cls, workspace: Workspace, cascade: Cascade, corpus: str, shard: str, retry_failed: bool) -> "Columns":
-        """Reads the samples, and of each signal what is stored under the current fingerprint; the rest is skipped."""
+        """Reads the samples and every sidecar with the current fingerprint; rows without a score are `skipped`."""
         samples = cascade.with_meta(read_table(workspace.samples(corpus, shard)))
         notes = samples_notes(workspace, corpus, shard)
         values: dict[str, list[Any]] = {}
@@ -54,7 +54,7 @@ class Columns:
         return cls(samples, values, fields, fingerprints)
 
     def table(self, rows: list[int] | None = None, read: frozenset[str] = frozenset()) -> pa.Table:
-        """Samples and signals side by side, of some rows or of all; of lists only those in `read`."""
+        """Returns samples and signals side by side, of some rows or of all; list columns only if they are in `read`."""
         indices = None if rows is None else pa.array(rows, pa.int64())
         table = self.samples if indices is None else self.samples.take(indices)
         for name, kind in self.fields.items():
@@ -65,12 +65,12 @@ class Columns:
         return table
 
     def stops(self, cascade: Cascade, decider: Decider, rows: list[int] | None = None) -> list[int]:
-        """For each row the first predicate that is not TRUE, as far as is known now."""
+        """Returns for each row the number of the first predicate that is not TRUE, as far as is known now."""
         read = frozenset().union(*(predicate.columns for predicate in cascade.predicates))
         return decider.numbers(self.table(rows, read), cascade.stop_sql)
 
     def needy(self, cascade: Cascade, stops: list[int]) -> dict[str, list[int]]:
-        """For each signal the rows that need it as far as is known now."""
+        """Returns for each signal the rows that need it, as far as is known now."""
         return {
             name: [
                 r
@@ -81,7 +81,7 @@ class Columns:
         }
 
     def store(self, signal: Signal, row: int, result: Scores | RowError) -> None:
-        """Notes one row's scores, or why it has none. A score that is no finite number is a failure."""
+        """Stores one row's scores, or the reason of its failure; a score that is not a finite number is a failure."""
         self.changed.add(signal.name)
         if not isinstance(result, RowError):
             try:
@@ -95,11 +95,11 @@ class Columns:
             self.values[column][row] = None if failed else stored[column]
 
     def done(self, name: str) -> int:
-        """The rows for which the signal was computed, including those that failed."""
+        """Returns the number of rows for which the signal was computed, including failures."""
         return sum(state != SKIPPED for state in self.values[f"{name}_state"])
 
     def failures(self, cascade: Cascade) -> Counter[str]:
-        """Failed rows by signal and reason."""
+        """Returns the number of failed rows by signal and reason."""
         return Counter(
             f"{name} {reason_of(error)}"
             for name in cascade.signals
@@ -108,7 +108,7 @@ class Columns:
         )
 
     def write(self, workspace: Workspace, corpus: str, shard: str, signal: Signal) -> None:
-        """Writes the signal's sidecar if anything in it is new."""
+        """Writes the signal's sidecar if it has changed."""
         name = signal.name
         path = workspace.signal(name, corpus, shard)
         if name not in self.changed and fingerprint(path) == self.fingerprints[name]:
@@ -133,7 +133,7 @@ def _stored(path: Path, made_from: str, samples: pa.Table) -> pa.Table | None:
 
 
 def _to_values(column: pa.ChunkedArray) -> list[Any]:
-    """The values of a column, row by row; vectors as arrays, since lists of numbers take twenty times the memory."""
+    """Returns a column's values; vectors as arrays, since lists of numbers take twenty times the memory."""
     if not pa.types.is_fixed_size_list(column.type):
         return column.to_pylist()
     whole = column.combine_chunks()
@@ -143,7 +143,7 @@ def _to_values(column: pa.ChunkedArray) -> list[Any]:
 
 
 def _to_array(values: list[Any], kind: pa.DataType) -> pa.Array:
-    """The column of these values."""
+    """Converts values to a column of this type; vectors are arrays, None where there is none."""
     if not pa.types.is_fixed_size_list(kind):
         return pa.array(values, kind)
     vectors = np.zeros((len(values), kind.list_size), kind.value_type.to_pandas_dtype())
@@ -155,7 +155,7 @@ def _to_array(values: list[Any], kind: pa.DataType) -> pa.Array:
 
 
 def _rounded(value: Any, kind: pa.DataType) -> Any:
-    """A score as it is stored: float32 rounded to 4 decimals. Raises RowError for NaN and infinities."""
+    """Rounds a float32 score to 4 decimals, as it is stored. Raises RowError if the score is not finite."""
     if value is not None and pa.types.is_fixed_size_list(kind):
         value = np.asarray(value, kind.value_type.to_pandas_dtype())
         if not np.isfinite(value).all():

@@ -1,7 +1,7 @@
 """Stage `score`: computes signals for the rows that the cascade lets reach them, and stores them beside the samples.
 
-One pass over a shard reads and decodes each image at most once per reduction, in micro-batches of 32. What is scored
-already is kept; a row that fails costs only itself.
+One pass over a shard reads and decodes each image at most once per reduction, in micro-batches of 32. Existing scores
+are kept; a row that fails costs only itself.
 """
 
 from collections.abc import Callable
@@ -36,14 +36,14 @@ class ScoreTask:
     shard: str
     path: str
     rows: int
-    """Rows of the shard."""
+    """Number of rows of the shard."""
     passes: tuple[Pass, ...]
-    """What is still to be done, each on a worker of its own kind; this task is the first of them."""
+    """The passes that are left, each for its own kind of worker; this task makes the first one."""
     retry_failed: bool = False
 
     @property
     def corpus(self) -> str:
-        """The corpus's name."""
+        """Name of the corpus."""
         return self.source_corpus.name
 
     @property
@@ -52,7 +52,7 @@ class ScoreTask:
         return tuple(one.demand for one in self.passes)
 
     def run(self, watch: Watch) -> Outcome:
-        """Scores what is missing and writes the sidecars that changed, and the shard's wide file."""
+        """Computes the missing scores, and writes the sidecars that changed and, after the last pass, the wide file."""
         opened = opened_in_worker(self.recipe)
         workspace, cascade, wanted = opened.workspace, opened.cascade, self.passes[0]
         columns = Columns.read(workspace, cascade, self.corpus, self.shard, self.retry_failed)
@@ -85,19 +85,19 @@ class ScoreTask:
 def plan(opened: Opened, retry_failed: bool = False) -> Plan:
     """Plans a task for each shard that has rows to score or whose state is unknown.
 
-    What each row needs is found by the workers: the ledger tells which shards they need not even look at.
+    The workers find out what each row needs; the ledger tells which shards they can leave out.
 
     Raises:
         UserError: nothing is indexed, or a model is missing, damaged or does not fit; nothing has begun then.
     """
     recipe, workspace, cascade = opened.recipe, opened.workspace, opened.cascade
     indexed, ledger = None, Ledger[ScoreLine](workspace, "score", writable=True)
-    now, found, work = ledger.define_mark(mark(cascade)), Plan(), Work(recipe, cascade)
+    now, result, work = ledger.define_mark(mark(cascade)), Plan(), Work(recipe, cascade)
     passes = passes_of(recipe, cascade)
     changed = cache(lambda before: _changed(ledger, before, now, cascade))  # of the few marks that shards have
     files = score_files(workspace, cascade)
     for name, shard in opened.indexed_shards():
-        found.total += 1
+        result.total += 1
         reason = ledger.stale(name, shard, files(name, shard), now)
         line = ledger.lines.get(f"{name}/{shard}")
         if reason is None and retry_failed and line and line.get("failed"):
@@ -109,13 +109,13 @@ def plan(opened: Opened, retry_failed: bool = False) -> Plan:
                 raise UserError(f"{name}/{shard} is not indexed; run `curate index RECIPE`")
             corpus = recipe.corpus(name)
             path = shard_path(corpus, known["footer"] or {})
-            found.add(ScoreTask(recipe, corpus, shard, path, known["rows"], passes, retry_failed), reason)
+            result.add(ScoreTask(recipe, corpus, shard, path, known["rows"], passes, retry_failed), reason)
             work.add(changed(str((line or {}).get("mark"))), line or {}, known["rows"])
-    if found.tasks:
+    if result.tasks:
         cascade.check_models()
-        found.estimate = work.told(workspace, len(found.tasks))
+        result.estimate = work.describe(workspace, len(result.tasks))
     opened.models.note(cascade.made_with)
-    return found
+    return result
 
 
 def _changed(ledger: Ledger[ScoreLine], before_mark: str, now: str, cascade: Cascade) -> list[str]:
@@ -126,9 +126,10 @@ def _changed(ledger: Ledger[ScoreLine], before_mark: str, now: str, cascade: Cas
 
 
 def score_files(workspace: Workspace, cascade: Cascade) -> Callable[[str, str], list[str]]:
-    """The files that a shard's line in the ledger speaks of, by corpus and shard: its samples file, every sidecar.
+    """Returns a function that lists the files of a shard's ledger line: its samples file and every sidecar.
 
-    They are put together as text: paths of 10⁴ shards would take most of a plan's time.
+    The function takes corpus and shard. It joins text, since making Path objects for 10⁴ shards would take most of a
+    plan's time.
     """
     folders = [workspace.samples("", ""), *(workspace.signal(name, "", "") for name in cascade.signals)]
     prefixes = [str(path.parent) for path in folders]
@@ -136,9 +137,9 @@ def score_files(workspace: Workspace, cascade: Cascade) -> Callable[[str, str], 
 
 
 def mark(cascade: Cascade) -> dict[str, Any]:
-    """What a shard's scores depend on beside its images: each signal's identity, and the predicates before the last.
+    """Returns all that a shard's scores depend on besides its images: the signals' identities, and some predicates.
 
-    The predicates that come after the last first use of a signal decide about no score.
+    Predicates that come after the first use of every signal decide about no score, and are left out.
     """
     deciding = cascade.predicates[: max(cascade.first_use.values(), default=0)]
     where = {f"where.{p.name}": " ".join(p.sql.split()) for p in deciding}
@@ -149,5 +150,5 @@ def mark(cascade: Cascade) -> dict[str, Any]:
 
 @lru_cache(1)
 def _loaded(opened: Opened) -> LoadedCascade:
-    """The cascade with its models, kept for the next shard of the same worker."""
+    """Returns the cascade with its models, kept for the next shard of the same worker."""
     return LoadedCascade(opened.cascade)

@@ -1,4 +1,4 @@
-"""Embeddings out of Parquet files, as matrices of float16."""
+"""Reads embeddings from Parquet files as matrices of float16."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -16,29 +16,30 @@ Vectors = NDArray[np.float16]
 def read_vectors(
     paths: Sequence[Path], files: NDArray[np.integer], rows: NDArray[np.integer], column: str, width: int
 ) -> Vectors:
-    """The vectors of some rows of sidecars, in any order: float16 (n, width), zeros where there is none.
+    """Reads the vectors of some rows of sidecars, in any order: float16 (n, width), zeros where a row has no vector.
 
-    Takes 5 µs for each row that the files have, asked for or not.
+    It takes 5 µs for each row of the files that are read, whether or not the row is asked for.
 
     Args:
         paths: the sidecars.
-        files: int (n,), which of them.
-        rows: int (n,), row within it.
-        column: of fixed-size lists of `width` numbers.
+        files: int (n,), for each row the index of its sidecar in `paths`.
+        rows: int (n,), number of the row within the sidecar.
+        column: name of a column of fixed-size lists of `width` numbers.
+        width: number of values of a vector.
 
     Raises:
         StageError: a file is damaged.
     """
-    found = np.empty((len(files), width), np.float16)
+    vectors = np.empty((len(files), width), np.float16)
     order = np.argsort(files, kind="stable")
     numbers, starts = np.unique(files[order], return_index=True)
     for number, part in zip(numbers, np.split(order, starts)[1:], strict=True):
-        found[part] = matrix(read_table(paths[number], [column])[column])[rows[part]]
-    return found
+        vectors[part] = matrix(read_table(paths[number], [column])[column])[rows[part]]
+    return vectors
 
 
 def matrix(column: pa.ChunkedArray) -> Vectors:
-    """A column of fixed-size lists as float16 (n, width), zeros where it is null."""
+    """Converts a column of fixed-size lists to float16 (n, width), with zeros for nulls."""
     whole = column.combine_chunks()
     width = whole.type.list_size
     values = whole.values.to_numpy(zero_copy_only=False).reshape(-1, width)[whole.offset : whole.offset + len(whole)]
@@ -48,21 +49,22 @@ def matrix(column: pa.ChunkedArray) -> Vectors:
 
 
 def directions(column: pa.ChunkedArray, width: int) -> Vectors:
-    """A column of lists of numbers as float16 (n, width), each made of length 1; zeros where it is null.
+    """Converts a column of lists of numbers to vectors of length 1: float16 (n, width), with zeros for nulls.
 
     Raises:
-        ValueError: it is no column of lists of numbers, or a list is of another width or holds no finite numbers.
+        ValueError: the column does not hold lists of numbers, or a list has another width or a number that is not
+            finite.
     """
     kind = column.type
     is_list = pa.types.is_list(kind) or pa.types.is_large_list(kind) or pa.types.is_fixed_size_list(kind)
     if not (is_list and (pa.types.is_floating(kind.value_type) or pa.types.is_integer(kind.value_type))):
         raise ValueError(f"lists of {width} numbers are expected; it is of type {kind}")
-    given = column.filter(column.is_valid()).combine_chunks()
-    widths = np.unique(pc.list_value_length(given).to_numpy(zero_copy_only=False))
+    present = column.filter(column.is_valid()).combine_chunks()
+    widths = np.unique(pc.list_value_length(present).to_numpy(zero_copy_only=False))
     if list(widths) not in ([], [width]):
         odd = next(int(w) for w in widths if w != width)
         raise ValueError(f"{width} numbers are expected, as the signal embedding gives them; found {odd}")
-    numbers = given.flatten().cast(pa.float64()).to_numpy(zero_copy_only=False).reshape(-1, width)
+    numbers = present.flatten().cast(pa.float64()).to_numpy(zero_copy_only=False).reshape(-1, width)
     if not np.isfinite(numbers).all():  # a null among the numbers is NaN here
         raise ValueError("a list holds what is no finite number")
     vectors = np.zeros((len(column), width), np.float16)

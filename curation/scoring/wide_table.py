@@ -1,7 +1,7 @@
-"""The wide file of a shard: samples and signals side by side, so that a selection reads one file and joins nothing.
+"""Writes the wide file of a shard: samples and signals side by side, so that a selection need not join files.
 
-Derived: it may be deleted, and is made again when one of its sources has changed. Lists and long text stay out; a text
-column comes in when a predicate of the recipe reads it.
+It is derived: it may be deleted, and is made again when one of its sources has changed. Lists and text are left out,
+unless an expression of the recipe reads them.
 """
 
 import json
@@ -28,15 +28,15 @@ from curation.workspace.sql import as_lists, connect, parquet_files
 
 VERSION = 2
 ALWAYS = ("key",)
-"""Text that every wide file holds. Statuses and states are there as `is_ok` and `NAME_is_skipped`, which cost a bit."""
+"""Text columns of every wide file. Statuses and states are stored as `is_ok` and `NAME_is_skipped`, one bit each."""
 
 
 class WideRows:
     """The rows of a workspace, shard after shard.
 
     Args:
-        workspace: where the files lie.
-        files: the wide files, see `curation.scoring.wide_table`.
+        workspace: the workspace of the files.
+        files: paths of the wide files, one for each shard.
     """
 
     def __init__(self, workspace: Workspace, files: Sequence[str]) -> None:
@@ -45,11 +45,11 @@ class WideRows:
 
     @cached_property
     def wide(self) -> str:
-        """SQL for the table of all wide files, as it stands after FROM."""
+        """SQL for the table of all wide files, for use after FROM."""
         return parquet_files(self.files)
 
     def fetch(self, sql: str) -> list[tuple[Any, ...]]:
-        """The rows of a query. Raises UserError if it fails on a value, and StageError if a file is damaged."""
+        """Returns the rows of a query. Raises UserError if it fails on a value, and StageError if a file is damaged."""
         try:
             return self.connection.execute(sql).fetchall()
         except duckdb.Error as error:
@@ -65,20 +65,20 @@ class WideRows:
 
     @cached_property
     def _starts(self) -> np.ndarray:
-        """int64 (files + 1,): how many rows the files before each have."""
+        """Number of rows in all files before each file: int64 (files + 1,)."""
         counts = dict(self.fetch(f"SELECT file_index, count(*) FROM {self.wide} GROUP BY 1"))
         return np.cumsum([0, *(counts.get(number, 0) for number in range(len(self.files)))])
 
     def _index(self, files: np.ndarray, rows: np.ndarray) -> np.ndarray:
-        """Rows counted through all files."""
+        """Returns the numbers of rows counted through all files: int64 (n,)."""
         return self._starts[files.astype(np.int64)] + rows
 
 
 def refresh(opened: Opened, corpus: str, shard: str) -> Path:
-    """Makes the shard's wide file unless it is up to date; returns its path.
+    """Writes the shard's wide file unless it is up to date; returns its path.
 
     Raises:
-        StageError: a sidecar does not fit the samples file.
+        StageError: a sidecar does not match the samples file.
     """
     workspace, cascade = opened.workspace, opened.cascade
     path, texts = workspace.wide(corpus, shard), cascade.text_columns
@@ -107,7 +107,7 @@ def refresh(opened: Opened, corpus: str, shard: str) -> Path:
 
 
 def sidecar_of_nothing(signal: Signal, keys: pa.ChunkedArray) -> pa.Table:
-    """What an absent sidecar means: every row skipped."""
+    """Returns the sidecar that stands for a missing one: every row is skipped."""
     columns = {f.name: pa.nulls(len(keys), f.type) for f in sidecar_fields(signal)}
     columns[f"{signal.name}_state"] = pa.array([SKIPPED] * len(keys), pa.string())
     return pa.table({"key": keys} | columns)
@@ -116,7 +116,7 @@ def sidecar_of_nothing(signal: Signal, keys: pa.ChunkedArray) -> pa.Table:
 def _sidecar(
     workspace: Workspace, cascade: Cascade, name: str, corpus: str, shard: str, notes: dict[str, str], samples: pa.Table
 ) -> pa.Table | None:
-    """The signal's sidecar if it is there and made as the recipe says now; else all its rows count as skipped."""
+    """Reads the signal's sidecar; returns None if it is missing or out of date."""
     path = workspace.signal(name, corpus, shard)
     if fingerprint(path) != cascade.fingerprint(name, notes):
         return None
@@ -126,7 +126,7 @@ def _sidecar(
 
 
 def _hash_halves(sha256: pa.ChunkedArray) -> dict[str, pa.Array]:
-    """The first 128 bits of each sha256 as two numbers, which compare and group faster than text."""
+    """Returns the first 128 bits of each sha256 as two numbers, which are compared faster than text."""
     values = sha256.to_pylist()
     return {
         "sha_hi": pa.array([None if v is None else int(v[:16], 16) for v in values], pa.uint64()),

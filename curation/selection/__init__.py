@@ -1,1 +1,1 @@
-"""The fate of every row: predicates, duplicates, balance."""
+"""Decides the fate of every row, by predicates, duplicates and balance."""

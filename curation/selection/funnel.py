@@ -1,45 +1,47 @@
-"""The funnel: how many rows a selection takes away at each step."""
+"""Counts how many rows a selection takes away at each step."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
 NEAR_UNDECIDED = "dedup"
-"""Stands for a predicate's name where duplicates cannot be told apart yet, since hash or embedding is not computed."""
+"""Stands for a predicate's name for rows that lack a hash or an embedding, so that duplicates are not known yet."""
 BALANCE_UNDECIDED = "balance"
-"""Stands for a predicate's name where a row's group or rank cannot be told yet."""
+"""Stands for a predicate's name for rows whose group or rank is not known yet."""
 
 
 class FunnelStep(NamedTuple):
-    """What one step of the selection takes away."""
+    """One step of the selection, with the number of rows that it takes away."""
 
     kind: str
-    """failed, dropped, undecided, duplicate or balance."""
+    """Kind of the step: failed, dropped, undecided, duplicate or balance."""
     name: str
-    """Of the predicate, or of the kind of duplicate; empty where there is but one step of the kind."""
+    """Name of the predicate, or of the kind of duplicate; empty for failed and balance, of which there is one step."""
     rows: int
-    """Rows that it takes away."""
+    """Number of rows that the step takes away."""
     left: int
-    """Rows that are left after it."""
+    """Number of rows that are left after the step."""
 
 
 @dataclass
 class Funnel:
-    """How many rows went where, in the order in which it was decided."""
+    """The number of rows of each fate, in the order in which fates are decided."""
 
     input: int = 0
     failed: int = 0
     dropped: dict[str, int] = field(default_factory=dict)
+    """Numbers of rows by predicate."""
     undecided: dict[str, int] = field(default_factory=dict)
+    """Numbers of rows by predicate, or by `NEAR_UNDECIDED` and `BALANCE_UNDECIDED`."""
     duplicate: dict[str, int] = field(default_factory=dict)
-    """By kind: listed (in `dedup.against`), exact, near (hashes), similar (embeddings)."""
+    """Numbers of rows by kind: listed (in `dedup.against`), exact, near (hashes), similar (embeddings)."""
     balance: int = 0
     kept: int = 0
     text_in_the_wild: int | None = None
-    """Of those kept, the text-rich subset; None where the recipe has no rule for it."""
+    """Number of kept rows in the text-rich subset; None if the recipe has no rule for it."""
 
     def as_dict(self) -> dict[str, Any]:
-        """For JSON."""
+        """Returns the funnel as a dict for JSON."""
         return {
             "input": self.input,
             "failed": self.failed,
@@ -51,7 +53,7 @@ class Funnel:
         } | ({} if self.text_in_the_wild is None else {"text_in_the_wild": self.text_in_the_wild})
 
     def steps(self) -> Iterator[FunnelStep]:
-        """Every step in the order in which it was decided, those that take nothing away among them."""
+        """Yields every step in the order in which it is decided, including steps that take no row away."""
         left = self.input
         for kind, name, count in self._taken():
             left -= count

@@ -1,4 +1,4 @@
-"""The rows of a shard that the selection has kept."""
+"""Reads which rows of a shard the selection has kept."""
 
 import pyarrow as pa
 
@@ -10,10 +10,10 @@ from curation.workspace.files import fingerprint, read_table
 
 
 def kept_rows(opened: Opened, corpus: str, shard: str, samples: pa.Table) -> list[str | None]:
-    """The source (web, text_in_the_wild) of each row of a shard that the selection keeps; None of the others.
+    """Returns the source (web, text_in_the_wild) of each row of a shard that the selection keeps; None for the others.
 
     Raises:
-        StageError: there is no selection, or one by other rules.
+        StageError: the shard has no selection, or one by other rules.
     """
     path = opened.workspace.selection(corpus, shard)
     if not path.exists():

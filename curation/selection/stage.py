@@ -1,6 +1,7 @@
-"""Stage `select`: the fate of every row, by predicates over stored signals, duplicates and balance. Touches no pixels.
+"""Stage `select`: decides the fate of every row, by predicates over stored signals, duplicates and balance.
 
-Fates: failed · dropped · undecided · duplicate · balance · kept. They sum to the input.
+No pixels are read. The fates are failed, dropped, undecided, duplicate, balance and kept; their counts sum to the
+number of rows.
 """
 
 import json
@@ -31,14 +32,15 @@ from curation.workspace.schemas import SELECTION, TEXT_IN_THE_WILD, WEB
 from curation.workspace.sql import parquet_files
 
 VERSION = 1
-"""Raised when other duplicates are found in the same embeddings."""
+"""Number that is raised when other duplicates are found in the same embeddings."""
 
 
 class Selection(WideRows):
-    """One selection over a workspace: first `funnel`, then `write`.
+    """A selection over a workspace: `funnel` counts the fates, and `write` also stores them.
 
     Args:
-        say: is told beforehand of what takes long.
+        opened: the recipe.
+        say: a function that takes a line of text before work that takes long.
 
     Raises:
         UserError: a predicate is not admitted, or nothing is indexed.
@@ -53,7 +55,7 @@ class Selection(WideRows):
         """Counts every row's fate, duplicates and balance included.
 
         Raises:
-            UserError: a predicate fails on a value, or `balance.shares` names a group that there is not.
+            UserError: a predicate fails on a value, or `balance.shares` names a group that does not exist.
         """
         funnel = Funnel(dropped=dict.fromkeys(self.recipe.select.where, 0))
         for number, count in self.fetch(f"SELECT {self.cascade.fate_sql} AS n, count(*) FROM {self.wide} GROUP BY n"):
@@ -82,7 +84,7 @@ class Selection(WideRows):
         return funnel
 
     def write(self) -> Funnel:
-        """Writes the fate of every row.
+        """Writes the fate of every row, and returns the funnel.
 
         Raises:
             StageError: rows are undecided, because signals are still to be computed; nothing is written.
@@ -114,7 +116,7 @@ class Selection(WideRows):
             return Duplicates.none()
         if rules.cosine is None:
             return Duplicates.find(self._candidates(), rules)
-        path = self.workspace.duplicates  # comparing embeddings takes long: a dry run and a report do it for the next
+        path = self.workspace.duplicates  # comparing embeddings takes long: the result of one command serves the next
         listed = [rules.against or ""]
         decided_by = self.recipe.select.model_dump_json(exclude={"dedup": {"against"}, "balance": True})
         made_of = [VERSION, self.shards, stamps(self.files), listed, stamps(listed), decided_by]
@@ -122,12 +124,12 @@ class Selection(WideRows):
         if known is not None:
             return known
         candidates = self._candidates()
-        found = Duplicates.find(candidates, rules, self._embeddings(candidates))
-        found.write(path, digest(made_of))
-        return found
+        duplicates = Duplicates.find(candidates, rules, self._embeddings(candidates))
+        duplicates.write(path, digest(made_of))
+        return duplicates
 
     def vectors(self, files: np.ndarray, rows: np.ndarray) -> Vectors:
-        """The embeddings of some rows, by number of the shard and row within it: see `read_vectors`."""
+        """Returns the embeddings of some rows, by number of the shard and row within it: see `read_vectors`."""
         paths = [self.workspace.signal("embedding", *shard) for shard in self.shards]
         return read_vectors(paths, files, rows, "embedding", self._width)
 
@@ -145,27 +147,27 @@ class Selection(WideRows):
         if waiting or not left.any():
             return Balanced.none(waiting)
         names = ranked["name"] if rules.clusters is None else pa.array(self._clusters(rules.clusters)[at])
-        found = Balanced.find(ranked.filter(left), names.filter(left), rules)
-        for note in found.notes(rules):
+        balanced = Balanced.find(ranked.filter(left), names.filter(left), rules)
+        for note in balanced.notes(rules):
             self.say(note)
-        return found
+        return balanced
 
     @cached_property
     def _copies(self) -> np.ndarray:
-        """bool, of every row of all files: whether it is a duplicate."""
+        """Whether each row is a duplicate: bool (rows of all files,)."""
         copies = np.zeros(self._starts[-1], bool)
         copies[self._index(self.duplicates.files, self.duplicates.rows)] = True
         return copies
 
     @cached_property
     def _text_in_the_wild(self) -> dict[int, set[int]]:
-        """The kept rows of the text-rich subset, by file."""
+        """The kept rows of the text-rich subset, by number of the file."""
         rule = self.recipe.select.text_in_the_wild
         if not rule:
             return {}
         wanted = f"{self._passing()} AND NOT ({self.waits}) AND (\n{rule}\n)"
-        found = self._table(f"SELECT file_index AS file, file_row_number AS row FROM {self.wide} WHERE {wanted}")
-        files, rows = found["file"].to_numpy(), found["row"].to_numpy()
+        table = self._table(f"SELECT file_index AS file, file_row_number AS row FROM {self.wide} WHERE {wanted}")
+        files, rows = table["file"].to_numpy(), table["row"].to_numpy()
         gone = self._copies.copy()
         gone[self._index(self.balance.files[self.balance.away], self.balance.rows[self.balance.away])] = True
         left = ~gone[self._index(files, rows)]
@@ -173,13 +175,13 @@ class Selection(WideRows):
 
     @property
     def balance_waits(self) -> str:
-        """SQL over the wide files: whether a row lacks what the balance groups or ranks it by."""
+        """SQL over the wide files that is TRUE for a row without a signal that balancing groups or ranks it by."""
         rules = self.recipe.select.balance
         names = self.cascade.group_signals(rules) if rules else []
         return " OR ".join(f"{name}_is_skipped" for name in names) or "false"
 
     def _clusters(self, groups: int) -> np.ndarray:
-        """The cluster of every row of all files, one after the other."""
+        """Returns the cluster of every row of all files: int32 (rows of all files,)."""
         scored = self.fetch(f"SELECT count(*) FROM {self.wide} WHERE NOT embedding_is_skipped")[0][0]
         return np.concatenate(Clusters(self.workspace, self.cascade, self.shards, groups, scored, self.say).labels())
 
@@ -192,7 +194,7 @@ class Selection(WideRows):
         return Embeddings(self._width, lambda some: self.vectors(files[some], rows[some]), self.say)
 
     def fetch(self, sql: str) -> list[tuple[Any, ...]]:
-        """See WideRows; an error names the rule of the recipe that has failed on a value."""
+        """Returns the rows of a query, as in WideRows; an error names the rule of the recipe that failed on a value."""
         try:
             return super().fetch(sql)
         except UserError as error:
@@ -237,14 +239,14 @@ class Selection(WideRows):
 
     @property
     def waits(self) -> str:
-        """SQL over the wide files: whether a row lacks what duplicates, or the text-rich ones, are told by."""
+        """SQL over the wide files that is TRUE for a row without a signal that finds duplicates or text-rich images."""
         names = self.cascade.ranked_by(self.recipe.select.dedup)
         if rule := self.cascade.text_rule:
             names = sorted({*names, *self.cascade.reads(rule)})
         return " OR ".join(f"{name}_is_skipped" for name in names) or "false"
 
     def _candidates(self) -> pa.Table:
-        """Rows that pass every predicate, best first: file, row, key, phash, sha_hi, sha_lo."""
+        """Returns the rows that pass every predicate, best first: file, row, key, phash, sha_hi, sha_lo."""
         phash = "phash" if self.recipe.select.dedup.needs_phash else "NULL::UBIGINT"
         return self._ranked(["key", f"{phash} AS phash", "sha_hi", "sha_lo"])
 
@@ -260,9 +262,9 @@ class Selection(WideRows):
         return self._table(sql)
 
     def _quality(self) -> str:
-        given = self.recipe.select.dedup.quality
-        if given:
-            return f"({given})"
+        expression = self.recipe.select.dedup.quality
+        if expression:
+            return f"({expression})"
         return "aesthetic" if "aesthetic" in self.cascade.owners else "NULL"
 
     def _write_shard(self, number: int, corpus: str, shard: str) -> None:
@@ -284,8 +286,8 @@ class Selection(WideRows):
         values = [table["key"], [f for f, _ in fates], [p for _, p in fates], copies, groups, sources]
         out = pa.table(values, schema=SELECTION)
         path, rules = self.workspace.selection(corpus, shard), digest(self.recipe.select.rules)
-        if not _says(path, out, rules):
-            write_table(path, out, rules)  # one that says the same stays, and so does what was made from it
+        if not _holds(path, out, rules):
+            write_table(path, out, rules)  # an equal file stays, and so do the files made from it
 
     def _forget_others(self) -> None:
         """Removes selections of shards that are no longer in the recipe's corpora."""
@@ -296,7 +298,7 @@ class Selection(WideRows):
 
 
 def made_of(opened: Opened) -> dict[str, Any]:
-    """What a selection depends on: the rules, and the folders of index and signals, which change with any file."""
+    """Returns all that a selection depends on: its rules, and stamps of the folders of index and signals."""
     recipe, workspace = opened.recipe, opened.workspace
     corpora = [corpus.name for corpus in recipe.corpora]
     signals = [workspace.signal(name, corpus, "x").parent for name in recipe.signals for corpus in corpora]
@@ -307,7 +309,7 @@ def made_of(opened: Opened) -> dict[str, Any]:
     }
 
 
-def _says(path: Path, table: pa.Table, rules: str) -> bool:
+def _holds(path: Path, table: pa.Table, rules: str) -> bool:
     """Returns whether a selection file already holds these fates, made by these rules."""
     if fingerprint(path) != rules:
         return False

@@ -27,15 +27,15 @@ def buckets(area: int, step: int, max_ratio: float = 4.0) -> list[Bucket]:
     if step < 1 or area < step * step or not max_ratio >= 1:
         raise ValueError(f"no bucket with area {area}, step {step} and max_ratio {max_ratio}")
     widths = range(step, area // step + 1, step)
-    found = {
+    sizes = {
         size
         for width, height in ((width, area // width // step * step) for width in widths)
         if max(width, height) <= max_ratio * min(width, height)
         for size in ((width, height), (height, width))
     }
-    if not found:
+    if not sizes:
         raise ValueError(f"no bucket with area {area}, step {step} and max_ratio {max_ratio}")
-    return sorted(found)
+    return sorted(sizes)
 
 
 def nearest_bucket(width: int, height: int, buckets: Sequence[Bucket]) -> Bucket:

@@ -9,6 +9,7 @@ from curation.recipe import Recipe
 from curation.recipe.yaml_text import write_yaml
 from curation.scoring.opened import Opened
 from curation.selection.funnel import Funnel
+from curation.shards.stats import ProductStats
 from curation.workspace import Workspace
 from curation.workspace.files import write_text
 
@@ -27,15 +28,14 @@ _PHASES = {
 }
 
 
-def write_card(opened: Opened, phase: str, stats: dict[str, Any]) -> None:
+def write_card(opened: Opened, phase: str, stats: ProductStats) -> None:
     """Writes the card of one phase.
 
     Args:
         opened: the opened recipe.
         phase: `concept` or `quality`.
-        stats: the counts of the product; see `curation.shards.stats.product_stats`.
+        stats: the counts of the product.
     """
-
     recipe, workspace = opened.recipe, opened.workspace
     title = recipe.card.pretty_name or recipe.name
     header = {  # in the order in which the hub's own library writes them
@@ -73,8 +73,8 @@ def _size(images: int) -> str:
 
 def _table(head: tuple[str, ...], rows: list[tuple[Any, ...]]) -> str:
     def line(cells: tuple[Any, ...]) -> str:
-        said = [f"{c:,}" if isinstance(c, int) else str(c) for c in cells]
-        return "| " + " | ".join(s.replace("|", "\\|").replace("\n", " ") for s in said) + " |"
+        texts = [f"{c:,}" if isinstance(c, int) else str(c) for c in cells]
+        return "| " + " | ".join(s.replace("|", "\\|").replace("\n", " ") for s in texts) + " |"
 
     return "\n".join([line(head), "|" + "---|" * len(head), *map(line, rows)])
 
@@ -87,7 +87,7 @@ def _files() -> str:
     )
 
 
-def _funnel(workspace: Workspace, stats: dict[str, Any]) -> str:
+def _funnel(workspace: Workspace, stats: ProductStats) -> str:
     if not workspace.funnel.exists():
         return ""
     notes = json.loads(workspace.funnel.read_text())
@@ -103,7 +103,7 @@ def _funnel(workspace: Workspace, stats: dict[str, Any]) -> str:
     return "## How they were chosen\n\n" + _table(("step", "condition to pass", "images"), rows)
 
 
-def _captions(opened: Opened, stats: dict[str, Any]) -> str:
+def _captions(opened: Opened, stats: ProductStats) -> str:
     recipe, total = opened.recipe, max(1, stats["images"])
     shares = [(f"{source} text", n, f"{100 * n / total:.1f} %") for source, n in stats["captions"].items()]
     shares += [(f"language: {name}", n, f"{100 * n / total:.1f} %") for name, n in stats["languages"].items()]
@@ -116,7 +116,7 @@ def _captions(opened: Opened, stats: dict[str, Any]) -> str:
     )
 
 
-def _flags(stats: dict[str, Any]) -> str:
+def _flags(stats: ProductStats) -> str:
     """Returns the table of flags that the checks raised for the captions of these images; empty if there are none."""
     rows = list(stats["flags"].items())
     return (
@@ -131,9 +131,9 @@ def _models(opened: Opened) -> str:
     """Returns a list of the models that wrote and translated the captions, with their licences."""
     lines = []
     for role, backend in crew_of(opened).all.items():
-        if told := backend.told:
+        if description := backend.told:
             licences = "; ".join(backend.licences) or "licence: as its publisher says"
-            lines.append(f"- {role.replace('_', ' ')} `{backend.name}`: {told}. {licences}")
+            lines.append(f"- {role.replace('_', ' ')} `{backend.name}`: {description}. {licences}")
     return "\n\nModels:\n\n" + "\n".join(lines) if lines else ""
 
 
@@ -151,7 +151,7 @@ def _votes(workspace: Workspace) -> str:
     )
 
 
-def _pictures(stats: dict[str, Any]) -> str:
+def _pictures(stats: ProductStats) -> str:
     parts = ["## Pictures"]
     if stats["buckets"]:
         parts.append(_table(("aspect bucket", "images"), list(stats["buckets"].items())[:12]))

@@ -1,4 +1,4 @@
-"""The order of the product's rows, found by DuckDB over where they lie: see `curation.shards.rows`."""
+"""Puts the rows of the product in order: DuckDB sorts the places of their lines, see `curation.shards.rows`."""
 
 from collections import Counter
 from collections.abc import Iterator
@@ -19,17 +19,18 @@ from curation.workspace.schemas import LEVELS, PLACES
 from curation.workspace.sql import connect, parquet_files
 
 MEMORY = "1GB"
-"""What DuckDB may hold; what a sort of more rows needs goes to the workspace's disk."""
+"""Memory limit of DuckDB; a sort of more rows spills to the workspace's disk."""
 _MADE = pa.schema([pa.field("raw", pa.int32()), pa.field("row", pa.int32()), *PLACES])
 STREAMED = 1 << 17
-"""Rows that are read from a sorted result at a time."""
+"""Number of rows that are read from a sorted result at a time."""
 
 
 class Layout:
     """The rows of all raw shards, in the product's order.
 
     Args:
-        shards: corpus and name of each raw shard; the lines of all of them are made.
+        opened: the opened recipe.
+        shards: corpus and name of each raw shard; the lines of all of them must have been made.
     """
 
     def __init__(self, opened: Opened, shards: list[tuple[str, str]]) -> None:
@@ -65,10 +66,12 @@ class Layout:
         return Counter(dict(self._connection.execute(sql).fetchall()))
 
     def best(self) -> pa.Table:
-        """Keys of the rows of the quality phase: at Level 5, and as its rule says.
+        """Returns a table whose column `key` holds the keys of the quality phase.
+
+        These are the rows at Level 5 that pass `shards.quality.where`, if the recipe has it.
 
         Raises:
-            UserError: the rule fails on a value of one of them.
+            UserError: the rule fails on a value of a row at Level 5.
         """
         sql = "SELECT key, raw FROM places WHERE level = 5 AND left_out IS NULL"
         best = self._connection.sql(sql).to_arrow_table()
@@ -87,11 +90,15 @@ class Layout:
             raise run_error(error, "shards.quality.where") from None
 
     def deal(self, phase: str, keys: pa.Table | None, most: int) -> Iterator[pa.RecordBatch]:
-        """Writes the plan of a phase and gives, shard by shard, where its rows lie: raw, start, size, hash, level.
+        """Writes the plan of a phase, and yields the places of its rows, one batch for each product shard.
 
         Args:
-            keys: those of the phase's rows; None for all rows that have a place.
-            most: rows of a shard.
+            phase: `concept` or `quality`.
+            keys: a table whose column `key` holds the phase's keys; None for all rows that are not left out.
+            most: maximum number of rows of a product shard.
+
+        Yields:
+            the columns raw (number of the raw shard), start and size (bytes, in the file of lines), hash and level.
         """
         chosen = "left_out IS NULL"
         if keys is not None:
@@ -119,10 +126,13 @@ class Layout:
 
 
 def read_part(workspace: Workspace, phase: str, number: int) -> pa.RecordBatch:
-    """Reads from the plan where the rows of one product shard are stored; columns as in `Layout.deal`.
+    """Reads the places of the rows of one product shard from the plan that `Layout.deal` wrote.
+
+    Returns:
+        the columns that `Layout.deal` yields, but raw as the text CORPUS/SHARD.
 
     Raises:
-        StageError: the plan is not there, or damaged.
+        StageError: the plan is missing or damaged.
     """
     path = _plan_path(workspace, phase)
     try:
@@ -138,10 +148,10 @@ def _plan_path(workspace: Workspace, phase: str) -> Path:
 
 def _parts(rows: pa.RecordBatchReader, total: int, most: int) -> Iterator[pa.RecordBatch]:
     """Splits a stream of rows into the smallest number of parts; their sizes differ by at most one."""
-    parts, left = -(-total // most), rows.schema.empty_table()
+    parts, rest = -(-total // most), rows.schema.empty_table()
     for number in range(parts):
         size = (number + 1) * total // parts - number * total // parts
-        while left.num_rows < size:
-            left = pa.concat_tables([left, pa.Table.from_batches([rows.read_next_batch()])])
-        yield left.slice(0, size).combine_chunks().to_batches()[0]
-        left = left.slice(size)
+        while rest.num_rows < size:
+            rest = pa.concat_tables([rest, pa.Table.from_batches([rows.read_next_batch()])])
+        yield rest.slice(0, size).combine_chunks().to_batches()[0]
+        rest = rest.slice(size)

@@ -1,4 +1,4 @@
-"""The two phases of the product: their names, their files, and what they are made of."""
+"""The two phases of the product: their names, their files, and the inputs on which they depend."""
 
 from typing import Any, Literal
 
@@ -11,13 +11,13 @@ PHASES: tuple[Phase, ...] = ("concept", "quality")
 
 
 def product_files(workspace: Workspace, phase: str, shard: str) -> list[str]:
-    """The files that a product shard's line in the ledger speaks of."""
+    """Returns the paths of the two files of a product shard, whose size and time the ledger notes."""
     folder = workspace.product(phase)
     return [f"{folder}/{shard}.{ending}" for ending in ("parquet", "tar")]
 
 
 def made_of(opened: Opened) -> dict[str, Any]:
-    """What the product depends on: parts of the recipe, and the folders of the stages before, and the levels."""
+    """Returns what the product depends on: parts of the recipe, and stamps of the inputs."""
     recipe, workspace = opened.recipe, opened.workspace
     folders = [
         place(corpus.name, "x").parent

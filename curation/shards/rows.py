@@ -1,8 +1,8 @@
-"""The kept rows of one raw shard as they go into the product: made by workers, put in order by their driver.
+"""Makes the product's rows of one raw shard: lines of JSON, and a table of their places.
 
-A product shard draws each of its rows from another raw shard, as it draws their bytes. So every raw shard leaves a
-line of JSON for each row that may be trained with, to be read one at a time, and a table of where the lines lie, which
-is all that the driver reads. Both are derived: they may be deleted, and are made again when a source has changed.
+Workers make both; the driver puts the rows in order, and reads only the tables for it. A product shard draws its rows
+from many raw shards, so that its worker must read single lines. Both files are derived: they may be deleted, and are
+made again when a source has changed.
 """
 
 import hashlib
@@ -34,7 +34,7 @@ from curation.workspace.files import fingerprint, footer, read_table, replacing,
 from curation.workspace.schemas import PLACES
 
 VERSION = 1
-"""Raised when the same sources give other lines."""
+"""Version of the lines, part of their fingerprint; it is raised when the same sources give other lines."""
 _SAMPLE = ("key", "member", "offset", "length", "format", "width", "height", "sha256", "url", "caption",
            "meta_license", "meta_licence")  # fmt: skip
 _CAPTION = ["caption_en", "caption_zh", "translated", "original_en", "flags"]
@@ -51,25 +51,28 @@ class RowsTask:
     demands: tuple[Demand, ...] = (Demand(),)
 
     def run(self, watch: Watch) -> Outcome:
-        """Writes both files."""
+        """Writes the file of lines and the table of places; returns the number of kept rows."""
         return Outcome(rows=maker_of(opened_in_worker(self.recipe)).make(self.corpus, self.shard))
 
 
 def rows_left(opened: Opened) -> list[RowsTask]:
-    """Returns a task for each raw shard whose lines are missing or out of date. Raises UserError if nothing is
-    indexed."""
+    """Returns a task for each raw shard whose lines are missing or out of date.
+
+    Raises:
+        UserError: nothing is indexed.
+    """
     demands = (opened.recipe.ray.resources.of_stage("build-shards").demand,)
     shards, maker = opened.indexed_shards(), maker_of(opened)
     return [RowsTask(opened.recipe, *shard, demands=demands) for shard in shards if not maker.is_fresh(*shard)]
 
 
 def lines_path(workspace: Workspace, corpus: str, shard: str) -> Path:
-    """The lines of a raw shard."""
+    """Returns the path of the file of lines of a raw shard."""
     return workspace.places(corpus, shard).with_suffix(".jsonl")
 
 
 def line_hash(line: bytes) -> int:
-    """Returns a hash that identifies a line."""
+    """Returns a 64-bit hash that identifies a line."""
     return int.from_bytes(hashlib.blake2b(line, digest_size=8).digest(), "big")
 
 
@@ -89,7 +92,7 @@ class RowMaker:
         )  # fmt: skip
 
     def is_fresh(self, corpus: str, shard: str) -> bool:
-        """Whether a raw shard's lines are those that `make` would make."""
+        """Returns whether a raw shard's lines are those that `make` would make."""
         path = self.workspace.places(corpus, shard)
         notes = footer(path) or {}
         lines = stamps([str(path).removesuffix(".parquet") + ".jsonl"])
@@ -117,8 +120,10 @@ class RowMaker:
         return table.num_rows
 
     def _folders(self, corpus: str) -> list[str]:
-        """Returns the folders of the files from which lines are made, as text: Path objects would dominate a
-        plan's time."""
+        """Returns the folders of the files from which lines are made.
+
+        They are texts, since Path objects would dominate a plan's time.
+        """
         places = [self.workspace.samples, self.workspace.selection, self.workspace.captions]
         signals = [self.workspace.signal(name, corpus, "x") for name in self.cascade.signals]
         return [str(path.parent) for path in [*(place(corpus, "x") for place in places), *signals]]
@@ -141,8 +146,10 @@ class RowMaker:
         )
 
     def _row(self, corpus: str, shard: str, path: str, sample: dict[str, Any], text: TrainingText) -> dict[str, Any]:
-        """Returns a line's content: a `RowPlan` without the level, which is added later because votes change
-        independently."""
+        """Returns a line's content: a `RowPlan` without the level.
+
+        The level is added later, because votes change independently.
+        """
         return {
             "key": sample["key"],
             "corpus": corpus,
@@ -172,8 +179,11 @@ class RowMaker:
         }
 
     def _kept_samples(self, corpus: str, shard: str) -> list[dict[str, Any]]:
-        """Returns the kept rows of a shard with their scalar signals and captions. Raises StageError if a caption
-        is missing."""
+        """Returns the kept rows of a shard with their scalar signals and captions.
+
+        Raises:
+            StageError: a caption is missing.
+        """
         table = read_table(self.workspace.samples(corpus, shard))
         kept = kept_rows(self.opened, corpus, shard, table)
         if not any(kept):
@@ -204,17 +214,17 @@ class RowMaker:
         return pa.table({n: wide[n] for n in numbers} | self._names(corpus, shard, samples))
 
     def _names(self, corpus: str, shard: str, samples: pa.Table) -> dict[str, pa.ChunkedArray]:
-        """Columns of text that signals give, such as `category`."""
+        """Returns the columns of text that signals give, such as `category`."""
         notes = samples_notes(self.workspace, corpus, shard)
-        found: dict[str, pa.ChunkedArray] = {}
+        columns_of_text: dict[str, pa.ChunkedArray] = {}
         for name, signal in self.cascade.signals.items():
             columns = [c for c, kind in signal_columns([signal]).items() if pa.types.is_string(kind)]
             path = self.workspace.signal(name, corpus, shard)
             if columns and fingerprint(path) == self.cascade.fingerprint(name, notes):
                 sidecar = read_table(path, ["key", *columns])
                 check_aligned(samples, sidecar, path)
-                found |= {column: sidecar[column] for column in columns}
-        return found
+                columns_of_text |= {column: sidecar[column] for column in columns}
+        return columns_of_text
 
 
 def read_rows(workspace: Workspace, places: pa.RecordBatch) -> list[dict[str, Any]]:
@@ -224,17 +234,17 @@ def read_rows(workspace: Workspace, places: pa.RecordBatch) -> list[dict[str, An
         places: columns raw (CORPUS/SHARD), start, size, hash, level.
 
     Raises:
-        StageError: a line is not what it was.
+        StageError: a line has changed since its place was noted, or the file cannot be read.
     """
-    wanted = places.to_pylist()
-    rows: list[dict[str, Any]] = [{}] * len(wanted)
-    by_file = sorted(range(len(wanted)), key=lambda number: wanted[number]["raw"])
-    for raw, numbers in groupby(by_file, key=lambda number: wanted[number]["raw"]):
+    entries = places.to_pylist()
+    rows: list[dict[str, Any]] = [{}] * len(entries)
+    by_file = sorted(range(len(entries)), key=lambda number: entries[number]["raw"])
+    for raw, numbers in groupby(by_file, key=lambda number: entries[number]["raw"]):
         path, here = lines_path(workspace, *raw.split("/", 1)), list(numbers)
-        for number, line in zip(here, _lines(path, [wanted[n] for n in here]), strict=True):
-            if line_hash(line) != wanted[number]["hash"]:
+        for number, line in zip(here, _lines(path, [entries[n] for n in here]), strict=True):
+            if line_hash(line) != entries[number]["hash"]:
                 raise StageError(f"{path} is damaged; delete it and run `curate build-shards RECIPE` again")
-            rows[number] = json.loads(line) | {"level": wanted[number]["level"]}
+            rows[number] = json.loads(line) | {"level": entries[number]["level"]}
     return rows
 
 
@@ -248,5 +258,5 @@ def _lines(path: Path, places: list[dict[str, Any]]) -> list[bytes]:
 
 @lru_cache(1)
 def maker_of(opened: Opened) -> RowMaker:
-    """The maker of an opened recipe, kept for the next raw shard of the same process."""
+    """Returns the maker of an opened recipe, which is kept for the next raw shard of the same process."""
     return RowMaker(opened)

@@ -12,7 +12,7 @@ from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TypedDict
 
 import pyarrow as pa
 
@@ -31,7 +31,7 @@ from curation.workspace.files import read_table, stamps, write_table, write_text
 from curation.workspace.ledger import BuildLine, Ledger
 
 INDEX_COLUMNS = ["key", "shard", "index"]
-"""What `index.parquet` holds of each image."""
+"""Columns of `index.parquet`, which finds an image by its key."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,7 +43,7 @@ class BuildTask:
     number: int
     rows: int
     mark: str
-    """What the shard is made of, as the ledger notes it."""
+    """Digest of what the shard is made of, as the ledger notes it."""
     demands: tuple[Demand, ...] = (Demand(),)
 
     @property
@@ -57,7 +57,7 @@ class BuildTask:
         return f"{self.number:06d}"
 
     def run(self, watch: Watch) -> Outcome:
-        """Writes the tar, then the Parquet file whose footer says that both are done; or finds them as they must be."""
+        """Writes the tar, then the Parquet file whose footer marks both as done; keeps files that are up to date."""
         opened = opened_in_worker(self.recipe)
         workspace = opened.workspace
         folder, strip = workspace.product(self.phase), self.recipe.shards.strip_metadata
@@ -79,17 +79,24 @@ class PhasePlan:
     shards: int
     stale: list[BuildTask]
     left_out: Counter[str]
-    """Kept rows that the phase has no place for, by reason."""
+    """Number of kept rows that the phase leaves out, by reason."""
     reasons: Counter[str]
-    """Why shards must be built, by reason."""
+    """Number of shards that must be built, by reason."""
     images: int
-    """Rows laid out; fewer are written where pictures turn out to be damaged."""
+    """Number of rows laid out; fewer are written if pictures turn out to be damaged."""
+
+
+class PhaseSize(TypedDict):
+    """The size of one phase of the product, as the summary of the stage tells it."""
+
+    images: int
+    shards: int
 
 
 def plan(opened: Opened) -> list[PhasePlan]:
     """Lays out both phases and writes what goes into each shard.
 
-    The rows of raw shards that no worker has made, see `rows_left`, are made here.
+    Rows of raw shards that workers have not made (see `rows_left`) are made here.
 
     Raises:
         UserError: nothing is indexed.
@@ -110,10 +117,14 @@ def plan(opened: Opened) -> list[PhasePlan]:
         ]
 
 
-def finish(opened: Opened, plans: list[PhasePlan]) -> dict[str, Any]:
-    """Removes shards that are no longer part of the product, and writes its index, statistics and card."""
+def finish(opened: Opened, plans: list[PhasePlan]) -> dict[str, PhaseSize]:
+    """Removes shards that are no longer part of the product, and writes its index, statistics and card.
+
+    Returns:
+        the size of each phase, by the phase's name.
+    """
     workspace = opened.workspace
-    summary = {}
+    summary: dict[str, PhaseSize] = {}
     for phase_plan in plans:
         folder = workspace.product(phase_plan.phase)
         names = {f"{n:06d}": None for n in range(phase_plan.shards)}
@@ -136,7 +147,7 @@ def finish(opened: Opened, plans: list[PhasePlan]) -> dict[str, Any]:
 
 
 def _shards(paths: list[Path], index: list[pa.Table]) -> Iterator[pa.Table]:
-    """Yields the counts of each product shard, and adds its keys to `index`."""
+    """Yields the table of each product shard with the columns to be counted, and adds its keys to `index`."""
     for path in paths:
         table = read_table(path, [*STATS_COLUMNS, *INDEX_COLUMNS])
         index.append(table.select(INDEX_COLUMNS))
@@ -144,7 +155,7 @@ def _shards(paths: list[Path], index: list[pa.Table]) -> Iterator[pa.Table]:
 
 
 def _lay_out(opened: Opened, phase: str, layout: Layout, keys: pa.Table | None, left_out: Counter[str]) -> PhasePlan:
-    """Shuffles rows by the hash of their keys and deals them into shards whose sizes differ by one at most."""
+    """Shuffles rows by the hash of their keys and deals them into shards whose sizes differ by at most one."""
     recipe, workspace = opened.recipe, opened.workspace
     demands = (recipe.ray.resources.of_stage("build-shards").demand,)
     ledger = Ledger[BuildLine](workspace, "build-shards")

@@ -1,8 +1,8 @@
-"""Counts what a product consists of, for `stats.json`, from which the card is written."""
+"""Counts what a product consists of, for `stats.json` and for the card."""
 
 from collections import Counter
 from collections.abc import Iterable
-from typing import Any
+from typing import NotRequired, TypedDict
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -12,17 +12,43 @@ STATS_COLUMNS = [*COUNTED, "length", "flags", "width", "height", "text"]
 """Columns of a product's Parquet tables that are counted."""
 
 
-def product_stats(phase: str, tables: Iterable[pa.Table]) -> dict[str, Any]:
+class ProductStats(TypedDict):
+    """The counts of one phase of the product; `stats.json` holds them in this order."""
+
+    phase: str
+    images: int
+    shards: int
+    images_per_shard: list[int]
+    """Minimum and maximum."""
+    bytes: int
+    """Sum of the sizes of all image files."""
+    captions: dict[str, int]
+    """Number of images by the source of the training text; this and the following counts begin with the largest."""
+    flags: dict[str, int]
+    """Number of images by flag of the caption's checks."""
+    languages: dict[str, int]
+    """Number of images by the language of the training text."""
+    buckets: dict[str, int]
+    """Number of images by aspect-ratio bucket, such as `1024x1024`."""
+    levels: dict[str, int]
+    sources: dict[str, int]
+    licenses: dict[str, int]
+    width: list[float]
+    """Minimum, quartiles and maximum in pixels; empty if there are no shards."""
+    height: list[float]
+    """Minimum, quartiles and maximum in pixels; empty if there are no shards."""
+    text_length: list[float]
+    """Minimum, quartiles and maximum of the training texts' lengths in characters; empty if there are no shards."""
+    left_out: NotRequired[dict[str, int]]
+    """Number of kept images that are not in the product, by reason; the stage adds it."""
+
+
+def product_stats(phase: str, tables: Iterable[pa.Table]) -> ProductStats:
     """Counts over the Parquet tables of a product's shards, with one table in memory at a time.
 
     Args:
         phase: `concept` or `quality`.
         tables: the tables of the shards, with the columns STATS_COLUMNS.
-
-    Returns:
-        phase, images, shards, images_per_shard [minimum, maximum], bytes, the numbers of images by captions (source of
-        the training text), flags, languages, buckets, levels, sources and licenses; and minimum, quartiles and maximum
-        of width, height (pixels) and text_length (characters).
     """
     sizes: list[int] = []
     counts = {name: Counter[str]() for name in (*COUNTED, "flags")}
@@ -49,15 +75,17 @@ def product_stats(phase: str, tables: Iterable[pa.Table]) -> dict[str, Any]:
         "levels": _sorted(counts["level"]),
         "sources": _sorted(counts["source"]),
         "licenses": _sorted(counts["license"]),
-        **{name: _quartiles(values) for name, values in numbers.items()},
+        "width": _quartiles(numbers["width"]),
+        "height": _quartiles(numbers["height"]),
+        "text_length": _quartiles(numbers["text_length"]),
     }
 
 
 def _count(column: pa.ChunkedArray, counter: Counter[str]) -> None:
     """Counts each value by its text; values within lists are counted one by one."""
     flat = pc.list_flatten(column) if pa.types.is_list(column.type) else column
-    for found in flat.value_counts().to_pylist():
-        counter[str(found["values"])] += found["counts"]
+    for entry in flat.value_counts().to_pylist():
+        counter[str(entry["values"])] += entry["counts"]
 
 
 def _sorted(counts: Counter[str]) -> dict[str, int]:

@@ -28,6 +28,7 @@ from curation.workspace.files import footer, read_table, replacing, write_table
 from curation.workspace.schemas import PRODUCT
 
 PRODUCT_VERSION = 3
+"""Version of the product, part of its fingerprint; it is raised when the same rows give other files."""
 ENDINGS = {"jpeg": "jpg", "png": "png", "webp": "webp"}
 """File extensions by format, for the formats that the product keeps; any other becomes a PNG of the same pixels."""
 
@@ -37,13 +38,13 @@ CHECK_SIDE = 64
 """Long side in pixels at which every picture is decoded once more before it is written."""
 
 
-def signal_columns(made: Iterable[Signal]) -> dict[str, pa.DataType]:
+def signal_columns(signals: Iterable[Signal]) -> dict[str, pa.DataType]:
     """Returns the columns of signals that are part of the product: numbers and names, but no lists.
 
     A column whose name is one of the product's own is left out too: the text that `ocr` has read is not the training
     text.
     """
-    columns = ((name, kind) for signal in made for name, kind in signal.columns.items())
+    columns = ((name, kind) for signal in signals for name, kind in signal.columns.items())
     return {name: kind for name, kind in columns if not pa.types.is_nested(kind) and name not in PRODUCT.names}
 
 
@@ -88,13 +89,13 @@ def write_product_shard(
     leaves a gap. The tar is byte-identical for the same rows: it has no times and no owners.
 
     Args:
-        recipe: the recipe.
+        opened: the opened recipe.
         folder: the folder of the product's phase.
         phase: `concept` or `quality`.
         number: number of the shard.
         rows: the images of the shard.
         fingerprint: digest of everything that the shard is made from, for the table's footer.
-        watch: notes the row that is being processed, and tells which rows must be failed.
+        watch: takes note of the row that is being processed, and names the rows to be failed.
 
     Raises:
         StageError: a raw image cannot be read, or has changed since it was indexed.
@@ -131,7 +132,7 @@ def write_product_shard(
 
 
 def built_before(folder: Path, number: int, fingerprint: str) -> tuple[int, Counter[str]] | None:
-    """Returns what `write_product_shard` returned for the same shard; None if its files are missing or have changed."""
+    """Returns the result of `write_product_shard` for this shard; None if its files are missing or have changed."""
     name = f"{number:06d}"
     table, tar = folder / f"{name}.parquet", folder / f"{name}.tar"
     notes = footer(table) or {}
@@ -160,7 +161,7 @@ def _read(recipe: Recipe, sources: OrderedDict[str, Source], row: RowPlan) -> by
 
 
 def _product_bytes(data: bytes, format: str, strip: bool) -> tuple[bytes, str]:
-    """Returns the bytes that go into the tar, and their format."""
+    """Returns the bytes that go into the tar, and their format: one of the keys of `ENDINGS`."""
     if format in ENDINGS:
         decode(data, CHECK_SIDE)  # never publish a damaged picture, whatever the predicates read
         return (strip_metadata(data, format) if strip else data), format

@@ -1,7 +1,7 @@
-"""The signals. Each file here is one; its name is its name in the recipe.
+"""The signals: each module of this package is one, and the module's name is the signal's name in the recipe.
 
-So is each file of the folders that the environment variable CURATE_SIGNALS names, and each module that an installed
-package announces in the group of entry points `curate.signals`: signals of one's own.
+The user's own signals are the files of the folders that the environment variable CURATE_SIGNALS names, and the modules
+that installed packages announce in the group of entry points `curate.signals`.
 """
 
 from curation.extensions import own_folders

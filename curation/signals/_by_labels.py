@@ -1,4 +1,4 @@
-"""Base of signals by an image classifier: a checkpoint, and what its labels mean."""
+"""Base classes of signals by an image classifier: its checkpoint, and the names that its labels map to."""
 
 from collections.abc import Mapping, Sequence
 from functools import cached_property
@@ -69,7 +69,7 @@ class HfClassifier(Signal):
 
     @cached_property
     def classifier(self) -> Classifier:
-        """The checkpoint. Raises UserError if it does not exist."""
+        """The classifier's checkpoint. Raises UserError if it does not exist."""
         key = f"signals.{self.name}.checkpoint"
         return Classifier(key, self.models.find(key, self.params.checkpoint))
 
@@ -81,17 +81,17 @@ class HfClassifier(Signal):
     @cached_property
     def names(self) -> dict[str, list[int]]:
         """Indices of the model's outputs for each name. Raises UserError if `labels` has one that the model has not."""
-        there = self.classifier.labels
-        odd = next((label for label in self.params.labels if label not in there), None)
+        known = self.classifier.labels
+        odd = next((label for label in self.params.labels if label not in known), None)
         if odd is not None:
-            listed = ", ".join(f'"{name}"' for name in there[:LISTED]) + (", …" if len(there) > LISTED else "")
+            listed = ", ".join(f'"{name}"' for name in known[:LISTED]) + (", …" if len(known) > LISTED else "")
             raise UserError(
                 f"{self.classifier.files['config.json']}: "
-                f'expected labels among {listed}; found "{odd}"{nearest(odd, there)}',
+                f'expected labels among {listed}; found "{odd}"{nearest(odd, known)}',
                 f"signals.{self.name}.labels",
             )
         names: dict[str, list[int]] = {}
-        for i, label in enumerate(there):
+        for i, label in enumerate(known):
             if (name := self.name_of(label)) is not None:
                 names.setdefault(name, []).append(i)
         return names
@@ -117,9 +117,9 @@ class HfClassifier(Signal):
     def score(self, rows: Sequence[Row]) -> list[Scores | RowError]:
         """See Signal."""
         images = [row.picture.bgr(self.side) for row in rows if row.picture is not None]
-        found = self.classifier.probabilities(images)
+        probabilities = self.classifier.probabilities(images)
         together = np.sum if self.classifier.exclusive else np.max
-        shares = {name: together(found[:, outputs], axis=1) for name, outputs in self.names.items()}
+        shares = {name: together(probabilities[:, outputs], axis=1) for name, outputs in self.names.items()}
         return [self.scores_of({name: float(of[i]) for name, of in shares.items()}) for i in range(len(rows))]
 
     def scores_of(self, shares: Mapping[str, float]) -> Scores:

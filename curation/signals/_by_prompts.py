@@ -1,4 +1,4 @@
-"""Zero-shot classification: stored embeddings compared with prompts (Radford et al. 2021, CLIP, section 3.1)."""
+"""Base of zero-shot signals, which compare stored embeddings with prompts (Radford et al. 2021, CLIP, section 3.1)."""
 
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
@@ -41,7 +41,7 @@ class ReadsTexts(Signal):
 
 Prompt = Annotated[str, Field(min_length=1)]
 Prompts = Annotated[
-    list[Prompt], Field(min_length=1), BeforeValidator(lambda given: [given] if isinstance(given, str) else given)
+    list[Prompt], Field(min_length=1), BeforeValidator(lambda value: [value] if isinstance(value, str) else value)
 ]
 """One prompt or a list of them."""
 

@@ -1,4 +1,4 @@
-"""The base class of signals, and how a signal is found by its name.
+"""Defines the base class of signals, and finds a signal by its name.
 
 A signal is a pure function of an image that gives columns; it knows no threshold.
 
@@ -26,7 +26,7 @@ from curation.recipe.load import wrong_value
 
 PACKAGE = "curation.signals"
 GROUP = "curate.signals"
-"""Entry points of packages that bring signals."""
+"""Group of the entry points of packages that bring signals."""
 
 Scores = dict[str, Any]
 """The values of one row by column; a column that is left out is null."""
@@ -101,7 +101,7 @@ def sidecar_fields(signal: Signal) -> list[pa.Field]:
 
 @cache
 def signal_names() -> tuple[str, ...]:
-    """Returns the names of all signals, without importing them; files shared by several (`_…`) are none."""
+    """Returns the names of all signals, without importing them; a file with a leading _ is shared by several."""
     folders = importlib.import_module(PACKAGE).__path__
     return tuple(name for name in extensions.names(folders, GROUP) if name != "base")
 
@@ -110,10 +110,10 @@ def signal_names() -> tuple[str, ...]:
 def signal_backends(name: str) -> dict[str, type[Signal]]:
     """Returns the classes of a signal by backend, the default first.
 
-    A class with a leading _ is what several backends have in common, and none itself.
+    A class with a leading _ is a base of several backends and none itself.
 
     Raises:
-        UserError: there is no such signal (the nearest name is given), or an installed one cannot be had.
+        UserError: there is no such signal (the message gives the nearest name), or an installed one cannot be imported.
     """
     if name not in signal_names():
         raise UserError(f'there is no signal "{name}"{nearest(name, signal_names())}', f"signals.{name}")

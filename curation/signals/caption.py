@@ -1,4 +1,4 @@
-"""The length and language of an image's original caption. Reads no pixels."""
+"""The signal `caption`: the length and the language of an image's original caption. It reads no pixels."""
 
 from functools import cache
 from typing import Any
@@ -54,8 +54,8 @@ LANGUAGES = [
     "uk",
     "vi",
 ]
-"""Languages that are distinguished, besides Chinese: those of most captions on the web. With all the model's languages,
-small ones would too often be the most probable for two words of English."""
+"""Languages that are distinguished, besides Chinese: those of most captions on the web. With all of the model's
+languages, a rare one would too often be the most probable for two words of English."""
 
 
 class Caption(PerImage):

@@ -1,4 +1,4 @@
-"""How well the original caption matches the image."""
+"""The signal `clip`: how well the original caption matches the image."""
 
 from collections.abc import Sequence
 

@@ -26,7 +26,7 @@ class FacesParams(PluginParams):
 
 
 class Detector(Protocol):
-    """A face detector, as a backend loads it."""
+    """A face detector that a backend loads."""
 
     def detect(self, images: Sequence[np.ndarray]) -> list[np.ndarray]:
         """Returns for each image (uint8 BGR) its faces, float32 (n, 5): x0, y0, x1, y1 in pixels, probability.
@@ -65,8 +65,8 @@ class _Faces(Signal):
         pictures = [
             _fit(row.picture.bgr(self.params.side), self.params.side) for row in rows if row.picture is not None
         ]
-        found = self.detector.detect(pictures)
-        return [_columns(boxes, *picture.shape[:2]) for boxes, picture in zip(found, pictures, strict=True)]
+        detected = self.detector.detect(pictures)
+        return [_columns(boxes, *picture.shape[:2]) for boxes, picture in zip(detected, pictures, strict=True)]
 
 
 class MtcnnParams(FacesParams):
@@ -100,8 +100,8 @@ class Faces(_Faces):
 
     def load(self) -> None:
         """See Signal."""
-        given = self.params
-        self.detector = mtcnn.Mtcnn(given.min_face, (0.7, 0.7, given.threshold), device())
+        params = self.params
+        self.detector = mtcnn.Mtcnn(params.min_face, (0.7, 0.7, params.threshold), device())
 
 
 class YuNetParams(FacesParams):
@@ -148,9 +148,9 @@ class FacesByYuNet(_Faces):
 
     def load(self) -> None:
         """See Signal."""
-        given = self.params
+        params = self.params
         (path,) = self.files().values()
-        self.detector = yunet.YuNet(path, given.min_face, given.threshold, given.nms)
+        self.detector = yunet.YuNet(path, params.min_face, params.threshold, params.nms)
 
 
 def _fit(pixels: np.ndarray, side: int) -> np.ndarray:
@@ -173,7 +173,7 @@ def _columns(boxes: np.ndarray, height: int, width: int) -> Scores:
 
 
 def union_area(boxes: np.ndarray) -> float:
-    """Returns the area of the union of boxes (n, 4) of x0, y0, x1, y1, in squares of their unit."""
+    """Returns the area of the union of boxes, (n, 4) of x0, y0, x1, y1, in squares of their unit."""
     x, y = np.unique(boxes[:, [0, 2]]), np.unique(boxes[:, [1, 3]])
     covered = np.zeros((max(0, len(y) - 1), max(0, len(x) - 1)), np.bool_)
     for x0, y0, x1, y1 in boxes:

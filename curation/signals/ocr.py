@@ -155,9 +155,9 @@ class Paddle(_Reader):
     @cached_property
     def pair(self) -> PaddleOcr:
         """The detector and the recogniser. Raises UserError if a folder is missing."""
-        key, given = f"signals.{self.name}", self.params
-        detection = self.models.find(f"{key}.detection", given.detection)
-        return PaddleOcr(key, given.engine, detection, self.models.find(f"{key}.recognition", given.recognition))
+        key, params = f"signals.{self.name}", self.params
+        detection = self.models.find(f"{key}.detection", params.detection)
+        return PaddleOcr(key, params.engine, detection, self.models.find(f"{key}.recognition", params.recognition))
 
     def files(self) -> dict[str, Path]:
         """See Signal."""
@@ -182,9 +182,9 @@ def describe(lines: Sequence[TextLine], width: int, height: int, caption: str | 
 
     Args:
         lines: the lines of text.
-        width: of the image, in the pixels of the lines' corners.
-        height: of the image, in the same pixels.
-        caption: the image's original caption.
+        width: width of the image, in the pixels of the lines' corners.
+        height: height of the image, in the same pixels.
+        caption: the image's original caption; None if it has none.
     """
     text = "\n".join(line.text for line in lines)
     characters = [len("".join(line.text.split())) for line in lines]
@@ -228,14 +228,14 @@ def agreement(text: str, caption: str | None) -> float | None:
     contains it is; a single character, if the caption contains it.
 
     Returns:
-        None if there is no text or no caption, or one of them has no letter or digit; else the share.
+        The share; None if there is no text or no caption, or one of them has no letter or digit.
     """
-    found, said = _words(text), _words(caption or "")
-    if not found or not said:
+    text_words, caption_words = _words(text), _words(caption or "")
+    if not text_words or not caption_words:
         return None
-    known, together = set(said), "".join(said)
-    repeated = sum(_repeated(word, known, together) for word in found)
-    return repeated / sum(map(len, found))
+    known, together = set(caption_words), "".join(caption_words)
+    repeated = sum(_repeated(word, known, together) for word in text_words)
+    return repeated / sum(map(len, text_words))
 
 
 _HAN_KANA = "\\u3040-\\u30ff\\u3400-\\u9fff\\U00020000-\\U000323af"

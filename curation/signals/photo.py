@@ -15,7 +15,7 @@ from curation.signals.base import PerImage, Row, Scores
 
 TILE = 128
 GROUND, RIM = 0.3, 0.4
-"""Share of pixels in the bars' colour within what the bars enclose, and along its rim, above which the bars are the
+"""Share of pixels in the bars' colour inside the bars, and along the rim of that area, above which the bars are the
 plain ground around an object and not the frame of an image. A night shot in black bars has up to 0.3 along the rim, a
 logo 0.6."""
 BAR, PICTURE = 0.9, 0.5
@@ -91,7 +91,7 @@ def gray_512(colour: np.ndarray) -> np.ndarray:
 
 
 def sharpness(gray: np.ndarray) -> float:
-    """Returns the sharpness of a gray image, see Photo. An image without a whole tile counts as one tile."""
+    """Returns the sharpness of a gray image (uint8 (H, W)), see Photo. One without a whole tile counts as one tile."""
     laplacian = cv2.Laplacian(gray, cv2.CV_16S, ksize=1)
     rows, columns = gray.shape[0] // TILE, gray.shape[1] // TILE
     if rows == 0 or columns == 0:
@@ -105,7 +105,7 @@ def sharpness(gray: np.ndarray) -> float:
 
 
 def exposure(gray: np.ndarray) -> dict[str, float]:
-    """Returns the columns brightness, contrast, clipping and entropy from the histogram of a gray image (uint8)."""
+    """Returns the columns brightness, contrast, clipping and entropy of a gray image (uint8 (H, W)); see Photo."""
     share = cv2.calcHist([gray], [0], None, [256], [0, 256]).ravel().astype(np.float64) / gray.size
     mean = float(share @ _LEVELS)
     deviation = float(share @ (_LEVELS - mean) ** 2) ** 0.5
@@ -120,7 +120,11 @@ def exposure(gray: np.ndarray) -> dict[str, float]:
 
 
 def colourfulness(colour: np.ndarray) -> float:
-    """Returns the measure of Hasler and Süsstrunk, "Measuring colourfulness in natural images", 2003; see Photo."""
+    """Returns the measure of Hasler and Süsstrunk, "Measuring colourfulness in natural images", 2003; see Photo.
+
+    Args:
+        colour: uint8 (H, W, 3), channels B, G, R.
+    """
     blue, green, red = (c.astype(np.float32) for c in cv2.split(_small(colour, 128)))
     mean_rg, deviation_rg = _mean_deviation(red - green)
     mean_yb, deviation_yb = _mean_deviation((red + green) / 2 - blue)
@@ -128,7 +132,7 @@ def colourfulness(colour: np.ndarray) -> float:
 
 
 def border_share(gray: np.ndarray) -> float:
-    """Returns the share of the area of a gray image that is plain bars, 0..1; see `bars`."""
+    """Returns the share of the area of a gray image (uint8 (H, W)) that is plain bars, 0..1; see `bars`."""
     height, width = gray.shape
     top, bottom, left, right = bars(gray)
     return 1 - (height - top - bottom) * (width - left - right) / gray.size
@@ -159,7 +163,10 @@ def bars(gray: np.ndarray) -> tuple[int, int, int, int]:
 
 
 def seam_score(gray: np.ndarray) -> float:
-    """Returns the seam score of a gray image, see Photo, over all straight lines of a copy of long side 256."""
+    """Returns the seam score of a gray image (uint8 (H, W)), over all straight lines of a copy of long side 256.
+
+    See Photo.
+    """
     small = _to_side(gray, 256, cv2.INTER_AREA)
     return max(_strongest_step(small), _strongest_step(np.ascontiguousarray(small.T)))
 
@@ -169,6 +176,9 @@ def phash(gray: np.ndarray) -> int | None:
 
     It follows Zauner, "Implementation and benchmarking of perceptual image hash functions", 2010, which compares with
     the median instead of zero; see NOTHING and TIE. Bit 63 is the mean, and always set; the others follow row by row.
+
+    Args:
+        gray: uint8 (H, W).
 
     Returns:
         The hash, 0..2⁶⁴-1; None for a plain image.

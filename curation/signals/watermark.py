@@ -7,7 +7,7 @@ from pydantic import Field
 from curation.models.checkpoints import Origin
 from curation.models.plugin import PluginParams
 from curation.models.vision import overlay_marks
-from curation.models.vision.overlay_marks import TextLine
+from curation.models.vision.overlay_marks import PlacedText
 from curation.signals._by_labels import ColumnParams, HfColumns
 from curation.signals.base import PerImage, Row, Scores
 from curation.signals.photo import bars, gray_512
@@ -60,7 +60,7 @@ class Classical(PerImage):
         gray = gray_512(row.picture.bgr(512))
         boxes = row.signals["text_boxes"] or []
         lines = [
-            TextLine(text, np.array(box[:8], np.float32).reshape(4, 2))
+            PlacedText(text, np.array(box[:8], np.float32).reshape(4, 2))
             for text, box in zip((row.signals["text"] or "").split("\n"), boxes, strict=False)
         ]
         mark = overlay_marks.find(lines, gray, bars(gray), self.params.names)

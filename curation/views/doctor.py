@@ -25,9 +25,11 @@ class Finding:
     """The result of one check."""
 
     what: str
+    """Name of the thing that was checked."""
     status: str
     """One of `ok`, `note`, `absent` (a model that no recipe names) and `problem`."""
     says: str
+    """The result in words."""
 
 
 def plugins_of(opened: Opened) -> tuple[dict[str, Plugin], list[Finding]]:
@@ -35,25 +37,30 @@ def plugins_of(opened: Opened) -> tuple[dict[str, Plugin], list[Finding]]:
 
     Returns:
         the signals, captioner and translators by their keys in the recipe (`signals.NAME`, `captions.translator` …),
-        and a finding for each error in the recipe that kept plug-ins from being made.
+        and a finding for each error in the recipe because of which plug-ins could not be made.
     """
-    found: dict[str, Plugin] = {}
+    plugins: dict[str, Plugin] = {}
     problems = []
     try:
-        found |= {f"signals.{n}": s for n, s in opened.cascade.signals.items()}
-        found |= {f"captions.{key}": backend for key, backend in Crew(opened).all.items()}
+        plugins |= {f"signals.{n}": s for n, s in opened.cascade.signals.items()}
+        plugins |= {f"captions.{key}": backend for key, backend in Crew(opened).all.items()}
     except UserError as error:
         problems.append(Finding("recipe", "problem", str(error)))
-    return found, problems
+    return plugins, problems
 
 
-def model(what: str, plugin: Plugin) -> Finding:
-    """Checks whether a plug-in that the recipe names has the model files that it needs."""
+def model(key: str, plugin: Plugin) -> Finding:
+    """Checks whether a plug-in has the model files that it needs.
+
+    Args:
+        key: the plug-in's key in the recipe, which names the finding.
+        plugin: the plug-in.
+    """
     try:
         plugin.check()
     except UserError as error:
-        return Finding(what, "problem", str(error))
-    return Finding(what, "ok", plugin.told or "needs no model")
+        return Finding(key, "problem", str(error))
+    return Finding(key, "ok", plugin.told or "needs no model")
 
 
 def backends(models: Models, chosen: dict[str, Plugin]) -> list[Finding]:
@@ -67,13 +74,13 @@ def backends(models: Models, chosen: dict[str, Plugin]) -> list[Finding]:
         says = "none is named (`models:` in a recipe, or CURATE_MODELS); there is what packages bring"
     else:
         says = f"looked for in {models.folder}" if models.folder.is_dir() else f"{models.folder} is not there"
-    found = [Finding("models", "ok", says)]
+    findings = [Finding("models", "ok", says)]
     for title, key, cls in _known():
         plugin = chosen.get(key)
         own = _own_checkpoint(plugin) if isinstance(plugin, cls) else None
-        told = [own] if own else [_origin(origin, cls, models) for origin in cls.origins]
-        found += [Finding(title, *says) for says in told or [("ok", "needs no model of its own")]]
-    return found
+        results = [own] if own else [_origin(origin, cls, models) for origin in cls.origins]
+        findings += [Finding(title, *says) for says in results or [("ok", "needs no model of its own")]]
+    return findings
 
 
 def _known() -> Iterator[tuple[str, str, type[Plugin]]]:
@@ -109,35 +116,35 @@ def _own_checkpoint(plugin: Plugin) -> tuple[str, str] | None:
 
 
 def _origin(origin: Origin, backend: type[Plugin], models: Models) -> tuple[str, str]:
-    """Checks whether a model lies where its fetch command puts it; returns status and text of a finding."""
-    told = f"{origin.name}; licence: {origin.licence}"
+    """Checks whether a packaged lies where its fetch command puts it; returns status and text of a finding."""
+    description = f"{origin.name}; licence: {origin.licence}"
     fetch = origin.fetch.replace("MODELS", str(models.folder) if models.folder else "$CURATE_MODELS")
     place = models.folder / origin.place if models.folder and origin.place else None
     if origin.place is None:
         try:
-            found = backend(backend.Params()).told
+            packaged = backend(backend.Params()).told
         except UserError as error:
-            return "problem", f"{told}; {error}"
-        return "ok", f"{told}; {found}"
+            return "problem", f"{description}; {error}"
+        return "ok", f"{description}; {packaged}"
     fetch = f"fetch it, on a machine with a connection: {fetch}"
     if place is None or not place.exists():
-        return "absent", f"{told}; {fetch}"
+        return "absent", f"{description}; {fetch}"
     files = place.rglob("*") if place.is_dir() else [place]
     weights = [f for f in files if f.suffix in WEIGHTS and f.is_file()]
     if not weights:
-        return "absent", f"{told}; {place} holds no file of weights; {fetch}"
-    return "ok", f"{told}; {place}: {', '.join(f'{f.name} {models.digest(f)[:12]}' for f in sorted(weights))}"
+        return "absent", f"{description}; {place} holds no file of weights; {fetch}"
+    return "ok", f"{description}; {place}: {', '.join(f'{f.name} {models.digest(f)[:12]}' for f in sorted(weights))}"
 
 
 FREE_GB = 10
-"""Free disk space in GiB; with less, `doctor` reports a problem."""
+"""Minimum of free disk space in GiB; with less, `doctor` reports a problem."""
 
 
 def examine(opened: Opened | None = None) -> list[Finding]:
-    """Checks the installation and the machine and, if a recipe is given, everything that the recipe names."""
-    found = [_python(), _opencv(), _gpu(), _memory(), _fonts()]
+    """Checks the installation and the machine and, if a recipe is given, all that the recipe names."""
+    findings = [_python(), _opencv(), _gpu(), _memory(), _fonts()]
     missing = [p for p in PACKAGES if p not in versions()]
-    found.append(
+    findings.append(
         Finding(
             "packages",
             "problem" if missing else "ok",
@@ -146,12 +153,12 @@ def examine(opened: Opened | None = None) -> list[Finding]:
             else ", ".join(f"{n} {v}" for n, v in versions().items() if n in PACKAGES),
         )
     )
-    found.append(_disk(opened.workspace.root if opened else Path(".")))
+    findings.append(_disk(opened.workspace.root if opened else Path(".")))
     if opened is None:
-        return found + backends(Models(os.environ.get("CURATE_MODELS")), {})
+        return findings + backends(Models(os.environ.get("CURATE_MODELS")), {})
     chosen, problems = plugins_of(opened)
-    found += [_corpora(opened.recipe), *problems, *itertools.starmap(model, chosen.items()), *_mixes(opened)]
-    return found + backends(opened.models, chosen)
+    findings += [_corpora(opened.recipe), *problems, *itertools.starmap(model, chosen.items()), *_mixes(opened)]
+    return findings + backends(opened.models, chosen)
 
 
 def _python() -> Finding:
@@ -207,13 +214,13 @@ def _disk(folder: Path) -> Finding:
 def _corpora(recipe: Recipe) -> Finding:
     from curation.corpora.listing import list_sources
 
-    said = []
+    counts = []
     for corpus in recipe.corpora:
         try:
-            said.append(f"{corpus.name}: {len(list_sources(corpus))} shards")
+            counts.append(f"{corpus.name}: {len(list_sources(corpus))} shards")
         except UserError as error:
             return Finding("corpora", "problem", str(error))
-    return Finding("corpora", "ok", ", ".join(said))
+    return Finding("corpora", "ok", ", ".join(counts))
 
 
 def _mixes(opened: Opened) -> list[Finding]:
@@ -222,14 +229,14 @@ def _mixes(opened: Opened) -> list[Finding]:
     Such scores may differ in their last digits.
     """
 
-    found = []
+    findings = []
     shards = opened.shards()
     for name in opened.recipe.signals:
         used: set[str] = set()
         for shard in shards:
             used |= libraries_of(opened.workspace.signal(name, *shard))
         if len(used) > 1:
-            found.append(
+            findings.append(
                 Finding(f"signals.{name}", "note", f"scored with different libraries: {' | '.join(sorted(used))}")
             )
-    return found
+    return findings

@@ -1,4 +1,4 @@
-"""`curate explain`: the whole story of one image, stage by stage."""
+"""`curate explain`: shows all that is stored about one image, stage by stage."""
 
 from pathlib import Path
 from typing import Any
@@ -34,22 +34,22 @@ def explain(opened: Opened, key: str) -> dict[str, dict[str, Any]]:
     corpus = opened.recipe.corpus(corpus_name)
     shard, row = _locate(workspace, corpus_name, rest, key)
     sample = read_table(workspace.samples(corpus_name, shard)).slice(row, 1).to_pylist()[0]
-    story: dict[str, dict[str, Any]] = {"source": {"raw shard": raw_path(corpus, workspace, shard)} | _said(sample)}
+    story: dict[str, dict[str, Any]] = {"source": {"raw shard": raw_path(corpus, workspace, shard)} | _facts(sample)}
     for name, signal in cascade.signals.items():
         scores = _row(workspace.signal(name, corpus_name, shard), row)
         facts = {"backend": signal.backend or "classical", "version": signal.version}
         state = scores.get(f"{name}_state") if scores else None
-        shown = {c: _short(scores[c]) for c in signal.columns} if state == "scored" else {}
+        values = {c: _short(scores[c]) for c in signal.columns} if state == "scored" else {}
         story[f"signal {name}"] = (
             {"state": state or SKIPPED}
             | facts
-            | shown
+            | values
             | ({"error": scores[f"{name}_error"]} if scores.get(f"{name}_error") else {})
         )
     if selection := _row(workspace.selection(corpus_name, shard), row):
-        story["selection"] = _said(selection) | _walk(opened, corpus_name, shard, row)
+        story["selection"] = _facts(selection) | _walk(opened, corpus_name, shard, row)
     if caption := _row(workspace.captions(corpus_name, shard), row):
-        story["caption"] = _said(caption)
+        story["caption"] = _facts(caption)
     if votes := _votes(workspace, key):
         story["votes"] = votes
     for phase in PHASES:
@@ -74,7 +74,8 @@ def _row(path: Path, row: int) -> dict[str, Any]:
     return read_table(path).slice(row, 1).to_pylist()[0] if path.exists() else {}
 
 
-def _said(values: dict[str, Any]) -> dict[str, Any]:
+def _facts(values: dict[str, Any]) -> dict[str, Any]:
+    """Returns the values of a row that are known, without its key; long lists are shortened."""
     return {name: _short(value) for name, value in values.items() if value is not None and name != "key"}
 
 
@@ -104,16 +105,16 @@ def _votes(workspace: Workspace, key: str) -> dict[str, Any]:
     if level is None:
         return {}
     votes = read_table(workspace.votes, filters=[("key", "=", key)]).to_pylist()
-    return _said(level) | {f"{v['annotator']}, round {v['round']}": f"Level {v['level']}" for v in votes}
+    return _facts(level) | {f"{v['annotator']}, round {v['round']}": f"Level {v['level']}" for v in votes}
 
 
 def _product(folder: Path, key: str) -> dict[str, Any]:
     if not (folder / "index.parquet").exists():
         return {}
-    found = read_table(folder / "index.parquet", filters=[("key", "=", key)]).to_pylist()
-    if not found:
+    places = read_table(folder / "index.parquet", filters=[("key", "=", key)]).to_pylist()
+    if not places:
         return {}
-    place = found[0]
+    place = places[0]
     row = read_table(folder / f"{place['shard']}.parquet", filters=[("key", "=", key)]).to_pylist()[0]
     return {
         "shard": f"{place['shard']}.tar",

@@ -18,7 +18,12 @@ _BY_NAME_ONLY = ("embedding",)
 
 
 def run_query(opened: Opened, sql: str, limit: int) -> tuple[list[str], list[tuple[Any, ...]], bool]:
-    """Runs a query.
+    """Runs a query over the view `images`.
+
+    Args:
+        opened: the opened recipe.
+        sql: the query, a single SELECT.
+        limit: maximum number of rows to return.
 
     Returns:
         column names, at most `limit` rows, and whether there are more rows.
@@ -36,9 +41,9 @@ def run_query(opened: Opened, sql: str, limit: int) -> tuple[list[str], list[tup
         result = connection.execute(sql)
         rows = result.fetchmany(limit + 1)
     except duckdb.BinderException as error:
-        told = message(error)
-        missing = next((c for c in named or () if c not in view.columns and f'"{c}"' in told), None)
-        raise UserError(f"{told}{nearest(missing, view.columns) if missing else ''}", "query") from None
+        text = message(error)
+        missing = next((c for c in named or () if c not in view.columns and f'"{c}"' in text), None)
+        raise UserError(f"{text}{nearest(missing, view.columns) if missing else ''}", "query") from None
     except duckdb.Error as error:
         raise UserError(str(error).splitlines()[0], "query") from None
     return [d[0] for d in result.description or []], rows[:limit], len(rows) > limit
@@ -98,10 +103,10 @@ class ImagesView:
         return tables
 
     def _joined(self, named: set[str] | None) -> list[str]:
-        wanted = set(self.columns) if named is None else named | {c.lower() for c in named}
-        if "kept" in wanted:
-            wanted = wanted | {"fate"}
-        return sorted({owner for column, owner in self.owners.items() if column in wanted})
+        columns = set(self.columns) if named is None else named | {c.lower() for c in named}
+        if "kept" in columns:
+            columns = columns | {"fate"}
+        return sorted({owner for column, owner in self.owners.items() if column in columns})
 
     def _from(self, source: str) -> str:
         files = self._files(source)

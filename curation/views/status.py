@@ -1,4 +1,4 @@
-"""`curate status`: how far a job has come, read from its workspace without writing to it or waiting for it."""
+"""`curate status`: reads the progress of a job from its workspace, without writing to it or waiting for it."""
 
 import json
 import os
@@ -23,7 +23,7 @@ SILENT = 60
 """Seconds without an update of its progress file after which a run on another machine counts as dead."""
 
 _STAMPS = {"index and signals", "selection and captions", "levels", "listed"}
-"""What a stage was made of that is known by times of files: they tell that it has changed, and not how."""
+"""Inputs of a stage that are known by the times of their files: that they changed is known, but not how."""
 _COUNTS: tuple[Literal["gone", "damaged_shards"] | Phase, ...] = ("gone", "damaged_shards", *PHASES)
 """The counts that only some stages have, in the order in which they are printed."""
 
@@ -39,7 +39,7 @@ class Running(TypedDict):
     """Number of units that are done, out of `total`."""
     total: int
     unit: str
-    """What `done`, `total` and `rate` count, in the plural."""
+    """Name of what `done`, `total` and `rate` count, in the plural."""
     rows: int
     """Number of rows of the shards that have ended."""
     failed: dict[str, int]
@@ -55,7 +55,7 @@ class Running(TypedDict):
 
 
 class StageStatus(TypedDict, total=False):
-    """How far one stage has come. It is empty if the stage has not run yet, and holds only what the stage has."""
+    """The progress of one stage, with those keys that the stage has; empty if it has not run yet."""
 
     shards: int
     """Number of all shards."""
@@ -80,11 +80,11 @@ class StageStatus(TypedDict, total=False):
     failed: dict[str, int]
     """Number of failed rows by reason."""
     stale: str
-    """Why the stage as a whole must be run again; absent if it need not (`select`, `build-shards`)."""
+    """Reasons for which the whole stage must be run again (`select`, `build-shards`); absent if it need not be."""
 
 
 class Status(TypedDict):
-    """How far a job has come; `curate status --json` prints it as it is."""
+    """The progress of a job; `curate status --json` prints it as it is."""
 
     workspace: str
     """Path of the workspace."""
@@ -95,7 +95,7 @@ class Status(TypedDict):
 
 
 def status(opened: Opened) -> Status:
-    """Returns how far each stage has come."""
+    """Returns the progress of each stage."""
     workspace, shards = opened.workspace, opened.shards()
     stages = dict.fromkeys(("index", "score", "select", "caption", "build-shards"), StageStatus())
     stages["index"] = _index(opened.recipe, workspace, shards)
@@ -135,23 +135,23 @@ def running(workspace: Workspace) -> Running | None:
     return cast(Running, {key: value for key, value in word.items() if key not in ("at", "began", "passed", "judged")})
 
 
-def lines(found: Status) -> list[str]:
+def lines(state: Status) -> list[str]:
     """Formats the result of `status` as lines of text."""
-    said = [found["workspace"]]
-    now = found["running"]
+    lines = [state["workspace"]]
+    now = state["running"]
     if now:
         kept = f", {now['kept_share']:.0%} kept so far" if now["kept_share"] is not None else ""
         left = f", {_clock(now['seconds_left'])} left" if now["seconds_left"] is not None else ""
-        said.append(
+        lines.append(
             f"  {now['stage']} is running (process {now['pid']} on {now['host']}, for {_clock(now['seconds'])}): "
             f"{now['done']:,} of {now['total']:,} {now['unit']}, {now['rate']:,.1f}/s{left}{kept}"
         )
-        said += [f"    failed: {count:,} × {reason}" for reason, count in sorted(now["failed"].items())]
-    for stage, facts in found["stages"].items():
-        said.append(f"  {stage:13} {_facts(facts)}")
-        said += [f"    left: {count:,} × {reason}" for reason, count in list(facts.get("left", {}).items())[:10]]
-        said += [f"    failed: {count:,} × {reason}" for reason, count in facts.get("failed", {}).items()]
-    return said
+        lines += [f"    failed: {count:,} × {reason}" for reason, count in sorted(now["failed"].items())]
+    for stage, facts in state["stages"].items():
+        lines.append(f"  {stage:13} {_facts(facts)}")
+        lines += [f"    left: {count:,} × {reason}" for reason, count in list(facts.get("left", {}).items())[:10]]
+        lines += [f"    failed: {count:,} × {reason}" for reason, count in facts.get("failed", {}).items()]
+    return lines
 
 
 def _index(recipe: Recipe, workspace: Workspace, shards: list[tuple[str, str]]) -> StageStatus:
@@ -236,23 +236,23 @@ def _stale(workspace: Workspace, stage: str, now: dict[str, Any]) -> StageStatus
         return {}
     if not isinstance(before, dict):
         before = now  # what it was made of is not known
-    said = []
+    reasons = []
     for part in dict.fromkeys([*before, *now]):
         old, new = before.get(part), now.get(part)
         if part in _STAMPS and old != new and old is not None and new is not None:
-            said.append(f"{part} changed since")
+            reasons.append(f"{part} changed since")
         else:
-            said += changes(part, old, new)
-    return {"stale": "; ".join(said) or "made by another run than the one that is known"}
+            reasons += changes(part, old, new)
+    return {"stale": "; ".join(reasons) or "made by another run than the one that is known"}
 
 
 def json_object(path: Path) -> dict[str, Any]:
     """Reads a JSON object from a file; returns an empty dict if the file is missing or holds anything else."""
     try:
-        found = json.loads(path.read_text(encoding="utf-8"))
+        value = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError):
         return {}
-    return found if isinstance(found, dict) else {}
+    return value if isinstance(value, dict) else {}
 
 
 def _alive(word: dict[str, Any]) -> bool:
@@ -272,18 +272,18 @@ def _alive(word: dict[str, Any]) -> bool:
 
 
 def _facts(facts: StageStatus) -> str:
-    said = []
+    parts = []
     if not facts:
         return "not yet"
     if isinstance(facts.get("shards"), int):
-        said.append(f"{facts['done']:,} of {facts['shards']:,} shards done")
+        parts.append(f"{facts['done']:,} of {facts['shards']:,} shards done")
     if "kept" in facts:
-        said.append(f"{facts['kept']:,} of {facts['images']:,} kept, {facts['kept_share']:.1%}")
+        parts.append(f"{facts['kept']:,} of {facts['images']:,} kept, {facts['kept_share']:.1%}")
     elif "images" in facts:
-        said.append(f"{facts['images']:,} images")
-    said += [f"{name}: {facts[name]:,}" for name in _COUNTS if name in facts]
-    said += [f"stale: {facts['stale']}"] if "stale" in facts else []
-    return ", ".join(said)
+        parts.append(f"{facts['images']:,} images")
+    parts += [f"{name}: {facts[name]:,}" for name in _COUNTS if name in facts]
+    parts += [f"stale: {facts['stale']}"] if "stale" in facts else []
+    return ", ".join(parts)
 
 
 def _clock(seconds: float) -> str:

@@ -1,4 +1,4 @@
-"""Starting Arrow without what the product does not use of it."""
+"""Keeps pyarrow from importing pandas, which takes longer than all other imports of a command together."""
 
 import sys
 from functools import cache
@@ -8,11 +8,10 @@ import pyarrow as pa
 
 @cache
 def without_pandas() -> None:
-    """Has pyarrow decide now that pandas is not installed; everything else in this process may still import it.
+    """Makes pyarrow decide now that pandas is not installed; everything else in this process may still import it.
 
-    At the first list that it makes an array of, pyarrow imports pandas to see whether the list is one of its columns.
-    That takes longer than all other imports of a command together. To be called by the entry points alone: in a
-    program of its user's own, pyarrow must go on converting to and from pandas.
+    When pyarrow first converts a list to an array, it imports pandas to see whether the list is a pandas column. Only
+    entry points may call this function: in a user's own program, pyarrow must go on converting to and from pandas.
     """
     sys.meta_path.insert(0, _NoPandas)
     try:
@@ -22,7 +21,7 @@ def without_pandas() -> None:
 
 
 class _NoPandas:
-    """A finder of modules that knows of pandas only that it cannot be imported."""
+    """A module finder that refuses pandas and leaves every other module to the next finder."""
 
     @staticmethod
     def find_spec(name: str, path: object = None, target: object = None) -> None:

@@ -1,4 +1,4 @@
-"""Digests: equal values and equal files have equal digests on every machine."""
+"""Computes digests: equal values and equal files have equal digests on every machine."""
 
 import hashlib
 import json

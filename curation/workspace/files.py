@@ -1,4 +1,4 @@
-"""Files of the workspace: written atomically, verified when read, with notes in their footer."""
+"""Writes the workspace's files atomically, with notes in their footer, and verifies them when they are read."""
 
 import contextlib
 import errno
@@ -15,19 +15,19 @@ import pyarrow.parquet as pq
 from curation.errors import StageError, WorkspaceError, in_one_line
 
 Stamp = str | None
-"""Size in bytes and time of change in ns of a file, as text, which takes little memory; None if the file is missing."""
+"""A file's size in bytes and modification time in ns, as text to save memory; None if the file is missing."""
 
 
 def stamps(files: Iterable[str]) -> list[Stamp]:
     """Returns the stamp of each file."""
-    found: list[Stamp] = []
+    file_stamps: list[Stamp] = []
     for path in files:
         try:
             stat = os.stat(path)
-            found.append(f"{stat.st_size}:{stat.st_mtime_ns}")
+            file_stamps.append(f"{stat.st_size}:{stat.st_mtime_ns}")
         except OSError:
-            found.append(None)
-    return found
+            file_stamps.append(None)
+    return file_stamps
 
 
 ROWS = "rows"
@@ -40,12 +40,12 @@ _fencing_token: str | None = None
 
 @contextlib.contextmanager
 def fenced(token: str | None) -> Iterator[None]:
-    """Within it, `replacing` writes only while the run that the fencing token names still holds the lock.
+    """Lets `replacing` write, within the context, only while the run that the fencing token names holds the lock.
 
-    A worker on another machine may outlive a run that was killed, and would write while the next one does.
+    A worker on another machine may outlive its killed run, and would otherwise write while the next run does.
 
     Args:
-        token: what `curation.workspace.lock.lock` gave; None checks nothing.
+        token: the token that `curation.workspace.lock.lock` yielded; None checks nothing.
     """
     global _fencing_token
     _fencing_token = token
@@ -71,11 +71,11 @@ _NOT_WRITABLE = {errno.ENOSPC, errno.EFBIG, errno.EDQUOT, errno.EROFS, errno.EAC
 
 @contextlib.contextmanager
 def replacing(path: Path) -> Iterator[Path]:
-    """Gives a temporary name beside `path`; on success it is synced and renamed over `path`, else removed.
+    """Yields a temporary path beside `path`; the file is then synced and renamed over `path`, or removed on an error.
 
     Raises:
         WorkspaceError: the disk is full or the folder cannot be written, in one line.
-        StageError: it cannot be written for another reason, or the run has ended (see `fenced`).
+        StageError: the file cannot be written for another reason, or the run has ended (see `fenced`).
     """
     temporary = path.with_name(f".{path.name}.{socket.gethostname()}.{os.getpid()}.tmp")
     try:
@@ -130,15 +130,15 @@ def read_table(path: Path, columns: list[str] | None = None, **options: Any) -> 
     except FileNotFoundError:
         raise
     except (OSError, pa.ArrowException) as error:
-        said = in_one_line(error, 120)
-        raise StageError(f"{path} is damaged; delete it and run the stage that makes it again ({said})") from None
+        detail = in_one_line(error, 120)
+        raise StageError(f"{path} is damaged; delete it and run the stage that makes it again ({detail})") from None
 
 
 def remove_damaged(files: Iterable[str | Path]) -> None:
-    """Deletes those derived files of a failed query that are damaged, so that the next run makes them anew.
+    """Deletes the damaged ones among the derived files of a failed query, so that the next run makes them anew.
 
     Raises:
-        StageError: there was one; the line names it.
+        StageError: a file was damaged; the message names it.
     """
     damaged = [path for path in map(Path, files) if not _readable(path)]
     for path in damaged:
@@ -164,13 +164,13 @@ def write_text(path: Path, text: str) -> None:
 def footer(path: Path) -> dict[str, str] | None:
     """Returns the notes in a Parquet file's footer, `fingerprint` included; None if the file is missing or damaged."""
     try:
-        found = pq.read_metadata(path)
-        notes = {k.decode(): v.decode() for k, v in (found.metadata or {}).items() if not k.startswith(b"ARROW")}
+        metadata = pq.read_metadata(path)
+        notes = {k.decode(): v.decode() for k, v in (metadata.metadata or {}).items() if not k.startswith(b"ARROW")}
     except (OSError, pa.ArrowException, UnicodeDecodeError):
         return None
-    return notes if notes.get(ROWS, str(found.num_rows)) == str(found.num_rows) else None
+    return notes if notes.get(ROWS, str(metadata.num_rows)) == str(metadata.num_rows) else None
 
 
 def fingerprint(path: Path) -> str | None:
-    """What a Parquet file says that it was made from; None if it says nothing, or is not there as it was written."""
+    """Returns the fingerprint of the inputs of a Parquet file; None if it has none, is missing or is damaged."""
     return (footer(path) or {}).get("fingerprint")

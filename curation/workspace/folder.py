@@ -1,7 +1,7 @@
-"""The workspace folder: where each stage's files are.
+"""The workspace folder: the paths of each stage's files.
 
 Every stage writes `STAGE/CORPUS/SHARD.parquet`. A file is written atomically (under a temporary name, synced, renamed),
-and its footer carries the fingerprint of what it was made from: the shard is done if that matches.
+and its footer carries the fingerprint of its inputs: the shard is done if that matches.
 """
 
 import os
@@ -19,7 +19,7 @@ class Workspace:
         self.root = Path(root)
 
     def samples(self, corpus: str, shard: str) -> Path:
-        """Returns the path of what the index knows of each image of a raw shard."""
+        """Returns the path of the samples file of a raw shard: one row for each image, written by the index."""
         return self.root / "samples" / corpus / f"{shard}.parquet"
 
     def folder_listing(self, corpus: str) -> Path:
@@ -36,7 +36,7 @@ class Workspace:
 
     @property
     def duplicates(self) -> Path:
-        """Path of the duplicates that the last select or report found by embeddings; may be deleted."""
+        """Path of the duplicates that the last `select` or `report` found by embeddings; may be deleted."""
         return self.root / "signals" / ".wide" / "duplicates.parquet"
 
     def selection(self, corpus: str, shard: str) -> Path:
@@ -63,11 +63,11 @@ class Workspace:
 
     @property
     def funnel(self) -> Path:
-        """Path of the counts of the last select, for the card and the report."""
+        """Path of the counts of the last `select`, for the card and the report."""
         return self.root / "selection" / "funnel.json"
 
     def ledger(self, stage: str) -> Path:
-        """Returns the path of a stage's ledger: what it has done, one line for each shard."""
+        """Returns the path of a stage's ledger, which has one line for each shard that is done."""
         return self.root / ".ledger" / f"{stage}.jsonl"
 
     @property
@@ -81,7 +81,7 @@ class Workspace:
         return self.root / "logs" / "runs.jsonl"
 
     def places(self, corpus: str, shard: str) -> Path:
-        """Where the lines of a raw shard lie, of which the product is made; derived, may be deleted."""
+        """Returns the path of the places of a raw shard's lines, from which the product is made; may be deleted."""
         return self.root / ".plan" / "rows" / corpus / f"{shard}.parquet"
 
     def product(self, phase: str) -> Path:
@@ -95,5 +95,5 @@ class Workspace:
             names = os.listdir(self.root / "samples" / corpus)
         except OSError:
             return []
-        found = (n for n in names if n.endswith(".parquet") and not n.startswith(".") and n != listing)
-        return sorted(n.removesuffix(".parquet") for n in found)
+        shard_files = (n for n in names if n.endswith(".parquet") and not n.startswith(".") and n != listing)
+        return sorted(n.removesuffix(".parquet") for n in shard_files)

@@ -1,4 +1,4 @@
-"""What each stage has done, one line for each shard, so that what is left of 10⁵ shards is known in seconds.
+"""Records what each stage has done, one line for each shard, so that the rest of 10⁵ shards is known in seconds.
 
 The files are authoritative: a line counts only while the files that it names have the size and time recorded in it. A
 lost or torn line costs one more look at its shard, and the whole ledger may be deleted.
@@ -17,7 +17,7 @@ from curation.workspace.folder import Workspace
 
 
 class LedgerLine(TypedDict, total=False):
-    """What the line of any stage may hold. Any key may be absent, since another version may have written the line."""
+    """The keys of any stage's line. Any key may be absent, since another version may have written the line."""
 
     shard: str
     """`CORPUS/SHARD`, which the ledger adds; the product's phase stands in the corpus's place."""
@@ -28,7 +28,7 @@ class LedgerLine(TypedDict, total=False):
 
 
 class IndexLine(LedgerLine, total=False):
-    """What stage `index` records of a raw shard. If the ledger was lost, only what the samples file says is known."""
+    """The line of stage `index` for a raw shard. If the ledger was lost, it has only what the samples file says."""
 
     source: str | None
     """Digest of the raw shard when it was indexed; empty if it is not known, None if the raw shard is gone."""
@@ -41,7 +41,7 @@ class IndexLine(LedgerLine, total=False):
     without_image: int
     """Number of entries of the raw shard that have no image, for which there are no rows."""
     damage: str | None
-    """Why the raw shard could be read only in part; None if it was read whole."""
+    """The reason why the raw shard could be read only in part; None if it was read whole."""
     reasons: dict[str, int]
     """Number of failed rows by reason."""
     footer: dict[str, str] | None
@@ -51,7 +51,7 @@ class IndexLine(LedgerLine, total=False):
 
 
 class ScoreLine(LedgerLine, total=False):
-    """What stage `score` records of a shard."""
+    """The line of stage `score` for a shard."""
 
     rows: int
     """Number of rows of the samples file."""
@@ -64,7 +64,7 @@ class ScoreLine(LedgerLine, total=False):
 
 
 class CaptionLine(LedgerLine, total=False):
-    """What stage `caption` records of a shard."""
+    """The line of stage `caption` for a shard."""
 
     captioned: int
     """Number of rows for which a caption was attempted."""
@@ -73,7 +73,7 @@ class CaptionLine(LedgerLine, total=False):
 
 
 class BuildLine(LedgerLine, total=False):
-    """What stage `build-shards` records of a shard of the product."""
+    """The line of stage `build-shards` for a shard of the product."""
 
     failed: dict[str, int]
     """Number of rows left out because their image cannot be used, by reason."""
@@ -150,27 +150,27 @@ class Ledger(Generic[LineT]):
         line = self.lines.get(f"{corpus}/{shard}")
         if line is None:
             return "new"
-        found = stamps(files)
-        if line["files"][:1] != found[:1]:
+        current = stamps(files)
+        if line["files"][:1] != current[:1]:
             return "its images were indexed anew"
         if line.get("mark") != mark:
             return self._change(str(line.get("mark")), mark)
-        return None if line["files"] == found else "a file is missing or was changed"
+        return None if line["files"] == current else "a file is missing or was changed"
 
     def _change(self, old: str, new: str) -> str:
         if (old, new) not in self._changes:
             known = self.definitions
             before, now = ({part: known.get(n) for part, n in (known.get(m) or {}).items()} for m in (old, new))
-            told = [
+            texts = [
                 text
                 for part in dict.fromkeys([*before, *now])
                 for text in changes(part, before.get(part), now.get(part))
             ]
-            self._changes[old, new] = "; ".join(told) or "what goes into it has changed"
+            self._changes[old, new] = "; ".join(texts) or "what goes into it has changed"
         return self._changes[old, new]
 
     def add(self, corpus: str, shard: str, line: Mapping[str, object]) -> LineT:
-        """Records that a shard is done; returns the line as recorded.
+        """Records that a shard is done, and returns the line as recorded.
 
         The ledger is only a convenience: a failure to write it is ignored.
         """

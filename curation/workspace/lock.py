@@ -1,4 +1,4 @@
-"""The lock of a workspace: one stage writes at a time."""
+"""Locks a workspace, so that one stage writes at a time."""
 
 import contextlib
 import json
@@ -19,12 +19,12 @@ def lock(workspace: Workspace, stage: str) -> Iterator[str]:
     """Holds the workspace's lock while a stage writes.
 
     Yields:
-        The run's fencing token, by which its workers know whether it still is the one that may write; see
+        The run's fencing token, by which its workers check that this run still holds the lock; see
         `curation.workspace.files.fenced`.
 
     Raises:
-        StageError: another stage is writing; the line tells which, and on which machine.
-        UserError: the workspace cannot be made or written.
+        StageError: another stage is writing; the message names it and its machine.
+        UserError: the workspace cannot be created or written.
     """
     try:
         workspace.root.mkdir(parents=True, exist_ok=True)

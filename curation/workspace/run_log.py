@@ -1,4 +1,4 @@
-"""The log of runs: when each stage ran, how long it took, and what it counted."""
+"""Reads the log of runs: when each stage ran, how long it took, and what it counted."""
 
 import json
 from dataclasses import dataclass
@@ -25,7 +25,7 @@ class Run:
     signal_rows: dict[str, int]
     """Number of rows for which each signal was computed."""
     made_with: dict[str, str]
-    """What the cost of each signal depends on; see `curation.scoring.estimate`."""
+    """The settings that the cost of each signal depends on, by signal; see `curation.scoring.estimate`."""
 
     @property
     def rate(self) -> float | None:
@@ -39,15 +39,15 @@ def runs(workspace: Workspace) -> list[Run]:
         lines = workspace.runs.read_text(encoding="utf-8", errors="replace").splitlines()
     except OSError:
         return []
-    found = []
+    entries = []
     for line in lines:
         try:
             entry = json.loads(line)
         except (ValueError, RecursionError):
             continue
         if isinstance(entry, dict) and isinstance(entry.get("stage"), str):
-            found.append(_run(entry))
-    return found
+            entries.append(_run(entry))
+    return entries
 
 
 def _run(entry: dict[str, Any]) -> Run:

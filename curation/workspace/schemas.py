@@ -88,7 +88,7 @@ LEVELS = pa.schema(
         "agreement": pa.float32(),
     }
 )
-"""One row an image that was voted on; `level` is null unless the status is decided."""
+"""Columns of the levels: one row for each image with votes; `level` is null unless the status is decided."""
 
 
 PRODUCT = pa.schema(
@@ -110,18 +110,18 @@ the training text."""
 
 
 TABLES = (SAMPLES, SELECTION, CAPTIONS, VOTES, LEVELS, PRODUCT)
-"""Every table whose columns are laid beside those of the signals."""
+"""All tables whose columns are joined with those of the signals."""
 LEVELS_IN_VIEW = {"key": "key"} | {name: "level_status" if name == "status" else name for name in LEVELS.names[1:]}
-"""What the columns of LEVELS are called beside those of SAMPLES, which has a status of its own."""
+"""Names of the columns of LEVELS when they are joined with SAMPLES, which has a status of its own."""
 
 
 PLACES = pa.schema(
     {
         "key": pa.string(),
         "rank": pa.uint64(),  # hash of the key by which the product is shuffled
-        "start": pa.int64(),  # where the row's line begins, in bytes
+        "start": pa.int64(),  # byte at which the row's line begins
         "size": pa.int32(),  # bytes of the line; 0 for a row without a text, which has none
         "hash": pa.uint64(),  # hash of the line
     }
 )
-"""Where the lines of a raw shard lie, of which the product is made: see `curation.shards.rows`."""
+"""Columns of the places of a raw shard's lines, from which the product is made; see `curation.shards.rows`."""

@@ -1,4 +1,4 @@
-"""DuckDB as this package uses it: it reads only below given folders, loads no extension, and writes nothing."""
+"""Opens DuckDB so that it reads only below given folders, loads no extension and writes nothing; parses its SQL."""
 
 import json
 import re

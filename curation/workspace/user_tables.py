@@ -1,4 +1,4 @@
-"""Tables that users give, such as votes, scores and block lists: CSV as spreadsheets write it, or Parquet."""
+"""Reads tables that users provide, such as votes, scores and block lists: Parquet, or CSV as spreadsheets write it."""
 
 import csv
 from collections.abc import Iterator, Sequence
@@ -13,25 +13,25 @@ from curation.errors import UserError, in_one_line, nearest
 
 @dataclass(frozen=True)
 class UserTable:
-    """A table that was read, and where its rows stand in the file."""
+    """A table that was read, with the place of each row in the file."""
 
     name: str
-    """How errors name the file."""
+    """The file's name in error messages."""
     found: list[str]
-    """The names of all columns of the file, also of those that were not asked for."""
+    """Names of all columns of the file, including those that were not requested."""
     table: pa.Table
-    """The columns that were asked for and are there. From CSV all values are text, "" where a value is empty."""
+    """The requested columns that the file has. Values from CSV are text; an empty value is ""."""
     lines: Sequence[int] | None = None
     """The line on which each row of a CSV file begins, counted from 1; None for Parquet."""
     key: str = ""
-    """The recipe's dotted key that names the file, for errors; "" where an argument names it."""
+    """The recipe's dotted key that names the file, for error messages; "" if an argument names it."""
 
     def place(self, row: int) -> str:
-        """The file and the row (counted from 0) in words, as an error begins."""
+        """Returns the file and a row (counted from 0) in words, with which an error message begins."""
         return f"{self.name}: " + (f"row {row + 1}" if self.lines is None else f"line {self.lines[row]}")
 
     def rows(self) -> Iterator[tuple[str, dict[str, Any]]]:
-        """Each row, after its place in words."""
+        """Yields each row with its place in words: (place, values by column)."""
         for number, row in enumerate(self.table.to_pylist()):
             yield self.place(number), row
 
@@ -39,17 +39,18 @@ class UserTable:
 def read_user_table(
     file: str | Path, required: Sequence[str] = (), optional: Sequence[str] = (), key: str = ""
 ) -> UserTable:
-    """Reads Parquet if the file's name ends in `.parquet`, and else CSV in UTF-8, whose first line names the columns.
+    """Reads a Parquet file, if the name ends in `.parquet`, or a CSV file in UTF-8 whose first line names the columns.
 
-    Values are not converted: what a value must be, its reader knows best, and says with `UserTable.place`.
+    Values are not converted: the caller checks them, and names the row of a wrong one by `UserTable.place`.
 
     Args:
-        required: columns that must be there.
-        optional: columns that are read if they are there. All others are ignored.
-        key: the recipe's dotted key that names the file; "" where an argument names it.
+        file: the file's path.
+        required: columns that the file must have.
+        optional: columns that are read if the file has them. All other columns are ignored.
+        key: the recipe's dotted key that names the file; "" if an argument names it.
 
     Raises:
-        UserError: there is no such file, it cannot be read, a required column is missing, one that is read stands
+        UserError: there is no such file, it cannot be read, a required column is missing, a column that is read occurs
             twice, or a line of a CSV file has more or fewer values than its first.
     """
     name, wanted = str(file), [*required, *optional]
@@ -71,36 +72,36 @@ def _read_parquet(file: str, required: Sequence[str], wanted: Sequence[str]) -> 
 
     # Not pq.read_table, which takes folders called `a=b` above the file for columns.
     dataset = pads.dataset(file, format="parquet", partitioning=None)
-    found = dataset.schema.names
-    return UserTable(file, found, dataset.to_table(columns=_present(file, found, required, wanted)))
+    names = dataset.schema.names
+    return UserTable(file, names, dataset.to_table(columns=_present(file, names, required, wanted)))
 
 
 def _read_csv(file: str, required: Sequence[str], wanted: Sequence[str]) -> UserTable:
     with open(file, newline="", encoding="utf-8-sig") as text:  # spreadsheets write a byte-order mark
         reader = csv.reader(text, strict=True)
-        found = [column.strip() for column in next(reader, [])]
-        present = _present(file, found, required, wanted)
-        places = [found.index(column) for column in present]
+        names = [column.strip() for column in next(reader, [])]
+        present = _present(file, names, required, wanted)
+        places = [names.index(column) for column in present]
         columns: list[list[str]] = [[] for _ in present]
         lines, line = [], reader.line_num + 1
         for values in reader:
             if values:
-                if len(values) != len(found):
-                    head = f"where the head names {len(found)} columns"
+                if len(values) != len(names):
+                    head = f"where the head names {len(names)} columns"
                     raise UserError(f"{file}: line {line}: {len(values)} values, {head}")
                 lines.append(line)
                 for column, place in zip(columns, places, strict=True):
                     column.append(values[place])
             line = reader.line_num + 1  # a value in quotes may hold line breaks
     arrays = [pa.array(column, pa.string()) for column in columns]
-    return UserTable(file, found, pa.table(arrays, names=present), lines)
+    return UserTable(file, names, pa.table(arrays, names=present), lines)
 
 
-def _present(name: str, found: Sequence[str], required: Sequence[str], wanted: Sequence[str]) -> list[str]:
-    """Those of the wanted columns that are there. Raises UserError for a missing one, and one that stands twice."""
+def _present(name: str, names: Sequence[str], required: Sequence[str], wanted: Sequence[str]) -> list[str]:
+    """Returns the wanted columns that the file has. Raises UserError if one is missing or occurs twice."""
     for column in wanted:
-        if found.count(column) > 1:
+        if names.count(column) > 1:
             raise UserError(f'{name}: the column "{column}" stands twice')
-        if column in required and column not in found:
-            raise UserError(f'{name}: the column "{column}" is missing{nearest(column, found)}')
-    return [column for column in wanted if column in found]
+        if column in required and column not in names:
+            raise UserError(f'{name}: the column "{column}" is missing{nearest(column, names)}')
+    return [column for column in wanted if column in names]

@@ -28,8 +28,8 @@ from pipelines import stages
 from tests import bench
 from tests.benchmarks.accuracy_copies import NEAR, blurred, copied
 from tests.benchmarks.measure import HEAD, Measure, share
-from tests.copies import apart
-from tests.labelled import CORPUS, Labels, auc, read_labels, related
+from tests.copies import differing_bits
+from tests.labelled import CORPUS, Labels, auc, group_leaders, read_labels
 
 FRAMED, MARKED = 0.02, 0.5
 """Thresholds on border_share and watermark."""
@@ -171,7 +171,7 @@ def duplicates(labels: Labels, images: Images) -> Iterator[Measure]:
     yield from share(f"duplicates: pairs labelled as near, joined (near: {NEAR})", near, lambda p: near[p] <= NEAR,
                      unit="pairs", say=lambda p: f"{p[0]}, {p[1]}: {near[p]} bits apart")  # fmt: skip
     if labels["near_dup_group"]:
-        joined, of = _unrelated_joined(related(labels), images)
+        joined, of = _unrelated_joined(group_leaders(labels), images)
         yield Measure(f"duplicates: unrelated pairs joined (near: {NEAR})", len(joined) / of, f"{len(joined)} of {of:,} pairs",
                       0, at_most=True, wrong=joined)  # fmt: skip
 
@@ -230,7 +230,7 @@ def _distances(groups: dict[str, str], images: Images, column: str) -> dict[tupl
         if _has(images, name, column):
             names[group].append(name)
     pairs = [pair for of_group in names.values() for pair in combinations(of_group, 2)]
-    return {(a, b): apart(images[a][column], images[b][column]) for a, b in pairs}
+    return {(a, b): differing_bits(images[a][column], images[b][column]) for a, b in pairs}
 
 
 def _unrelated_joined(group: dict[str, str], images: Images) -> tuple[list[str], int]:
@@ -244,7 +244,9 @@ def _unrelated_joined(group: dict[str, str], images: Images) -> tuple[list[str],
         for j in np.flatnonzero(np.bitwise_count(hashes[i + 1 :] ^ hashes[i]) <= NEAR).tolist():
             other = names[i + 1 + j]
             if other not in same:
-                joined.append(f"{name}, {other}: {apart(images[name]['phash'], images[other]['phash'])} bits apart")
+                joined.append(
+                    f"{name}, {other}: {differing_bits(images[name]['phash'], images[other]['phash'])} bits apart"
+                )
     return joined, max(1, len(names) * (len(names) - 1) // 2 - relations)
 
 

@@ -39,7 +39,7 @@ def copied(folder: Path) -> Iterator[Measure]:
     photos = sharp_photos(PHOTOS, short_side=128, folder=folder)
     for what, kind in (("encoded anew", copies.encodings), ("scaled", copies.sizes), ("marked", copies.marked)):
         apart = {
-            f"{name}, {how}": copies.apart(hash_of(data), hash_of(copy))
+            f"{name}, {how}": copies.differing_bits(hash_of(data), hash_of(copy))
             for name, data in photos.items()
             for how, copy in kind(copies.upright(data))
         }

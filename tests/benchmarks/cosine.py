@@ -93,7 +93,7 @@ def measure(kind: str, rows: int) -> dict[str, float]:
     return found | {
         "copies": int((result >= 0).sum()),
         "peak": peak_mb(),
-        "axes": 0 if by.turn is None else by.turn.shape[1],
+        "axes": 0 if by.rotation is None else by.rotation.shape[1],
     }
 
 

@@ -25,9 +25,10 @@ import torch
 
 from curation.corpora.samples import samples_notes
 from curation.recipe import Recipe, load_recipe
+from curation.scoring.vectors import Vectors
 from curation.selection.balance import clusters, kmeans
 from curation.selection.balance.clusters import Clusters
-from curation.selection.balance.kmeans import Centroids, Labels, Vectors
+from curation.selection.balance.kmeans import Centroids, Labels
 from curation.workspace import Workspace
 from curation.workspace.files import write_table
 from tests import bench, checkpoints

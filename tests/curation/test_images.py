@@ -13,6 +13,7 @@ import simplejpeg
 from PIL import Image, ImageFile, ImageOps
 
 from curation.images import MAX_PIXELS, MAX_PIXELS_BASELINE_JPEG, ImageError, Picture, decode, fit, probe, reduction
+from tests import bench
 
 KINDS = ["JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF", "AVIF"]
 BAD = Path(__file__).resolve().parents[3] / "shared" / "badimages"
@@ -436,3 +437,12 @@ def test_odd_and_hostile_files(name: str, expected: str) -> None:
         header = probe(data)
         factor = reduction(header.width, header.height, 512)
         assert pixels.shape == (-(-header.height // factor), -(-header.width // factor), 3)
+
+
+def test_junk_before_a_scan_does_not_hide_that_the_scan_is_damaged() -> None:
+    data = bench.encoded(bench.picture(3), quality=90)
+    frame = data.index(b"\xff\xc0")
+    junk = data[:frame] + b"twelve bytes" + data[frame:]
+    np.testing.assert_array_equal(decode(junk), decode(data))
+    with pytest.raises(ImageError, match="corrupt.*0xd9"):
+        decode(junk[:-2] + b"left over from the scan" + junk[-2:])

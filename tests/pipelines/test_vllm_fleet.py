@@ -21,7 +21,7 @@ from curation.tasks import Watch
 from curation.workspace import Workspace
 from pipelines.vllm_fleet import KEPT_AT_ONCE, answered, arguments, engines, keep, main, questions, run
 from tests import bench
-from tests.misbehaving import Ask, Deed, said, serving
+from tests.misbehaving import ChatRequest, ServerReply, completion, serving
 
 PLACE = {"corpus": "c", "shard": "00000"}
 CAPTION = "A wall of coloured blocks stands behind another wall."
@@ -81,9 +81,9 @@ def test_what_is_asked_is_what_the_endpoint_would_be_asked(tmp_path: Path) -> No
 
 
 def test_the_stage_finds_the_answers_and_asks_for_what_is_found_wanting(tmp_path: Path) -> None:
-    def rule(ask: Ask) -> Deed:
+    def rule(ask: ChatRequest) -> ServerReply:
         assert ask.body["temperature"] > 0, "another attempt, not the first"
-        return said("A better caption of the whole wall.")
+        return completion("A better caption of the whole wall.")
 
     with serving(rule) as server:
         made = selected(tmp_path, url=server.url)
@@ -98,7 +98,7 @@ def test_the_stage_finds_the_answers_and_asks_for_what_is_found_wanting(tmp_path
         found = bench.rows(tmp_path / "work/captions/c/00000.parquet")
         better = "A better caption of the whole wall."
         assert [row["caption_en"] for row in found] == [CAPTION, better, better, CAPTION]
-        assert [row["attempts"] for row in found] == [1, 2, 2, 1] and len(server.asks) == 2
+        assert [row["attempts"] for row in found] == [1, 2, 2, 1] and len(server.requests) == 2
         assert [row["tokens_in"] for row in found] == [150, 250, 250, 150]
         assert list(questions(made, PLACE)) == []
 
@@ -148,5 +148,10 @@ def test_a_mistake_is_one_line(
     monkeypatch.setattr(sys, "argv", ["vllm_fleet", str(tmp_path / "none.yaml")])
     with pytest.raises(SystemExit) as raised:
         main()
-    said = capsys.readouterr().err
-    assert raised.value.code == 2 and said.startswith("error: ") and said.count("\n") == 1 and "none.yaml" in said
+    error_text = capsys.readouterr().err
+    assert (
+        raised.value.code == 2
+        and error_text.startswith("error: ")
+        and error_text.count("\n") == 1
+        and "none.yaml" in error_text
+    )

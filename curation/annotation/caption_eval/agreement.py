@@ -1,7 +1,7 @@
-"""Agreement of evaluators: Krippendorff's alpha for ordinal values.
+"""Computes the agreement of evaluators: Krippendorff's alpha for ordinal values.
 
-K. Krippendorff, Content Analysis, 4th edition, chapter 12; Computing Krippendorff's Alpha-Reliability, 2011. Any number
-of evaluators, each of whom may have scored any subset of the items.
+K. Krippendorff, Content Analysis, 4th edition, chapter 12; Computing Krippendorff's Alpha-Reliability, 2011. There may
+be any number of evaluators, each of whom may have scored any subset of the items.
 """
 
 from typing import Any
@@ -14,10 +14,11 @@ def krippendorff_alpha(counts: NDArray[Any]) -> float | None:
     """Computes alpha for ordinal values: 1 for full agreement, 0 for chance, below 0 for systematic disagreement.
 
     Args:
-        counts: integers (items, values): how many evaluators gave each item each value, values in ascending order.
+        counts: integers (items, values), the number of evaluators who gave each item each value; the values are in
+            ascending order.
 
     Returns:
-        alpha; None where it is not defined: no item was scored twice, or all scores are the same.
+        alpha, or None where it is not defined: no item was scored twice, or all scores are the same.
     """
     counts = counts[counts.sum(axis=1) >= 2].astype(np.float64)  # an item scored once says nothing of agreement
     weighted = counts / np.maximum(counts.sum(axis=1, keepdims=True) - 1, 1)

@@ -1,18 +1,21 @@
-"""Paths and columns of the files of a caption evaluation."""
+"""Defines the paths and columns of the files of a caption evaluation."""
 
 from pathlib import Path
+from typing import Literal
 
 import pyarrow as pa
 
 from curation.workspace import Workspace
 from curation.workspace.schemas import CAPTIONS
 
-CRITERIA = ("completeness", "correlation", "hallucination", "subjectivity")
+Criterion = Literal["completeness", "correlation", "hallucination", "subjectivity"]
+CRITERIA: tuple[Criterion, ...] = ("completeness", "correlation", "hallucination", "subjectivity")
 """The criteria by which a caption is scored, each an integer from 1 to 5; higher is better in all of them."""
-_SCORES = dict.fromkeys(CRITERIA, pa.int8())
+_SCORES: dict[str, pa.DataType] = dict.fromkeys(CRITERIA, pa.int8())
 
 PART = pa.schema([field for field in CAPTIONS if field.name != "captioned_as"])
-CAPTIONS = pa.schema(
+"""Columns of one captioner's captions of the images in one raw shard."""
+COMPARED_CAPTIONS = pa.schema(
     {
         "item": pa.string(),
         "image": pa.int32(),
@@ -51,7 +54,7 @@ SCORES = pa.schema({"item": pa.string(), "evaluator": pa.string(), **_SCORES, "r
 
 
 class EvalFiles:
-    """Paths below `WORKSPACE/caption_eval`."""
+    """The paths of the files below `WORKSPACE/caption_eval`."""
 
     def __init__(self, workspace: Workspace) -> None:
         self.root = workspace.root / "caption_eval"
@@ -62,7 +65,7 @@ class EvalFiles:
 
     @property
     def captions(self) -> Path:
-        """Path of all captions, with the names of the captioners (columns: `CAPTIONS`)."""
+        """Path of all captions, with the names of the captioners (columns: `COMPARED_CAPTIONS`)."""
         return self.root / "captions.parquet"
 
     @property

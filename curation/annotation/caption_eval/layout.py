@@ -4,14 +4,14 @@ from collections.abc import Callable
 
 from curation.annotation.caption_eval import published
 from curation.annotation.caption_eval.files import CRITERIA
-from curation.annotation.caption_eval.table import COLUMNS, CONFIDENCE, Figure, Result
+from curation.annotation.caption_eval.table import COLUMNS, CONFIDENCE, MeanEstimate, Result
 
 NOTHING = "—"
 HEAD = ["", *(name.capitalize() for name in COLUMNS)]
 
 
 def lines(result: Result) -> list[str]:
-    """Lays the table out for a terminal: each mean with half the width of its confidence interval."""
+    """Returns the lines of the table for a terminal: each mean with half the width of its confidence interval."""
     cells = [HEAD, *_own(result, _plus_minus), _agreement(result)]
     others = _published()
     widths = [max(len(row[n]) for row in (*cells, *others)) for n in range(len(HEAD))]
@@ -20,24 +20,27 @@ def lines(result: Result) -> list[str]:
         padded = (cell.rjust(width) for cell, width in zip(row[1:], widths[1:], strict=True))
         return "  ".join(["", row[0].ljust(widths[0]), *padded]).rstrip()
 
-    said = [f"caption-eval: {_basis(result)}", *map(aligned, cells), _published_basis(), *map(aligned, others)]
-    said.append(f"± is half the width of the {CONFIDENCE:.0%} confidence interval (bootstrap over images)")
-    return said + [f"note: {note}" for note in result.notes]
+    output = [f"caption-eval: {_basis(result)}", *map(aligned, cells), _published_basis(), *map(aligned, others)]
+    output.append(f"± is half the width of the {CONFIDENCE:.0%} confidence interval (bootstrap over images)")
+    return output + [f"note: {note}" for note in result.notes]
 
 
 def markdown(result: Result) -> str:
-    """Lays the table out in Markdown for a report: each mean with its confidence interval."""
+    """Returns the table in Markdown for a report: each mean with its confidence interval."""
     rows = [_agreement(result), [f"*{_published_basis()}*", *[""] * len(COLUMNS)], *_published()]
     body = [HEAD, ["---", *["---:"] * len(COLUMNS)], *_own(result, _bounds), *rows]
     table = "\n".join(f"| {' | '.join(row)} |" for row in body)
-    said = f"{_basis(result)}. In brackets: {CONFIDENCE:.0%} confidence intervals (bootstrap over images)."
+    caption = f"{_basis(result)}. In brackets: {CONFIDENCE:.0%} confidence intervals (bootstrap over images)."
     notes = "".join(f"\n- {note}" for note in result.notes)
-    return f"{table}\n\n{said[:1].upper()}{said[1:]}\n{notes}".rstrip() + "\n"
+    return f"{table}\n\n{caption[:1].upper()}{caption[1:]}\n{notes}".rstrip() + "\n"
 
 
-def _own(result: Result, shown: Callable[[Figure, int], str]) -> list[list[str]]:
+def _own(result: Result, formatted: Callable[[MeanEstimate, int], str]) -> list[list[str]]:
     return [
-        [row.captioner, *(NOTHING if f is None else shown(f, _digits(name)) for name, f in row.figures.items())]
+        [
+            row.captioner,
+            *(NOTHING if mean is None else formatted(mean, _digits(name)) for name, mean in row.estimates.items()),
+        ]
         for row in result.rows
     ]
 
@@ -71,13 +74,13 @@ def _digits(column: str) -> int:
     return 1 if column == "length" else 2
 
 
-def _plus_minus(figure: Figure, digits: int) -> str:
-    if figure.low is None or figure.high is None:
-        return f"{figure.mean:.{digits}f}"
-    return f"{figure.mean:.{digits}f} ± {(figure.high - figure.low) / 2:.{digits}f}"
+def _plus_minus(estimate: MeanEstimate, digits: int) -> str:
+    if estimate.low is None or estimate.high is None:
+        return f"{estimate.mean:.{digits}f}"
+    return f"{estimate.mean:.{digits}f} ± {(estimate.high - estimate.low) / 2:.{digits}f}"
 
 
-def _bounds(figure: Figure, digits: int) -> str:
-    if figure.low is None or figure.high is None:
-        return f"{figure.mean:.{digits}f}"
-    return f"{figure.mean:.{digits}f} [{figure.low:.{digits}f}, {figure.high:.{digits}f}]"
+def _bounds(estimate: MeanEstimate, digits: int) -> str:
+    if estimate.low is None or estimate.high is None:
+        return f"{estimate.mean:.{digits}f}"
+    return f"{estimate.mean:.{digits}f} [{estimate.low:.{digits}f}, {estimate.high:.{digits}f}]"

@@ -12,9 +12,9 @@ from dataclasses import dataclass, replace
 import pyarrow as pa
 
 from curation.annotation.caption_eval.files import PART, EvalFiles
-from curation.annotation.caption_eval.sample import Part, Sample
+from curation.annotation.caption_eval.sample import Sample, ShardSample
 from curation.captions.crew import Crew, caption_fingerprint, crew_of
-from curation.captions.rows import Shard, caption_rows, load_shard
+from curation.captions.rows import LoadedShard, caption_rows, load_shard
 from curation.captions.stage import PATIENCE, demand_of
 from curation.errors import StageError, UserError
 from curation.recipe import Recipe
@@ -35,7 +35,7 @@ class EvalTask:
     """Captions the images of the sample in one shard with the first of the remaining captioners."""
 
     recipe: Recipe
-    part: Part
+    part: ShardSample
     captioners: tuple[str, ...]
     demands: tuple[Demand, ...]
     """The resources that each captioner demands."""
@@ -79,10 +79,10 @@ class EvalTask:
             outcome.then = replace(self, captioners=self.captioners[1:], demands=self.demands[1:])
         return outcome
 
-    def _check(self, shard: Shard, crew: Crew) -> None:
+    def _check(self, shard: LoadedShard, crew: Crew) -> None:
         where = f"{self.corpus}/{self.shard}"
-        found = [(shard.rows[row]["key"], shard.kept[row]) for row in self.part.rows if row < len(shard.rows)]
-        if found != list(zip(self.part.keys, self.part.sources, strict=True)):
+        current = [(shard.rows[row]["key"], shard.kept[row]) for row in self.part.rows if row < len(shard.rows)]
+        if current != list(zip(self.part.keys, self.part.sources, strict=True)):
             raise StageError(
                 f"{where}: the selection has changed meanwhile; run `curate caption-eval sheet RECIPE` again"
             )
@@ -99,8 +99,8 @@ def plan(opened: Opened, sample: Sample) -> Plan:
     Raises:
         UserError: a captioner is unknown, has wrong parameters, or could not do its work; the message names it.
     """
-    recipe, found = opened.recipe, Plan(total=len(sample.parts), notices=sample.notices)
-    wanting: dict[int, list[tuple[str, Demand]]] = {}
+    recipe, result = opened.recipe, Plan(total=len(sample.parts), notices=sample.notices)
+    missing: dict[int, list[tuple[str, Demand]]] = {}
     for name in recipe.compared_captioners:
         with _named(recipe, name):
             own = opened_for(opened, name)
@@ -108,22 +108,22 @@ def plan(opened: Opened, sample: Sample) -> Plan:
             stale = [n for n, part in enumerate(sample.parts) if not _up_to_date(own, name, part)]
             if stale:
                 crew.check(here=recipe.engine == "local")
-                found.notices += [said for said in crew.notices if said not in found.notices]
+                result.notices += [notice for notice in crew.notices if notice not in result.notices]
             for number in stale:
-                wanting.setdefault(number, []).append((name, _patient(demand_of(recipe, crew))))
-    for number, todo in sorted(wanting.items()):
+                missing.setdefault(number, []).append((name, _patient(demand_of(recipe, crew))))
+    for number, todo in sorted(missing.items()):
         names, demands = zip(*todo, strict=True)
-        found.add(EvalTask(recipe, sample.parts[number], names, demands), f"no caption yet by {', '.join(names)}")
-    return found
+        result.add(EvalTask(recipe, sample.parts[number], names, demands), f"no caption yet by {', '.join(names)}")
+    return result
 
 
-def _captioned(shard: Shard, row: int) -> bool:
+def _captioned(shard: LoadedShard, row: int) -> bool:
     """Returns whether the stage `caption` has already captioned the row with the same captioner."""
     columns = shard.rows[row]
     return bool(columns.get("caption_en")) and columns.get("captioned_as") == shard.kept[row]
 
 
-def _up_to_date(opened: Opened, name: str, part: Part) -> bool:
+def _up_to_date(opened: Opened, name: str, part: ShardSample) -> bool:
     """Returns whether the captions of a part are complete and current; a part with a failed caption is tried again."""
     path = EvalFiles(opened.workspace).part(name, part.corpus.name, part.shard)
     if fingerprint(path) != _made_from(opened, part):
@@ -133,7 +133,7 @@ def _up_to_date(opened: Opened, name: str, part: Part) -> bool:
     return False
 
 
-def _made_from(opened: Opened, part: Part) -> str:
+def _made_from(opened: Opened, part: ShardSample) -> str:
     own = caption_fingerprint(opened, part.corpus.name, part.shard)
     return digest([own, part.keys, part.sources])
 

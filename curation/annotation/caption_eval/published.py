@@ -1,4 +1,4 @@
-"""The rows of the paper's table of captioners, printed below one's own results for comparison.
+"""Lists the rows of the paper's table of captioners, which are printed below a user's own results.
 
 Kolors: Effective Training of Diffusion Model for Photorealistic Text-to-Image Synthesis, Kuaishou, 2024, Table 2. Only
 figures found in a public text are listed; None stands for a figure that could not be read from the paper itself.

@@ -15,7 +15,7 @@ SALT = "caption-eval"
 
 
 @dataclass(frozen=True, slots=True)
-class Part:
+class ShardSample:
     """The images of the sample that lie in one raw shard."""
 
     corpus: Corpus
@@ -23,24 +23,26 @@ class Part:
     rows: tuple[int, ...]
     """Row numbers of the images within the shard, ascending."""
     keys: tuple[str, ...]
+    """Keys of the images, in the order of `rows`."""
     sources: tuple[str, ...]
-    """Source of each image in the selection, on which the prompt depends: the text-rich subset has one of its own."""
+    """Source of each image in the selection (see `kept_rows`); images of the text-rich subset get another prompt."""
 
 
 @dataclass(frozen=True, slots=True)
 class Sample:
-    """The images of an evaluation."""
+    """The images of an evaluation, drawn from those that the selection keeps."""
 
     keys: list[str]
     """Keys of the images, in the order of their hashes."""
-    parts: list[Part]
+    parts: list[ShardSample]
     asked: int
+    """Number of images that the recipe asks for."""
     kept: int
     """Number of images that the selection keeps."""
 
     @property
     def notices(self) -> list[str]:
-        """Notices for the user."""
+        """Notices for the user: one if fewer images are kept than the recipe asks for."""
         if self.asked <= self.kept:
             return []
         return [f"caption_eval.sample asks for {self.asked:,} images, {self.kept:,} are kept: all of them are taken"]
@@ -54,19 +56,19 @@ def draw(opened: Opened) -> Sample:
         StageError: a shard has no selection, or a selection made by other rules.
     """
     recipe, shards = opened.recipe, opened.indexed_shards()
-    found = heapq.nsmallest(recipe.caption_eval.sample, counted := _Counted(_kept(opened, shards)))
-    if not found:
+    drawn = heapq.nsmallest(recipe.caption_eval.sample, counted := _Counted(_kept(opened, shards)))
+    if not drawn:
         raise UserError(
             f"{opened.workspace.root}: the selection keeps no image; loosen `select` and run `curate select RECIPE`"
         )
     by_shard: dict[tuple[int, str], list[tuple[int, str, str]]] = {}
-    for _hash, key, corpus, shard, row, source in found:
+    for _hash, key, corpus, shard, row, source in drawn:
         by_shard.setdefault((corpus, shard), []).append((row, key, source))
     parts = []
     for (corpus, shard), rows in sorted(by_shard.items()):
         numbers, keys, sources = zip(*sorted(rows), strict=True)
-        parts.append(Part(recipe.corpora[corpus], shard, numbers, keys, sources))
-    return Sample([key for _hash, key, *_ in found], parts, recipe.caption_eval.sample, counted.count)
+        parts.append(ShardSample(recipe.corpora[corpus], shard, numbers, keys, sources))
+    return Sample([key for _hash, key, *_ in drawn], parts, recipe.caption_eval.sample, counted.count)
 
 
 Kept = tuple[int, str, int, str, int, str]

@@ -1,7 +1,7 @@
-"""The evaluators' scores: read from CSV or Parquet, checked value by value, and kept."""
+"""Imports the evaluators' scores from CSV or Parquet, checks every value, and keeps them."""
 
 from pathlib import Path
-from typing import Any
+from typing import Any, NotRequired, TypedDict
 
 import pyarrow as pa
 
@@ -12,23 +12,50 @@ from curation.scoring.opened import Opened
 from curation.workspace.files import read_table, write_table
 from curation.workspace.user_tables import read_user_table
 
-SLOT = ("item", "evaluator")
-"""A score replaces the earlier one with the same values of these."""
-Score = dict[str, Any]
-"""A row of SCORES."""
+UNIQUE_BY = ("item", "evaluator")
+"""A score replaces the earlier one with the same values in these columns."""
 
 
-def import_scores(opened: Opened, file: Path) -> dict[str, int]:
-    """Adds an evaluator's scores to those that are there.
+class Score(TypedDict):
+    """One evaluator's scores of one caption, a row of SCORES: four whole numbers from 1 to 5."""
+
+    item: str
+    evaluator: str
+    completeness: int
+    correlation: int
+    hallucination: int
+    subjectivity: int
+    revision: NotRequired[int]
+    """Number of the revision, from 1; it is given when the score is stored."""
+
+
+class ImportCounts(TypedDict):
+    """The outcome of an import."""
+
+    scores: int
+    """Number of scores that were added or changed."""
+    left_empty: int
+    """Number of rows that the evaluator has not filled in."""
+    evaluators: int
+    """Number of evaluators whose scores of the sheet's items are on record."""
+    items: int
+    """Number of the sheet's items that are scored."""
+    of: int
+    """Number of all items of the sheet."""
+
+
+def import_scores(opened: Opened, file: Path) -> ImportCounts:
+    """Adds an evaluator's scores to those on record.
 
     A score by the same evaluator on the same item replaces the earlier one, which stays on record with its lower
-    revision. A row none of whose criteria is filled in is left out: the evaluator has not come that far.
+    revision. A row without any score is left out, as the evaluator has not come that far.
 
     Args:
-        file: columns item, evaluator, and the four criteria (whole numbers from 1 to 5); others are ignored.
+        file: a table with the columns item, evaluator and the four criteria (whole numbers from 1 to 5); other columns
+            are ignored.
 
     Returns:
-        scores (newly added or changed), left_empty, evaluators, and how many items are scored, `of` how many.
+        the numbers of scores, evaluators and items.
 
     Raises:
         UserError: there is no sheet, or a value is wrong; the line names file, line and column. Nothing is imported.
@@ -36,25 +63,31 @@ def import_scores(opened: Opened, file: Path) -> dict[str, int]:
     files = EvalFiles(opened.workspace)
     known = sheet_items(files)
     stored = read_scores(files)
-    given, empty = [], 0
+    new: list[Score] = []
+    empty = 0
     for where, row in read_user_table(file, ("item", "evaluator", *CRITERIA)).rows():
         score = _score(where, row, known, files.sheet)
         if score is None:
             empty += 1
         else:
-            given.append(score)
-    added = revised(stored, given, SLOT, said=CRITERIA)
+            new.append(score)
+    added = revised(stored, new, UNIQUE_BY, content=CRITERIA)
     if added:
-        write_table(files.scores, pa.Table.from_pylist(stored + added, schema=SCORES))
-    counting = latest([*stored, *added], SLOT)
+        write_table(files.scores, pa.Table.from_pylist([*stored, *added], schema=SCORES))
+    counting = latest([*stored, *added], UNIQUE_BY)
     scored = {item for item, _evaluator in counting} & known
     evaluators = {evaluator for item, evaluator in counting if item in known}
-    counts = {"scores": len(added), "left_empty": empty, "evaluators": len(evaluators)}
-    return counts | {"items": len(scored), "of": len(known)}
+    return {
+        "scores": len(added),
+        "left_empty": empty,
+        "evaluators": len(evaluators),
+        "items": len(scored),
+        "of": len(known),
+    }
 
 
 def sheet_items(files: EvalFiles) -> set[str]:
-    """The items of the sheet. Raises UserError if there is none."""
+    """Returns the items of the sheet. Raises UserError if there is no sheet."""
     try:
         return set(read_table(files.sheet, columns=["item"])["item"].to_pylist())
     except FileNotFoundError:
@@ -62,34 +95,42 @@ def sheet_items(files: EvalFiles) -> set[str]:
 
 
 def read_scores(files: EvalFiles) -> list[Score]:
-    """All scores on record; empty if there are none."""
+    """Reads all scores on record; returns an empty list if there are none."""
     return read_table(files.scores).to_pylist() if files.scores.exists() else []
 
 
 def _score(where: str, row: dict[str, Any], known: set[str], sheet: Path) -> Score | None:
-    """The row as a score; None if nothing is filled in."""
+    """Converts a row of the table to a score; returns None if no criterion is filled in. Raises UserError."""
     item = _text(row["item"])
     if item not in known:
         raise UserError(f'{where}: item: there is no "{item}" in {sheet}')
-    given = {name: _text(row[name]) for name in CRITERIA}
-    if not any(given.values()):
+    texts = {name: _text(row[name]) for name in CRITERIA}
+    if not any(texts.values()):
         return None
     evaluator = _text(row["evaluator"])
     if not evaluator:
         raise UserError(f"{where}: evaluator: it is empty; write who has scored, the same name on every row of theirs")
-    for name, value in given.items():
-        if not value:
+    for name, text in texts.items():
+        if not text:
             raise UserError(f"{where}: {name}: it is empty, where others of the row are not; give all four or none")
-    return {"item": item, "evaluator": evaluator} | {name: _whole(where, name, text) for name, text in given.items()}
+    completeness, correlation, hallucination, subjectivity = (_whole(where, n, texts[n]) for n in CRITERIA)
+    return {
+        "item": item,
+        "evaluator": evaluator,
+        "completeness": completeness,
+        "correlation": correlation,
+        "hallucination": hallucination,
+        "subjectivity": subjectivity,
+    }
 
 
 def _text(value: Any) -> str:
-    """The value as text; empty for null and for a number that is none."""
+    """Returns a value as text; empty for null and NaN."""
     return "" if value is None or value != value else str(value).strip()
 
 
 def _whole(where: str, name: str, text: str) -> int:
-    """A score; spreadsheets write whole numbers as 4.0 where others of the column are empty."""
+    """Parses a score; spreadsheets write 4.0 for 4 if a value of the column is empty. Raises UserError."""
     try:
         number = float(text)
     except ValueError:

@@ -1,4 +1,4 @@
-"""The blind sheet for evaluators, and the file that tells which caption is whose.
+"""Writes the blind sheet for evaluators, and the file that tells which captioner wrote which caption.
 
 To show the sheet (columns: `SHEET` in `files.py`), go through the images by `image`, put the captions of one image
 beside each other by `position`, and ask for the four criteria of each caption. `key` finds the picture.
@@ -7,11 +7,11 @@ An evaluator's answers go into a file with the columns item, evaluator and the f
 import`; a copy of the sheet with its last columns filled in is such a file.
 """
 
-from typing import Any
+from typing import Any, TypedDict
 
 import pyarrow as pa
 
-from curation.annotation.caption_eval.files import CAPTIONS, CRITERIA, SHEET, EvalFiles
+from curation.annotation.caption_eval.files import COMPARED_CAPTIONS, CRITERIA, SHEET, EvalFiles
 from curation.annotation.caption_eval.sample import Sample
 from curation.captions.checks.check import count_han
 from curation.errors import UserError
@@ -21,10 +21,40 @@ from curation.workspace.digests import digest
 from curation.workspace.files import read_table, write_table
 
 ORDER = "caption-order"
+"""Salt of the hash by which the captions of an image are shuffled."""
+
+
+class ComparedCaption(TypedDict):
+    """One captioner's caption of one image, a row of COMPARED_CAPTIONS."""
+
+    item: str | None
+    image: int
+    key: str
+    captioner: str
+    backend: str
+    translator: str | None
+    caption_en: str | None
+    caption_zh: str | None
+    translated: bool
+    length: int | None
+    flags: list[str]
+
+
+class SheetCounts(TypedDict):
+    """The outcome of writing a sheet."""
+
+    images: int
+    """Number of images."""
+    captioners: int
+    """Number of captioners."""
+    captions: int
+    """Number of captions on the sheet."""
+    without_caption: int
+    """Number of captions that could not be made."""
 
 
 def check_untouched(opened: Opened) -> None:
-    """Checks that nobody has filled in the sheet in its place, where a new sheet would overwrite the scores.
+    """Checks that nobody has filled in the sheet where it lies, since a new sheet would overwrite the scores.
 
     Raises:
         UserError: the sheet holds scores.
@@ -36,11 +66,11 @@ def check_untouched(opened: Opened) -> None:
             raise UserError(f"{path} has been filled in; move it away, and import it with `curate caption-eval import`")
 
 
-def write_sheet(opened: Opened, sample: Sample) -> dict[str, int]:
+def write_sheet(opened: Opened, sample: Sample) -> SheetCounts:
     """Collects the sample's captions into `captions.parquet` and, without captioners' names, into `sheet.parquet`.
 
     Returns:
-        numbers of `images`, `captioners`, `captions`, and `without_caption`: captions that could not be made.
+        the numbers of images, captioners and captions.
 
     Raises:
         UserError: no captioner has given a caption.
@@ -53,12 +83,16 @@ def write_sheet(opened: Opened, sample: Sample) -> dict[str, int]:
     ]
     items = [row for row in rows if row["item"]]
     if not items:
-        said = f"{', '.join(names)} captioned none of {len(sample.keys):,} images"
-        raise UserError(f"{files.root}: {said}; the reasons are the flags in {files.root / '.parts'}")
-    write_table(files.captions, pa.Table.from_pylist(rows, schema=CAPTIONS))
+        detail = f"{', '.join(names)} captioned none of {len(sample.keys):,} images"
+        raise UserError(f"{files.root}: {detail}; the reasons are the flags in {files.root / '.parts'}")
+    write_table(files.captions, pa.Table.from_pylist(rows, schema=COMPARED_CAPTIONS))
     write_table(files.sheet, pa.Table.from_pylist(_blind(items), schema=SHEET))
-    counts = {"images": len(sample.keys), "captioners": len(names), "captions": len(items)}
-    return counts | {"without_caption": len(rows) - len(items)}
+    return {
+        "images": len(sample.keys),
+        "captioners": len(names),
+        "captions": len(items),
+        "without_caption": len(rows) - len(items),
+    }
 
 
 def _captions(files: EvalFiles, captioner: str, sample: Sample) -> dict[str, dict[str, Any]]:
@@ -67,21 +101,39 @@ def _captions(files: EvalFiles, captioner: str, sample: Sample) -> dict[str, dic
     return {row["key"]: row for path in paths for row in read_table(path).to_pylist()}
 
 
-def _row(image: int, key: str, captioner: str, made: dict[str, Any]) -> dict[str, Any]:
+def _row(image: int, key: str, captioner: str, made: dict[str, Any]) -> ComparedCaption:
     chinese = made["caption_zh"]
     item = digest([key, captioner, made["caption_en"], chinese])[:16] if made["caption_en"] else None
-    own = {"item": item, "image": image, "key": key, "captioner": captioner, "backend": made["captioner"]}
-    length = count_han(chinese) if chinese else None
-    return {name: made.get(name) for name in CAPTIONS.names} | own | {"length": length}
+    return {
+        "item": item,
+        "image": image,
+        "key": key,
+        "captioner": captioner,
+        "backend": made["captioner"],
+        "translator": made["translator"],
+        "caption_en": made["caption_en"],
+        "caption_zh": chinese,
+        "translated": made["translated"],
+        "length": count_han(chinese) if chinese else None,
+        "flags": made["flags"],
+    }
 
 
-def _blind(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
+def _blind(rows: list[ComparedCaption]) -> list[dict[str, Any]]:
     """Returns the rows of the sheet: the captions of each image, shuffled, without the names of their captioners."""
     ordered = sorted(rows, key=lambda row: (row["image"], key_hash(f"{row['captioner']}/{row['key']}", ORDER)))
     positions: dict[int, int] = {}
     sheet = []
     for row in ordered:
         positions[row["image"]] = positions.get(row["image"], 0) + 1
-        shown = {name: row[name] for name in ("item", "image", "key", "caption_zh", "caption_en")}
-        sheet.append(shown | {"position": positions[row["image"]]})
+        sheet.append(
+            {
+                "item": row["item"],
+                "image": row["image"],
+                "key": row["key"],
+                "caption_zh": row["caption_zh"],
+                "caption_en": row["caption_en"],
+                "position": positions[row["image"]],
+            }
+        )
     return sheet

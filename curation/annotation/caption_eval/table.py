@@ -1,4 +1,4 @@
-"""The result of an evaluation: means, confidence intervals and agreement, laid out as in the paper's Table 2.
+"""Computes the result of an evaluation: means, confidence intervals and agreement, as in the paper's Table 2.
 
 Captioners are compared over the same images: those for which every captioner has a caption and each caption a score.
 The notes say how many images are left out and why. Every image has the same weight, however many evaluators scored it.
@@ -13,7 +13,8 @@ from numpy.typing import NDArray
 from curation.annotation.caption_eval import published
 from curation.annotation.caption_eval.agreement import krippendorff_alpha
 from curation.annotation.caption_eval.files import CRITERIA, EvalFiles
-from curation.annotation.caption_eval.scores import SLOT, Score, read_scores, sheet_items
+from curation.annotation.caption_eval.scores import UNIQUE_BY, Score, read_scores, sheet_items
+from curation.annotation.caption_eval.sheet import ComparedCaption
 from curation.annotation.revisions import latest
 from curation.errors import UserError
 from curation.recipe import Recipe
@@ -25,13 +26,12 @@ COLUMNS = ("length", *CRITERIA, "avg")
 the four criteria."""
 RESAMPLES, SEED, CHUNK = 10_000, 0, 1_000
 CONFIDENCE = 0.95
-
-Reals = NDArray[np.float64]
+"""Confidence level of the intervals."""
 
 
 @dataclass(frozen=True, slots=True)
-class Figure:
-    """A mean over images with its confidence interval (None for fewer than two images)."""
+class MeanEstimate:
+    """A mean over images with the bounds of its confidence interval (None for fewer than two images)."""
 
     mean: float
     low: float | None
@@ -40,11 +40,11 @@ class Figure:
 
 @dataclass(frozen=True, slots=True)
 class TableRow:
-    """One captioner's row."""
+    """The row of one captioner in the table."""
 
     captioner: str
-    figures: dict[str, Figure | None]
-    """The figures by column of `COLUMNS`; None where no image has a value."""
+    estimates: dict[str, MeanEstimate | None]
+    """The mean of each column of `COLUMNS`; None where no image has a value."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,16 +57,17 @@ class Result:
     images: int
     """Number of images compared."""
     evaluators: int
+    """Number of evaluators who scored these images."""
     scores: int
     """Number of these evaluators' scores of these images."""
     notes: list[str]
-    """What is left out, and why."""
+    """Notices that tell what is left out, and why."""
 
     def as_dict(self) -> dict[str, Any]:
         """Returns the result as a dict for JSON."""
         beside = {"table": published.TITLE, "images": published.IMAGES, "evaluators": published.EVALUATORS}
         rows = [
-            {"captioner": row.captioner} | {n: f and asdict(f) for n, f in row.figures.items()} for row in self.rows
+            {"captioner": row.captioner} | {n: f and asdict(f) for n, f in row.estimates.items()} for row in self.rows
         ]
         return asdict(self) | {
             "rows": rows,
@@ -84,12 +85,12 @@ def table(opened: Opened) -> Result:
     files = EvalFiles(opened.workspace)
     known = sheet_items(files)
     rows = _captions(files)
-    on_record = list(latest(read_scores(files), SLOT).values())
+    on_record = list(latest(read_scores(files), UNIQUE_BY).values())
     scores = [score for score in on_record if score["item"] in known]
     if not scores:
         raise UserError(f"{files.root}: there are no scores yet; run `curate caption-eval import RECIPE scores.csv`")
     names = list(dict.fromkeys(row["captioner"] for row in rows))
-    images: dict[int, list[dict[str, Any]]] = {}
+    images: dict[int, list[ComparedCaption]] = {}
     for row in rows:
         images.setdefault(row["image"], []).append(row)
     scored = {score["item"] for score in scores}
@@ -114,7 +115,9 @@ def table(opened: Opened) -> Result:
     )
 
 
-def intervals(values: Reals, resamples: int = RESAMPLES) -> tuple[Reals, Reals]:
+def intervals(
+    values: NDArray[np.float64], resamples: int = RESAMPLES
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """Computes percentile bootstrap intervals of column means, resampling images.
 
     Args:
@@ -122,22 +125,22 @@ def intervals(values: Reals, resamples: int = RESAMPLES) -> tuple[Reals, Reals]:
         resamples: number of resamples, each as large as the original, drawn with replacement.
 
     Returns:
-        low, high: float64 (columns,), the bounds of the confidence interval; deterministic for given values.
+        low, high: float64 (columns,), the bounds of the confidence intervals; equal values always give equal bounds.
     """
     random = np.random.default_rng(SEED)
-    there, filled = np.isfinite(values).astype(np.float64), np.nan_to_num(values)
+    present, filled = np.isfinite(values).astype(np.float64), np.nan_to_num(values)
     chances = np.full(len(values), 1 / len(values))
     means = []
     for start in range(0, resamples, CHUNK):
         times = random.multinomial(len(values), chances, size=min(CHUNK, resamples - start)).astype(np.float64)
         with np.errstate(invalid="ignore"):  # a resample may hold no value of a column
-            means.append((times @ filled) / (times @ there))
+            means.append((times @ filled) / (times @ present))
     tail = 50 * (1 - CONFIDENCE)
     low, high = np.nanpercentile(np.concatenate(means), [tail, 100 - tail], axis=0)
     return low, high
 
 
-def _captions(files: EvalFiles) -> list[dict[str, Any]]:
+def _captions(files: EvalFiles) -> list[ComparedCaption]:
     try:
         return read_table(files.captions).to_pylist()
     except FileNotFoundError:
@@ -154,19 +157,19 @@ def _counts(scores: list[Score]) -> dict[str, NDArray[np.int64]]:
     return counts
 
 
-def _values(compared: list[list[dict[str, Any]]], counts: dict[str, NDArray[np.int64]]) -> Reals:
+def _values(compared: list[list[ComparedCaption]], counts: dict[str, NDArray[np.int64]]) -> NDArray[np.float64]:
     """Returns the value of each caption: float64 (images, captioners, COLUMNS); NaN for a missing length."""
     values = np.empty((len(compared), len(compared[0]), len(COLUMNS)))
     for image, own in enumerate(compared):
         for captioner, row in enumerate(own):
-            given = counts[row["item"]]
-            means = given @ np.arange(1, 6) / given.sum(axis=1)
+            own_counts = counts[str(row["item"])]
+            means = own_counts @ np.arange(1, 6) / own_counts.sum(axis=1)
             length = np.nan if row["length"] is None else row["length"]
             values[image, captioner] = [length, *means, means.mean()]
     return values
 
 
-def _rows(names: list[str], values: Reals) -> list[TableRow]:
+def _rows(names: list[str], values: NDArray[np.float64]) -> list[TableRow]:
     images = len(values)
     empty: NDArray[np.bool_] = ~np.any(np.isfinite(values), axis=0)
     flat = np.where(empty[None], 0.0, values).reshape(images, -1)
@@ -174,11 +177,11 @@ def _rows(names: list[str], values: Reals) -> list[TableRow]:
     low, high = (bound.reshape(empty.shape) for bound in intervals(flat))
     rows = []
     for n, name in enumerate(names):
-        figures: dict[str, Figure | None] = {}
+        estimates: dict[str, MeanEstimate | None] = {}
         for c, column in enumerate(COLUMNS):
             bounds = (_rounded(low[n, c]), _rounded(high[n, c])) if images > 1 else (None, None)
-            figures[column] = None if empty[n, c] else Figure(round(float(means[n, c]), 4), *bounds)
-        rows.append(TableRow(name, figures))
+            estimates[column] = None if empty[n, c] else MeanEstimate(round(float(means[n, c]), 4), *bounds)
+        rows.append(TableRow(name, estimates))
     return rows
 
 
@@ -189,7 +192,7 @@ def _rounded(value: float | None) -> float | None:
 def _notes(
     recipe: Recipe,
     names: list[str],
-    images: dict[int, list[dict[str, Any]]],
+    images: dict[int, list[ComparedCaption]],
     complete: int,
     compared: int,
     outdated: int,

@@ -1,4 +1,4 @@
-"""Prepares CogVLM's inputs and decodes its outputs: prompts and pictures in, one caption for each row out."""
+"""Prepares CogVLM's inputs (prompts and pictures) and decodes its outputs (one caption for each row)."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -67,21 +67,21 @@ class Writer:
         length = max(map(len, prompts))
         padded = [[self.config.pad_token_id] * (length - len(ids)) + ids for ids in prompts]
         mask = [[0] * (length - len(ids)) + [1] * len(ids) for ids in prompts]
-        where = self.model.device
-        pictures = torch.from_numpy(np.stack([request.image for request in requests])).to(where)
+        device = self.model.device
+        pictures = torch.from_numpy(np.stack([request.image for request in requests])).to(device)
         seeds = [request.seed if request.attempt else None for request in requests]
         sampling = [SeededSampling(seeds, self.temperature, self.top_p)] if any(s is not None for s in seeds) else []
         with torch.inference_mode():
-            found = self.model.generate(
-                torch.tensor(padded, device=where),
-                attention_mask=torch.tensor(mask, device=where),
+            tokens = self.model.generate(
+                torch.tensor(padded, device=device),
+                attention_mask=torch.tensor(mask, device=device),
                 pixel_values=normalised(pictures, self.model.dtype),
                 past_key_values=RoomyCache(self.config.num_hidden_layers, length + room),
                 max_new_tokens=room,
                 do_sample=False,
                 logits_processor=sampling,
             )
-        written = found[:, length:].tolist()
+        written = tokens[:, length:].tolist()
         return [self._answer(ids, len(asked)) for ids, asked in zip(written, prompts, strict=True)]
 
     def _answer(self, ids: list[int], asked: int) -> Answer:

@@ -1,4 +1,4 @@
-"""Base of translators by a local encoder-decoder model, which translate sentence by sentence and keep quotes."""
+"""Defines the base of translators by a local encoder-decoder model, which translate sentence by sentence."""
 
 from abc import abstractmethod
 from collections.abc import Iterable, Sequence
@@ -27,7 +27,7 @@ class Seq2SeqParams(PluginParams):
 
 
 class Sentencewise(Translator):
-    """Base class: a subclass defines the checkpoint, and how the model is told the languages."""
+    """Base class of these translators; a subclass defines the checkpoint, and the tokens that name the languages."""
 
     Params: type[Seq2SeqParams] = Seq2SeqParams
     params: Seq2SeqParams
@@ -77,18 +77,18 @@ class Sentencewise(Translator):
     def translate(self, texts: Sequence[str]) -> list[Answer]:
         """See Translator. A text in scripts of other languages fails as `not_english` or `not_chinese`."""
         plans = [SentencePlan(text, self.into) for text in texts]
-        said = self._said(part for plan in plans for part in plan.wholes())
-        said |= self._said(part for plan in plans for part in plan.fragments(said))
-        return [plan.answer(said) for plan in plans]
+        translations = self._translated(part for plan in plans for part in plan.wholes())
+        translations |= self._translated(part for plan in plans for part in plan.fragments(translations))
+        return [plan.answer(translations) for plan in plans]
 
-    def _said(self, texts: Iterable[str]) -> dict[str, Answer]:
+    def _translated(self, texts: Iterable[str]) -> dict[str, Answer]:
         """Translates each text; one that is too long for the model is translated clause by clause."""
-        cut = {text: clauses(text, lambda part: len(self.encode(part)) <= self.checkpoint.limit) for text in texts}
-        parts = list(dict.fromkeys(part for found in cut.values() for part in found or ()))
+        pieces = {text: clauses(text, lambda part: len(self.encode(part)) <= self.checkpoint.limit) for text in texts}
+        parts = list(dict.fromkeys(part for cut in pieces.values() for part in cut or ()))
         sources = [self.encode(part.strip()) for part in parts]
         answers = self.checkpoint.generate(sources, self.params.beams, self.first, self.params.batch_tokens)
-        of = dict(zip(parts, answers, strict=True))
-        return {text: self._joined([of[part] for part in found or ()]) for text, found in cut.items()}
+        by_part = dict(zip(parts, answers, strict=True))
+        return {text: self._joined([by_part[part] for part in cut or ()]) for text, cut in pieces.items()}
 
     def _joined(self, answers: Sequence[Answer]) -> Answer:
         """Joins the translations of a sentence's clauses; without any (the sentence is too long), it is incomplete."""

@@ -1,4 +1,4 @@
-"""CogVLM-1.1-chat (arXiv:2311.03079), the captioner of the Kolors paper, implemented in this project."""
+"""Captions images with CogVLM-1.1-chat (arXiv:2311.03079), the captioner of the Kolors paper, implemented here."""
 
 import math
 from collections import defaultdict
@@ -130,7 +130,7 @@ class CogVLM(Captioner):
 
     @cached_property
     def _at_once(self) -> Halving:
-        """Batches rows; on a CPU one at a time, as a batch gains nothing there and its size changes the last bits."""
+        """The batching of rows; on a CPU one at a time, since a batch gains nothing there and its size changes bits."""
         if self._writer.model.device.type == "cpu":
             return Halving(1)
         return Halving(
@@ -147,14 +147,14 @@ class CogVLM(Captioner):
         by_room: defaultdict[int, list[int]] = defaultdict(list)
         for index, row in enumerate(rows):
             by_room[self._writer.room(self._writer.prompt_ids(row.prompt))].append(index)
-        found: dict[int, Answer] = {}
+        by_row: dict[int, Answer] = {}
         for room, indices in by_room.items():
             if room < 1:
                 answers = [Answer(failed=LONG_PROMPT) for _ in indices]
             else:
                 answers = self._at_once([rows[i] for i in indices], partial(self._writer.write, room=room))
-            found |= zip(indices, answers, strict=True)
-        return [found[index] for index in range(len(rows))]
+            by_row |= zip(indices, answers, strict=True)
+        return [by_row[index] for index in range(len(rows))]
 
 
 def squashed(pixels: np.ndarray, side: int) -> np.ndarray:

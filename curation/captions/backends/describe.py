@@ -1,4 +1,4 @@
-"""The offline captioner, which states in plain English what was measured, and nothing else.
+"""Captions images offline, by stating the measured facts in plain English, and nothing else.
 
 Shape, main colours, brightness, number of faces and readable text are facts of the row; who or what is visible is not,
 and is never stated. "Vertical" and "horizontal" are used for portrait and landscape, because "a portrait picture" and
@@ -89,6 +89,7 @@ class Description:
     text_goes_on: bool = False
     """Whether `text` is only the beginning of the image's text."""
     style: int = field(default=0, compare=False)
+    """Number of the wording, modulo STYLES."""
 
     def __post_init__(self) -> None:
         most = 0 if self.black_and_white else MAX_COLOURS

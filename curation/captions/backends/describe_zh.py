@@ -1,4 +1,4 @@
-"""The offline translator, which translates the captions of `describe` exactly, and no other text.
+"""Translates the captions of `describe` offline and exactly, and no other text.
 
 A caption is parsed to a Description, which must give exactly the same caption again: this proves that it was
 understood. A caption that fails this test is not translated.
@@ -42,26 +42,26 @@ _SHAPE_OF_WORD = {word: shape for shape, word in SHAPES.items()}
 def parse(caption: str) -> Description | None:
     """Returns the Description whose English wording is exactly this caption; None if there is none."""
     quotes = _QUOTED.findall(caption)
-    said = _QUOTED.sub("", caption).lower()
-    shape = _SHAPE.search(said)
+    unquoted = _QUOTED.sub("", caption).lower()
+    shape = _SHAPE.search(unquoted)
     if len(quotes) > 1 or not shape:
         return None
-    bare = _COLOUR.sub("", said)  # the "dark" of "dark blue" is no tone
+    bare = _COLOUR.sub("", unquoted)  # the "dark" of "dark blue" is no tone
     tone = _TONE.search(bare)
     faces = _FACES.search(bare)
     try:
-        found = Description(
+        description = Description(
             shape=_SHAPE_OF_WORD[shape[1]],
             tone=next((t for t in TONES if tone and t == tone[1]), None),
-            black_and_white="black-and-white" in said,
-            colours=tuple(_COLOUR.findall(said.replace("black-and-white", ""))),
+            black_and_white="black-and-white" in unquoted,
+            colours=tuple(_COLOUR.findall(unquoted.replace("black-and-white", ""))),
             faces=0 if not faces else MANY if faces[1] else NUMBERS.index(faces[2]),
             text=quotes[0] if quotes else "",
-            text_goes_on="begin" in said,
+            text_goes_on="begin" in unquoted,
         )
     except ValueError:
         return None
-    wordings = (replace(found, style=style) for style in range(STYLES))
+    wordings = (replace(description, style=style) for style in range(STYLES))
     return next((wording for wording in wordings if wording.english() == caption), None)
 
 

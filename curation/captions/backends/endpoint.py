@@ -1,4 +1,4 @@
-"""Captions and translations by any server with OpenAI's chat completions API: vLLM, SGLang, LMDeploy, a hosted API.
+"""Captions and translates by any server with OpenAI's chat completions API: vLLM, SGLang, LMDeploy, a hosted API.
 
 The key is read from the environment variable that `key_env` names and is sent to the server only.
 """
@@ -26,9 +26,9 @@ if TYPE_CHECKING:
 
 
 IN_FLIGHT_TIMES = 4
-"""Requests of one call per request in flight: at the end of a call, some connections wait for the last request."""
+"""Number of requests in a call per request in flight: at the end of a call, connections wait for the last request."""
 SEEDS = 2**31
-"""Servers accept seeds below this."""
+"""The bound below which servers accept seeds."""
 OURS = {"model", "messages", "stream", "n"}
 """Fields of a request that `extra` must not set."""
 PLACEMENT = frozenset({"url", "key_env", "concurrency", "tries", "timeout", "wait", "price", "listed"})
@@ -105,27 +105,27 @@ class EndpointParams(PluginParams):
     @field_validator("extra")
     @classmethod
     def _not_ours(cls, extra: dict[str, Any]) -> dict[str, Any]:
-        if said := sorted(OURS & set(extra)):
-            raise ValueError(f"`{said[0]}` cannot be set here")
+        if forbidden := sorted(OURS & set(extra)):
+            raise ValueError(f"`{forbidden[0]}` cannot be set here")
         if any(_SECRET.search(name) for name in extra):
             raise ValueError(NO_KEY)
         return extra
 
     @model_validator(mode="before")
     @classmethod
-    def _no_key(cls, given: Any) -> Any:
+    def _no_key(cls, section: Any) -> Any:
         """Raises ValueError, without quoting it, if the recipe holds a key, which would be copied into files."""
-        if isinstance(given, dict) and any(_SECRET.search(str(name)) for name in given.keys() - {"key_env"}):
+        if isinstance(section, dict) and any(_SECRET.search(str(name)) for name in section.keys() - {"key_env"}):
             raise ValueError(NO_KEY)
-        return given
+        return section
 
     @property
     def told(self) -> str:
-        """The model, for people; without the URL, since the text is also in the dataset card."""
+        """The model in words, without the URL, since the text is also in the dataset card."""
         return f"{self.model}, behind an endpoint"
 
     def client(self, section: str) -> "Client":
-        """The client that sends requests to the server."""
+        """Returns the client that sends requests to the server."""
         from curation.models.text.openai import Client
 
         return Client(
@@ -145,7 +145,7 @@ class EndpointParams(PluginParams):
 
 
 class _AtEndpoint(Plugin):
-    """Base of captioner and translator: the connection to the server."""
+    """Base of captioner and translator, with the connection to the server."""
 
     placement = PLACEMENT
     params: EndpointParams
@@ -265,7 +265,7 @@ def bare(text: str, asked: str = "") -> str:
 
 
 def _quoted(text: str) -> bool:
-    """Whether one pair of quotation marks encloses the whole text, with none of its kind within."""
+    """Returns whether one pair of quotation marks encloses the whole text, with none of its kind within."""
     closing = _QUOTES.get(text[:1])
     inner = text[1:-1]
     return len(text) > 1 and text.endswith(closing or "\0") and text[0] not in inner and (closing or "") not in inner

@@ -1,4 +1,4 @@
-"""What the captioner `endpoint` will be asked first of a shard's rows, for engines that answer ahead of the stage."""
+"""Yields the first requests to the captioner `endpoint` for a shard, for engines that answer ahead of the stage."""
 
 from collections.abc import Iterator
 from dataclasses import replace
@@ -18,7 +18,7 @@ from curation.tasks import Watch
 
 
 def endpoint_of(opened: Opened) -> Endpoint:
-    """The recipe's captioner. Raises UserError if it is another than `endpoint`."""
+    """Returns the recipe's captioner. Raises UserError if it is not `endpoint`."""
     captioner = crew_of(opened).captioner
     if not isinstance(captioner, Endpoint):
         raise UserError(f"the fleet stands in for endpoint, not for {captioner.name}", "captions.captioner.backend")
@@ -26,11 +26,11 @@ def endpoint_of(opened: Opened) -> Endpoint:
 
 
 def first_requests(opened: Opened, corpus: str, shard: str) -> Iterator[tuple[str, dict[str, Any]]]:
-    """The first requests for the kept rows of one raw shard that have no caption and no answer yet.
+    """Yields the first requests for the kept rows of one raw shard that have no caption and no cached answer yet.
 
     Yields:
-        The name under which the answer is kept, and the body of the request (see `Endpoint.payload`). A row whose
-        image cannot be read is left out: the stage says of it why.
+        the name under which the answer is cached, and the body of the request (see `Endpoint.payload`). A row whose
+        image cannot be read is left out; the stage will report why.
     """
     recipe, workspace, captioner = opened.recipe, opened.workspace, endpoint_of(opened)
     loaded = load_shard(opened, recipe.corpus(corpus), shard)
@@ -46,9 +46,9 @@ def first_requests(opened: Opened, corpus: str, shard: str) -> Iterator[tuple[st
         for row, request in requests.items():
             if names[row] in known:
                 continue
-            given = loaded.rows[row]
+            columns = loaded.rows[row]
             try:
-                data = source.read(given["member"], given["offset"], given["length"])
+                data = source.read(columns["member"], columns["offset"], columns["length"])
                 image = captioner.prepare(decode(data, captioner.side))
             except (ImageError, OSError):
                 continue

@@ -1,4 +1,4 @@
-"""Translation by OPUS-MT: small Marian networks, one for each direction.
+"""Translates by OPUS-MT: small Marian networks, one for each direction.
 
 Tiedemann and Thottingal, "OPUS-MT: Building open translation services for the World", 2020.
 """
@@ -32,7 +32,7 @@ class MarianParams(Seq2SeqParams):
 
 
 class Marian(Sentencewise):
-    """Translation by a checkpoint of OPUS-MT: opus-mt-en-zh into Chinese, opus-mt-zh-en into English.
+    """Translates by a checkpoint of OPUS-MT: opus-mt-en-zh into Chinese, opus-mt-zh-en into English.
 
     opus-mt-en-zh writes several kinds of Chinese; each source begins with the token of the requested one.
     """
@@ -58,28 +58,28 @@ class Marian(Sentencewise):
     def checkpoint(self) -> Seq2SeqCheckpoint:
         """See Sentencewise. Also raises UserError if the checkpoint translates in the other direction."""
         key = f"{self.key}.checkpoint"
-        found = Seq2SeqCheckpoint(key, self.models.find(key, self.params.checkpoint), ARCHITECTURE)
-        given = found.json("tokenizer_config.json")
+        checkpoint = Seq2SeqCheckpoint(key, self.models.find(key, self.params.checkpoint), ARCHITECTURE)
+        config = checkpoint.json("tokenizer_config.json")
         source: Language = "en" if self.into == "zh" else "zh"
-        if given.get("source_lang") in CODES[self.into] and given.get("target_lang") in CODES[source]:
+        if config.get("source_lang") in CODES[self.into] and config.get("target_lang") in CODES[source]:
             raise UserError(
-                f"{found.folder}/tokenizer_config.json: expected a checkpoint from {source} into {self.into}, "
-                f"found one from {given['source_lang']} into {given['target_lang']}",
+                f"{checkpoint.folder}/tokenizer_config.json: expected a checkpoint from {source} into {self.into}, "
+                f"found one from {config['source_lang']} into {config['target_lang']}",
                 key,
             )
-        return found
+        return checkpoint
 
     @cached_property
     def prefix(self) -> str:
         """The token of the target language; "" if the checkpoint has only one. Raises UserError if it is unknown."""
         tokens = self.checkpoint.tokenizer.supported_language_codes
-        there = sorted(token.removeprefix(">>").removesuffix("<<") for token in tokens)
-        wanted = self.params.target or (TARGETS[self.into] if there else "")
-        if wanted and wanted not in there:
-            listed = nearest(wanted, there) or f"; for instance {', '.join(there[:20])}"
+        languages = sorted(token.removeprefix(">>").removesuffix("<<") for token in tokens)
+        wanted = self.params.target or (TARGETS[self.into] if languages else "")
+        if wanted and wanted not in languages:
+            listed = nearest(wanted, languages) or f"; for instance {', '.join(languages[:20])}"
             raise UserError(
                 f"{self.checkpoint.folder}/vocab.json has no token >>{wanted}<<"
-                + (listed if there else ", nor one of any other language; leave `target` out"),
+                + (listed if languages else ", nor one of any other language; leave `target` out"),
                 f"{self.key}.target",
             )
         return f">>{wanted}<<" if wanted else ""

@@ -1,4 +1,4 @@
-"""Translation by NLLB-200: one model for two hundred languages.
+"""Translates by NLLB-200: one model for two hundred languages.
 
 NLLB Team, "No Language Left Behind: Scaling Human-Centered Machine Translation", 2022.
 """
@@ -22,7 +22,7 @@ LANGUAGES: dict[Language, str] = {"en": "eng_Latn", "zh": "zho_Hans"}
 
 
 class Nllb(Sentencewise):
-    """Translation by a checkpoint of NLLB-200 in M2M-100's architecture, in either direction."""
+    """Translates by a checkpoint of NLLB-200 in M2M-100's architecture, in either direction."""
 
     name = "nllb"
     version = 1

@@ -1,4 +1,4 @@
-"""Captions by any vision-language model that transformers supports, from a local folder: Qwen-VL, InternVL, GLM-4V …"""
+"""Captions images with any local vision-language model that transformers supports: Qwen-VL, InternVL, GLM-4V …"""
 
 from collections.abc import Sequence
 from functools import cached_property
@@ -46,7 +46,7 @@ class TransformersParams(PluginParams):
 
 
 class Transformers(Captioner):
-    """Any checkpoint that transformers itself supports: greedy at first, sampled if that caption had flags."""
+    """Captions by any checkpoint that transformers supports: greedy at first, sampled if that caption had flags."""
 
     name = "transformers"
     version = 1
@@ -72,7 +72,7 @@ class Transformers(Captioner):
 
     @property
     def side(self) -> int:  # type: ignore[override]
-        """See Captioner."""
+        """Largest long side in pixels at which pictures are shown."""
         return self.params.side
 
     def files(self) -> dict[str, Path]:
@@ -95,7 +95,7 @@ class Transformers(Captioner):
 
     @cached_property
     def _at_once(self) -> Halving:
-        """Batches rows; on a CPU one at a time, so that a caption does not depend on the other rows of a batch."""
+        """The batching of rows; on a CPU one at a time, so that no caption depends on the other rows of a batch."""
         if device() == "cpu":
             return Halving(1)
         row = self._checkpoint.row_bytes(self.params.side, self.params.max_new_tokens)

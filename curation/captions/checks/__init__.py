@@ -1,1 +1,1 @@
-"""Checks of captions and translations, with one module for each kind of fault."""
+"""Checks captions and translations, with one module for each kind of fault."""

@@ -16,7 +16,7 @@ from curation.captions.checks.wording import BOILERPLATE, REFUSALS, SUBJECTIVE, 
 from curation.recipe.sections import CaptionChecks
 
 DEFAULTS = CaptionChecks()
-"""What a caption must keep to where the recipe says nothing else."""
+"""The limits for captions where the recipe sets no others."""
 _HAN = re.compile("[\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff\U00020000-\U000323af]+")
 QUOTED = re.compile(
     r"""["“「『‘'](?:"""  # a character set first: the search skips to the next one
@@ -35,38 +35,40 @@ def check_caption(
     seen: str | None = None,
     limits: CaptionChecks = DEFAULTS,
 ) -> list[str]:
-    """Flags of an English caption, in this order.
+    """Returns the flags of an English caption, in this order.
 
-    empty: nothing is there; no other rule is asked.
-    too_short: below either minimum: the model stopped before it said anything.
-    too_long: above either maximum: beyond any text encoder's window, mostly rambling or a loop.
-    truncated: it is not `complete`.
-    repetition: see `repeats` and `says_again`; of sentences, those that are the same with and without their quotes.
+    empty: there is no text; no other rule is applied.
+    too_short: the caption is below either minimum: the model stopped before it described anything.
+    too_long: the caption is above either maximum: beyond any text encoder's window, mostly rambling or a loop.
+    truncated: the caption is not `complete`.
+    repetition: see `repeats` and `says_again`; a sentence counts only if it repeats both with and without its quotes.
     refusal: the model speaks of itself, or of a picture it did not get ("I cannot", "Please provide the image").
-    boilerplate: it opens with a frame such as "The image shows", which says nothing of this picture.
-    subjective: it tells an effect on the viewer, a judgement or a guess ("evokes", "likely"): see `SUBJECTIVE`.
-    not_english: more than `max_foreign_share` of the letters outside quotes are not Latin, or the words there are
-        those of another language: see `in_another_language`.
-    unconfirmed_quote: a quoted string is not in what OCR has read: the model has made it up. Not asked of a caption
-        that is too long, as comparing takes time in proportion to the quotes times what was read.
+    boilerplate: the caption opens with a frame such as "The image shows", which says nothing of this picture.
+    subjective: the caption states an effect on the viewer, a judgement or a guess ("evokes", "likely"): see
+        `SUBJECTIVE`.
+    not_english: more than `max_foreign_share` of the letters outside quotes are not Latin, or the words outside quotes
+        are those of another language: see `in_another_language`.
+    unconfirmed_quote: a quoted string is not in the text that OCR has read: the model has made it up. A caption that is
+        too long is not checked, since the time for comparing is proportional to the quotes times the text read.
 
     Args:
-        complete: False if the model had not ended when it reached its limit of tokens.
-        seen: the text that OCR has read in the picture, "" if it found none; None if it did not look, and then no
-            quote is asked about.
+        text: the caption.
+        complete: whether the model had ended before it reached its limit of tokens.
+        seen: the text that OCR has read in the picture, "" if it found none; None if OCR was not run, and then quotes
+            are not checked.
         limits: the recipe's `captions.checks`. Characters and words are those of the text with its quotes;
-            `min_quote_match` is the likeness of a quote to what was read that is enough: see `confirmed`.
+            `min_quote_match` is the smallest sufficient similarity of a quote to the text read: see `confirmed`.
     """
     text = text.strip() if text else ""
     if not text:
         return ["empty"]
     outside, quotes = _split(text)
     words = _words(outside)
-    said = len(words) + sum(len(quote.split()) for quote in quotes)
+    count = len(words) + sum(len(quote.split()) for quote in quotes)
     flags = []
-    if len(text) < limits.min_characters or said < limits.min_words:
+    if len(text) < limits.min_characters or count < limits.min_words:
         flags.append("too_short")
-    if len(text) > limits.max_characters or said > limits.max_words:
+    if len(text) > limits.max_characters or count > limits.max_words:
         flags.append("too_long")
     if not complete:
         flags.append("truncated")
@@ -184,10 +186,10 @@ def _words(text: str) -> list[str]:
 
 
 def _loops(text: str, outside: str, units: Sequence[str]) -> bool:
-    """Whether a text loops. A repeated sentence counts only if it repeats both with its quotes and without them."""
+    """Returns whether a text loops. A repeated sentence counts only if it repeats both with and without its quotes."""
     return repeats(text, units) or (says_again(text) and says_again(outside))
 
 
 def _foreign(text: str, most: float) -> bool:
-    """Whether the share of letters that are not Latin is over `most`."""
+    """Returns whether the share of letters that are not Latin is over `most`."""
     return not text.isascii() and len(_NOT_LATIN.findall(text)) > most * sum(map(str.isalpha, text))

@@ -39,7 +39,7 @@ _OTHER_WORDS = {1: "a an single", 2: "pair both couple twin twins double", 10: "
 
 
 def lost_in_chinese(english: str, chinese: str) -> bool:
-    """Whether a number in digits in the English text is missing from the Chinese one.
+    """Returns whether a number in digits in the English text is missing from the Chinese one.
 
     The Chinese text may have it in Chinese numerals, wholly or partly (一百, 1.5万); 1,500 may be 1500; the 1990s may
     be 20世纪90年代.
@@ -51,7 +51,7 @@ def lost_in_chinese(english: str, chinese: str) -> bool:
 
 
 def lost_in_english(chinese: str, english: str) -> bool:
-    """Whether a number of the Chinese text is missing from the English one.
+    """Returns whether a number of the Chinese text is missing from the English one.
 
     Checked are numbers in digits and, from two on, counts in Chinese numerals (三只猫); the English text may have both
     as words if they are below 100. Numbers with 万 and the like are not checked (3万 is 30,000 or 30 thousand).
@@ -66,7 +66,7 @@ def lost_in_english(chinese: str, english: str) -> bool:
 
 
 def _stands_in(text: str, word: str) -> bool:
-    """Whether a text contains the word as a whole; the substring test excludes most words faster than the pattern."""
+    """Returns whether a text contains the whole word; the substring test excludes most words faster than a pattern."""
     return word in text and re.search(rf"\b{word}\b", text) is not None
 
 

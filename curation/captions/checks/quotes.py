@@ -7,12 +7,12 @@ import numpy as np
 
 
 def confirmed(quotes: Sequence[str], seen: str, least: float) -> bool:
-    """Whether all quotes, or something similar, are in the text that OCR has read.
+    """Returns whether all quotes, or something similar, are in the text that OCR has read.
 
     Letters and digits are compared, without case, spaces, punctuation and differences of width (ｆｕｌｌ). Either a
     quote as a whole must be similar to a substring of the text; or, since the lines of a sign may be read in another
-    order, those of its words that are must make up `least` of its letters. A quote without letters and digits always
-    passes.
+    order, the words of the quote that are similar to a substring must make up `least` of its letters. A quote
+    without letters and digits always passes.
 
     Args:
         quotes: the quoted strings.
@@ -28,8 +28,8 @@ def _confirmed(quote: str, text: str, least: float) -> bool:
     if likeness(letters, text) >= least:
         return True
     words = list(filter(None, map(folded, quote.split())))
-    found = sum(len(word) for word in words if likeness(word, text) >= least)
-    return len(words) > 1 and found >= least * len(letters)
+    confirmed_letters = sum(len(word) for word in words if likeness(word, text) >= least)
+    return len(words) > 1 and confirmed_letters >= least * len(letters)
 
 
 def folded(text: str) -> str:

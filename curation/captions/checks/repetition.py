@@ -18,7 +18,7 @@ _AROUND = " \t\r\"'“”‘’「」『』()*#-–—•"
 
 
 def repeats(text: str, units: Sequence[str]) -> bool:
-    """Whether a text loops.
+    """Returns whether a text loops.
 
     Either a run of TAIL_RUN characters occurs twice, possibly overlapping, among the last TAIL characters, because the
     decoder found no end; or the same few units occur LOOP_TIMES in a row anywhere.
@@ -34,7 +34,7 @@ def repeats(text: str, units: Sequence[str]) -> bool:
 
 
 def says_again(text: str) -> bool:
-    """Whether a sentence occurs SAID_TIMES or more anywhere in a text; short sentences may."""
+    """Returns whether a sentence that is not short occurs SAID_TIMES or more anywhere in a text."""
     for end in _ENDS:
         text = text.replace(end, ".")
     sentences = text.split(".")
@@ -88,7 +88,7 @@ p, and for 2p units at the shift 2p."""
 
 
 def _may_loop(signature: bytes) -> bool:
-    """Fast pre-check, False for nearly every text without a loop: compares the signature with its own shifts."""
+    """Returns whether there may be a loop, comparing the signature with its own shifts; it is a fast pre-check."""
     number = int.from_bytes(signature, "little")
     return any(zeros in (number ^ number >> bits).to_bytes(len(signature), "little") for bits, zeros in _SHIFTS)
 

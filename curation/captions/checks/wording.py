@@ -8,11 +8,11 @@ import re
 from collections.abc import Mapping, Sequence
 
 Rules = Mapping[str, re.Pattern[str]]
-"""Word → pattern, where whatever the pattern matches contains the word, so that a text without it is not searched."""
+"""Patterns by word: every match of a pattern contains its word, so that texts without the word are not searched."""
 
 
 def _rules(patterns: Mapping[str, str]) -> Rules:
-    """Makes rules from space-separated words → pattern, where every match contains at least one of the words."""
+    """Makes rules from patterns by space-separated words; every match contains at least one of the words."""
     return {word: re.compile(rf"\b(?:{pattern})\b") for words, pattern in patterns.items() for word in words.split()}
 
 
@@ -144,11 +144,12 @@ MIN_WORDS, MIN_OTHER_WORDS = 8, 4
 
 
 def in_another_language(text: str) -> bool:
-    """Whether a text of MIN_WORDS or more has MIN_OTHER_WORDS function words of other languages, and fewer of English.
+    """Returns whether the function words of a text are those of another language.
 
-    Only function words are counted: about every third word of a sentence is one, in English as elsewhere, but a list
-    ("red apple, green pear") may have none. Those of other languages count only in lower case, or as the first word,
-    since a name (La Paz) has them in capitals.
+    It is so for a text of MIN_WORDS or more with MIN_OTHER_WORDS function words of other languages, and fewer of
+    English. About every third word of a sentence is a function word, in English as elsewhere, but a list ("red apple,
+    green pear") may have none. Function words of other languages count only in lower case, or as the first word, since
+    a name (La Paz) has them in capitals.
     """
     words = _LETTERS.findall(text[:1].lower() + text[1:])
     others = [word for word in words if word in OTHER_WORDS]
@@ -235,9 +236,9 @@ def trimmed(text: str) -> str:
 def _opening(line: str, at: int) -> int:
     """Returns where the removable opening that begins at `at` ends; `at` if there is none."""
     for pattern in (_LABEL, _ASIDE, _FRAME):
-        found = pattern.match(line, at)
-        if found and not (pattern is _FRAME and _NO_THING.match(line, found.end())):
-            return found.end() if _SAYS_SOMETHING.match(line, found.end()) else at
+        match = pattern.match(line, at)
+        if match and not (pattern is _FRAME and _NO_THING.match(line, match.end())):
+            return match.end() if _SAYS_SOMETHING.match(line, match.end()) else at
     return at
 
 
@@ -248,7 +249,7 @@ def _capital(line: str) -> str:
 
 
 def any_of(rules: Rules, words: Sequence[str]) -> bool:
-    """Whether a text contains a phrase of these rules.
+    """Returns whether a text contains a phrase of these rules.
 
     Args:
         rules: the rules.

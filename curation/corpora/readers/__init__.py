@@ -1,7 +1,7 @@
-"""Reading raw shards: every sample in order, and one image's bytes by place.
+"""Reads raw shards: every sample in order, and one image's bytes by place.
 
-Shards are read as they lie, never unpacked or rewritten. A reader of one's own is a file in a folder that the
-environment variable CURATE_READERS names, or a module that an installed package announces in the group of entry points
+Shards are read in place, never unpacked or rewritten. The user's own reader is a file in a folder that the environment
+variable CURATE_READERS names, or a module that an installed package announces in the group of entry points
 `curate.readers`; it defines a `Source` whose `name` is the name of the file and the recipe's `format`.
 """
 
@@ -18,7 +18,7 @@ __all__ = [
     "reader",
 ]  # fmt: skip
 GROUP = "curate.readers"
-"""Entry points of packages that bring readers."""
+"""Group of the entry points of packages that bring readers."""
 
 __path__ += extensions.own_folders("CURATE_READERS")
 
@@ -31,13 +31,17 @@ BUILT_IN: dict[str, type[Source]] = {
 
 
 def reader(corpus: Corpus) -> type[Source]:
-    """The class that reads shards of the corpus's format. Raises UserError if there is none, or it says no `ending`."""
+    """Returns the class that reads shards of the corpus's format.
+
+    Raises:
+        UserError: there is no such reader, or it does not set `ending`.
+    """
     if corpus.format in BUILT_IN:
         return BUILT_IN[corpus.format]
     key = f"corpora.{corpus.name}.format"
-    found = extensions.classes(__name__, GROUP, corpus.format, Source)  # type: ignore[type-abstract]
-    if not found:
+    readers = extensions.classes(__name__, GROUP, corpus.format, Source)  # type: ignore[type-abstract]
+    if not readers:
         raise UserError(f'no file of a reader defines a Source named "{corpus.format}"', key)
-    if not found[0].ending:
+    if not readers[0].ending:
         raise UserError(f'the reader "{corpus.format}" does not say its `ending`', key)
-    return found[0]
+    return readers[0]

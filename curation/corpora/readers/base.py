@@ -1,4 +1,4 @@
-"""Base class of raw shards' readers: samples in order, one image's bytes by place, captions and further columns."""
+"""Base class of the readers of raw shards: samples in order, one image's bytes by place, captions, further columns."""
 
 import json
 import os
@@ -18,11 +18,11 @@ from curation.recipe.sections import Corpus
 
 IMAGE_ENDINGS = {"jpg", "jpeg", "png", "webp", "gif", "bmp", "tif", "tiff", "avif", "jfif", "mpo"}
 SIDE_ENDINGS = {"txt", "json", "jsonl", "csv", "tsv", "md", "parquet", "yaml", "yml", "npy", "npz", "cls", "pth", "pt"}
-"""Endings that are never an image's. A file of any other ending gets a row, and its bytes decide whether it is one."""
+"""Endings of files that are no images. Any other file gets a row, and its bytes decide whether it is an image."""
 GONE = "gone"
-"""The reason of a file that was listed and is no longer there; any other one is a failure."""
+"""Reason for which a row of a listed file that no longer exists has no image; any other reason is a failure."""
 MAX_BYTES = 1 << 30
-"""Bytes above which a file is not read: no image within the limits of decoding is as large."""
+"""Size in bytes above which a file is not read: no image within the limits of decoding is as large."""
 
 DAMAGED_PARQUET = (OSError, pa.ArrowException, UnicodeDecodeError)
 """Exceptions that pyarrow raises on a damaged Parquet file."""
@@ -44,16 +44,22 @@ class RawSample:
     meta: dict[str, Any] = field(default_factory=dict)
     """Further columns, if they come from a `.json` file and not from the table."""
     error: RowError | None = None
-    """Why the row fails, because its bytes could not be read completely or its name is taken; None if it does not."""
+    """The error by which the row fails, because its bytes are incomplete or its name is taken; None if it is good."""
 
 
 class Source(ABC):
-    """One raw shard. `members` is set for a plain folder only: the files dealt to this shard, in order.
+    """The reader of one raw shard.
+
+    Args:
+        corpus: the corpus.
+        shard: the shard's name.
+        path: the shard's file or folder, as fsspec names it.
+        members: for the formats `folder` and `files`, the shard's files in order, relative to `path`; None otherwise.
 
     Attributes:
-        name: of a reader of one's own: the file's name, and the corpus's `format` in the recipe.
-        version: of a reader of one's own: raised when it reads other samples out of the same file.
-        ending: how the names of the files end that are a shard each, such as ".tar".
+        name: the name of a user's own reader: that of its file, and the corpus's `format` in the recipe.
+        version: an integer of a user's own reader, raised when it reads other samples from the same file.
+        ending: the ending of the names of files each of which is a shard, such as ".tar".
     """
 
     name: str = ""
@@ -64,7 +70,7 @@ class Source(ABC):
         self.corpus, self.shard, self.path, self.members = corpus, shard, path, members
         self.fs, _ = fsspec.core.url_to_fs(corpus.path)
         self.damage: str | None = None
-        """What is wrong with the shard's container, after which nothing more could be read; set by `samples`."""
+        """The damage in the shard's file, behind which nothing can be read; None if it has none. Set by `samples`."""
         self.without_image = 0
         """Number of rows of the shard's table without an image, because the download failed; counted by `samples`."""
         self._open: dict[str, BinaryIO] = {}
@@ -90,7 +96,7 @@ class Source(ABC):
 
     @abstractmethod
     def samples(self) -> Iterator[RawSample]:
-        """Every image of the shard, in order; of two with one name, the second with the error `duplicate_member`."""
+        """Yields every image of the shard, in order; the second of two of one name has the error `duplicate_member`."""
 
     def read(self, member: str, offset: int, length: int) -> bytes:
         """Returns the bytes of one image from the place that the index recorded.

@@ -1,4 +1,4 @@
-"""Reader of raw shards in which every image is a file of its own."""
+"""Reads raw shards in which every image is a file of its own."""
 
 from collections.abc import Iterator
 from pathlib import PurePosixPath
@@ -12,7 +12,7 @@ class FolderSource(Source):
     """A shard of separate image files: some files of a plain folder, or one folder of img2dataset's `files` output."""
 
     def samples(self) -> Iterator[RawSample]:
-        """See Source. A file that no longer exists gives a sample without bytes and with the error `gone`."""
+        """See Source. A file that no longer exists yields a sample without bytes and with the error `gone`."""
         seen: set[str] = set()
         names: set[str] = set()
         for member in self.members or []:
@@ -31,8 +31,8 @@ class FolderSource(Source):
             self._fill(sample, PurePosixPath(member).stem, self._side_parts(member))
             name = make_key("", "", member)
             if name in names:
-                said = "an earlier file has the same name but for its Unicode form"
-                sample.error = RowError("duplicate_member", said)
+                detail = "an earlier file has the same name but for its Unicode form"
+                sample.error = RowError("duplicate_member", detail)
             names.add(name)
             seen.add(PurePosixPath(member).stem)
             yield sample
@@ -56,7 +56,7 @@ class FolderSource(Source):
 
 
 def _missing(member: str) -> RowError:
-    """Why a listed file is not found."""
-    if "\ufffd" in member:  # what stands for bytes that are not UTF-8: the listing cannot hold them
+    """Returns the error for a listed file that is not found."""
+    if "\ufffd" in member:  # replaces bytes that are not UTF-8, which the listing cannot hold
         return RowError("bad_name", "the file's name is not UTF-8")
     return RowError(GONE, "the file is no longer there")

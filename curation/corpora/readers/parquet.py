@@ -1,4 +1,4 @@
-"""Reader of raw shards that are Parquet files with image bytes."""
+"""Reads raw shards that are Parquet files with image bytes."""
 
 from collections.abc import Iterator
 from functools import cached_property
@@ -53,7 +53,7 @@ class ParquetSource(Source):
 
     @cached_property
     def table(self) -> pa.Table | None:
-        """The shard's columns without the image bytes; None if the file is damaged, which `damage` then says."""
+        """The shard's columns without the image bytes; None if the file is damaged, and `damage` is then set."""
         if self.damage:
             return None
         try:

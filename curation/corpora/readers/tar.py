@@ -1,4 +1,4 @@
-"""Reader of raw shards that are webdataset tars."""
+"""Reads raw shards that are webdataset tars."""
 
 import tarfile
 from collections.abc import Iterator

@@ -1,4 +1,4 @@
-"""A key-value cache whose memory is allocated once."""
+"""Provides a key-value cache whose memory is allocated once."""
 
 import torch
 from transformers.cache_utils import Cache, DynamicLayer

@@ -44,14 +44,14 @@ class CogVLMCheckpoint:
         """LLaMA's tokenizer with the checkpoint's vocabulary. Raises UserError if it is damaged or another model's."""
         path, folder = self.files.words[0], self.files.vocabulary
         with folder.explained(path, "Vicuna's tokenizer"):
-            found = LlamaTokenizer.from_pretrained(path.parent, **LOCAL)
-        if found.vocab_size > self.config.vocab_size or found.eos_token_id != self.config.eos_token_id:
+            tokenizer = LlamaTokenizer.from_pretrained(path.parent, **LOCAL)
+        if tokenizer.vocab_size > self.config.vocab_size or tokenizer.eos_token_id != self.config.eos_token_id:
             raise UserError(
                 f"{path}: expected {self.config.vocab_size} tokens at most and </s> as "
-                f"{self.config.eos_token_id}, found {found.vocab_size} and {found.eos_token_id}",
+                f"{self.config.eos_token_id}, found {tokenizer.vocab_size} and {tokenizer.eos_token_id}",
                 folder.key,
             )
-        return found
+        return tokenizer
 
     def check(self) -> None:
         """Compares the names and shapes of all tensors with the model's, and loads the tokenizer; reads no weights.
@@ -63,14 +63,16 @@ class CogVLMCheckpoint:
         files.check_index()
         with files.explained(files.folder / "config.json", WANTED), torch.device("meta"):
             expected = {name: list(t.shape) for name, t in CogVLMForCausalLM(self.config).state_dict().items()}
-        there = [header for header in files.headers() if not header.name.endswith(IGNORED)]
-        for path, name, shape, _dtype in there:
+        headers = [header for header in files.headers() if not header.name.endswith(IGNORED)]
+        for path, name, shape, _dtype in headers:
             if name not in expected:
                 raise UserError(f"{path}: {name}: expected no such tensor, found {shape}", files.key)
         files.judge(
             {
-                "mismatched_keys": [(h.name, h.shape, expected[h.name]) for h in there if h.shape != expected[h.name]],
-                "missing_keys": expected.keys() - {header.name for header in there},
+                "mismatched_keys": [
+                    (h.name, h.shape, expected[h.name]) for h in headers if h.shape != expected[h.name]
+                ],
+                "missing_keys": expected.keys() - {header.name for header in headers},
             }
         )
         _ = self.tokenizer
@@ -83,7 +85,7 @@ class CogVLMCheckpoint:
             spread: whether to spread the model over all GPUs, if one has too little memory.
 
         Raises:
-            UserError: as `check`, and `fit` of HfFolder.
+            UserError: as in `check` and in HfFolder.fit.
         """
         self.check()
         self.files.fit(spread)

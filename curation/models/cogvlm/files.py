@@ -1,4 +1,4 @@
-"""The files of a CogVLM checkpoint, found without torch or transformers, which take seconds to import."""
+"""Finds the files of a CogVLM checkpoint without torch or transformers, which take seconds to import."""
 
 from functools import cached_property
 from pathlib import Path
@@ -7,8 +7,9 @@ from curation.errors import UserError
 from curation.models.hf_folder import LISTED, HfFolder
 
 TOKENIZERS = ("tokenizer.json", "tokenizer.model")
-"""Either file is a tokenizer; the first is preferred."""
+"""Names of tokenizer files, the preferred first; one of them must exist."""
 BESIDE = ("tokenizer_config.json", "special_tokens_map.json", "added_tokens.json")
+"""Names of further files of a tokenizer, which are read if they exist."""
 IMAGE_SIZE = 490
 """Side in pixels of the square input of the official checkpoint."""
 
@@ -46,13 +47,13 @@ class Files(HfFolder):
     def words(self) -> list[Path]:
         """The tokenizer's files, the tokenizer itself first. Raises UserError if there is none."""
         folder = self.vocabulary.folder
-        found = [path for name in (*TOKENIZERS, *BESIDE) if (path := folder / name).is_file()]
-        if not found or found[0].name not in TOKENIZERS:
-            there = sorted(path.name for path in folder.iterdir())[:LISTED] if folder.is_dir() else []
+        paths = [path for name in (*TOKENIZERS, *BESIDE) if (path := folder / name).is_file()]
+        if not paths or paths[0].name not in TOKENIZERS:
+            names = sorted(path.name for path in folder.iterdir())[:LISTED] if folder.is_dir() else []
             advice = "; name the folder of Vicuna's by `tokenizer`" if self.vocabulary is self else ""
             raise UserError(
                 f"{folder} has no tokenizer: expected {' or '.join(TOKENIZERS)}, found "
-                f"{', '.join(there) or 'nothing'}{advice}",
+                f"{', '.join(names) or 'nothing'}{advice}",
                 self.vocabulary.key,
             )
-        return found
+        return paths

@@ -274,9 +274,9 @@ class CogVLMForCausalLM(CogVLMPreTrainedModel, GenerationMixin):
         Raises:
             ValueError: a row is too short to hold an image, or the image is missing.
         """
-        found = self.model(input_ids, attention_mask, position_ids, past_key_values, pixel_values, use_cache)
-        logits = self.lm_head(found.last_hidden_state[:, -logits_to_keep:])  # -0 keeps all
-        return CausalLMOutputWithPast(logits=logits, past_key_values=found.past_key_values)
+        output = self.model(input_ids, attention_mask, position_ids, past_key_values, pixel_values, use_cache)
+        logits = self.lm_head(output.last_hidden_state[:, -logits_to_keep:])  # -0 keeps all
+        return CausalLMOutputWithPast(logits=logits, past_key_values=output.past_key_values)
 
     def _prepare_attention_mask_for_generation(
         self, inputs_tensor: torch.Tensor, generation_config: Any, model_kwargs: dict[str, Any]

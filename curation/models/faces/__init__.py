@@ -1,1 +1,1 @@
-"""Face detectors."""
+"""Models that detect faces on a picture."""

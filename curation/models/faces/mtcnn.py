@@ -1,4 +1,4 @@
-"""MTCNN: face detection by a cascade of three small convolutional networks, P-Net, R-Net and O-Net.
+"""Detects faces by MTCNN, a cascade of three small convolutional networks: P-Net, R-Net and O-Net.
 
 Zhang, Zhang, Li and Qiao, "Joint Face Detection and Alignment Using Multitask Cascaded Convolutional
 Networks", IEEE Signal Processing Letters 23(10), 2016. The weights are those of the package `mtcnn`, whose code is not
@@ -28,10 +28,10 @@ SCALE_FACTOR = 0.709
 NMS_LEVEL, NMS_PNET, NMS_ONET = 0.5, 0.7, 0.7
 """Overlap above which the weaker of two boxes is removed: within a pyramid level, over all levels, and at the end."""
 NMS_RNET = 0.9
-"""The same after R-Net. Looser than the usual 0.7: O-Net then judges several boxes per face and misses fewer large
-ones."""
+"""The overlap after R-Net. It is looser than the usual 0.7: O-Net then judges several boxes per face and misses fewer
+large faces."""
 PIXELS_CPU, PIXELS_GPU = 32 * 24 * 24, 4_000_000
-"""Pixels in one batch of a network: what fits a core's cache, and what takes about 1 GB of a GPU's memory."""
+"""Number of pixels in one batch of a network: as many as fit a core's cache, or about 1 GB of a GPU's memory."""
 
 
 class Mtcnn:
@@ -80,8 +80,8 @@ class Mtcnn:
         return [nms_min(b, NMS_ONET).clip(0, limit) for b, limit in zip(boxes, limits, strict=True)]
 
     def _propose(self, images: Sequence[np.ndarray]) -> list[np.ndarray]:
-        """Stage 1: runs P-Net over an image pyramid, on the same level of all images at once."""
-        found: list[list[np.ndarray]] = [[_NONE] for _ in images]
+        """Runs stage 1: P-Net over an image pyramid, on the same level of all images at once."""
+        proposals: list[list[np.ndarray]] = [[_NONE] for _ in images]
         levels: dict[int, np.ndarray] = dict(enumerate(images))
         scale = CELL / self.min_face
         while levels := {i: n for i, n in levels.items() if min(images[i].shape[:2]) * scale >= CELL}:
@@ -97,10 +97,10 @@ class Mtcnn:
                 cell = np.concatenate([corner, corner + CELL], 1)
                 height, width = np.array(images[i].shape[:2]) / level.shape[:2]
                 moved = (cell + regression[:, row, column].T * CELL) * np.array([width, height] * 2, np.float32)
-                found[i].append(_boxes(moved, p[row, column], self.threshold[0]))
+                proposals[i].append(_boxes(moved, p[row, column], self.threshold[0]))
             scale *= SCALE_FACTOR
-        of_level = [np.repeat(np.arange(len(f)), [len(b) for b in f]) for f in found]
-        merged = [nms(np.concatenate(f), NMS_LEVEL, level) for f, level in zip(found, of_level, strict=True)]
+        of_level = [np.repeat(np.arange(len(f)), [len(b) for b in f]) for f in proposals]
+        merged = [nms(np.concatenate(f), NMS_LEVEL, level) for f, level in zip(proposals, of_level, strict=True)]
         return [nms(b, NMS_PNET) for b in merged]
 
     def _refine(
@@ -111,7 +111,7 @@ class Mtcnn:
         images: Sequence[np.ndarray],
         boxes: Sequence[np.ndarray],
     ) -> list[np.ndarray]:
-        """Stages 2 and 3: the network moves and scores squares around the boxes, for all images together."""
+        """Runs stage 2 or 3: the network moves and scores squares around the boxes, for all images together."""
         squares = [_square(b) for b in boxes]
         crops = [crop(i, s, side) for i, of_i in zip(images, squares, strict=True) for s in of_i]
         if not crops:
@@ -216,7 +216,16 @@ def _square(boxes: np.ndarray) -> np.ndarray:
 
 
 def crop(image: np.ndarray, square: np.ndarray, side: int) -> np.ndarray:
-    """Returns the square scaled to `side` pixels (bilinear), with mid-gray (the networks' zero) outside the image."""
+    """Cuts a square out of an image, scaled (bilinear), with mid-gray (the networks' zero) outside the image.
+
+    Args:
+        image: uint8 (H, W, 3).
+        square: x0, y0, x1, y1 in pixels.
+        side: side of the result in pixels.
+
+    Returns:
+        uint8 (side, side, 3).
+    """
     x, y = square[:2].tolist()
     step = float(square[2] - square[0]) / side
     to_image = np.array([[step, 0, x + step / 2 - 0.5], [0, step, y + step / 2 - 0.5]])  # centres of pixels
@@ -225,7 +234,16 @@ def crop(image: np.ndarray, square: np.ndarray, side: int) -> np.ndarray:
 
 
 def nms(boxes: np.ndarray, overlap: float, level: np.ndarray | None = None) -> np.ndarray:
-    """Non-maximum suppression by intersection over union within each level; returns the most probable box first."""
+    """Removes boxes by non-maximum suppression (intersection over union) within each level.
+
+    Args:
+        boxes: float32 (n, 5): x0, y0, x1, y1 in pixels, probability.
+        overlap: overlap of two boxes, 0..1, above which the less probable one is removed.
+        level: (n,), the level of each box; None if all boxes are of one level.
+
+    Returns:
+        The boxes that are kept, (m, 5), the most probable first.
+    """
     if not len(boxes):
         return boxes
     sized = np.concatenate([boxes[:, :2], boxes[:, 2:4] - boxes[:, :2]], 1)
@@ -235,7 +253,7 @@ def nms(boxes: np.ndarray, overlap: float, level: np.ndarray | None = None) -> n
 
 
 def nms_min(boxes: np.ndarray, overlap: float) -> np.ndarray:
-    """Non-maximum suppression by intersection over the smaller of two boxes, so that no face stays inside another."""
+    """Removes boxes as `nms` does, but by intersection over the smaller box, so that no face stays inside another."""
     left = boxes[np.argsort(-boxes[:, 4], kind="stable")]
     kept = []
     while len(left):

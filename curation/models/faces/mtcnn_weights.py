@@ -86,6 +86,6 @@ def installed_path(name: str) -> Path:
     return path
 
 
-def _check(path: Path, found: str) -> None:
-    if found != WEIGHTS[path.name]:
-        raise UserError(f"{path}: sha256 is {found}, expected {WEIGHTS[path.name]}; {_INSTALL}")
+def _check(path: Path, sha256: str) -> None:
+    if sha256 != WEIGHTS[path.name]:
+        raise UserError(f"{path}: sha256 is {sha256}, expected {WEIGHTS[path.name]}; {_INSTALL}")

@@ -1,4 +1,4 @@
-"""YuNet: face detection by one small convolutional network, which OpenCV runs (`cv2.FaceDetectorYN`) on the CPU.
+"""Detects faces by YuNet, one small convolutional network, which OpenCV runs (`cv2.FaceDetectorYN`) on the CPU.
 
 Wu, Peng and Yu, "YuNet: A Tiny Millisecond-level Face Detector", Machine Intelligence Research 20(5), 2023.
 Every wheel of OpenCV contains the program, but none the model, which is a file that the recipe names.
@@ -71,10 +71,10 @@ class YuNet:
         bottom, right = (max(0, LEAST - n) for n in image.shape[:2])
         image = cv2.copyMakeBorder(image, 0, bottom, 0, right, cv2.BORDER_CONSTANT)
         self.net.setInputSize(image.shape[1::-1])
-        found = self.net.detect(image)[1]  # x, y, width, height, five points of the face, score
-        if found is None:
+        faces = self.net.detect(image)[1]  # x, y, width, height, five points of the face, score
+        if faces is None:
             return np.zeros((0, 5), np.float32)
-        return np.concatenate([found[:, :2], found[:, :2] + found[:, 2:4], found[:, 14:]], 1)
+        return np.concatenate([faces[:, :2], faces[:, :2] + faces[:, 2:4], faces[:, 14:]], 1)
 
 
 def check(key: str, model: Path) -> None:
@@ -92,14 +92,14 @@ def check(key: str, model: Path) -> None:
     try:
         with _quiet():
             net = cv2.dnn.readNetFromONNX(str(model))
-    except cv2.error:  # its own words are of its parser, and may hold the file's bytes
+    except cv2.error:  # its message is about its parser, and may hold the file's bytes
         raise UserError(f"{model} {_what_it_is(model)}; expected YuNet's ONNX file", key) from None
     try:
         with _quiet():
             _check_outputs(key, model, net)
             YuNet(model).detect([np.full((LEAST, LEAST, 3), 128, np.uint8)])
     except cv2.error as error:
-        raise UserError(f"OpenCV cannot run {model} as YuNet: {_said(error)}", key) from None
+        raise UserError(f"OpenCV cannot run {model} as YuNet: {_message(error)}", key) from None
 
 
 def _check_outputs(key: str, model: Path, net: cv2.dnn.Net) -> None:
@@ -125,7 +125,7 @@ def _check_outputs(key: str, model: Path, net: cv2.dnn.Net) -> None:
 
 
 def _what_it_is(model: Path) -> str:
-    """Returns what a file is that is no model: often a web page or a Git LFS pointer was fetched in its place."""
+    """Returns in words what a file is instead of a model: often a web page or a Git LFS pointer, fetched by mistake."""
     with model.open("rb") as file:
         head = file.read(200)
     if not head:
@@ -137,7 +137,7 @@ def _what_it_is(model: Path) -> str:
     return "is no ONNX model that OpenCV can read"
 
 
-def _said(error: cv2.error) -> str:
+def _message(error: cv2.error) -> str:
     """Returns OpenCV's error message without the place in its source."""
     return " ".join(error.err.split())
 

@@ -1,1 +1,1 @@
-"""Models for text detection and recognition."""
+"""Models that detect and read text on a picture."""

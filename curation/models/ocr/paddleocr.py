@@ -1,4 +1,4 @@
-"""Text detection and recognition by PaddleOCR's models in local folders.
+"""Detects and reads text by PaddleOCR's models in local folders.
 
 PaddleOCR is installed, with curate, in an environment of its own, since PaddleX, on which it is built, pins packages
 that other parts need in newer versions. So it is imported only where it is used, and only for the models' output: a
@@ -32,7 +32,7 @@ WEIGHTS: Mapping[Engine, tuple[tuple[str, ...], ...]] = {
     "onnxruntime": (("inference.onnx",),),
     "paddle": (("inference.json", "inference.pdmodel"), ("inference.pdiparams",)),
 }
-"""Weight files beside CONFIG; of alternatives the first that exists. PaddlePaddle's .pdparams are pickles, not read."""
+"""Weight files beside CONFIG; of several names the first that exists. PaddlePaddle's .pdparams, pickles, are unread."""
 BESIDES = 2
 """Number of a recogniser's outputs beside its list of characters: the CTC blank, and the space."""
 CELL = 32
@@ -106,16 +106,16 @@ class PaddleOcr:
         height, width = pixels.shape[:2]
         if min(height, width) * min(1.0, self._side / max(height, width)) <= CELL / 2:
             return np.zeros((0, 4, 2), np.float32)
-        found = self._detector.predict(np.ascontiguousarray(pixels))[0]["dt_polys"]
-        return np.asarray(found, np.float32).reshape(-1, 4, 2)
+        polygons = self._detector.predict(np.ascontiguousarray(pixels))[0]["dt_polys"]
+        return np.asarray(polygons, np.float32).reshape(-1, 4, 2)
 
     def recognise(self, lines: Sequence[np.ndarray]) -> list[tuple[str, float]]:
         """Returns the text and mean character probability (0 without text) of pictures of one horizontal line each.
 
         Lines are read one at a time, since padding them to a common width would change what is read.
         """
-        found = self._recogniser.predict([np.ascontiguousarray(line) for line in lines], batch_size=1)
-        return [(line["rec_text"].strip(), float(line["rec_score"])) for line in found]
+        results = self._recogniser.predict([np.ascontiguousarray(line) for line in lines], batch_size=1)
+        return [(line["rec_text"].strip(), float(line["rec_score"])) for line in results]
 
 
 class _Model(ABC):
@@ -133,18 +133,18 @@ class _Model(ABC):
         """See PaddleOcr."""
         if not self.folder.is_dir():
             raise UserError(f"{self.folder} is a file; expected the folder of a model of PaddleOCR", self.key)
-        there = sorted(path.name for path in self.folder.iterdir())
-        found = {}
+        present = sorted(path.name for path in self.folder.iterdir())
+        files = {}
         for names in ((CONFIG,), *WEIGHTS[self.engine]):
-            name = next((name for name in names if name in there), None)
+            name = next((name for name in names if name in present), None)
             if name is None:
                 raise UserError(
                     f"{self.folder} has no {' or '.join(names)}, which engine {self.engine} reads; "
-                    f"found {', '.join(there[:20]) or 'nothing'}",
+                    f"found {', '.join(present[:20]) or 'nothing'}",
                     self.key,
                 )
-            found[f"{self.key.rpartition('.')[2]}/{name}"] = self.folder / name
-        return found
+            files[f"{self.key.rpartition('.')[2]}/{name}"] = self.folder / name
+        return files
 
     def arguments(self, where: str) -> dict[str, Any]:
         """Returns the arguments with which PaddleOCR loads the model on a device."""
@@ -164,7 +164,7 @@ class _Model(ABC):
         }
 
     def check(self) -> None:
-        """Checks that CONFIG describes such a model and that the weights' outputs fit it. Raises UserError."""
+        """Checks that CONFIG describes such a model and that the weights' output fits it. Raises UserError if not."""
         name = self._section("Global").get("model_name")
         if not isinstance(name, str):
             raise UserError(f"{self._path}: expected Global.model_name, found {name!r}", self.key)
@@ -180,15 +180,15 @@ class _Model(ABC):
                 raise UserError(f"{self._path}: NormalizeImage.scale: expected a number, found {scale!r}", self.key)
         weights = list(self.files().values())[1:]
         try:
-            found = _run(self.engine, weights, np.zeros((1, 3, *self.blank), np.float32))
+            shape = _run(self.engine, weights, np.zeros((1, 3, *self.blank), np.float32))
         except Exception as error:  # of either engine's many
             raise UserError(f"{weights[0]} does not run as a model: {in_one_line(error)}", self.key) from None
-        if problem := self._misfit(found):
-            raise UserError(f"{weights[0]}: {problem}, found {list(found)}", self.key)
+        if problem := self._misfit(shape):
+            raise UserError(f"{weights[0]}: {problem}, found {list(shape)}", self.key)
 
     @abstractmethod
     def _misfit(self, shape: Sequence[int]) -> str | None:
-        """Returns which output was expected, if it is not one of this shape; else None."""
+        """Returns the expected output in words if an output of this shape does not fit; else None."""
 
     @property
     def _path(self) -> Path:
@@ -202,10 +202,10 @@ class _Model(ABC):
             raise UserError(f"{self._path} is no YAML: {in_one_line(error)}", self.key) from None
 
     def _section(self, name: str) -> dict[str, Any]:
-        found = self._config.get(name) if isinstance(self._config, dict) else None
-        if not isinstance(found, dict):
-            raise UserError(f"{self._path}: expected a section {name}, found {type(found).__name__}", self.key)
-        return found
+        section = self._config.get(name) if isinstance(self._config, dict) else None
+        if not isinstance(section, dict):
+            raise UserError(f"{self._path}: expected a section {name}, found {type(section).__name__}", self.key)
+        return section
 
 
 class Detection(_Model):
@@ -232,7 +232,7 @@ class Recognition(_Model):
 
 
 class _HeadlessOpenCV(importlib.metadata.DistributionFinder):
-    """Tells PaddleX that its OpenCV wheel is installed, where it is the headless wheel, which has all that it uses.
+    """Presents the headless OpenCV wheel, which has all that PaddleX uses, as the wheel that PaddleX asks for.
 
     PaddleX asks by name for the wheel that it pins, a version that decodes truncated JPEGs without an error.
     """
@@ -267,7 +267,7 @@ def _find_packages(key: str, engine: Engine) -> None:
 
 
 def _sees_gpu(engine: Engine) -> bool:
-    """Whether the installed engine was built with GPU support."""
+    """Returns whether the installed engine was built with GPU support."""
     if engine == "onnxruntime":
         import onnxruntime
 

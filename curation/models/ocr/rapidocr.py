@@ -1,4 +1,4 @@
-"""Text detection and recognition by RapidOCR with the two models in its wheel (PP-OCRv6 small, ONNX).
+"""Detects and reads text by RapidOCR with the two models in its wheel (PP-OCRv6 small, ONNX).
 
 RapidOCR loads the models, converts the detector's probability map to boxes (Liao et al., "Real-time Scene Text
 Detection with Differentiable Binarization", AAAI 2020) and the recogniser's output to text. This module decides what
@@ -27,7 +27,7 @@ CELL = 32
 """The detector's input height and width in pixels are multiples of this."""
 GLANCE_PAYS = 1.5
 """Ratio of the full-size copy's pixels to the low-resolution copy's, up to which the low-resolution pass is skipped:
-what it saves is lost again on the pictures that then need the full pass all the same."""
+the time that it saves is lost again on the pictures that then need the full pass all the same."""
 AROUND = 24
 """Margin, in pixels of the low-resolution copy, by which suspected regions are enlarged for the full-size pass."""
 WIDELY = 0.6
@@ -36,8 +36,8 @@ READABLE, LETTER = 0.5, 0.9
 """Confidence from which a line read in a suspected region counts as text, so that the picture gets a full pass; and the
 higher one for a single character, since a knot in wood reads as O."""
 LINE_HEIGHT, LINE_STEP, SHORT_LINE = 48, 8, 240
-"""In pixels: height of a line for the recogniser, step of its width, and smallest width, three quarters of that in
-training: of 600 words drawn in 30 fonts as many are read with it (95 %), and faster."""
+"""Height of a line for the recogniser, step of its width, and smallest width, in pixels. The last is three quarters of
+that in training: of 600 words drawn in 30 fonts, as many are read with it (95 %), and faster."""
 LINES_AT_ONCE = 32
 """Number of lines that a GPU reads at once; bounds its memory."""
 NARROW = str.maketrans({0xFF00 + n: 0x20 + n for n in range(0x10, 0x5F) if chr(0x20 + n).isalnum()})
@@ -50,10 +50,10 @@ def model_files() -> tuple[Path, Path]:
     Raises:
         UserError: RapidOCR or one of the files is missing; nothing is ever downloaded.
     """
-    found = importlib.util.find_spec("rapidocr")
-    if found is None or found.origin is None:
+    package = importlib.util.find_spec("rapidocr")
+    if package is None or package.origin is None:
         raise UserError("the package rapidocr is not installed; `pip install rapidocr`", "signals.ocr")
-    folder = Path(found.origin).parent / "models"
+    folder = Path(package.origin).parent / "models"
     files = folder / DETECTOR, folder / RECOGNISER
     for file in files:
         if not file.is_file():
@@ -114,15 +114,17 @@ def recognise(lines: Sequence[np.ndarray]) -> list[tuple[str, float]]:
     at_once = LINES_AT_ONCE if "CUDAExecutionProvider" in recogniser.session.session.get_providers() else 1
     scaled = [_scaled(line) for line in lines]
     order = sorted(range(len(lines)), key=lambda i: scaled[i].shape[1])
-    found: dict[int, tuple[str, float]] = {}
+    results: dict[int, tuple[str, float]] = {}
     for group in (order[i : i + at_once] for i in range(0, len(order), at_once)):
         width = max(SHORT_LINE, -(-scaled[group[-1]].shape[1] // LINE_STEP) * LINE_STEP)
         batch = np.zeros((len(group), 3, LINE_HEIGHT, width), np.float32)
         for blob, i in zip(batch, group, strict=True):
             blob[:, :, : scaled[i].shape[1]] = _blob(scaled[i])[0]
         read, _ = recogniser.postprocess_op(recogniser.session(batch))
-        found |= {i: (text.strip().translate(NARROW), float(sure)) for i, (text, sure) in zip(group, read, strict=True)}
-    return [found[i] for i in range(len(lines))]
+        results |= {
+            i: (text.strip().translate(NARROW), float(sure)) for i, (text, sure) in zip(group, read, strict=True)
+        }
+    return [results[i] for i in range(len(lines))]
 
 
 @cache
@@ -149,7 +151,7 @@ def engine() -> tuple[Any, Any]:
 
 
 def use_cuda(providers: Iterable[str]) -> bool:
-    """Whether models run on a GPU, judged by the execution providers of the installed onnxruntime."""
+    """Returns whether models run on a GPU, judged by the execution providers of the installed onnxruntime."""
     return "CUDAExecutionProvider" in providers
 
 
@@ -164,7 +166,7 @@ def _copy(pixels: np.ndarray, rows: int, columns: int) -> np.ndarray:
 
 
 def _suspects(pixels: np.ndarray, copy: np.ndarray, gate_side: int, threshold: float) -> bool:
-    """Whether the whole picture should get the full-size detection pass.
+    """Returns whether the whole picture should get the full-size detection pass.
 
     On most photos a low-resolution pass suspects text (the back of a tiger, a face) where a full-size pass finds none.
     So the suspected regions are examined at full size, unless they are most of the picture, and one readable line in
@@ -198,9 +200,9 @@ def _places(seen: np.ndarray, threshold: float, rows: int, columns: int) -> list
         rows, columns: size in cells of the full-size copy.
     """
     near = cv2.dilate((seen > threshold).astype(np.uint8), np.ones((2 * AROUND + 1, 2 * AROUND + 1), np.uint8))
-    _, labels, found, _ = cv2.connectedComponentsWithStats(near)
+    _, labels, regions, _ = cv2.connectedComponentsWithStats(near)
     places = []
-    for number, (x, y, w, h, _) in enumerate(found[1:].tolist(), start=1):
+    for number, (x, y, w, h, _) in enumerate(regions[1:].tolist(), start=1):
         left, top = x * columns // seen.shape[1], y * rows // seen.shape[0]
         right, bottom = -(-(x + w) * columns // seen.shape[1]), -(-(y + h) * rows // seen.shape[0])
         places.append((float(seen[labels == number].mean()), (left, top, right - left, bottom - top)))

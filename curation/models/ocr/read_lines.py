@@ -1,4 +1,4 @@
-"""Reads lines of text with any detector and recogniser: the steps that both leave to their caller.
+"""Reads lines of text with any detector and recogniser, by the steps that both leave to their caller.
 
 A plain margin is put around a picture that is little more than its letters, so that they are detected; and a line is
 read in several rotations (upright, vertical, upside down), of which the recogniser's confidence selects one.
@@ -48,8 +48,10 @@ def read_lines(pixels: np.ndarray, side: int, find: Find, recognise: Recognise) 
     margin, canvas = on_ground(pixels, side)
     quads = find(canvas)
     edge = np.array(pixels.shape[1::-1], np.float32)
-    found = zip(read_boxes(canvas, quads, recognise), quads, strict=True)
-    return [TextLine(text, sure, np.clip(quad - margin, 0, edge), turn) for (text, sure, turn), quad in found if text]
+    readings = zip(read_boxes(canvas, quads, recognise), quads, strict=True)
+    return [
+        TextLine(text, sure, np.clip(quad - margin, 0, edge), turn) for (text, sure, turn), quad in readings if text
+    ]
 
 
 def read_boxes(pixels: np.ndarray, quads: np.ndarray, recognise: Recognise) -> list[tuple[str, float, Rotation]]:
@@ -69,14 +71,14 @@ def read_boxes(pixels: np.ndarray, quads: np.ndarray, recognise: Recognise) -> l
     turns: list[Rotation] = [
         90 if t and line.shape[1] > line.shape[0] else 0 for t, line in zip(tall, lines, strict=True)
     ]
-    best = [(*found, turn) for found, turn in zip(recognise(lines), turns, strict=True)]
+    best = [(*reading, turn) for reading, turn in zip(recognise(lines), turns, strict=True)]
 
     def again(which: Iterable[int], quarters: int, better: Callable[[float, float], bool]) -> None:
         """Reads some lines again, rotated left by `quarters` × 90°; `better(new, old)` compares the confidences."""
         which = list(which)
-        for i, found in zip(which, recognise([np.rot90(lines[i], quarters) for i in which]), strict=True):
-            if better(found[1], best[i][1]):
-                best[i] = (*found, (turns[i] + 90 * quarters) % 360)  # type: ignore[assignment]
+        for i, reading in zip(which, recognise([np.rot90(lines[i], quarters) for i in which]), strict=True):
+            if better(reading[1], best[i][1]):
+                best[i] = (*reading, (turns[i] + 90 * quarters) % 360)  # type: ignore[assignment]
 
     letters = [i for i, line in enumerate(lines) if turns[i] and line.shape[1] < ONE_LETTER * line.shape[0]]
     again(letters, -1, lambda new, old: new > old)
@@ -93,7 +95,15 @@ def read_boxes(pixels: np.ndarray, quads: np.ndarray, recognise: Recognise) -> l
 
 
 def on_ground(pixels: np.ndarray, side: int) -> tuple[int, np.ndarray]:
-    """The width of the plain ground put around the picture (0: none), and both together."""
+    """Puts a margin of plain ground around a small picture with a plain border; see MARGIN, SMALL and PLAIN.
+
+    Args:
+        pixels: uint8 (H, W, 3).
+        side: long side in pixels of the copy on which text is detected.
+
+    Returns:
+        The width of the margin in pixels, 0 for none, and the picture with its margin.
+    """
     short, long = sorted(pixels.shape[:2])
     scale = min(1.0, side / long)
     if short * scale > SMALL:

@@ -1,4 +1,4 @@
-"""Lines of text on a picture, and the order in which people read them."""
+"""Sorts the lines of text on a picture into the order in which people read them."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass

@@ -1,4 +1,4 @@
-"""Shared by backends that run a model on this machine: seeded sampling, and batches as large as memory allows.
+"""Helps backends that run a model on this machine: seeded sampling, and batches as large as memory allows.
 
 torch and transformers are imported inside functions, so that importing this module is fast.
 """
@@ -29,11 +29,13 @@ class Answer:
     text: str = ""
     """The text; "" if there is none."""
     complete: bool = True
-    """False if the text was cut at the limit of tokens."""
+    """Whether the model ended the text itself; False if the text was cut at the limit of tokens."""
     failed: str = ""
-    """Why there is no text, one word for counting such as `timeout` or `http_400`; "" if nothing went wrong."""
+    """The reason why there is no text, in one word such as `timeout` or `http_400`; "" if nothing went wrong."""
     tokens_in: int = 0
+    """Number of tokens that the model read."""
     tokens_out: int = 0
+    """Number of tokens that the model wrote."""
     cost: float = 0.0
     """US dollars, by the prices in the recipe; 0 if tokens are not paid for."""
 
@@ -83,9 +85,9 @@ class SeededSampling:
         noise = torch.empty_like(warped)  # exponential, never exactly 0 in torch: minus its logarithm is Gumbel noise
         for row, generator in zip(noise, self._generators.values(), strict=True):
             row.exponential_(generator=generator)
-        found = scores.float().clone()
-        found[rows] = warped - noise.log_()
-        return found
+        result = scores.float().clone()
+        result[rows] = warped - noise.log_()
+        return result
 
 
 class Halving:
@@ -114,9 +116,9 @@ class Halving:
         answers: list[Answer] = []
         while len(answers) < len(items):
             part = items[len(answers) : len(answers) + self.size]
-            found = _fitting(part, call)
-            if found is not None:
-                answers += found
+            part_answers = _fitting(part, call)
+            if part_answers is not None:
+                answers += part_answers
                 self._went = max(self._went, len(part))
                 self._calm += 1
                 if self._calm >= PATIENCE:
@@ -172,7 +174,7 @@ _THOUGHT = re.compile(r"<think>.*?</think>", re.DOTALL)
 
 
 def after_thought(text: str) -> str:
-    """Removes what a reasoning model wrote between `<think>` and `</think>` before its answer."""
+    """Removes the thought that a reasoning model wrote between `<think>` and `</think>` before its answer."""
     text = _THOUGHT.sub("", text)
     text = text.rpartition("</think>")[2]  # a chat template may contain the opening tag itself
     return text.partition("<think>")[0].strip()  # a thought without an end was cut off

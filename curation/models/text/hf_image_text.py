@@ -57,11 +57,11 @@ class ImageText(HfFolder):
         """The model's configuration. Raises UserError as `HfFolder.config` does."""
         from transformers import CONFIG_MAPPING
 
-        said = self.json("config.json")
-        if "auto_map" in said and said.get("model_type") not in CONFIG_MAPPING:
+        raw = self.json("config.json")
+        if "auto_map" in raw and raw.get("model_type") not in CONFIG_MAPPING:
             raise UserError(
                 f"{self.files['config.json']}: expected an architecture of transformers' own, found "
-                f"{said.get('model_type')}, whose code comes with the checkpoint (auto_map) and is not run; fetch its "
+                f"{raw.get('model_type')}, whose code comes with the checkpoint (auto_map) and is not run; fetch its "
                 "conversion for transformers if there is one: often the same name with -hf",
                 self.key,
             )
@@ -73,22 +73,22 @@ class ImageText(HfFolder):
         from transformers import AutoProcessor
 
         with self.explained(self.folder, "the files of a processor for images and text"):
-            found = AutoProcessor.from_pretrained(self.folder, **LOCAL)
+            processor = AutoProcessor.from_pretrained(self.folder, **LOCAL)
         for part in ("tokenizer", "image_processor"):
-            if getattr(found, part, None) is None:
+            if getattr(processor, part, None) is None:
                 raise UserError(
-                    f"{self.folder}: expected a processor with {part}, found {type(found).__name__}", self.key
+                    f"{self.folder}: expected a processor with {part}, found {type(processor).__name__}", self.key
                 )
-        if not found.chat_template:
+        if not processor.chat_template:
             raise UserError(
                 f"{self.folder} has no chat template; expected chat_template.jinja, or chat_template in "
                 "processor_config.json: is it the chat version of the model?",
                 self.key,
             )
-        found.tokenizer.padding_side = "left"
-        if found.tokenizer.pad_token is None:
-            found.tokenizer.pad_token = found.tokenizer.eos_token
-        return found
+        processor.tokenizer.padding_side = "left"
+        if processor.tokenizer.pad_token is None:
+            processor.tokenizer.pad_token = processor.tokenizer.eos_token
+        return processor
 
     def check(self, side: int) -> None:
         """Builds the model without memory, from the names and shapes in the files, and processes blank pictures.
@@ -140,12 +140,12 @@ class ImageText(HfFolder):
         dtype = torch.bfloat16 if where == "cuda" else torch.float32
         kind = self.kind(AutoModelForImageTextToText, WANTED)
         model = self.built(kind, None, WANTED, dtype=dtype, device_map="auto" if spread else where)
-        tokenizer, given = self.processor.tokenizer, model.generation_config
+        tokenizer, settings = self.processor.tokenizer, model.generation_config
         # no other setting of the checkpoint: a repetition penalty would count the padding
         model.generation_config = GenerationConfig(
             do_sample=False,
             num_beams=1,
-            eos_token_id=given.eos_token_id if given.eos_token_id is not None else tokenizer.eos_token_id,
+            eos_token_id=settings.eos_token_id if settings.eos_token_id is not None else tokenizer.eos_token_id,
             pad_token_id=tokenizer.pad_token_id,
         )
         self.model = model.requires_grad_(False)
@@ -181,19 +181,19 @@ class ImageText(HfFolder):
             prompts: one for each picture.
             seeds: one for each picture; None for greedy decoding.
             limit: largest number of tokens of an answer.
-            sampling: `temperature` and `top_p`.
+            sampling: values of `temperature` and `top_p`; None for the defaults of SeededSampling.
 
         Raises:
             torch.OutOfMemoryError: the pictures are too many for the memory.
         """
         import torch
 
-        given = self.inputs(pictures, prompts).to(self.model.device, self.model.dtype)
+        inputs = self.inputs(pictures, prompts).to(self.model.device, self.model.dtype)
         sampler = [SeededSampling(seeds, **sampling or {})] if any(seed is not None for seed in seeds) else []
         with torch.inference_mode():
-            found = self.model.generate(**given, max_new_tokens=limit, logits_processor=sampler)
-        written = found[:, given["input_ids"].shape[1] :].tolist()
-        return [self._answer(ids, n) for ids, n in zip(written, given["attention_mask"].sum(1).tolist(), strict=True)]
+            output = self.model.generate(**inputs, max_new_tokens=limit, logits_processor=sampler)
+        written = output[:, inputs["input_ids"].shape[1] :].tolist()
+        return [self._answer(ids, n) for ids, n in zip(written, inputs["attention_mask"].sum(1).tolist(), strict=True)]
 
     def inputs(self, pictures: Sequence[np.ndarray], prompts: Sequence[str]) -> Any:
         """Returns the model's inputs for pictures and prompts: tensors by name, padded on the left."""
@@ -207,10 +207,10 @@ class ImageText(HfFolder):
         """Returns picture and prompt in the checkpoint's chat template; special tokens in the prompt are removed."""
         for token in self._special:
             prompt = prompt.replace(token, " ")
-        said = [{"role": "user", "content": [{"type": "image"}, {"type": "text", "text": prompt}]}]
+        messages = [{"role": "user", "content": [{"type": "image"}, {"type": "text", "text": prompt}]}]
         thinks = "enable_thinking" in str(self.processor.chat_template)
         settings = {"enable_thinking": False} if thinks else {}
-        return self.processor.apply_chat_template(said, add_generation_prompt=True, tokenize=False, **settings)
+        return self.processor.apply_chat_template(messages, add_generation_prompt=True, tokenize=False, **settings)
 
     @cached_property
     def _special(self) -> list[str]:
@@ -234,15 +234,15 @@ class ImageText(HfFolder):
 
 
 def without_thought(text: str) -> str:
-    """Removes what a model wrote before its answer in `<think>`, and the `<answer>` tags that some put around it."""
+    """Removes the thought that a model wrote in `<think>` before its answer, and `<answer>` tags around the answer."""
     return _ANSWER.sub("", after_thought(text)).strip()
 
 
 def _width(config: Any) -> int:
     """Returns the width of a tower's widest layer; 0 if the configuration does not say, as with timm's towers."""
 
-    def said(name: str) -> int:
+    def size(name: str) -> int:
         value = getattr(config, name, None) or 0
         return max(value) if isinstance(value, (list, tuple)) else value  # one number for each stage
 
-    return said("intermediate_size") or 4 * (said("embed_dim") or said("hidden_size"))
+    return size("intermediate_size") or 4 * (size("embed_dim") or size("hidden_size"))

@@ -1,4 +1,4 @@
-"""A client of any server with OpenAI's chat completions API: vLLM, SGLang, LMDeploy, a hosted API.
+"""Sends requests to any server with OpenAI's chat completions API: vLLM, SGLang, LMDeploy, a hosted API.
 
 It sends many requests concurrently, up to a limit, and repeats those that failed for a passing reason, with growing
 delays. The key is read from the environment when it is sent, and no message of the server that contains it is shown.
@@ -33,7 +33,7 @@ LARGEST = 8_000_000
 MANY = 8
 """Number of failures without one success from which the images cannot be at fault."""
 PART = 8
-"""Length of a part of the key that is not shown either: a server may show the key with its end masked."""
+"""Number of characters of a part of the key. A part is not shown either: a server may mask only the key's end."""
 CONNECT = 10.0
 """Time limit in seconds for connecting, and for the check before the work."""
 
@@ -57,7 +57,7 @@ Asked = TypeVar("Asked")
 
 
 class _Failure(RowError):
-    """One try that failed; `wait` is how many seconds the server asks to wait before the next."""
+    """A try that failed; `wait` is the number of seconds for which the server asks to wait before the next."""
 
     def __init__(self, reason: str, detail: str = "", transient: bool = True, wait: float = 0.0) -> None:
         super().__init__(reason, detail, transient)
@@ -199,10 +199,10 @@ class Client:
         if status != 200:
             raise self._refused(status, read, wait)
         try:
-            found = json.loads(read)
+            content = json.loads(read)
         except (ValueError, RecursionError):
             raise _Failure("invalid_json", self._safe(read.decode("utf-8", "replace"))) from None
-        reply = read_reply(found)
+        reply = read_reply(content)
         if reply is None:
             raise _Failure("invalid_answer", self._safe(read.decode("utf-8", "replace")))
         key = self.key()
@@ -212,24 +212,24 @@ class Client:
 
     def _refused(self, status: int, body: bytes, wait: float) -> Exception:
         """Returns the exception for a status other than 200."""
-        said = body.decode("utf-8", "replace")
-        if status in (400, 403) and _FILTERED.search(said):
+        message = body.decode("utf-8", "replace")
+        if status in (400, 403) and _FILTERED.search(message):
             return _Failure("content_filter", transient=False)
         if status in WRONG or status < 400:
             what = WRONG.get(status, "sends elsewhere; give the URL at which it answers")
-            hint = self._key_hint() if status in (401, 403) else f'the model is "{self.model}": {self._safe(said)}'
+            hint = self._key_hint() if status in (401, 403) else f'the model is "{self.model}": {self._safe(message)}'
             if status in (404, 405) and not self.url.endswith("/v1"):
                 hint += "; most URLs end with /v1"
             return StageError(f"{self.section}: {self.url} {what} (HTTP {status}); {hint}")
-        return _Failure(f"http_{status}", self._safe(said), status in TRANSIENT or status >= 500, wait)
+        return _Failure(f"http_{status}", self._safe(message), status in TRANSIENT or status >= 500, wait)
 
     def _names(self, response: httpx.Response) -> list[str]:
         """Returns the names of the models that the server lists; empty if the list has another form."""
         try:
-            found = response.json()
+            content = response.json()
         except ValueError:
             raise UserError(f"{response.url} answers no JSON; is {self.url} the base?", f"{self.section}.url") from None
-        models = found.get("data") if isinstance(found, dict) else None
+        models = content.get("data") if isinstance(content, dict) else None
         models = models if isinstance(models, list) else []
         return [str(model["id"]) for model in models if isinstance(model, dict) and "id" in model]
 
@@ -252,16 +252,16 @@ class Client:
         key = os.environ.get(self.key_env, "").strip()
         if not key:
             raise UserError(f"the environment variable {self.key_env} is not set; set it", f"{self.section}.key_env")
-        if not (key.isascii() and key.isprintable()):  # what sends headers would tell the whole of it
+        if not (key.isascii() and key.isprintable()):  # sending it would fail with a message that shows all of it
             raise UserError(f"{self.key_env} holds characters that no key has; set it anew", f"{self.section}.key_env")
         return key
 
     def _key_hint(self) -> str:
         return f"see the environment variable {self.key_env}" if self.key_env else "name one by key_env"
 
-    def _safe(self, said: object) -> str:
+    def _safe(self, message: object) -> str:
         """Returns a server's or error's message in one short line, or a notice if it contains a part of the key."""
-        text = " ".join(str(said).split()) or type(said).__name__
+        text = " ".join(str(message).split()) or type(message).__name__
         key = os.environ.get(self.key_env, "").strip() if self.key_env else ""
         parts = (key[i : i + PART] for i in range(max(1, len(key) - PART + 1)))
         if key and any(part in text for part in parts):

@@ -12,22 +12,24 @@ class Reply:
 
     text: str = ""
     complete: bool = True
-    """False if the text was cut at the limit of tokens."""
+    """Whether the model ended the text itself; False if the text was cut at the limit of tokens."""
     tokens_in: int = 0
+    """Number of tokens that the model read."""
     tokens_out: int = 0
+    """Number of tokens that the model wrote."""
     failed: str = ""
-    """Why there is no text, in one word: connection, timeout, cut, too_large, invalid_json, invalid_answer,
+    """The reason why there is no text, in one word: connection, timeout, cut, too_large, invalid_json, invalid_answer,
     content_filter, http_500 …"""
     detail: str = ""
-    """The reason for people."""
+    """The reason in more words, for people."""
 
 
-def read_reply(found: Any) -> Reply | None:
+def read_reply(response: Any) -> Reply | None:
     """Returns the reply in a response's JSON; None if it is not a chat completion."""
-    choices = found.get("choices") if isinstance(found, dict) else None
+    choices = response.get("choices") if isinstance(response, dict) else None
     if not isinstance(choices, list):
         return None
-    usage = found.get("usage")
+    usage = response.get("usage")
     counts = usage if isinstance(usage, dict) else {}
     read, written = (_count(counts.get(f"{of}_tokens")) for of in ("prompt", "completion"))
     if not choices:  # as some hosts answer for an image that they reject

@@ -1,4 +1,4 @@
-"""Translation by an encoder-decoder checkpoint of Hugging Face transformers, from a local folder."""
+"""Translates texts by an encoder-decoder checkpoint of Hugging Face transformers in a local folder."""
 
 import warnings
 from collections import defaultdict
@@ -67,9 +67,9 @@ class Seq2SeqCheckpoint(HfFolder):
             UserError: a file is missing, the weights are a pickle, or the model is of another architecture.
         """
         wanted = self.architecture.model_type
-        found = self.json("config.json").get("model_type", wanted)
-        if found != wanted:
-            raise UserError(f"{self.folder}/config.json: expected model_type {wanted}, found {found}", self.key)
+        model_type = self.json("config.json").get("model_type", wanted)
+        if model_type != wanted:
+            raise UserError(f"{self.folder}/config.json: expected model_type {wanted}, found {model_type}", self.key)
         pickles = sorted(path.name for path in self.folder.glob("*.bin"))
         if pickles and not list(self.folder.glob(f"{WEIGHTS}*")):  # like many folders on the hub
             raise UserError(
@@ -88,15 +88,15 @@ class Seq2SeqCheckpoint(HfFolder):
         kind = self.architecture.tokenizer
         with self.explained(self.folder, f"the files of a {kind}"), warnings.catch_warnings():
             warnings.simplefilter("ignore")  # Marian's tokenizer recommends a package that it does not use
-            found = getattr(transformers, kind).from_pretrained(self.folder, **LOCAL, **self._tokenizing)
-            largest = max(found.get_vocab().values())
+            tokenizer = getattr(transformers, kind).from_pretrained(self.folder, **LOCAL, **self._tokenizing)
+            largest = max(tokenizer.get_vocab().values())
         if largest >= self.config.vocab_size:
             raise UserError(
                 f"{self.folder}: expected tokens below config.json's vocab_size {self.config.vocab_size}, "
                 f"found {largest} in the tokenizer's files",
                 self.key,
             )
-        return found
+        return tokenizer
 
     @property
     def limit(self) -> int:
@@ -157,8 +157,8 @@ class Seq2SeqCheckpoint(HfFolder):
         alone = self._model.device.type == "cpu"
         for batch in by_length([len(source) for source in sources], 0 if alone else batch_tokens):
             at_once = self._at_once[len(sources[batch[0]]).bit_length()]  # rows that fit depend on their length
-            found = at_once(batch, lambda part: self._generate([sources[n] for n in part], beams, first))
-            targets |= dict(zip(batch, found, strict=True))
+            answers = at_once(batch, lambda part: self._generate([sources[n] for n in part], beams, first))
+            targets |= dict(zip(batch, answers, strict=True))
         return [targets[n] for n in range(len(sources))]
 
     def _generate(self, sources: Sequence[Sequence[int]], beams: int, first: int | None) -> list[Answer]:
@@ -171,7 +171,7 @@ class Seq2SeqCheckpoint(HfFolder):
             ids[row, : len(source)] = torch.tensor(source)
             mask[row, : len(source)] = 1
         with torch.inference_mode():
-            found = self._model.generate(
+            output = self._model.generate(
                 input_ids=ids.to(where),
                 attention_mask=mask.to(where),
                 num_beams=beams,
@@ -179,7 +179,7 @@ class Seq2SeqCheckpoint(HfFolder):
                 max_new_tokens=self._room(longest),
             )
         begin = 1 if first is None else 2  # the decoder's start token, and the language
-        return [self._answer(len(s), target[begin:]) for s, target in zip(sources, found.tolist(), strict=True)]
+        return [self._answer(len(s), target[begin:]) for s, target in zip(sources, output.tolist(), strict=True)]
 
     def _room(self, tokens_in: int) -> int:
         """Returns the largest number of tokens of a target, including the language token and the end token."""

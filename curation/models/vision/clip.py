@@ -1,4 +1,4 @@
-"""CLIP and SigLIP models by open_clip: images and texts as vectors in a common space.
+"""Embeds images and texts in a common vector space by CLIP and SigLIP models of open_clip.
 
 A checkpoint is a folder as published on the hub, with `open_clip_config.json` beside the weights, or a weight file
 alone for one of open_clip's named architectures. Weights are read without running code from them.
@@ -97,12 +97,14 @@ class ClipCheckpoint:
         if self.path.is_file():
             return self.path
         for ending in WEIGHTS:
-            found = sorted(f for f in self.path.iterdir() if f.suffix == ending)
-            preferred = [f for f in found if f.stem.startswith("open_clip")] or found
+            candidates = sorted(f for f in self.path.iterdir() if f.suffix == ending)
+            preferred = [f for f in candidates if f.stem.startswith("open_clip")] or candidates
             if len(preferred) == 1:
                 return preferred[0]
             if preferred:
-                raise UserError(f"{self.path} holds {len(found)} files of weights; name one", f"{self.key}.checkpoint")
+                raise UserError(
+                    f"{self.path} holds {len(candidates)} files of weights; name one", f"{self.key}.checkpoint"
+                )
         raise UserError(f"{self.path} holds no weights ({', '.join(WEIGHTS)})", f"{self.key}.checkpoint")
 
     def files(self) -> dict[str, Path]:
@@ -131,8 +133,8 @@ class ClipCheckpoint:
     def text_files(self) -> dict[str, Path]:
         """Returns the tokenizer's files beside the weights, by name; only the embeddings of texts depend on them."""
         names = ("*token*.json", "vocab*", "merges.txt", "*.model", "*.spm", "special_tokens_map.json")
-        found = {file for name in names for file in self.path.glob(name)} if self.path.is_dir() else set()
-        return {file.name: file for file in sorted(found)}
+        files = {file for name in names for file in self.path.glob(name)} if self.path.is_dir() else set()
+        return {file.name: file for file in sorted(files)}
 
     def tokenizer(self) -> Any:
         """Returns the model's tokenizer. Raises UserError if its files are not in the folder."""
@@ -188,12 +190,12 @@ class ClipCheckpoint:
             raise UserError(f"{self.weights} {self._unfit(error, model, where)}", f"{self.key}.checkpoint") from None
 
     def _unfit(self, error: Exception, model: Any, where: str) -> str:
-        """Returns why weights cannot be loaded, in a user's terms: the first thing that does not fit."""
+        """Returns the reason why weights cannot be loaded, in a user's terms: the first thing that does not fit."""
         text = " ".join(str(error).split())
-        if found := re.search(r"size mismatch for (\S+): .*?shape torch\.Size\((.*?)\).*?torch\.Size\((.*?)\)", text):
-            why = f"{found[1]} is {found[2]}, expected {found[3]}"
-        elif found := re.search(r'(Missing|Unexpected) key\(s\) in state_dict: "(.*?)"', text):
-            why = f"{found[2]} is {'missing' if found[1] == 'Missing' else 'not known there'}"
+        if match := re.search(r"size mismatch for (\S+): .*?shape torch\.Size\((.*?)\).*?torch\.Size\((.*?)\)", text):
+            why = f"{match[1]} is {match[2]}, expected {match[3]}"
+        elif match := re.search(r'(Missing|Unexpected) key\(s\) in state_dict: "(.*?)"', text):
+            why = f"{match[2]} is {'missing' if match[1] == 'Missing' else 'not known there'}"
         elif isinstance(error, AssertionError):  # open_clip cannot resize position embeddings of another width
             why = self._other_shape(model, where) or text
         else:
@@ -206,9 +208,9 @@ class ClipCheckpoint:
 
         tensors = load_state_dict(str(self.weights), device=where, weights_only=True)
         for name, wanted in model.state_dict().items():
-            found = tensors.get(name)
-            if name.endswith("positional_embedding") and found is not None and found.shape[-1] != wanted.shape[-1]:
-                return f"{name} is {list(found.shape)}, expected {list(wanted.shape)}"
+            tensor = tensors.get(name)
+            if name.endswith("positional_embedding") and tensor is not None and tensor.shape[-1] != wanted.shape[-1]:
+                return f"{name} is {list(tensor.shape)}, expected {list(wanted.shape)}"
         return None
 
 
@@ -247,7 +249,7 @@ class Clip:
             return self._encode(self.model.encode_image, threads.map(self.prepare, pictures))
 
     def texts(self, texts: Sequence[str]) -> np.ndarray:
-        """Embeds texts: float32 (n, width), L2-normalised. Texts longer than the model's context are cut."""
+        """Embeds texts, cut at the model's context; returns float32 (n, width), L2-normalised."""
         return self._encode(self.model.encode_text, self._tokenizer(list(texts)))
 
     def logits(self, images: np.ndarray, texts: np.ndarray) -> np.ndarray:
@@ -272,14 +274,14 @@ class Clip:
         import torch
 
         kind = next(self.model.parameters()).dtype
-        waiting, found = iter(inputs), []
+        waiting, parts = iter(inputs), []
         with torch.inference_mode():
             while batch := list(itertools.islice(waiting, 1 if self.device == "cpu" else GPU_BATCH)):
                 stacked = torch.stack(batch).to(self.device)
                 stacked = stacked.to(kind) if stacked.is_floating_point() else stacked
-                found.append(encode(stacked, normalize=True))
+                parts.append(encode(stacked, normalize=True))
             return (
-                torch.cat(found).float().cpu().numpy() if found else np.zeros((0, self._checkpoint.width), np.float32)
+                torch.cat(parts).float().cpu().numpy() if parts else np.zeros((0, self._checkpoint.width), np.float32)
             )
 
 

@@ -1,4 +1,4 @@
-"""Prediction heads on an embedding: linear layers that give one score, such as LAION's aesthetic predictors."""
+"""Reads and runs prediction heads on an embedding: linear layers that give one score, such as LAION's predictors."""
 
 import hashlib
 import re
@@ -107,9 +107,9 @@ def read_laion_v2(key: str, path: Path) -> Head:
         UserError: the file has another MD5, or other layers.
     """
     if path.suffix != ".safetensors":
-        found = hashlib.md5(path.read_bytes(), usedforsecurity=False).hexdigest()
-        if found != LAION_V2_MD5:
-            raise UserError(f"{path}: md5 is {found}, expected {LAION_V2_MD5}; fetch it again", key)
+        md5 = hashlib.md5(path.read_bytes(), usedforsecurity=False).hexdigest()
+        if md5 != LAION_V2_MD5:
+            raise UserError(f"{path}: md5 is {md5}, expected {LAION_V2_MD5}; fetch it again", key)
     tensors = read_tensors(key, path)
     expected = {f"{n}.weight": s for n, s in LAION_V2.items()} | {f"{n}.bias": s[:1] for n, s in LAION_V2.items()}
     for name in sorted(expected.keys() | tensors.keys()):
@@ -126,10 +126,10 @@ def read_laion_v1(key: str, path: Path, width: int) -> Head:
         UserError: the file has other tensors, or reads embeddings of another dimension than `width`.
     """
     tensors = read_tensors(key, path)
-    found = {name: tuple(tensor.shape) for name, tensor in sorted(tensors.items())}
+    shapes = {name: tuple(tensor.shape) for name, tensor in sorted(tensors.items())}
     expected = {"bias": (1,), "weight": (1, width)}
-    if found != expected:
-        raise UserError(f"{path}: has {_shapes(found)}; expected {_shapes(expected)}", key)
+    if shapes != expected:
+        raise UserError(f"{path}: has {_shapes(shapes)}; expected {_shapes(expected)}", key)
     return read_head(key, path)
 
 

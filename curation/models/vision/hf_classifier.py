@@ -1,4 +1,4 @@
-"""Image classification by any checkpoint folder of Hugging Face transformers."""
+"""Classifies images by any checkpoint folder of Hugging Face transformers."""
 
 from collections.abc import Mapping, Sequence
 from functools import cached_property
@@ -56,13 +56,13 @@ class Classifier(HfFolder):
             UserError: the model is a regression, or has fewer than two classes that exclude each other.
         """
         path = self.folder / "config.json"
-        found = tuple(str(self.config.id2label[i]) for i in sorted(self.config.id2label))
-        if self.config.problem_type == "regression" or (len(found) < 2 and self.exclusive):
+        labels = tuple(str(self.config.id2label[i]) for i in sorted(self.config.id2label))
+        if self.config.problem_type == "regression" or (len(labels) < 2 and self.exclusive):
             raise UserError(
-                f"{path}: expected two labels or more, found {len(found)} (problem_type {self.config.problem_type})",
+                f"{path}: expected two labels or more, found {len(labels)} (problem_type {self.config.problem_type})",
                 self.key,
             )
-        return found
+        return labels
 
     @property
     def exclusive(self) -> bool:
@@ -91,9 +91,9 @@ class Classifier(HfFolder):
         model, wanted = self._build(tensors, torch.float32), (1, len(self.labels))
         wanting = "a model that takes what its image processor makes"
         with self.explained(self.files["config.json"], wanting), torch.inference_mode():
-            found = tuple(model(pixel_values=self._blank).logits.shape)
-        if found != wanted:
-            raise UserError(f"{self.folder}: expected {wanted[1]} outputs by config.json, found {found}", self.key)
+            actual = tuple(model(pixel_values=self._blank).logits.shape)
+        if actual != wanted:
+            raise UserError(f"{self.folder}: expected {wanted[1]} outputs by config.json, found {actual}", self.key)
 
     def load(self) -> None:
         """Loads the weights: in float32 on a CPU, in bfloat16 on a GPU. Raises UserError as `check`."""
@@ -129,8 +129,8 @@ class Classifier(HfFolder):
             if not logits:
                 return np.zeros((0, len(self.labels)), np.float32)
             whole = torch.cat(logits)
-            found = torch.softmax(whole, 1) if self.exclusive else torch.sigmoid(whole)
-        return np.asarray(found.cpu().numpy())
+            shares = torch.softmax(whole, 1) if self.exclusive else torch.sigmoid(whole)
+        return np.asarray(shares.cpu().numpy())
 
     @cached_property
     def _processor(self) -> Any:

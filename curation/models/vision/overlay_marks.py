@@ -1,4 +1,4 @@
-"""Finds watermarks without a model: by what a line of text says, where it is, and by repetition over the picture.
+"""Finds watermarks without a model: by a text line's words and place, and by repetition over the picture.
 
 The lines of text come from an OCR reader; a mark that no reader can read is found only if it is repeated.
 """
@@ -20,7 +20,7 @@ NAMES = (
     "视觉中国", "摄图网", "千图网", "昵图网", "包图网", "千库网", "全景网", "图虫", "站酷", "花瓣网", "小红书", "抖音",
     "快手", "大众点评", "知乎", "公众号", "微博", "微信号", "水印", "样图", "版权所有", "摄影",
 )  # fmt: skip
-"""Words that hardly occur except in marks: agencies, networks, and what marks say of themselves. Without spaces."""
+"""Words that hardly occur except in marks, without spaces: agencies, networks, and words for marks."""
 
 WEIGHTS = {"named": 0.9, "repeated": 0.9, "tiled": 0.9, "corner": 0.6, "middle": 0.6}
 """Probability of a mark, given one kind of evidence and no other. Set by hand on real pictures: four of five lines that
@@ -47,8 +47,8 @@ without tiled marks, 1 % reach the middle between the two: patterned wallpapers,
 
 
 @dataclass(frozen=True, slots=True)
-class TextLine:
-    """A line of text as an OCR reader gives it."""
+class PlacedText:
+    """A line of text and its place on the picture, as an OCR reader gives them."""
 
     text: str
     quad: np.ndarray
@@ -67,11 +67,11 @@ class Mark:
     """x0, y0, x1, y1 as shares of width and height, and the weight, of each line that is evidence."""
 
 
-def find(lines: Sequence[TextLine], gray: np.ndarray, bars: Sequence[int], names: Iterable[str] = ()) -> Mark:
+def find(lines: Sequence[PlacedText], gray: np.ndarray, bars: Sequence[int], names: Iterable[str] = ()) -> Mark:
     """Combines the evidence of text and repetition as independent probabilities.
 
     Args:
-        lines: the lines of text on the picture.
+        lines: the lines of text on the picture, with their places as shares of its width and height.
         gray: uint8 (H, W), long side about 512.
         bars: numbers of rows and columns of plain bars at the top, bottom, left and right of `gray`. They are cut off,
             since a mark is in the corner of the picture and not of its frame, and the frame's edges are no repetition.
@@ -88,16 +88,16 @@ def find(lines: Sequence[TextLine], gray: np.ndarray, bars: Sequence[int], names
     inside = gray[top : gray.shape[0] - bottom, left : gray.shape[1] - right]
     tiled = min(1.0, max(0.0, (repetition(inside) - FAINT) / (PLAIN_TO_SEE - FAINT)))
     certainty = {kind: 1.0 for kind in set().union(*evidence)} | ({"tiled": tiled} if tiled else {})
-    found = {kind: weight * certainty[kind] * alone for kind, weight in WEIGHTS.items() if kind in certainty}
-    if not found:
+    weights = {kind: weight * certainty[kind] * alone for kind, weight in WEIGHTS.items() if kind in certainty}
+    if not weights:
         return Mark(0.0)
     boxes = [
         [*line.quad.min(0).tolist(), *line.quad.max(0).tolist(), alone * max(WEIGHTS[kind] for kind in kinds)]
         for line, kinds in zip(lines, evidence, strict=True)
         if kinds
     ]
-    share = 1 - float(np.prod([1 - weight for weight in found.values()]))
-    return Mark(share, max(found, key=lambda kind: found[kind]), boxes)
+    share = 1 - float(np.prod([1 - weight for weight in weights.values()]))
+    return Mark(share, max(weights, key=lambda kind: weights[kind]), boxes)
 
 
 def repetition(gray: np.ndarray) -> float:
@@ -144,7 +144,7 @@ _MARK = re.compile(
 _Known = dict[str, frozenset[str]]
 
 
-def _evidence(line: TextLine, bars: Sequence[int], gray: np.ndarray, known: _Known) -> set[str]:
+def _evidence(line: PlacedText, bars: Sequence[int], gray: np.ndarray, known: _Known) -> set[str]:
     """Returns the kinds of evidence that a line gives by its words and its place."""
     kinds = set()
     if _is_named(line.text, known):
@@ -165,7 +165,7 @@ def _evidence(line: TextLine, bars: Sequence[int], gray: np.ndarray, known: _Kno
 
 
 def _over_a_picture(quad: np.ndarray, gray: np.ndarray) -> bool:
-    """Whether the ground above and below a line is more than plain: a logo's name is on plain ground."""
+    """Returns whether the ground above and below a line is more than plain: a logo's name is on plain ground."""
     height, width = gray.shape
     (x0, y0), (x1, y1) = (quad.min(0) * (width, height)).astype(int), np.ceil(quad.max(0) * (width, height)).astype(int)
     tall = y1 - y0
@@ -179,7 +179,7 @@ def _plain(text: str) -> str:
 
 
 def _is_named(text: str, known: _Known) -> bool:
-    """Whether a text has a copyright sign, an account, an address, an agency's number, or (nearly) a known name."""
+    """Returns whether a text has a copyright sign, account, address, agency's number, or (nearly) a known name."""
     if _MARK.search(unicodedata.normalize("NFKC", text)):
         return True
     plain = _plain(text)
@@ -198,7 +198,7 @@ def _known(names: tuple[str, ...]) -> _Known:
     return {plain: frozenset(_grams(plain)) for name in (*NAMES, *names) if (plain := _plain(name))}
 
 
-def _repeated(lines: Sequence[TextLine]) -> list[bool]:
+def _repeated(lines: Sequence[PlacedText]) -> list[bool]:
     """Returns for each line whether two others have the same text or part of it; tiled marks are read in fragments."""
     grams = [_grams(_plain(line.text)) for line in lines]
     number = {gram: i for i, gram in enumerate(sorted(set().union(*grams)))}

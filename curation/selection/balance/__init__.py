@@ -1,1 +1,1 @@
-"""Balancing: how many images of each group are kept."""
+"""Balances a selection: decides how many images of each group are kept."""

@@ -1,4 +1,4 @@
-"""Clusters of the stored embeddings: the k-means group of each row of each shard.
+"""Computes clusters of the stored embeddings: the k-means group of each row of each shard.
 
 Centroids are found on a sample of all stored embeddings, regardless of the predicates, so that moving a threshold moves
 no cluster. They are stored in `signals/.clusters/GROUPS/`, and each shard's clusters beside them. Both may be deleted,
@@ -31,20 +31,21 @@ from curation.workspace.digests import digest
 from curation.workspace.files import ROWS, fingerprint, footer, read_table, stamps, write_table
 from curation.workspace.schemas import SCORED
 
-Shard = tuple[str, str]
-"""Names of the corpus and the shard."""
+ShardId = tuple[str, str]
+"""A shard, by the names of its corpus and of itself."""
 Say = Callable[[str], None]
-"""Is called with a line of text that says what is being done."""
+"""A function that takes a line of text about the work in progress."""
 
 VERSION = 1
 SEED = 0
 SALT = "clusters"
 """Salt of the hash by which embeddings are chosen for the sample."""
 PER_CLUSTER = 256
+"""Maximum number of vectors in the sample for each cluster."""
 SAMPLE = 1_000_000
 """Maximum number of vectors in the sample: 1.5 GB at a width of 768."""
 GROWN = 2
-"""Centroids are found anew once scoring has made so many times as large a sample possible."""
+"""Centroids are computed anew once scoring has made a sample possible that is this many times as large."""
 NONE = -1
 """The cluster of a row without an embedding."""
 QUICK = 2e10
@@ -57,23 +58,23 @@ class Clusters:
     Args:
         workspace: the workspace that holds the embeddings.
         cascade: the recipe's cascade, with the signal `embedding`.
-        shards: the shards whose rows are asked for.
-        groups: number of clusters wanted.
+        shards: the shards whose rows are to be clustered.
+        groups: number of clusters.
         scored: number of rows of these shards that have an embedding, or failed to get one.
-        say: is called with lines of text that say what is being done.
+        say: a function that takes lines of text about the work in progress.
     """
 
     def __init__(
-        self, workspace: Workspace, cascade: Cascade, shards: Sequence[Shard], groups: int, scored: int, say: Say
+        self, workspace: Workspace, cascade: Cascade, shards: Sequence[ShardId], groups: int, scored: int, say: Say
     ) -> None:
         self.workspace, self.shards, self.groups, self.scored, self.say = workspace, shards, groups, scored, say
         self.folder = workspace.root / "signals" / ".clusters" / str(groups)
         self.width = cascade.signals["embedding"].columns["embedding"].list_size
         self.device = device()
-        prints = {s: cascade.fingerprint("embedding", samples_notes(workspace, *s)) for s in shards}
-        self.identity = digest([VERSION, SEED, groups, sorted([*shard, made] for shard, made in prints.items())])
+        fingerprints = {s: cascade.fingerprint("embedding", samples_notes(workspace, *s)) for s in shards}
+        self.identity = digest([VERSION, SEED, groups, sorted([*shard, made] for shard, made in fingerprints.items())])
         paths = {shard: workspace.signal("embedding", *shard) for shard in shards}
-        self.sidecars = {s: path for s, path in paths.items() if fingerprint(path) == prints[s]}
+        self.sidecars = {s: path for s, path in paths.items() if fingerprint(path) == fingerprints[s]}
         """Paths of the embedding sidecars that match the recipe, by shard; other shards have no embeddings yet."""
 
     def labels(self) -> list[Labels]:
@@ -84,30 +85,30 @@ class Clusters:
         Raises:
             StageError: a sidecar is damaged, or holds vectors that are not of length 1.
         """
-        found: dict[Shard, Labels] = {}
+        known: dict[ShardId, Labels] = {}
         centroids = self._stored()
         if centroids is not None:
-            found = {shard: labels for shard in self.sidecars if (labels := self._known(shard, centroids)) is not None}
-        left = [shard for shard in self.sidecars if shard not in found]
+            known = {shard: labels for shard in self.sidecars if (labels := self._known(shard, centroids)) is not None}
+        left = [shard for shard in self.sidecars if shard not in known]
         if left and self.scored:
             sample = min(self.scored, self.groups * PER_CLUSTER, SAMPLE) if centroids is None else 0
-            pace = self._foretell(left, sample)
+            pace = self._announce(left, sample)
             if centroids is None:
                 centroids = self._fit(pace)
             for shard in left if len(centroids) else ():
-                found[shard] = self._assign(shard, centroids, pace)
-        rows = {s: int(samples_notes(self.workspace, *s)[ROWS]) for s in self.shards if s not in found}
-        return [found[s] if s in found else np.full(rows[s], NONE, np.int32) for s in self.shards]
+                known[shard] = self._assign(shard, centroids, pace)
+        rows = {s: int(samples_notes(self.workspace, *s)[ROWS]) for s in self.shards if s not in known}
+        return [known[s] if s in known else np.full(rows[s], NONE, np.int32) for s in self.shards]
 
-    def _path(self, shard: Shard) -> Path:
+    def _path(self, shard: ShardId) -> Path:
         return self.folder / shard[0] / f"{shard[1]}.parquet"
 
-    def _mark(self, shard: Shard, centroids: Centroids) -> str:
-        """Returns the fingerprint of what a shard's clusters are computed from."""
+    def _mark(self, shard: ShardId, centroids: Centroids) -> str:
+        """Returns the fingerprint of all that a shard's clusters are computed from."""
         return digest([hashlib.sha256(centroids.tobytes()).hexdigest(), stamps([str(self.sidecars[shard])])])
 
     def _stored(self) -> Centroids | None:
-        """Reads the centroids; returns None if they are missing, or must be found anew."""
+        """Reads the stored centroids: float32 (groups, width); returns None if they are missing or out of date."""
         path = self.folder / "centroids.parquet"
         notes = footer(path) or {}
         wanted = min(self.scored, self.groups * PER_CLUSTER, SAMPLE)
@@ -119,7 +120,7 @@ class Clusters:
             return None
         return column.flatten().to_numpy().reshape(-1, self.width).copy()  # torch needs it writable
 
-    def _known(self, shard: Shard, centroids: Centroids) -> Labels | None:
+    def _known(self, shard: ShardId, centroids: Centroids) -> Labels | None:
         """Reads a shard's clusters; returns None if they are missing or out of date."""
         path = self._path(shard)
         if fingerprint(path) != self._mark(shard, centroids):
@@ -130,7 +131,7 @@ class Clusters:
             return None
 
     def _fit(self, pace: "_Pace") -> Centroids:
-        """Finds centroids on the sample and stores them; returns an empty array if every embedding has failed."""
+        """Computes centroids on the sample, stores and returns them; none if every embedding has failed."""
         sample = self._sample()
         if not len(sample):
             return np.empty((0, self.width), np.float32)
@@ -148,11 +149,11 @@ class Clusters:
         paths = list(self.sidecars.values())
         for number, path in enumerate(paths):
             table = read_table(path, ["key", "embedding_state"])
-            there = np.flatnonzero([state == SCORED for state in table["embedding_state"].to_pylist()])
-            own = [key_hash(key, SALT) for key in table["key"].take(there).to_pylist()]
+            present = np.flatnonzero([state == SCORED for state in table["embedding_state"].to_pylist()])
+            own = [key_hash(key, SALT) for key in table["key"].take(present).to_pylist()]
             hashes = np.concatenate([hashes, np.array(own, np.uint64)])
-            files = np.concatenate([files, np.full(len(there), number, np.int32)])
-            rows = np.concatenate([rows, there])
+            files = np.concatenate([files, np.full(len(present), number, np.int32)])
+            rows = np.concatenate([rows, present])
             if len(hashes) > 2 * wanted or number == len(paths) - 1:
                 least = np.argsort(hashes, kind="stable")[:wanted]
                 hashes, files, rows = hashes[least], files[least], rows[least]
@@ -160,23 +161,23 @@ class Clusters:
             return np.empty((0, self.width), np.float16)
         return read_vectors(paths, files, rows, "embedding", self.width)
 
-    def _assign(self, shard: Shard, centroids: Centroids, pace: "_Pace") -> Labels:
-        """Computes a shard's clusters and stores them."""
+    def _assign(self, shard: ShardId, centroids: Centroids, pace: "_Pace") -> Labels:
+        """Computes a shard's clusters, stores and returns them: int32 (rows,)."""
         path = self.sidecars[shard]
         vectors = matrix(read_table(path, ["embedding"])["embedding"])
-        there = vectors.any(1)
+        present = vectors.any(1)
         squares = np.square(vectors, dtype=np.float32).sum(1)
-        odd = np.flatnonzero(there & ~(np.abs(squares - 1) < 0.02))
+        odd = np.flatnonzero(present & ~(np.abs(squares - 1) < 0.02))
         if len(odd):
             length = float(np.sqrt(squares[odd[0]]))
             raise StageError(f"{path}: row {odd[0]} is an embedding of length {length:.3g}; expected length 1")
         labels = np.full(len(vectors), NONE, np.int32)
-        labels[there] = kmeans.assign(vectors[there], centroids, self.device, pace)
+        labels[present] = kmeans.assign(vectors[present], centroids, self.device, pace)
         write_table(self._path(shard), pa.table({"cluster": labels}), self._mark(shard, centroids))
         return labels
 
-    def _foretell(self, left: list[Shard], sample: int) -> "_Pace":
-        """Announces how long the work will take, if it takes long; returns the object to be told of its progress."""
+    def _announce(self, left: list[ShardId], sample: int) -> "_Pace":
+        """Announces how long the work will take, if it takes long; returns the object that reports its progress."""
         rows = self.scored * len(left) // len(self.sidecars)
         work = kmeans.ITERATIONS * sample + rows
         if 2.0 * work * self.width * self.groups < QUICK:
@@ -188,12 +189,12 @@ class Clusters:
         each = (time.monotonic() - began) / max(1, count)
         all_rows = rows if not sample else 2 * rows  # read once for the sample, once for assignment
         seconds = work / kmeans.rate(self.groups, self.width, self.device) + each * all_rows
-        what = (
+        task = (
             f"{self.groups:,} clusters over {self.scored:,} embeddings"
             if sample
             else (f"{rows:,} more embeddings to be put into {self.groups:,} clusters")
         )
-        self.say(f"k-means: {what}, about {in_words(seconds)}")
+        self.say(f"k-means: {task}, about {in_words(seconds)}")
         return _Pace(work, self.say)
 
 
@@ -201,20 +202,21 @@ class _Pace:
     """Reports every few seconds how much of the work is done."""
 
     INTERVAL = 5.0
+    """Seconds between two reports."""
 
     def __init__(self, total: int, say: Say) -> None:
         self.total, self.say, self.done = total, say, 0
-        self.begun = self.said = time.monotonic()
+        self.begun = self.reported = time.monotonic()
 
     def __call__(self, rows: int) -> None:
-        """Adds rows that were compared with all centroids."""
+        """Adds a number of rows that were compared with all centroids."""
         self.reached(self.done + rows)
 
     def reached(self, done: int) -> None:
-        """Sets the number of rows done so far."""
+        """Sets the number of rows done so far, and reports it if the last report is INTERVAL seconds old."""
         self.done, now = done, time.monotonic()
-        if now - self.said >= self.INTERVAL:
-            self.said, speed = now, done / (now - self.begun)
+        if now - self.reported >= self.INTERVAL:
+            self.reported, speed = now, done / (now - self.begun)
             left = in_words(max(0, self.total - done) / speed)
             self.say(
                 f"k-means: {done / self.total:.0%} done, {speed:,.0f} comparisons with all clusters/s, {left} left"

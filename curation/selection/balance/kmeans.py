@@ -1,4 +1,4 @@
-"""Spherical k-means: groups of unit vectors, each around the direction of its members' mean (Dhillon & Modha 2001).
+"""Groups unit vectors by spherical k-means, around the directions of the groups' means (Dhillon & Modha 2001).
 
 The groups are the same for any number of threads, block size and device, although matrix products are not:
 - A float16 of magnitude one or less is an integer multiple of 2^-24. So float64 adds as many as 2^29 of them without
@@ -24,20 +24,21 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
+from curation.scoring.vectors import Vectors
+
 if TYPE_CHECKING:
     import torch
 
 
-Vectors = NDArray[np.float16]
 Centroids = NDArray[np.float32]
 Labels = NDArray[np.int32]
-Reals = NDArray[np.float64]
 Tick = Callable[[int], None]
-"""Is called with the number of further rows that were compared with all centroids."""
+"""A function that takes the number of further rows that were compared with all centroids."""
 
 ITERATIONS = 20
+"""Maximum number of iterations."""
 SETTLED = 1000
-"""Iteration stops when no more than one row in so many has moved to another group."""
+"""Iteration stops when at most one row in this many has moved to another group."""
 SEED_ROWS = 16
 """Number of rows for each group from which the seeds are chosen."""
 _DRAWN = 1024  # seeds that are drawn at once
@@ -53,7 +54,7 @@ def fit(vectors: Vectors, groups: int, seed: int = 0, device: str = "cpu", tick:
         groups: number of groups wanted; fewer are found if there are fewer vectors.
         seed: random seed for choosing the seeds of the groups.
         device: `cpu` or `cuda`, on which the products are computed.
-        tick: is called after each block of rows with the number of its rows.
+        tick: a function that is called after each block of rows with the number of its rows.
 
     Returns:
         float32 (groups, width), of length 1.
@@ -72,8 +73,8 @@ def fit(vectors: Vectors, groups: int, seed: int = 0, device: str = "cpu", tick:
     labels = torch.full((len(rows),), -1, dtype=torch.int64)
     for _ in range(ITERATIONS):
         moved = 0
-        with closing(_all_nearest(rows, centroids, device)) as found:
-            for part, nearest in found:
+        with closing(_all_nearest(rows, centroids, device)) as blocks:
+            for part, nearest in blocks:
                 moved += _move(rows[part].to(device), labels[part], nearest, sums)
                 tick(len(nearest))
         centroids = mean_directions(sums, labels, rows)
@@ -88,13 +89,13 @@ def assign(vectors: Vectors, centroids: Centroids, device: str = "cpu", tick: Ti
     Args:
         vectors: float16 (n, width), of length about 1.
         centroids: float32 (groups, width), of length 1.
-        device, tick: as for `fit`.
+        device, tick: the same as for `fit`.
     """
     import torch
 
     labels = np.empty(len(vectors), np.int32)
-    with closing(_all_nearest(torch.from_numpy(vectors), torch.from_numpy(centroids), device)) as found:
-        for part, nearest in found:
+    with closing(_all_nearest(torch.from_numpy(vectors), torch.from_numpy(centroids), device)) as blocks:
+        for part, nearest in blocks:
             labels[part] = nearest.numpy()
             tick(len(nearest))
     return labels
@@ -141,18 +142,18 @@ def _blocks(rows: int, groups: int, device: str) -> Iterator[slice]:
 def _all_nearest(
     rows: "torch.Tensor", centroids: "torch.Tensor", device: str
 ) -> "Generator[tuple[slice, torch.Tensor]]":
-    """Yields, block after block, the slice of the rows and the nearest centroid of each: int64, on the CPU.
+    """Yields, block after block, a slice of the rows and the nearest centroid of each: int64 (n,), on the CPU.
 
     Each core has a block of its own, and takes the next one when it is done. If all cores shared a block, they would
     wait for each other at every step, and for any core that something else keeps busy.
     """
     import torch
 
-    there = centroids.to(device)
-    finer = there.double()
+    on_device = centroids.to(device)
+    finer = on_device.double()
 
     def work(part: slice) -> "torch.Tensor":
-        return _nearest(rows[part].to(device).float(), there, finer).cpu()
+        return _nearest(rows[part].to(device).float(), on_device, finer).cpu()
 
     threads = torch.get_num_threads()
     pool = ThreadPoolExecutor(_workers(device))
@@ -209,9 +210,14 @@ def _move(rows: "torch.Tensor", labels: "torch.Tensor", nearest: "torch.Tensor",
 
 
 def mean_directions(sums: "torch.Tensor", labels: "torch.Tensor", rows: "torch.Tensor") -> "torch.Tensor":
-    """float32 (groups, width): the direction of each sum; where it has none, that of a member of a large group.
+    """Returns the direction of each sum, or that of a member of a large group if a sum is 0: float32 (groups, width).
 
-    By numpy, on one thread: how torch adds up a length may depend on their number.
+    It is computed by numpy on one thread, since the sums that torch computes may depend on the number of threads.
+
+    Args:
+        sums: float64 (groups, width), the sum of the members of each group.
+        labels: int64 (n,), the group of each row.
+        rows: float16 (n, width).
     """
     import torch
 
@@ -226,11 +232,17 @@ def mean_directions(sums: "torch.Tensor", labels: "torch.Tensor", rows: "torch.T
 
 
 def choose_seeds(rows: "torch.Tensor", groups: int, seed: int, device: str) -> "torch.Tensor":
-    """float32 (groups, width): rows that lie far apart, fewer where there are not so many different ones.
+    """Returns rows that lie far apart: float32 (groups, width), of length 1, or fewer if fewer rows are distinct.
 
-    Of rows taken evenly, each is chosen with a probability that grows with the square of its distance from the nearest
-    one chosen already (k-means++, Arthur & Vassilvitskii 2007). They are drawn many at a time; that a row has come
-    nearer to one drawn before it is made up for by leaving it out as often as its square has shrunk.
+    Each of some evenly spaced rows is chosen with a probability proportional to the square of its distance from the
+    nearest row that is chosen already (k-means++, Arthur & Vassilvitskii 2007). Many rows are drawn at a time; a row
+    that is nearer to one drawn before it is rejected with a probability that makes up for the smaller square.
+
+    Args:
+        rows: float16 (n, width), of length about 1.
+        groups: number of seeds wanted.
+        seed: random seed.
+        device: `cpu` or `cuda`, on which the products are computed.
     """
     import torch
 
@@ -256,8 +268,8 @@ def choose_seeds(rows: "torch.Tensor", groups: int, seed: int, device: str) -> "
         chosen = np.concatenate([chosen, new])
 
 
-def _thinned(before: Reals, away: Reals, chances: Reals) -> list[int]:
-    """Returns which of the rows drawn together would also have been drawn one after the other.
+def _thinned(before: NDArray[np.float64], away: NDArray[np.float64], chances: NDArray[np.float64]) -> list[int]:
+    """Returns the positions of the rows drawn together that would also have been drawn one after the other.
 
     Args:
         before: float64 (n,), squared distance of each row from the seeds chosen before the draw.

@@ -1,8 +1,8 @@
-"""Balancing a selection: how many images of each group are kept. The best images of each group stay.
+"""Computes how many images of each group a balanced selection keeps; the best images of each group stay.
 
 A group is a value of an expression, or a cluster of embeddings. Rows without a value (NULL, an empty text, no
 embedding) are a group of their own, named "". The rules are those of `select.balance`:
-- at_most: a cap for every group.
+- at_most: every group is capped at this number of images.
 - total and power: a group of n images gets a share of the total proportional to n ** power, as in the sampling of
 languages for multilingual models (Conneau & Lample 2019, section 3.1): 1 leaves the proportions unchanged, 0 makes all
 groups equal. A group that is smaller than its share keeps all its images, and the others divide the rest.
@@ -23,6 +23,7 @@ from curation.recipe.sections import Balance
 from curation.scoring.cascade import NO_GROUP
 
 Counts = NDArray[np.int64]
+"""Numbers of rows, by group: int64 (groups,)."""
 
 
 @dataclass
@@ -54,7 +55,7 @@ class Balanced:
 
         Args:
             places: columns `file` and `row`, best first.
-            groups: the name of each row's group; text, or a number if the groups are clusters; null for a row without
+            groups: the name of each row's group: text, or a number if the groups are clusters; null for a row without a
                 group.
             rules: the rules of the recipe.
         """
@@ -94,10 +95,10 @@ class Balanced:
     def notes(self, rules: Balance) -> list[str]:
         """Returns notices for the user: rows without a group, and groups that are smaller than the share asked for."""
         before = self.before
-        found = []
+        notices = []
         if NO_GROUP in self.names:
-            what = "no embedding" if rules.clusters else "no value"
-            found.append(f"balance: {before[0]:,} images have {what} and are a group of their own")
+            missing = "no embedding" if rules.clusters else "no value"
+            notices.append(f"balance: {before[0]:,} images have {missing} and are a group of their own")
         short = [
             f'"{name}" {size:,} of {asked:,}'
             for name, size in zip(self.names, before.tolist(), strict=True)
@@ -105,11 +106,11 @@ class Balanced:
         ]
         if short:
             more = f" and {len(short) - 5} more" if len(short) > 5 else ""
-            found.append(f"balance: groups that have less than their share: {', '.join(short[:5])}{more}")
-        return found
+            notices.append(f"balance: groups that have less than their share: {', '.join(short[:5])}{more}")
+        return notices
 
     def of_file(self, number: int) -> list[tuple[int, str, bool]]:
-        """Returns row, name of the group, and whether balancing removes it, of each row in one file."""
+        """Returns, for each row of one file, its number, the name of its group, and whether balancing removes it."""
         first, last = np.searchsorted(self.files, [number, number + 1])
         names = [self.names[group] for group in self.groups[first:last]]
         return list(zip(self.rows[first:last].tolist(), names, self.away[first:last].tolist(), strict=True))

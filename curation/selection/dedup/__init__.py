@@ -1,1 +1,1 @@
-"""Duplicates: which images are alike, and which of them is kept."""
+"""Finds duplicates: which images are alike, and which of them is kept."""

@@ -1,16 +1,17 @@
-"""Rows whose embeddings are alike: cosine at least a threshold. Decided exactly, and found by a cheap upper bound.
+"""Finds rows whose embeddings have a cosine of at least a threshold: exactly, after a cheap upper bound.
 
-Decided: a float16 of size one or less is a whole multiple of 2^-24, so the dot product of two embeddings is a sum of
-multiples of 2^-48, which float64 holds without rounding in whatever order it is summed up. No blocking, number of
-threads or device moves a pair over the threshold.
+The decision is exact: a float16 of magnitude one or less is an integer multiple of 2^-24, so the dot product of two
+embeddings is a sum of multiples of 2^-48, which float64 holds without rounding in whatever order it is summed up. No
+blocking, number of threads or device moves a pair over the threshold.
 
-Found: the space is turned so that its first k axes tell embeddings apart best (the principal axes of a sample). By
-Cauchy and Schwarz <x, y> <= <head x, head y> + |tail x| |tail y|, where the head is the first k numbers and the tail
-the others: one product of k + 1 numbers instead of 768 shows nearly every pair to be below the threshold. The few that
-are left are decided as above, so nothing is missed; how many k pays is measured on the sample.
+The bound finds the candidates: vectors are rotated so that their first k dimensions tell embeddings apart best (the
+principal axes of a sample). Let the prefix of a vector be these k dimensions, and the remainder the others. By Cauchy
+and Schwarz <x, y> <= <prefix x, prefix y> + |remainder x| |remainder y|: one product of k + 1 numbers instead of 768
+shows nearly every pair to be below the threshold. The few pairs that are left are decided exactly, so none is missed.
+The k that makes this cheapest is chosen on the sample.
 
 Compared with faiss 1.15 on one thread, 100,000 x 768 (`python -m tests.benchmarks.cosine`): ours takes 6 CPU s, the
-range_search of its IndexFlatIP 67 s, and both find all copies. In a trial with our heads and tails in place of the
+range_search of its IndexFlatIP 67 s, and both find all copies. In a trial with our reduced vectors in place of the
 vectors faiss took 6.1 s where ours took 4.9: it would replace no more than one matrix product, and faiss-cpu runs on
 no GPU.
 """
@@ -26,26 +27,26 @@ from numpy.typing import NDArray
 
 from curation.models.device import device
 from curation.scoring.vectors import Vectors
+from curation.selection.dedup.arrays import Index
 
 if TYPE_CHECKING:
     import torch
 
 
-Index = NDArray[np.int64]
 T = TypeVar("T")
 R = TypeVar("R")
 
 TILES = {"cpu": (512, 2048), "cuda": (4096, 16384)}
-"""Numbers of rows and of kept rows that are compared at once; on a CPU the bounds of such a tile fit its cache."""
+"""Numbers of rows and kept rows that are compared at once, by device; on a CPU the bounds of a tile fit its cache."""
 SAMPLE = 4096
 """Number of rows on which the bound is chosen; with fewer rows every pair is computed in full."""
 AXES = (16, 32, 64, 128, 256)
 """Values of k that are tried."""
 DENSE = 64
-"""If more than one pair in so many passes the bound, the tile is decided as one matrix product (measured)."""
+"""If more than one pair in this many passes the bound, the tile is decided as one matrix product (measured)."""
 _STEP = 128  # rows that are made ready, and pairs that are decided, at once: in float64 they stay in the cache
-_PAIR = 100_000.0  # what deciding a pair costs, against 1 for one axis of a bound (measured)
-_OVERHEAD = 8.0  # what looking at a bound costs
+_PAIR = 100_000.0  # cost of deciding a pair, relative to one dimension of a bound (measured)
+_OVERHEAD = 8.0  # cost of looking at a bound, in the same unit
 
 
 class Points:
@@ -54,32 +55,34 @@ class Points:
     Args:
         vectors: float16 (n, width), of length about 1; a row of zeros stands for no embedding, and is similar to
             nothing.
-        turn: float64 (width, k), orthonormal, from `turn_of`; None compares by all axes.
+        rotation: float64 (width, k), orthonormal, from `choose_rotation`; None compares by all dimensions.
     """
 
-    def __init__(self, vectors: Vectors, turn: "torch.Tensor | None") -> None:
+    def __init__(self, vectors: Vectors, rotation: "torch.Tensor | None") -> None:
         import torch
 
         self.vectors = vectors
         self.lengths = np.empty(len(vectors))
         """float64 (n,): Euclidean length of each vector; 1 for rows of zeros."""
         self.device = device()
-        self._short = None if turn is None else torch.empty((len(vectors), turn.shape[1] + 1), device=self.device)
+        self._reduced = (
+            None if rotation is None else torch.empty((len(vectors), rotation.shape[1] + 1), device=self.device)
+        )
         for start in range(0, len(vectors), _STEP):
             part = slice(start, start + _STEP)
             exact = torch.from_numpy(vectors[part]).double()
             lengths = exact.square().sum(1).sqrt()
             lengths[lengths == 0] = 1
             self.lengths[part] = lengths.numpy()
-            if turn is not None and self._short is not None:
-                self._short[part] = _shortened(exact / lengths[:, None], turn).to(self.device)
+            if rotation is not None and self._reduced is not None:
+                self._reduced[part] = _reduce(exact / lengths[:, None], rotation).to(self.device)
 
-    def short(self, rows: Index) -> "torch.Tensor":
-        """Returns the vectors from which the bound of some rows is computed: float32 (m, k + 1)."""
+    def reduced(self, rows: Index) -> "torch.Tensor":
+        """Returns the reduced vectors of some rows, from which the bounds are computed: float32 (m, k + 1)."""
         import torch
 
-        if self._short is not None:
-            return self._short[torch.from_numpy(rows).to(self.device)]
+        if self._reduced is not None:
+            return self._reduced[torch.from_numpy(rows).to(self.device)]
         unit = torch.from_numpy(self.vectors[rows]).float() / torch.from_numpy(self.lengths[rows]).float()[:, None]
         return unit.to(self.device)
 
@@ -99,8 +102,10 @@ class Cosine:
 
     def __init__(self, threshold: float, vectors: Vectors, rows: Index) -> None:
         self.threshold = threshold - 1e-12  # a vector's cosine with itself is 1, but for the rounding of two roots
-        self.turn = turn_of(vectors[rows[:: -(-len(rows) // SAMPLE)]], threshold) if len(rows) > SAMPLE else None
-        axes = vectors.shape[1] if self.turn is None else self.turn.shape[1] + 1
+        self.rotation = (
+            choose_rotation(vectors[rows[:: -(-len(rows) // SAMPLE)]], threshold) if len(rows) > SAMPLE else None
+        )
+        axes = vectors.shape[1] if self.rotation is None else self.rotation.shape[1] + 1
         self.floor = threshold - _rounding(axes)
         self.tile = TILES[device()]
         self._local = threading.local()
@@ -122,9 +127,9 @@ class Cosine:
 
     def points(self, vectors: Vectors) -> Points:
         """Prepares embeddings for comparison with this threshold and rotation."""
-        return Points(vectors, self.turn)
+        return Points(vectors, self.rotation)
 
-    def side_by_side(self, work: Callable[[T], R], over: Iterable[T]) -> list[R]:
+    def in_parallel(self, work: Callable[[T], R], over: Iterable[T]) -> list[R]:
         """Applies a function to each item on several threads; returns the results in order."""
         return list(self._pool.map(work, over))
 
@@ -137,23 +142,23 @@ class Cosine:
             others: the embeddings of the rows to be looked up.
             rows: int64 (n,), indices of these rows in `others`.
         """
-        found = self.side_by_side(lambda part: self.first_of_few(kept, of, others, part), self.tiles(rows))
-        return np.concatenate([np.empty(0, np.int64), *found])
+        parts = self.in_parallel(lambda part: self.first_of_few(kept, of, others, part), self.tiles(rows))
+        return np.concatenate([np.empty(0, np.int64), *parts])
 
     def tiles(self, rows: Index) -> list[Index]:
         """Splits rows into tiles of the size that `first_of_few` takes."""
         return [rows[at : at + self.tile[0]] for at in range(0, len(rows), self.tile[0])]
 
     def first_of_few(self, kept: Points, of: Index, others: Points, rows: Index) -> Index:
-        """Does the work of `first` on this thread alone, for at most a tile of rows."""
+        """Does the work of `first` on this thread alone, for at most a tile of rows: int64 (n,)."""
         result = np.full(len(rows), -1, np.int64)
         for start in range(0, len(of), self.tile[1]):
             left = np.flatnonzero(result < 0)
             if not len(left):
                 break
             i, j = self._pairs(others, rows[left], kept, of[start : start + self.tile[1]])
-            found, where = np.unique(i, return_index=True)
-            result[left[found]] = start + j[where]
+            matched, where = np.unique(i, return_index=True)
+            result[left[matched]] = start + j[where]
         return result
 
     def group(self, points: Points, rows: Index) -> Index:
@@ -173,9 +178,9 @@ class Cosine:
         count = 0
         for start in range(0, len(rows), at_once):
             block = np.arange(start, min(start + at_once, len(rows)))
-            found = self.first(points, rows[kept[:count]], points, rows[block])
-            result[block] = np.where(found < 0, -1, kept[found])
-            left = block[found < 0]
+            first = self.first(points, rows[kept[:count]], points, rows[block])
+            result[block] = np.where(first < 0, -1, kept[first])
+            left = block[first < 0]
             small = at_once <= self.tile[1]
             among = self._walk(points, rows[left]) if small else self._star(points, rows[left], self.tile[1])
             result[left] = np.where(among < 0, -1, left[among])
@@ -213,10 +218,10 @@ class Cosine:
         return self._local.room[: shape[0] * shape[1]].view(shape)
 
     def _pairs(self, a: Points, i: Index, b: Points, j: Index) -> tuple[Index, Index]:
-        """Returns positions in `i` and `j` of all similar pairs, in order; takes at most a tile of pairs."""
+        """Returns the positions in `i` and `j` of all similar pairs, in order, for at most a tile: int64 each."""
         import torch
 
-        left, right = a.short(i), b.short(j)
+        left, right = a.reduced(i), b.reduced(j)
         bounds = torch.mm(left, right.T, out=self._room(a, (len(i), len(j))))
         some = torch.nonzero(bounds.amax(1) >= self.floor)[:, 0]
         if not len(some):
@@ -267,15 +272,15 @@ def _products(a: Vectors, i: Index, b: Vectors, j: Index) -> NDArray[np.float64]
     return result
 
 
-def turn_of(sample: Vectors, threshold: float) -> "torch.Tensor | None":
-    """Finds the axes that make the bound cheapest.
+def choose_rotation(sample: Vectors, threshold: float) -> "torch.Tensor | None":
+    """Chooses the rotation into the first k principal axes of a sample, with the k that makes comparing cheapest.
 
     Args:
         sample: float16 (n, width), evenly spaced rows.
         threshold: minimum cosine of similar vectors.
 
     Returns:
-        float64 (width, k), orthonormal; None if using all axes is cheapest.
+        float64 (width, k), orthonormal; None if comparing by all dimensions is cheapest.
     """
     import torch
 
@@ -284,23 +289,24 @@ def turn_of(sample: Vectors, threshold: float) -> "torch.Tensor | None":
     axes = torch.linalg.eigh(unit.T @ unit).eigenvectors.flip(1)
     best, least = None, float(sample.shape[1])
     for count in (k for k in AXES if k < sample.shape[1] / 2):
-        short = _shortened(unit, axes[:, :count])
+        reduced = _reduce(unit, axes[:, :count])
         floor = threshold - _rounding(count + 1)
-        near = sum(int((part @ short.T >= floor).count_nonzero()) for part in short.split(TILES["cpu"][0])) - len(short)
-        cost = count + _PAIR * near / len(short) ** 2
+        tiles = reduced.split(TILES["cpu"][0])
+        near = sum(int((part @ reduced.T >= floor).count_nonzero()) for part in tiles) - len(reduced)
+        cost = count + _PAIR * near / len(reduced) ** 2
         if cost + _OVERHEAD < least:
             best, least = axes[:, :count].contiguous(), cost
     return best
 
 
-def _shortened(unit: "torch.Tensor", turn: "torch.Tensor") -> "torch.Tensor":
-    """Returns the head of each unit vector, followed by the length of its tail, rounded up: float32 (n, k + 1)."""
+def _reduce(unit: "torch.Tensor", rotation: "torch.Tensor") -> "torch.Tensor":
+    """Returns the prefix of each unit vector, then the length of its remainder, rounded up: float32 (n, k + 1)."""
     import torch
 
-    head = unit @ turn
-    tail = (1 - head.square().sum(1, keepdim=True)).clamp(min=0).add(1e-9).sqrt()
-    tail[(unit == 0).all(1)] = 0
-    return torch.cat([head, tail], 1).float()
+    prefix = unit @ rotation
+    remainder_length = (1 - prefix.square().sum(1, keepdim=True)).clamp(min=0).add(1e-9).sqrt()
+    remainder_length[(unit == 0).all(1)] = 0
+    return torch.cat([prefix, remainder_length], 1).float()
 
 
 def _rounding(axes: int) -> float:

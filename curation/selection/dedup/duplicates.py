@@ -1,4 +1,4 @@
-"""The duplicates of a selection: rows that equal or resemble a better row, or an image on a given list."""
+"""Finds the duplicates of a selection: rows that equal or resemble a better row, or an image on a given list."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -12,11 +12,12 @@ from curation.errors import StageError
 from curation.recipe.sections import Dedup
 from curation.scoring.vectors import Vectors
 from curation.selection.dedup import cosine, search
-from curation.selection.dedup.hamming import Index
+from curation.selection.dedup.arrays import Index
 from curation.selection.dedup.listed import Listed
 from curation.workspace.files import fingerprint, read_table, write_table
 
 KINDS = ("listed", "exact", "near", "similar")
+"""Kinds of duplicates: images on the list, equal bytes, near perceptual hashes, similar embeddings."""
 
 
 @dataclass(frozen=True)
@@ -28,7 +29,7 @@ class Embeddings:
     read: Callable[[Index], Vectors]
     """Reads the embeddings of candidates by index: float16 (n, width), of length 1, or zeros for none."""
     say: Callable[[str], None] = lambda text: None
-    """Is called with a line of text that says how long a long search will take."""
+    """A function that takes a line of text, if a search will take long."""
 
 
 @dataclass
@@ -54,7 +55,7 @@ class Duplicates:
 
     @classmethod
     def read(cls, path: Path, made_from: str) -> "Duplicates | None":
-        """Reads what `write` stored; returns None if the file is missing, damaged, or has another fingerprint."""
+        """Reads the duplicates that `write` stored; returns None if the file is missing, damaged or out of date."""
         if fingerprint(path) != made_from:
             return None
         try:
@@ -92,16 +93,16 @@ class Duplicates:
         high, low = (_numbers(candidates[c]) for c in ("sha_hi", "sha_lo"))
         phash, hashed = _numbers(candidates["phash"]), candidates["phash"].is_valid().to_numpy()
         cosines = np.zeros(count, np.float32)
-        vectors, of = None, np.empty(0, np.int64)  # the embeddings that were read, and whose they are
+        vectors, owners = None, np.empty(0, np.int64)  # the embeddings that were read, and the rows that have them
         if rules.against:
             listed = Listed.read(rules.against, embeddings.width if embeddings else None)
             listed_names = listed.names
-            found = listed.find(high, low, phash, hashed, rules.near or 0)
+            entries = listed.find(high, low, phash, hashed, rules.near or 0)
             if rules.cosine is not None and embeddings and listed.vectors is not None:
-                of = np.flatnonzero(found < 0)
-                vectors = embeddings.read(of)
-                found[of] = search.similar_listed(vectors, np.arange(len(of)), listed.vectors, rules.cosine)
-            kind[found >= 0], original[found >= 0] = 0, found[found >= 0]
+                owners = np.flatnonzero(entries < 0)
+                vectors = embeddings.read(owners)
+                entries[owners] = search.similar_listed(vectors, np.arange(len(owners)), listed.vectors, rules.cosine)
+            kind[entries >= 0], original[entries >= 0] = 0, entries[entries >= 0]
         if rules.exact:
             left = np.flatnonzero(kind < 0)
             keeper = search.exact(high[left], low[left])
@@ -115,8 +116,8 @@ class Duplicates:
         if rules.cosine is not None and embeddings:
             left = np.flatnonzero(kind < 0)
             if vectors is None:
-                of, vectors = left, embeddings.read(left)
-            at = np.searchsorted(of, left)
+                owners, vectors = left, embeddings.read(left)
+            at = np.searchsorted(owners, left)
             keeper = search.similar(vectors, at, rules.cosine, embeddings.say)
             close = keeper >= 0
             kind[left[close]], original[left[close]] = 3, left[keeper[close]]
@@ -131,13 +132,13 @@ class Duplicates:
         cls, candidates: pa.Table, kind: np.ndarray, original: np.ndarray, names: pa.Array, cosines: np.ndarray
     ) -> "Duplicates":
         file, row = candidates["file"].to_numpy(), candidates["row"].to_numpy()
-        found = np.flatnonzero(kind >= 0)
-        found = found[np.lexsort((row[found], file[found]))]
-        of_listed = kind[found] == 0
-        keys = candidates["key"].take(pa.array(np.where(of_listed, 0, original[found])))
-        listed = pa.array(names).take(pa.array(np.where(of_listed, original[found], 0))) if len(names) else keys
+        taken = np.flatnonzero(kind >= 0)
+        taken = taken[np.lexsort((row[taken], file[taken]))]
+        of_listed = kind[taken] == 0
+        keys = candidates["key"].take(pa.array(np.where(of_listed, 0, original[taken])))
+        listed = pa.array(names).take(pa.array(np.where(of_listed, original[taken], 0))) if len(names) else keys
         originals = pc.if_else(pa.array(of_listed), listed, keys)
-        return cls(file[found], row[found], kind[found], originals, cosines[found])
+        return cls(file[taken], row[taken], kind[taken], originals, cosines[taken])
 
     def counts(self) -> dict[str, int]:
         """Returns the numbers of duplicates by kind."""
@@ -145,7 +146,7 @@ class Duplicates:
         return {kind: int(n) for kind, n in zip(KINDS, counts, strict=True) if n}
 
     def of_file(self, number: int) -> list[tuple[int, str]]:
-        """Returns row and original of each duplicate in one file."""
+        """Returns the row number and the original of each duplicate in one file."""
         first, last = np.searchsorted(self.files, [number, number + 1])
         return list(zip(self.rows[first:last].tolist(), self.originals[first:last].to_pylist(), strict=True))
 

@@ -1,4 +1,4 @@
-"""Near pairs among 64-bit hashes: those that differ in at most r bits.
+"""Finds near pairs among 64-bit hashes: pairs that differ in at most r bits.
 
 Two hashes that differ in r bits, cut into b bands, agree in at least k = b - r bands. Each choice of k bands is one
 join: sort by the bits of these bands, then compare within the runs of equal bits. This is numpy and not SQL because
@@ -18,15 +18,17 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-Hashes = NDArray[np.uint64]
-Index = NDArray[np.int64]
+from curation.selection.dedup.arrays import Hashes, Index
+
 Ids = NDArray[np.uint32]
+"""Indices of hashes, in 32 bits to save memory: uint32 (n,)."""
 
 LOWER = (1 << 32) - 1
 """Mask of the worse row in a packed pair."""
 CHUNK = 1 << 19
 """Number of candidate pairs compared at once, which takes about 20 MB."""
 MIN_BUDGET = 1 << 22
+"""Smallest number of pairs after which a search for all pairs is given up."""
 _ALL_BITS = (1 << 64) - 1
 _HEAVY = 256  # a run longer than this is cut by further bits before its members are compared
 _DEPTH = 3  # maximum number of such cuts: more would cost more than they save
@@ -50,13 +52,13 @@ def near_pairs(hashes: Hashes, radius: int, threads: int) -> tuple[Hashes, bool]
     parts: list[Hashes] = []
     count = 0
 
-    def found(a: Ids, b: Ids) -> bool:
+    def collect(a: Ids, b: Ids) -> bool:
         nonlocal count
         parts.append((a.astype(np.uint64) << np.uint64(32)) | b)
         count += len(a)
         return count <= budget
 
-    all_found = _Search(radius, None, found).run(hashes, threads)
+    all_found = _Search(radius, None, collect).run(hashes, threads)
     pairs = np.concatenate(parts) if parts else np.empty(0, np.uint64)
     if all_found:
         pairs.sort()
@@ -75,12 +77,12 @@ def first_near(left: Hashes, right: Hashes, radius: int, threads: int) -> Index:
     none = len(left)
     result = np.full(len(right), none, np.int64)
 
-    def found(a: Ids, b: Ids) -> bool:
+    def collect(a: Ids, b: Ids) -> bool:
         np.minimum.at(result, b - none, a)
         return True
 
     if len(left) and len(right):
-        _Search(radius, none, found).run(np.concatenate([left, right]), threads)
+        _Search(radius, none, collect).run(np.concatenate([left, right]), threads)
     return np.where(result == none, -1, result)
 
 
@@ -124,16 +126,16 @@ class _Join(NamedTuple):
 
 
 class _Search:
-    """A search for near pairs a < b, which passes each pair once to `found`, in batches, one call at a time.
+    """A search for near pairs a < b, which passes each pair once to `collect`, in batches, one call at a time.
 
     Args:
         radius: maximum Hamming distance in bits.
         lefts: if given, only pairs with a < lefts <= b are searched for.
-        found: takes the ids a and b (uint32 arrays); returns False to stop the search.
+        collect: a function that takes the ids a and b (uint32 arrays) and returns False to stop the search.
     """
 
-    def __init__(self, radius: int, lefts: int | None, found: Callable[[Ids, Ids], bool]) -> None:
-        self.radius, self.lefts, self.found = radius, lefts, found
+    def __init__(self, radius: int, lefts: int | None, collect: Callable[[Ids, Ids], bool]) -> None:
+        self.radius, self.lefts, self.collect = radius, lefts, collect
         self.lock = threading.Lock()
         self.wanted = True
 
@@ -181,12 +183,12 @@ class _Search:
     def _join(self, rows: _Rows, join: _Join, free: int, depth: int) -> None:
         if not self.wanted:
             return
-        found = self._equal(rows, join.mask)
-        heavy = found.lengths > _HEAVY
-        deep = found.only(heavy)
-        found = _Rows(found.hashes, found.ids, found.starts[~heavy], found.lengths[~heavy])
-        self._compare(found, join.unequal)
-        del found
+        equal = self._equal(rows, join.mask)
+        heavy = equal.lengths > _HEAVY
+        deep = equal.only(heavy)
+        equal = _Rows(equal.hashes, equal.ids, equal.starts[~heavy], equal.lengths[~heavy])
+        self._compare(equal, join.unequal)
+        del equal
         free &= ~join.mask
         joins = self._plan(deep, free, join.unequal) if depth < _DEPTH and len(deep.ids) else []
         for inner in joins:
@@ -223,7 +225,7 @@ class _Search:
                 if not self.wanted:
                     return
                 if len(near):
-                    self.wanted = self.found(rows.ids[a[near]], rows.ids[b[near]])
+                    self.wanted = self.collect(rows.ids[a[near]], rows.ids[b[near]])
 
     def _candidates(self, rows: _Rows) -> Iterator[tuple[Index, Index]]:
         """Yields the positions of every wanted pair within a run, about `CHUNK` pairs at a time."""
@@ -256,7 +258,7 @@ def _each_with(first: Index, count: Index, later: Index) -> Iterator[tuple[Index
 
 
 def _members(starts: Index, lengths: Index) -> Index:
-    """Returns all positions within some runs."""
+    """Returns all positions within some runs, run after run: int64."""
     ends = np.cumsum(lengths)
     return np.arange(lengths.sum()) + np.repeat(starts - ends + lengths, lengths)
 

@@ -1,15 +1,15 @@
-"""Similar embeddings (see `cosine.py`) where rows are too many to compare each with every kept one.
+"""Finds similar embeddings (see `cosine.py`) among too many rows to compare each with every kept one.
 
-Inverted lists: some rows, taken evenly, are centres of cells, each row is put into the cells of its nearest centres,
-and is compared with the kept rows of those cells. What is compared is decided exactly; a pair that shares no cell is
-missed, the fewer the closer it is. Centres and cells are found in whole numbers, so that they too are the same for any
-number of threads. Centres by k-means were measured to find as many pairs with two thirds of the cells a row, but
-to find them takes more products than that saves.
+Evenly spaced rows are the centres of inverted lists; each row is put into the lists of its nearest centres, and is
+compared with the kept rows in those lists. Rows that are compared are decided exactly; a pair that shares no list is
+missed, which is rarer the closer the pair is. Lists are chosen in integers, so that they too are the same for any
+number of threads. Centres by k-means were measured to find as many pairs with two thirds of the lists a row, but
+computing them takes more products than that saves.
 
 Compared with faiss 1.15 on one thread, 1,000,000 x 768 (`python -m tests.benchmarks.cosine`): ours takes 178 CPU s and
-2.7 GB, and finds 0.9994 of the copies; the range_search of its IndexIVFFlat, as many cells, 64 of them looked into,
-takes 2,900 s and 5.9 GB for 0.9975. In a trial with the heads and tails of `curation.cosine` in place of the vectors it
-took 163 s for 0.9981, but its cells are found in float32, whose products hang on what is multiplied at once.
+2.7 GB, and finds 0.9994 of the copies; the range_search of its IndexIVFFlat, as many lists, 64 of them looked into,
+takes 2,900 s and 5.9 GB for 0.9975. In a trial with the reduced vectors of `cosine.py` in place of the vectors it took
+163 s for 0.9981, but its lists are chosen in float32, whose products depend on what is multiplied at once.
 """
 
 import time
@@ -20,7 +20,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from curation.selection.dedup.cosine import Cosine, Index, Points
+from curation.selection.dedup.arrays import Index
+from curation.selection.dedup.cosine import Cosine, Points
 
 if TYPE_CHECKING:
     import torch
@@ -63,12 +64,12 @@ class InvertedLists:
 
         Returns:
             two int64 arrays, one entry for each row and list, row by row: position in `rows`, and number of the list.
-            If several centroids are equally near, all of their lists count.
+            If several centres are equally near, all of their lists count.
         """
         starts = range(0, len(rows), _STEP)
-        found = self.cosine.side_by_side(lambda start: self._nearest(rows[start : start + _STEP]), starts)
-        at = [start + row for start, (row, _) in zip(starts, found, strict=True)]
-        return np.concatenate(at), np.concatenate([cell for _, cell in found])
+        parts = self.cosine.in_parallel(lambda start: self._nearest(rows[start : start + _STEP]), starts)
+        at = [start + row for start, (row, _) in zip(starts, parts, strict=True)]
+        return np.concatenate(at), np.concatenate([cell for _, cell in parts])
 
     def _nearest(self, rows: Index) -> tuple[Index, Index]:
         import torch
@@ -88,7 +89,7 @@ class InvertedLists:
 
 
 def group(cosine: Cosine, points: Points, rows: Index, cells: InvertedLists) -> Index:
-    """Groups near-duplicates as `Cosine.group` does, comparing a row only with its own block and its inverted lists."""
+    """Groups near-duplicates as `Cosine.group` does, but compares a row only with its block and lists: int64 (n,)."""
     result = np.full(len(rows), -1, np.int64)
     lists = [np.empty(0, np.int64)] * cells.count
     for start in range(0, len(rows), BLOCK):
@@ -99,9 +100,9 @@ def group(cosine: Cosine, points: Points, rows: Index, cells: InvertedLists) -> 
             (lists[c], part) for c, members in _by_cell(at, cell) if len(lists[c]) for part in cosine.tiles(members)
         ]
         look = partial(_first_in, cosine, points, rows, block)
-        for (kept, members), found in zip(jobs, cosine.side_by_side(look, jobs), strict=True):
-            hit = members[found >= 0]
-            best[hit] = np.minimum(best[hit], kept[found[found >= 0]])
+        for (kept, members), first in zip(jobs, cosine.in_parallel(look, jobs), strict=True):
+            hit = members[first >= 0]
+            best[hit] = np.minimum(best[hit], kept[first[first >= 0]])
         result[block] = np.where(best < len(rows), best, -1)
         left = block[result[block] < 0]
         among = cosine.group(points, rows[left])
@@ -134,7 +135,7 @@ def missed(cosine: Cosine, points: Points, rows: Index, result: Index) -> tuple[
         cosine: the comparison.
         points: the embeddings.
         rows: int64 (n,), the rows given to `group`.
-        result: int64 (n,), what `group` returned.
+        result: int64 (n,), the result of `group`.
 
     Returns:
         the number of rows checked, the number of duplicates among them that `group` found, and the number it missed.

@@ -1,4 +1,4 @@
-"""Lists of images that must not be in the set: evaluation sets and block lists."""
+"""Reads lists of images that must not be in the set, such as evaluation sets, and finds rows that they contain."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -18,10 +18,15 @@ class Listed:
     """A list of images, such as an evaluation set, given by content hash, perceptual hash or embedding."""
 
     names: pa.Array
+    """Text (n,): `listed:NAME` for each entry."""
     high: np.ndarray
+    """uint64 (n,): the upper 64 bits of the upper half of the SHA-256, or 0 for an entry without one."""
     low: np.ndarray
+    """uint64 (n,): the lower 64 bits of the upper half of the SHA-256, or 0 for an entry without one."""
     phash: np.ndarray
+    """uint64 (n,): the perceptual hash, or 0 for an entry without one."""
     hashed: np.ndarray
+    """bool (n,): whether the entry has a perceptual hash."""
     vectors: Vectors | None
     """float16 (n, width), of length 1, or zeros for an entry without one; None if embeddings are not compared."""
 
@@ -43,20 +48,20 @@ class Listed:
         compared = ["sha256", "phash"]
         if width is not None and path.endswith(".parquet"):
             compared.append("embedding")
-        given = read_user_table(path, optional=("key", *compared), key="select.dedup.against")
-        table = given.table
-        if not set(compared) & set(given.found):
-            hint = "; to compare embeddings, give select.dedup.cosine" if "embedding" in given.found else ""
-            has = f"has neither a column sha256 nor phash; it has {', '.join(given.found)}{hint}"
-            raise UserError(f"{given.name}: {has}", given.key)
-        keys = table["key"].to_pylist() if "key" in given.found else [f"row {i + 1}" for i in range(table.num_rows)]
-        digests, numbers = _hashes(given, "sha256", _digest), _hashes(given, "phash", _phash)
+        listed = read_user_table(path, optional=("key", *compared), key="select.dedup.against")
+        table = listed.table
+        if not set(compared) & set(listed.found):
+            hint = "; to compare embeddings, give select.dedup.cosine" if "embedding" in listed.found else ""
+            detail = f"has neither a column sha256 nor phash; it has {', '.join(listed.found)}{hint}"
+            raise UserError(f"{listed.name}: {detail}", listed.key)
+        keys = table["key"].to_pylist() if "key" in listed.found else [f"row {i + 1}" for i in range(table.num_rows)]
+        digests, numbers = _hashes(listed, "sha256", _digest), _hashes(listed, "phash", _phash)
         vectors = None
         if width is not None and "embedding" in table.column_names:
             try:
                 vectors = directions(table["embedding"], width)
             except ValueError as error:
-                raise UserError(f"{given.name}: column embedding: {error}", given.key) from None
+                raise UserError(f"{listed.name}: column embedding: {error}", listed.key) from None
         return cls(
             pa.array([f"listed:{k}" for k in keys], pa.string()),
             np.array([0 if d is None else d >> 192 for d in digests], np.uint64),
@@ -75,34 +80,34 @@ class Listed:
             hashed: bool (n,), whether the row has a perceptual hash.
             radius: maximum Hamming distance of near hashes, in bits.
         """
-        found = search.exact_listed(high, low, self.high, self.low)
+        result = search.exact_listed(high, low, self.high, self.low)
         entries = np.flatnonzero(self.hashed)
         if len(entries):
             near = search.near_listed(phash, hashed, self.phash[entries], radius)
-            found = np.where(found >= 0, found, np.where(near >= 0, entries[near], -1))
-        return found
+            result = np.where(result >= 0, result, np.where(near >= 0, entries[near], -1))
+        return result
 
 
-def _hashes(given: UserTable, column: str, read: Callable[[Any], int | None]) -> list[int | None]:
-    """The column's values as numbers, None where there is none. Raises UserError."""
-    if column not in given.found:
-        return [None] * given.table.num_rows
+def _hashes(listed: UserTable, column: str, read: Callable[[Any], int | None]) -> list[int | None]:
+    """Returns a column's values as numbers, None for a missing value. Raises UserError if a value is no hash."""
+    if column not in listed.found:
+        return [None] * listed.table.num_rows
     hashes = []
-    for row, value in enumerate(given.table[column].to_pylist()):
+    for row, value in enumerate(listed.table[column].to_pylist()):
         try:
             hashes.append(read(value))
         except ValueError as error:
-            raise UserError(f"{given.place(row)}: {column}: not a hash: {error}", given.key) from None
+            raise UserError(f"{listed.place(row)}: {column}: not a hash: {error}", listed.key) from None
     return hashes
 
 
 def _digest(value: str | None) -> int | None:
-    """A SHA-256: hex digits. Raises ValueError."""
+    """Parses a SHA-256 in hex digits; returns None for an empty value. Raises ValueError for anything else."""
     return int(value, 16) if value else None
 
 
 def _phash(value: str | int | None) -> int | None:
-    """Parses a perceptual hash: 16 hex digits, or a number. Raises ValueError for anything else."""
+    """Parses a perceptual hash, 16 hex digits or a number; returns None for an empty value. Raises ValueError."""
     if value is None or value == "":
         return None
     number = int(value, 16) if isinstance(value, str) and len(value) == 16 else int(value)

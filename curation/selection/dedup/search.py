@@ -1,4 +1,4 @@
-"""Duplicates among images: equal bytes, perceptual hashes a few bits apart, and embeddings in nearly one direction.
+"""Finds duplicates among images: by equal bytes, perceptual hashes a few bits apart, and similar embeddings.
 
 Rows come in rank order, best first (`rank_order` is the SQL for it). Going down, a row is a duplicate if it is near a
 kept row, and then it belongs to the best such row. All rows of a group are thus near the kept image itself, so that a
@@ -13,9 +13,11 @@ from numpy.typing import NDArray
 from curation.durations import in_words
 from curation.scoring.vectors import Vectors
 from curation.selection.dedup import cosine, hamming, inverted_lists
-from curation.selection.dedup.hamming import LOWER, Hashes, Index, first_near, near_pairs, runs
+from curation.selection.dedup.arrays import Hashes, Index
+from curation.selection.dedup.hamming import LOWER, first_near, near_pairs, runs
 
 MAX_RADIUS = 6
+"""Largest Hamming distance, in bits, for which near hashes can be searched."""
 COMPARED = 1 << 20
 """Number of embeddings up to which each is compared with every kept one (about ten minutes on two cores).
 
@@ -96,11 +98,11 @@ def near_listed(phash: Hashes, valid: NDArray[np.bool_], listed: Hashes, radius:
     """Returns for each row the first entry of a list of hashes that its hash is near, or -1: int64 (n,).
 
     Args:
-        phash, valid, radius, threads: as for `near`; the order of the rows does not matter.
+        phash, valid, radius, threads: the same as for `near`; the order of the rows does not matter.
         listed: uint64 (m,), the hashes of the list.
 
     Raises:
-        ValueError: as for `near`.
+        ValueError: for the reasons of `near`.
     """
     _check(radius, phash, valid)
     result = np.full(len(phash), -1, np.int64)
@@ -125,23 +127,23 @@ def similar(vectors: Vectors, rows: Index, threshold: float, say: Callable[[str]
         vectors: float16 (n, width), of length about 1; a row of zeros stands for no embedding, and is near nothing.
         rows: int64 (m,), indices of the rows to be compared, best first.
         threshold: minimum cosine of similar embeddings, above 0.
-        say: is called with a line of text: a forecast, if the search takes long, and the estimate of misses.
+        say: a function that takes a line of text: a forecast, if the search takes long, and the estimate of misses.
 
     Returns:
         int64 (m,): for each row the position in `rows` of the kept row that it is similar to; -1 for a kept row.
     """
     if not len(rows):
         return np.empty(0, np.int64)
-    with cosine.Cosine(threshold, vectors, rows) as by:
-        points = by.points(vectors)
+    with cosine.Cosine(threshold, vectors, rows) as comparison:
+        points = comparison.points(vectors)
         if len(rows) <= COMPARED:
-            _foretell(say, len(rows), by.seconds(points, rows) * len(rows) ** 2 / 2)
-            return by.group(points, rows)
-        found_in = inverted_lists.InvertedLists(by, points, rows)
-        _foretell(say, len(rows), inverted_lists.seconds(by, points, rows, found_in))
-        result = inverted_lists.group(by, points, rows, found_in)
-        looked_at, found, missed = inverted_lists.missed(by, points, rows, result)
-    say(f"of {looked_at:,} embeddings compared with every kept one, {found:,} copies were found and {missed:,} missed")
+            _announce(say, len(rows), comparison.seconds(points, rows) * len(rows) ** 2 / 2)
+            return comparison.group(points, rows)
+        lists = inverted_lists.InvertedLists(comparison, points, rows)
+        _announce(say, len(rows), inverted_lists.seconds(comparison, points, rows, lists))
+        result = inverted_lists.group(comparison, points, rows, lists)
+        checked, copies, missed = inverted_lists.missed(comparison, points, rows, result)
+    say(f"of {checked:,} embeddings compared with every kept one, {copies:,} copies were found and {missed:,} missed")
     return result
 
 
@@ -149,16 +151,17 @@ def similar_listed(vectors: Vectors, rows: Index, listed: Vectors, threshold: fl
     """Returns for each row the first entry of a list that its embedding is similar to, or -1: int64 (m,).
 
     Args:
-        vectors, rows, threshold: as for `similar`; the order of the rows does not matter.
+        vectors, rows, threshold: the same as for `similar`; the order of the rows does not matter.
         listed: float16 (k, width), of length about 1.
     """
     if not len(rows):
         return np.empty(0, np.int64)
-    with cosine.Cosine(threshold, vectors, rows) as by:
-        return by.first(by.points(listed), np.arange(len(listed)), by.points(vectors), rows)
+    with cosine.Cosine(threshold, vectors, rows) as comparison:
+        points = comparison.points(listed), comparison.points(vectors)
+        return comparison.first(points[0], np.arange(len(listed)), points[1], rows)
 
 
-def _foretell(say: Callable[[str], None], rows: int, seconds: float) -> None:
+def _announce(say: Callable[[str], None], rows: int, seconds: float) -> None:
     if seconds >= _LONG:
         say(f"comparing {rows:,} embeddings, which takes about {in_words(seconds)}")
 
@@ -175,14 +178,14 @@ def _same_length(a: NDArray[np.generic], b: NDArray[np.generic]) -> None:
 
 
 def _but_own(like: Index, rows: Index, keeper: Index) -> Index:
-    """Returns an array of -1, except at `rows`: there the row's keeper, if that is another row."""
+    """Returns an array as long as `like` that holds, at `rows`, each row's keeper if it is another row, and else -1."""
     result = np.full(len(like), -1, np.int64)
     result[rows] = np.where(keeper == rows, -1, keeper)
     return result
 
 
 def _leaders(values: Hashes) -> Index:
-    """Returns for each element the index of the first element equal to it."""
+    """Returns for each element the index of the first element equal to it: int64 (n,)."""
     if not len(values):
         return np.empty(0, np.int64)
     order = np.argsort(values)

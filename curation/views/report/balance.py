@@ -8,7 +8,7 @@ from curation.scoring.cascade import NO_GROUP
 from curation.selection.balance.quotas import Counts, described
 from curation.views.report.fates import Fates
 from curation.views.report.pictures import Gallery, ShownPicture
-from curation.views.report.wording import said
+from curation.views.report.wording import display_text
 
 LARGEST = 30
 """Number of groups shown, the largest first."""
@@ -31,7 +31,7 @@ class BalancedGroup:
 
 @dataclass
 class BalanceSection:
-    """What balancing does to the selection."""
+    """The effect of balancing on the selection."""
 
     rules: str
     groups: list[BalancedGroup]
@@ -41,7 +41,7 @@ class BalanceSection:
     further: tuple[int, int]
     """Numbers of images before and after balancing in the groups that are not shown."""
     spread: list[tuple[str, int, int, int]]
-    """For "before" and "after": the sizes of the smallest, the median and the largest group."""
+    """Sizes of the smallest, the median and the largest group, for "before" and for "after"."""
     waiting: int
     """Number of images whose group is not known yet; nothing is balanced until it is 0."""
 
@@ -51,28 +51,28 @@ def balance_of(fates: Fates, gallery: Gallery) -> BalanceSection | None:
     rules = fates.selection.recipe.select.balance
     if rules is None:
         return None
-    found = fates.selection.balance
-    before, after = found.before, found.after
+    balance = fates.selection.balance
+    before, after = balance.before, balance.after
     order = np.argsort(-before, kind="stable")
-    indices = fates.starts[found.files.astype(np.int64)] + found.rows.astype(np.int64)
+    indices = fates.starts[balance.files.astype(np.int64)] + balance.rows.astype(np.int64)
     groups: list[BalancedGroup] = []
     for number in order[:LARGEST].tolist():
         chosen: list[int] = []
         if len(groups) < PICTURED:
             stay = np.zeros(fates.rows, bool)
-            stay[indices[(found.groups == number) & ~found.away]] = True
+            stay[indices[(balance.groups == number) & ~balance.away]] = True
             chosen = fates.sample(stay, PICTURES)
         pictures = [gallery.picture(index) for index in chosen]
-        name = _shown(found.names[number], rules.clusters is not None)
+        name = _shown(balance.names[number], rules.clusters is not None)
         groups.append(BalancedGroup(name, int(before[number]), int(after[number]), pictures))
     rest = order[LARGEST:]
     return BalanceSection(
         described(rules),
         groups,
-        len(found.names),
+        len(balance.names),
         (int(before[rest].sum()), int(after[rest].sum())),
         [(name, *_spread(counts)) for name, counts in (("before", before), ("after", after))] if len(before) else [],
-        found.waiting,
+        balance.waiting,
     )
 
 
@@ -80,7 +80,7 @@ def _shown(name: str, of_clusters: bool) -> str:
     """Returns a group's name as shown in a chart."""
     if name == NO_GROUP:
         return "(none)"
-    return f"cluster {name}" if of_clusters else said(name, 40)
+    return f"cluster {name}" if of_clusters else display_text(name, 40)
 
 
 def _spread(counts: Counts) -> tuple[int, int, int]:

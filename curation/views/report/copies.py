@@ -44,17 +44,17 @@ class Kind:
 
 def kinds_of_copies(fates: Fates, gallery: Gallery) -> list[Kind]:
     """Returns the kinds of duplicate that occur, in the order of `GROUPS`."""
-    found = fates.selection.duplicates
-    indices = fates.starts[found.files.astype(np.int64)] + found.rows.astype(np.int64)
-    made = []
+    duplicates = fates.selection.duplicates
+    indices = fates.starts[duplicates.files.astype(np.int64)] + duplicates.rows.astype(np.int64)
+    kinds = []
     for name, count in GROUPS.items():
-        chosen = (found.kinds == KINDS.index(name)) & (fates.numbers[indices] > fates.waiting)
+        chosen = (duplicates.kinds == KINDS.index(name)) & (fates.numbers[indices] > fates.waiting)
         total = int(np.count_nonzero(chosen))
         if total:
-            originals, cosines = found.originals.filter(chosen), found.cosines[chosen]
-            groups, there_are = _groups(fates, gallery, name, indices[chosen], originals, cosines, count)
-            made.append(Kind(name, total, groups, there_are))
-    return made
+            originals, cosines = duplicates.originals.filter(chosen), duplicates.cosines[chosen]
+            groups, groups_in_all = _groups(fates, gallery, name, indices[chosen], originals, cosines, count)
+            kinds.append(Kind(name, total, groups, groups_in_all))
+    return kinds
 
 
 def _groups(

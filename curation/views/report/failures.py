@@ -19,6 +19,7 @@ from curation.workspace.ledger import IndexLine, Ledger
 from curation.workspace.schemas import FAILED, SKIPPED
 
 EXAMPLES = 6
+"""Number of pictures shown for each reason."""
 REASONS = 40
 """Number of reasons shown, the most frequent first."""
 
@@ -52,47 +53,47 @@ class Failures:
 
 def failures(fates: Fates, gallery: Gallery) -> Failures:
     """Counts the failures of all shards and picks examples."""
-    made = Failures(Counter(), {name: Counter() for name in fates.cascade.signals})
+    result = Failures(Counter(), {name: Counter() for name in fates.cascade.signals})
     counts: Counter[tuple[str, str]] = Counter()
     examples: dict[tuple[str, str], list[tuple[int, int, str]]] = {}
     selection = fates.selection
     ledger = Ledger[IndexLine](selection.workspace, "index")
     for number, (corpus, shard) in enumerate(selection.shards):
         notes = known_shard(selection.workspace, ledger, corpus, shard) or {}
-        made.without_image += notes.get("without_image") or 0
+        result.without_image += notes.get("without_image") or 0
         if notes.get("damage"):
-            made.damaged.append(f"{corpus}/{shard}: {notes['damage']}")
-        for stage, rows, errors in _failed(fates, made, corpus, shard):
+            result.damaged.append(f"{corpus}/{shard}: {notes['damage']}")
+        for stage, rows, errors in _failed(fates, result, corpus, shard):
             for row, error in zip(rows.tolist(), errors, strict=True):
                 name = (stage, reason_of(error))
                 index = int(fates.starts[number]) + row
                 counts[name] += 1
-                kept = examples.setdefault(name, [])
+                heap = examples.setdefault(name, [])
                 entry = (-int(fates.hashes[index]), index, error)  # the heap's root has the largest hash
-                (heapq.heappush if len(kept) < EXAMPLES else heapq.heappushpop)(kept, entry)
+                (heapq.heappush if len(heap) < EXAMPLES else heapq.heappushpop)(heap, entry)
     ranked = sorted(counts, key=lambda r: (-counts[r], r))
-    made.further = max(0, len(ranked) - REASONS)
+    result.further = max(0, len(ranked) - REASONS)
     for stage, reason in ranked[:REASONS]:
         some = sorted(examples[stage, reason], reverse=True)
         pictures = [gallery.picture(index, note=error) for _, index, error in some]
-        made.reasons.append(Reason(stage, reason, counts[stage, reason], pictures))
-    return made
+        result.reasons.append(Reason(stage, reason, counts[stage, reason], pictures))
+    return result
 
 
-def _failed(fates: Fates, made: Failures, corpus: str, shard: str) -> Iterator[tuple[str, np.ndarray, list[str]]]:
-    """Yields stage, failed rows (int64) and their errors, stage by stage; adds the rows' states to `made`."""
+def _failed(fates: Fates, result: Failures, corpus: str, shard: str) -> Iterator[tuple[str, np.ndarray, list[str]]]:
+    """Yields stage, failed rows (int64) and their errors, stage by stage; adds the rows' states to `result`."""
     workspace = fates.selection.workspace
     samples = pq.read_table(workspace.samples(corpus, shard), columns=["status", "error"])
-    made.statuses.update(_counted(samples["status"]))
+    result.statuses.update(_counted(samples["status"]))
     yield "index", *_rows(samples, pc.not_equal(samples["status"], "ok"), "error")
     notes = samples_notes(workspace, corpus, shard)
     for name in fates.cascade.signals:
         path = workspace.signal(name, corpus, shard)
         if fingerprint(path) != fates.cascade.fingerprint(name, notes):
-            made.signals[name][SKIPPED] += samples.num_rows
+            result.signals[name][SKIPPED] += samples.num_rows
             continue
         states = pq.read_table(path, columns=[f"{name}_state", f"{name}_error"])
-        made.signals[name].update(_counted(states[f"{name}_state"]))
+        result.signals[name].update(_counted(states[f"{name}_state"]))
         yield name, *_rows(states, pc.equal(states[f"{name}_state"], FAILED), f"{name}_error")
     path = workspace.captions(corpus, shard)
     if path.exists():

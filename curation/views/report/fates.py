@@ -95,6 +95,7 @@ class Fates:
 
         Args:
             chosen: bool (rows,): the rows to choose from.
+            count: maximum number of indices to return.
         """
         indices = np.flatnonzero(chosen)
         hashes = self.hashes[indices]
@@ -107,8 +108,9 @@ class Fates:
         """Returns the indices of at most `count` rows with the smallest distances, nearest first; ties go by hash.
 
         Args:
-            distances: float64 (rows,).
+            distances: float64 (rows,), NaN for rows without a value, which must not be chosen.
             chosen: bool (rows,): the rows to choose from.
+            count: maximum number of indices to return.
         """
         indices = np.flatnonzero(chosen)
         if len(indices) > count:
@@ -136,12 +138,12 @@ class Fates:
         table = selection.connection.sql(sql + parquet_files([selection.files[number]])).to_arrow_table()
         numbers = table["n"].to_numpy().astype(np.int16)
         numbers[(numbers == self.kept) & table["waits"].to_numpy()] = self.waiting
-        found = selection.duplicates
-        first, last = np.searchsorted(found.files, [number, number + 1])
+        duplicates = selection.duplicates
+        first, last = np.searchsorted(duplicates.files, [number, number + 1])
         copies = np.full(len(numbers), -1, np.int16)
-        copies[found.rows[first:last]] = found.kinds[first:last]
-        told = (copies >= 0) & (numbers == self.kept)
-        numbers[told] = self.copies + copies[told]
+        copies[duplicates.rows[first:last]] = duplicates.kinds[first:last]
+        is_copy = (copies >= 0) & (numbers == self.kept)
+        numbers[is_copy] = self.copies + copies[is_copy]
         numbers[(numbers == self.kept) & table["waits_for_group"].to_numpy()] = self.ungrouped
         balance = selection.balance
         first, last = np.searchsorted(balance.files, [number, number + 1])

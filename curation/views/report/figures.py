@@ -35,7 +35,12 @@ _WAITING = {NEAR_UNDECIDED: "undecided: duplicates", BALANCE_UNDECIDED: "undecid
 
 
 def funnel_steps(funnel: Funnel, gone: int) -> list[tuple[FunnelStep, str]]:
-    """What takes rows away, in order, and a text for it; of the failed rows those that are gone are told apart."""
+    """Returns the steps that take rows away, in order, each with a text for it.
+
+    Args:
+        funnel: numbers of rows by fate.
+        gone: number of the failed rows whose image is gone from the source; they become a step of their own.
+    """
     failed, *steps = funnel.steps()
     unreadable = FunnelStep("failed", "", failed.rows - gone, failed.left + gone)
     steps = [unreadable, FunnelStep("gone", "", gone, failed.left), *steps]
@@ -75,10 +80,10 @@ def funnel_figure(funnel: Funnel, gone: int) -> Figure:
     return {"data": [trace], "layout": layout}
 
 
-def balance_figure(made: "BalanceSection") -> Figure:
+def balance_figure(balance: "BalanceSection") -> Figure:
     """Draws one bar for each of the largest groups: the images that stay, and those that balancing removes."""
-    names = [escape(group.name) for group in made.groups]
-    stays, goes = [g.after for g in made.groups], [g.before - g.after for g in made.groups]
+    names = [escape(group.name) for group in balance.groups]
+    stays, goes = [g.after for g in balance.groups], [g.before - g.after for g in balance.groups]
     data = [
         {
             "type": "bar",
@@ -87,7 +92,7 @@ def balance_figure(made: "BalanceSection") -> Figure:
             "y": list(range(len(names))),
             "x": counts,
             "marker": {"color": COLOURS[role]},
-            "hovertext": [f"{n}: {g.before:,} → {g.after:,}" for n, g in zip(names, made.groups, strict=True)],
+            "hovertext": [f"{n}: {g.before:,} → {g.after:,}" for n, g in zip(names, balance.groups, strict=True)],
             "hoverinfo": "text",
         }
         for name, role, counts in (("kept", "kept", stays), ("balanced away", "balance", goes))
@@ -108,30 +113,31 @@ def balance_figure(made: "BalanceSection") -> Figure:
     return {"data": data, "layout": layout}
 
 
-def histogram_figure(made: PredicateHistogram, thresholds: list[Threshold], small: bool = False) -> Figure:
+def histogram_figure(histogram: PredicateHistogram, thresholds: list[Threshold], small: bool = False) -> Figure:
     """Draws a histogram: one bar for each bin, stacked by class, with a line at each threshold."""
     data = []
     for name, role in _CLASSES.items():
-        counts = made.counts.get(name, {})
+        counts = histogram.counts.get(name, {})
         if counts:
-            bins = sorted(counts, key=lambda bin: (not 0 <= bin < made.bins, bin))  # the legend looks like the first
+            # The legend looks like the first bar, so that inner bins precede the outer ones.
+            bins = sorted(counts, key=lambda bin: (not 0 <= bin < histogram.bins, bin))
             data.append(
                 {
                     "type": "bar",
                     "name": name,
-                    "x": [float(f"{made.centre(bin):.9g}") for bin in bins],
-                    "width": made.width,
+                    "x": [float(f"{histogram.centre(bin):.9g}") for bin in bins],
+                    "width": histogram.width,
                     "y": [counts[bin] for bin in bins],
                     "marker": {
                         "color": COLOURS[role],
                         "line": {"width": 0},
-                        "pattern": {"shape": ["" if 0 <= bin < made.bins else "/" for bin in bins]},
+                        "pattern": {"shape": ["" if 0 <= bin < histogram.bins else "/" for bin in bins]},
                     },
-                    "hovertext": [f"{made.says(bin)}: {counts[bin]:,} images, {name}" for bin in bins],
+                    "hovertext": [f"{histogram.says(bin)}: {counts[bin]:,} images, {name}" for bin in bins],
                     "hoverinfo": "text",
                 }
             )
-    lines = [t for t in thresholds if made.shows(t)]
+    lines = [t for t in thresholds if histogram.shows(t)]
     layout = {
         "barmode": "stack",
         "bargap": 0,
@@ -143,9 +149,9 @@ def histogram_figure(made: PredicateHistogram, thresholds: list[Threshold], smal
             "nticks": 5 if small else 8,
             "zeroline": False,
             "tickangle": 0,
-            "exponentformat": "SI" if made.most >= 1e4 else "power",
+            "exponentformat": "SI" if histogram.most >= 1e4 else "power",
         },
-        "yaxis": {"title": {"text": "" if small else "images"}, "rangemode": "tozero"} | _count_ticks(made),
+        "yaxis": {"title": {"text": "" if small else "images"}, "rangemode": "tozero"} | _count_ticks(histogram),
         "shapes": [
             {"type": "line", "xref": "x", "yref": "paper", "x0": t.value, "x1": t.value, "y0": 0, "y1": 1}
             for t in lines
@@ -165,9 +171,9 @@ def histogram_figure(made: PredicateHistogram, thresholds: list[Threshold], smal
     return {"data": data, "layout": layout}
 
 
-def _count_ticks(made: PredicateHistogram) -> Figure:
+def _count_ticks(histogram: PredicateHistogram) -> Figure:
     """Returns the tick settings of an axis of counts: `20k` for 20,000, and no fractions of an image."""
     bins = Counter[int]()
-    for counts in made.counts.values():
+    for counts in histogram.counts.values():
         bins.update(counts)
     return {"tickformat": "~s", "nticks": 5} if max(bins.values(), default=0) > 5 else {"tickformat": "d", "dtick": 1}

@@ -9,18 +9,20 @@ from curation.selection.stage import Selection
 from curation.workspace.sql import quoted
 
 BINS = 60
+"""Approximate number of inner bins."""
 TAIL = 0.005
 """Share of the values at either end that falls into the two outermost bins."""
 FARTHEST = 2.0
 """A threshold is shown if it lies outside the range of the values by at most this many times the range's width."""
 ALL = "all"
+"""Class of all rows of a histogram that is not split by the outcome of a predicate."""
 
 _FAR = 1e300
 """Values are clipped to this magnitude, since the difference of two greater ones may overflow."""
 _HAIR = 1e-9
 """Tolerance, as a share of a bin's width, for a value that rounding puts just below the edge on which it lies."""
 PASSES, FAILS, OTHERS = "passes", "does not pass", "decided elsewhere"
-"""Outcomes of a predicate for a row; `decided elsewhere`: an earlier predicate decided, or this one is undecided."""
+"""Outcomes of a predicate for a row; `decided elsewhere` means by an earlier predicate, or not yet by this one."""
 
 
 @dataclass

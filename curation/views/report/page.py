@@ -15,7 +15,7 @@ from markupsafe import Markup
 from curation.keys import well_formed
 from curation.recipe.thresholds import number_text
 from curation.views.report.histograms import number
-from curation.views.report.wording import COLOURS, moment, said, share
+from curation.views.report.wording import COLOURS, display_text, moment, share
 
 
 def render(**values: Any) -> str:
@@ -31,7 +31,7 @@ def render(**values: Any) -> str:
         loader=jinja2.FunctionLoader(lambda name: (folder / name).read_text(encoding="utf-8")),
     )
     environment.filters |= {
-        "said": said,
+        "display_text": display_text,
         "exact": number_text,
         "number": number,
         "percent": share,

@@ -26,6 +26,7 @@ class ShownPicture:
     columns: tuple[str, ...] = ()
     """Columns whose values are shown below the picture."""
     note: str = ""
+    """A remark shown below the picture."""
     key: str = ""
     values: dict[str, str] = field(default_factory=dict)
     source: str | None = None
@@ -35,6 +36,7 @@ class ShownPicture:
 
 
 FACTS = ("caption", "width", "height", "status", "error")
+"""Columns of the samples file that are shown with a picture."""
 
 
 @dataclass
@@ -54,7 +56,7 @@ class Gallery:
         opened: recipe and workspace.
         shards: corpus and name of each shard.
         files: path of each shard's wide file.
-        place: gives, for the index of a row, the number of its shard, and the row's number within the shard.
+        place: returns, for the index of a row, the number of its shard, and the row's number within the shard.
     """
 
     def __init__(
@@ -99,8 +101,8 @@ class Gallery:
         def shard(picture: ShownPicture) -> int:
             return self._place(picture.index or 0)[0]
 
-        there = sorted((p for p in self._made if p.index is not None), key=lambda p: p.index or 0)
-        for number, pictures in groupby(there, shard):
+        pictures_of_rows = sorted((p for p in self._made if p.index is not None), key=lambda p: p.index or 0)
+        for number, pictures in groupby(pictures_of_rows, shard):
             yield number, list(pictures)
 
     def _fill(self, shard: int, pictures: list[ShownPicture]) -> None:
@@ -111,10 +113,10 @@ class Gallery:
         samples = pq.read_table(path, columns=list(FACTS)).take(rows).to_pylist()
         for picture, values, facts in zip(pictures, wide, samples, strict=True):
             picture.key, picture.facts = values["key"], facts
-            picture.values = {c: shown(values[c]) for c in picture.columns}
+            picture.values = {c: value_text(values[c]) for c in picture.columns}
 
 
-def shown(value: Any) -> str:
+def value_text(value: Any) -> str:
     """Formats a column's value for people, without rounding it across a nearby threshold."""
     if value is None:
         return "not known"

@@ -18,7 +18,7 @@ class Stage:
     name: str
     done: bool
     says: str
-    """What the stage has made so far, in words."""
+    """The results of the stage so far, in words."""
 
 
 @dataclass(frozen=True)
@@ -55,16 +55,16 @@ def stages(fates: Fates, signals: Mapping[str, Counter[str]], captioned: int | N
         levels: number of images with votes.
     """
     funnel = fates.funnel
-    known = status(fates.selection.opened)["stages"]
-    done = {name: finished(facts) for name, facts in known.items()}
+    statuses = status(fates.selection.opened)["stages"]
+    done = {name: finished(facts) for name, facts in statuses.items()}
     undecided = sum(funnel.undecided.values())
     shards = len(fates.selection.shards)
     images = f"{funnel.input:,} image{'s' * (funnel.input != 1)} in {shards:,} shard{'s' * (shards != 1)}"
-    found = [Stage("index", done["index"], images)]
+    result = [Stage("index", done["index"], images)]
     if signals:
         scored = ", ".join(f"{name} {states['scored']:,}" for name, states in signals.items())
         waiting = f"; {undecided:,} images wait for a signal" if undecided else ""
-        found.append(Stage("score", done["score"] and not undecided, f"images scored: {scored}{waiting}"))
+        result.append(Stage("score", done["score"] and not undecided, f"images scored: {scored}{waiting}"))
     stored = stored_selection(fates)
     says = {
         "current": f"{funnel.kept:,} images kept",
@@ -72,26 +72,26 @@ def stages(fates: Fates, signals: Mapping[str, Counter[str]], captioned: int | N
         "other rules": "was run by other rules than the recipe's",
         "older": "was run before the index, the signals or the given list changed",
     }[stored.state]
-    found.append(Stage("select", stored.state == "current", says))
+    result.append(Stage("select", stored.state == "current", says))
     of_kept = "not run" if captioned is None else f"{captioned:,} of {funnel.kept:,} kept images captioned"
-    found.append(Stage("caption", done["caption"], of_kept + _left(known["caption"])))
-    found.append(Stage("annotate import", levels > 0, f"{levels:,} images with votes" if levels else "no votes"))
-    products = {phase: known["build-shards"].get(phase) for phase in PHASES}
+    result.append(Stage("caption", done["caption"], of_kept + _left(statuses["caption"])))
+    result.append(Stage("annotate import", levels > 0, f"{levels:,} images with votes" if levels else "no votes"))
+    products = {phase: statuses["build-shards"].get(phase) for phase in PHASES}
     built = ", ".join(f"{phase} {n:,}" for phase, n in products.items() if n is not None)
     says = f"images in the product: {built}" if built else "not run"
-    found.append(Stage("build-shards", done["build-shards"], says + _left(known["build-shards"])))
-    return found
+    result.append(Stage("build-shards", done["build-shards"], says + _left(statuses["build-shards"])))
+    return result
 
 
 def _left(facts: StageStatus) -> str:
-    """Says why a stage that has run must be run again; empty if it need not."""
+    """Returns the reasons for which a stage that has run must be run again, in words; empty if it need not be."""
     reasons = [facts["stale"]] if facts.get("stale") else list(facts.get("left", {}))
     return f"; to be run again: {'; '.join(reasons[:3])}" if reasons and reasons != ["new"] else ""
 
 
-def next_command(found: list[Stage]) -> str | None:
+def next_command(stages_in_order: list[Stage]) -> str | None:
     """Returns the command of the first stage that is not done; None if all automatic stages are done."""
-    for stage in found:
+    for stage in stages_in_order:
         if not stage.done and stage.name != "annotate import":
             return f"curate {stage.name} RECIPE"
     return None

@@ -37,15 +37,15 @@ class Step:
     """Columns that the predicate reads and that are not numeric."""
     sheet: Sheet
     nearest: list[tuple[Threshold, Sheet, Sheet]]
-    """For each threshold, the images next to it that pass and those that fail."""
+    """Each threshold with the images next to it that pass, and those that fail."""
 
 
 def steps(fates: Fates, gallery: Gallery) -> list[Step]:
     """Describes every predicate, in the recipe's order."""
-    found = [thresholds(p, fates.cascade.columns) for p in fates.cascade.predicates]
-    asked = sum(SHEET + 2 * NEAREST * len(t) for t in found)
-    scale = min(1.0, PICTURES / max(1, asked))
-    return [_step(fates, gallery, position, found[position], scale) for position in range(len(found))]
+    thresholds_of = [thresholds(p, fates.cascade.columns) for p in fates.cascade.predicates]
+    pictures = sum(SHEET + 2 * NEAREST * len(t) for t in thresholds_of)
+    scale = min(1.0, PICTURES / max(1, pictures))
+    return [_step(fates, gallery, position, thresholds_of[position], scale) for position in range(len(thresholds_of))]
 
 
 def other_histograms(fates: Fates, shown: set[str]) -> list[PredicateHistogram]:
@@ -56,7 +56,7 @@ def other_histograms(fates: Fates, shown: set[str]) -> list[PredicateHistogram]:
     return [made for made in (histogram(fates.selection, c, classes=f"'{ALL}'") for c in wanted) if made.known]
 
 
-def _step(fates: Fates, gallery: Gallery, position: int, found: list[Threshold], scale: float) -> Step:
+def _step(fates: Fates, gallery: Gallery, position: int, comparisons: list[Threshold], scale: float) -> Step:
     predicate = fates.cascade.predicates[position]
     kinds = fates.cascade.columns
     columns = sorted(predicate.columns)
@@ -69,11 +69,11 @@ def _step(fates: Fates, gallery: Gallery, position: int, found: list[Threshold],
         int(np.count_nonzero(fates.numbers >= 2 * position)),
         total,
         int(np.count_nonzero(fates.numbers == 2 * position + 1)),
-        [histogram(fates.selection, c, [t for t in found if t.column == c], classes) for c in numeric],
-        found,
+        [histogram(fates.selection, c, [t for t in comparisons if t.column == c], classes) for c in numeric],
+        comparisons,
         [c for c in columns if c not in numeric],
         gallery.sheet(f"Dropped by {predicate.name}", fates.sample(dropped, _some(SHEET, scale)), total, columns),
-        [(t, *_either_side(fates, gallery, position, t, _some(NEAREST, scale), columns)) for t in found],
+        [(t, *_either_side(fates, gallery, position, t, _some(NEAREST, scale), columns)) for t in comparisons],
     )
 
 

@@ -13,6 +13,7 @@ from curation.views.report.fates import Fates
 from curation.views.report.pictures import Gallery, ShownPicture
 
 SHOWN = 16
+"""Number of examples."""
 SHARED = 100_000
 """Number of rows from which the shares of training texts are estimated."""
 _COLUMNS = ["caption_en", "translated", "flags", "captioner", "translator", "attempts", "prompt"]
@@ -54,13 +55,13 @@ class CaptionSection:
     shared: int = 0
     """Number of rows from which `shares` was counted."""
     both: Counter[str] = field(default_factory=Counter)
-    """Of these rows, those with both an original and a synthetic text, counted by the source of their training text."""
+    """Number of these rows that have an original and a synthetic text, by the source of the training text."""
     some: list[ShownCaption] = field(default_factory=list)
 
 
 def captions(fates: Fates, gallery: Gallery) -> CaptionSection:
     """Counts the captions of all shards; the examples are kept rows."""
-    made = CaptionSection()
+    section = CaptionSection()
     candidates = np.zeros(fates.rows, bool)
     for number, shard in enumerate(fates.selection.shards):
         path = fates.selection.workspace.captions(*shard)
@@ -70,30 +71,30 @@ def captions(fates: Fates, gallery: Gallery) -> CaptionSection:
             if table.num_rows == int(fates.starts[number + 1]) - start:  # else the captions are of an earlier index
                 captioned = np.flatnonzero(table["attempts"].is_valid().to_numpy())
                 candidates[start + captioned] = True
-                _count(made, table.take(pa.array(captioned)))
+                _count(section, table.take(pa.array(captioned)))
     candidates &= fates.numbers == fates.kept
-    made.of_kept = int(np.count_nonzero(candidates))
-    made.shares, made.both = _shares(fates, fates.sample(candidates, SHARED))
-    made.shared = made.shares.total()
-    made.some = [_caption(fates, gallery, index) for index in fates.sample(candidates, SHOWN)]
-    return made
+    section.of_kept = int(np.count_nonzero(candidates))
+    section.shares, section.both = _shares(fates, fates.sample(candidates, SHARED))
+    section.shared = section.shares.total()
+    section.some = [_caption(fates, gallery, index) for index in fates.sample(candidates, SHOWN)]
+    return section
 
 
-def _count(made: CaptionSection, table: pa.Table) -> None:
-    made.made += table.num_rows
-    made.english += table.num_rows - table["caption_en"].null_count
-    made.translated += pc.sum(table["translated"]).as_py() or 0
-    made.flagged += pc.sum(pc.greater(pc.list_value_length(table["flags"]), 0)).as_py() or 0
-    made.asked_again += pc.sum(pc.greater(table["attempts"], 1)).as_py() or 0
+def _count(section: CaptionSection, table: pa.Table) -> None:
+    section.made += table.num_rows
+    section.english += table.num_rows - table["caption_en"].null_count
+    section.translated += pc.sum(table["translated"]).as_py() or 0
+    section.flagged += pc.sum(pc.greater(pc.list_value_length(table["flags"]), 0)).as_py() or 0
+    section.asked_again += pc.sum(pc.greater(table["attempts"], 1)).as_py() or 0
     for name in ("tokens_in", "tokens_out", "cost"):
-        made.spent[name] += pc.sum(table[name]).as_py() or 0
+        section.spent[name] += pc.sum(table[name]).as_py() or 0
     if originals := table.num_rows - table["original_en"].null_count:
-        made.backends["originals in English too"] += originals
+        section.backends["originals in English too"] += originals
     for entry in pc.value_counts(pc.list_flatten(table["flags"])).to_pylist():
-        made.flags[entry["values"]] += entry["counts"]
+        section.flags[entry["values"]] += entry["counts"]
     for column, verb in (("captioner", "captioned"), ("translator", "translated"), ("prompt", "asked")):
         for entry in pc.value_counts(table[column].drop_null()).to_pylist():
-            made.backends[f"{verb} by {entry['values']}"] += entry["counts"]
+            section.backends[f"{verb} by {entry['values']}"] += entry["counts"]
 
 
 def _shares(fates: Fates, chosen: list[int]) -> tuple[Counter[str], Counter[str]]:
@@ -107,24 +108,24 @@ def _shares(fates: Fates, chosen: list[int]) -> tuple[Counter[str], Counter[str]
     for number, rows in rows_of.items():
         paths = [place(*selection.shards[number]) for place in (workspace.samples, workspace.captions)]
         columns = (["key", "caption"], ["caption_en", "caption_zh", "translated", "flags"])
-        given, made = (
+        samples, captions = (
             pq.read_table(path, columns=names).take(pa.array(sorted(rows))).to_pylist()
             for path, names in zip(paths, columns, strict=True)
         )
-        for row_given, said in zip(given, made, strict=True):
-            good = trainable(said["flags"], settings.tolerate)
-            english, chinese = (said["caption_en"], said["caption_zh"]) if good else (None, None)
+        for sample, caption in zip(samples, captions, strict=True):
+            good = trainable(caption["flags"], settings.tolerate)
+            english, chinese = (caption["caption_en"], caption["caption_zh"]) if good else (None, None)
             text = training_text(
-                row_given["key"],
-                row_given["caption"],
+                sample["key"],
+                sample["caption"],
                 english,
                 chinese,
-                said["translated"],
+                caption["translated"],
                 settings.synthetic_share,
                 settings.language.get("zh", 0.0),
             )
             shares[f"{text.source}, {text.language}" if text.text else "none"] += 1
-            if english and (row_given["caption"] or "").strip():
+            if english and (sample["caption"] or "").strip():
                 both[str(text.source)] += 1
     return shares, both
 
@@ -133,12 +134,12 @@ def _caption(fates: Fates, gallery: Gallery, index: int) -> ShownCaption:
     shard, row = fates.place(index)
     path = fates.selection.workspace.captions(*fates.selection.shards[shard])
     columns = ["caption_en", "caption_zh", "translated", "flags", "original_en"]
-    said = pq.read_table(path, columns=columns).slice(row, 1).to_pylist()[0]
+    row_of_captions = pq.read_table(path, columns=columns).slice(row, 1).to_pylist()[0]
     return ShownCaption(
         gallery.picture(index),
-        said["caption_en"],
-        said["caption_zh"],
-        bool(said["translated"]),
-        said["flags"] or [],
-        said["original_en"],
+        row_of_captions["caption_en"],
+        row_of_captions["caption_zh"],
+        bool(row_of_captions["translated"]),
+        row_of_captions["flags"] or [],
+        row_of_captions["original_en"],
     )

@@ -34,7 +34,7 @@ _UNSEEN = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069\uff
 """Control characters, and those that change the direction of writing."""
 
 
-def said(text: str | None, longest: int = LONGEST) -> str:
+def display_text(text: str | None, longest: int = LONGEST) -> str:
     """Returns a text for display: at most `longest` characters, with invisible and direction marks spelt out."""
     if not text:
         return ""

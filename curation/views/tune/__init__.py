@@ -11,9 +11,9 @@ def serve(recipe_file: Path, opened: Opened, port: int = 0, announce: Callable[[
 
     Args:
         recipe_file: the recipe's YAML file, into which moved thresholds can be written.
-        opened: what was read from it, overrides among it.
-        port: 0 takes a free one.
-        announce: given one line with the address, token included, when the page is ready.
+        opened: the recipe as read from the file, overrides applied.
+        port: the port to serve on; 0 takes a free one.
+        announce: called with one line, the address with its token, when the page is ready.
 
     Raises:
         UserError: nothing is indexed, a predicate is not admitted, or the port is not free.

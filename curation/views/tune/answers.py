@@ -1,6 +1,7 @@
-"""The counts and rows that the page shows for moved thresholds."""
+"""The answers to the page's requests: the state of the recipe, and counts and rows for moved thresholds."""
 
 from dataclasses import dataclass, field
+from typing import Any, TypedDict
 
 from curation.views.tune.axis import Axis
 
@@ -11,8 +12,9 @@ class FunnelCounts:
 
     input: int = 0
     failed: int = 0
-    """Rows that could not be indexed, those gone from their source included."""
+    """Number of rows that could not be indexed, those gone from their source included."""
     gone: int = 0
+    """Number of the failed rows whose image is gone from the source."""
     dropped: dict[str, int] = field(default_factory=dict)
     undecided: dict[str, int] = field(default_factory=dict)
     passing: int = 0
@@ -36,8 +38,9 @@ class ColumnHistogram:
     passing: list[int]
     """Number of rows on the passing side of the threshold, by bin: below the axis, the axis's bins, above the axis."""
     failing: list[int]
+    """Number of rows on the other side, by bin."""
     missing: int = 0
-    """Rows without a value."""
+    """Number of rows without a value."""
 
     @classmethod
     def empty(cls, axis: Axis) -> "ColumnHistogram":
@@ -59,7 +62,77 @@ class TuneAnswer:
     funnel: FunnelCounts
     histogram: ColumnHistogram
     failing: list[Neighbour]
-    """The rows nearest to the threshold that do not pass it, nearest first. Which of several rows with the same value
-    are taken is always the same."""
+    """The rows nearest to the threshold that do not pass it, nearest first; rows of equal value go by a hash."""
     passing: list[Neighbour]
     """The rows nearest to the threshold that pass it, nearest first."""
+
+
+class ThresholdState(TypedDict):
+    """One threshold, with the place of its number in the predicate's SQL and the axis of its slider."""
+
+    number: int
+    """Position among the predicate's thresholds."""
+    column: str
+    operator: str
+    value: float
+    start: int
+    """Start of the number in the SQL, in characters."""
+    stop: int
+    low: float
+    """Lower end of the axis; see `Axis`."""
+    high: float
+    bins: int
+    step: float
+    whole: bool
+
+
+class PredicateState(TypedDict):
+    """One predicate of the recipe."""
+
+    name: str
+    sql: str
+    thresholds: list[ThresholdState]
+    signals: list[str]
+    """Names of the signals that the predicate reads."""
+    overridden: bool
+    """Whether the SQL was given by `--set`, so that the recipe's file has another."""
+
+
+class LastSelect(TypedDict):
+    """The counts of the last `curate select`."""
+
+    duplicates: int
+    balanced: int
+    """Number of rows that balancing removed."""
+    kept: int
+    current: bool
+    """Whether it used the recipe's predicates as they are saved now."""
+
+
+class State(TypedDict):
+    """All that the page shows when it is opened."""
+
+    recipe: str
+    """Name of the recipe's file."""
+    folder: str
+    """Folder of the recipe's file."""
+    name: str
+    version: str
+    """Identifies the state of the workspace's files; see `Loaded.version`."""
+    predicates: list[PredicateState]
+    saved: dict[str, Any]
+    """The fields of `FunnelCounts` for the recipe as saved."""
+    last: LastSelect | None
+    """None if `curate select` has not been run."""
+
+
+class DiffAnswer(TypedDict):
+    """The lines of the recipe that would change."""
+
+    diff: list[str]
+
+
+class KeysAnswer(TypedDict):
+    """The keys of rows, in the order of the request."""
+
+    keys: list[str]

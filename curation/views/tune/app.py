@@ -37,7 +37,7 @@ def make_app(tuner: Tuner, token: str, port: int) -> FastAPI:
 
     Args:
         tuner: the recipe being tuned.
-        token: what every request must carry: `?token=` in the page's address, then the cookie.
+        token: the secret that every request must carry, first as `?token=` in the address, then in the cookie.
         port: the port the application is served on, which the Host header must name.
     """
     app = FastAPI(title="curate tune", docs_url=None, redoc_url=None, openapi_url=None)
@@ -56,10 +56,10 @@ def make_app(tuner: Tuner, token: str, port: int) -> FastAPI:
         host, origin = request.headers.get("host", ""), request.headers.get("origin")
         if host not in hosts or (origin is not None and origin != f"http://{host}"):
             return _error(403, "this page is served to this machine only")
-        given = request.cookies.get(cookie, "")
+        sent = request.cookies.get(cookie, "")
         if request.url.path == "/" and "token" in request.query_params:
-            given = request.query_params["token"]
-        if not secrets.compare_digest(given.encode(), token.encode()):
+            sent = request.query_params["token"]
+        if not secrets.compare_digest(sent.encode(), token.encode()):
             return _error(403, "this address needs the token that `curate tune` printed when it started")
         if request.method == "POST" and request.headers.get("content-type", "").split(";")[0] != "application/json":
             return _error(415, "send JSON")
@@ -80,7 +80,7 @@ def make_app(tuner: Tuner, token: str, port: int) -> FastAPI:
 
 
 def _add_answers(app: FastAPI) -> None:
-    """Makes errors answer as JSON with one line of text, which the page shows."""
+    """Adds handlers that answer errors as JSON with one line of text, which the page shows."""
 
     @app.exception_handler(UserError)
     @app.exception_handler(StageError)

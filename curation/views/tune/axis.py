@@ -27,7 +27,7 @@ class Axis:
     high: float
     bins: int
     step: float
-    """By how much one key press moves the slider."""
+    """Distance by which one key press moves the slider."""
     whole: bool
     """Whether the column holds integers; each bin then starts at an integer."""
 

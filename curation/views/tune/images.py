@@ -18,7 +18,7 @@ from curation.views.tune.loaded import Loaded
 from curation.workspace.files import read_table
 
 _SHARDS_KEPT = 16
-_SAID = ("width", "height", "format", "length", "caption", "url")
+_FACTS = ("width", "height", "format", "length", "caption", "url")
 
 
 class Images:
@@ -63,8 +63,8 @@ class Images:
         for name, signal in cascade.signals.items():
             named = [f.name for f in sidecar_fields(signal) if f.name in signal.columns and f.name in wide]
             signals[name] = None if wide[f"{name}_is_skipped"] else {c: plain(wide[c]) for c in named}
-        said = {c: plain(v) for c, v in sample.items() if v is not None and (c in _SAID or c.startswith("meta_"))}
-        return {"key": sample["key"], "sample": said, "signals": signals}
+        facts = {c: plain(v) for c, v in sample.items() if v is not None and (c in _FACTS or c.startswith("meta_"))}
+        return {"key": sample["key"], "sample": facts, "signals": signals}
 
     @contextlib.contextmanager
     def _as_loaded(self, corpus: str, shard: str) -> Iterator[None]:

@@ -1,4 +1,4 @@
-"""The files from which the table was loaded: which rows each gave, and whether it has changed since."""
+"""The files from which the table was loaded: the rows that each holds, and whether it has changed since."""
 
 from curation.errors import StageError, UserError
 from curation.workspace import Workspace
@@ -7,11 +7,11 @@ from curation.workspace.files import stamps
 
 
 class NoSuchRow(UserError):
-    """A row was asked for that the table does not have."""
+    """The table has no row of the requested number."""
 
 
 class Loaded:
-    """Remembers size and time of each shard's wide file and samples file, and which rows the shard gave.
+    """Remembers size and time of each shard's wide file and samples file, and the rows of each shard.
 
     Args:
         workspace: the workspace of the files.
@@ -22,12 +22,12 @@ class Loaded:
         self._workspace = workspace
         self._stamps = {shard: stamps(self._files(*shard)) for shard in shards}
         self.rows: dict[tuple[str, str], range] = {}
-        """Numbers of the table's rows that each shard gave; the table sets them once it has read the files."""
+        """Numbers of the table's rows by shard; the table sets them once it has read the files."""
 
     @property
     def version(self) -> str:
-        """A short text that identifies the state of the files; it differs if any file differs."""
-        return digest([[*shard, *found] for shard, found in self._stamps.items()])[:12]
+        """Short text that identifies the state of the files; it differs if any file differs."""
+        return digest([[*shard, *stamps_of_shard] for shard, stamps_of_shard in self._stamps.items()])[:12]
 
     def place_of(self, row: int) -> tuple[str, str, int]:
         """Returns corpus, shard, and number among the shard's indexed images, of a row of the table.

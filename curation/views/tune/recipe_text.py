@@ -42,32 +42,32 @@ class RecipeText:
         """The predicates in the file, by name."""
         return self.recipe.select.where
 
-    def edited(self, shown: Recipe, moves: Mapping[str, tuple[list[Threshold], Mapping[int, float]]]) -> str:
+    def edited(self, recipe: Recipe, moves: Mapping[str, tuple[list[Threshold], Mapping[int, float]]]) -> str:
         """Returns the file's text with moved thresholds.
 
         Args:
-            shown: the recipe whose predicates the page shows, with overrides applied.
+            recipe: the recipe whose predicates the page shows, with overrides applied.
             moves: by predicate, its thresholds, and the new values by number of the threshold.
 
         Raises:
-            UserError: the file's predicate differs from the one shown, or cannot be edited in place.
+            UserError: the file's predicate differs from that recipe's, or cannot be edited in place.
         """
         text = self._bytes.decode("utf-8")
         edits: list[tuple[int, int, str]] = []
-        for name, (found, values) in moves.items():
-            if self.where.get(name) != shown.select.where[name]:
+        for name, (thresholds, values) in moves.items():
+            if self.where.get(name) != recipe.select.where[name]:
                 raise UserError(
                     f"{self.path}: select.where.{name} was given by --set and is not what the file says; "
                     "start `curate tune` without it to write"
                 )
-            edits += self._edits(text, name, found, values)
+            edits += self._edits(text, name, thresholds, values)
         for start, stop, new in sorted(edits, reverse=True):
             text = text[:start] + new + text[stop:]
-        wanted = {name: moved(self.where[name], *move) for name, move in moves.items()}
+        predicates = {name: moved(self.where[name], *move) for name, move in moves.items()}
         before, after = _data(self._bytes.decode("utf-8")), _data(text)
-        before["select"]["where"] = before["select"]["where"] | wanted
+        before["select"]["where"] = before["select"]["where"] | predicates
         if before != after:
-            raise self._by_hand(wanted)
+            raise self._by_hand(predicates)
         return text
 
     def diff(self, text: str) -> list[str]:
@@ -100,7 +100,7 @@ class RecipeText:
             raise UserError(f"{self.path}: cannot be read: {error.strerror}") from None
 
     def _edits(
-        self, text: str, name: str, found: list[Threshold], values: Mapping[int, float]
+        self, text: str, name: str, thresholds: list[Threshold], values: Mapping[int, float]
     ) -> list[tuple[int, int, str]]:
         """Returns the edits of one predicate: start and stop in the file's text, and the new number."""
         sql = self.where[name]
@@ -112,18 +112,18 @@ class RecipeText:
         properties = re.match(r"(?:[&!]\S*\s+)*(?:[|>][^\n]*\n)?", source)
         body = properties.end() if properties else 0
         edits = []
-        for threshold in found:
+        for threshold in thresholds:
             if values.get(threshold.number, threshold.value) == threshold.value:
                 continue
             number = sql[threshold.start : threshold.stop]
             pattern = re.compile(re.escape(number))
-            here, there = (
+            in_sql, in_file = (
                 [m.start() for m in pattern.finditer(sql)],
                 [m.start() for m in pattern.finditer(source, body)],
             )
-            if len(here) != len(there) or threshold.start not in here:
-                raise self._by_hand({name: moved(sql, found, values)})
-            at = start + there[here.index(threshold.start)]
+            if len(in_sql) != len(in_file) or threshold.start not in in_sql:
+                raise self._by_hand({name: moved(sql, thresholds, values)})
+            at = start + in_file[in_sql.index(threshold.start)]
             edits.append((at, at + len(number), number_text(values[threshold.number])))
         return edits
 
@@ -132,19 +132,19 @@ class RecipeText:
             node = YAML(typ="rt", pure=True).compose(text)
         except YAMLError as error:
             raise UserError(f"{self.path}: not YAML: {' '.join(str(error).split())}") from None
-        found: Node | None = None
-        for wanted in (*WHERE, name):
+        key: Node | None = None
+        for part in (*WHERE, name):
             pairs = node.value if isinstance(node, MappingNode) else []
-            found, node = next(((k, v) for k, v in pairs if k.value == wanted), (None, None))
-        if found is None or not isinstance(node, ScalarNode):
+            key, node = next(((k, v) for k, v in pairs if k.value == part), (None, None))
+        if key is None or not isinstance(node, ScalarNode):
             raise UserError(
                 f"{self.path}: select.where.{name} comes from a merge (<<) or an alias; change it there by hand"
             )
-        return found, node
+        return key, node
 
-    def _by_hand(self, wanted: dict[str, str]) -> UserError:
-        said = "; ".join(f"select.where.{name}: {' '.join(sql.split())}" for name, sql in wanted.items())
-        return UserError(f"{self.path}: cannot be edited in place as it is written; change it by hand to {said}")
+    def _by_hand(self, predicates: dict[str, str]) -> UserError:
+        changes = "; ".join(f"select.where.{name}: {' '.join(sql.split())}" for name, sql in predicates.items())
+        return UserError(f"{self.path}: cannot be edited in place as it is written; change it by hand to {changes}")
 
 
 def _data(text: str) -> Any:

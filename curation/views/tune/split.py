@@ -68,15 +68,15 @@ def split(predicate: Predicate, number: int, columns: Mapping[str, str]) -> Spli
         number: its position in the recipe, from 0, which becomes part of its columns' names.
         columns: the columns of an image, name to DuckDB type.
     """
-    found = thresholds(predicate, columns)
+    moving = thresholds(predicate, columns)
     whole = f"part_{number}"
     alone = Split(predicate, [], whole, frozenset(), {whole: predicate.sql}, [])
-    if not found:
+    if not moving:
         return alone
     prefix = "SELECT (\n"
-    places = [tuple(len(f"{prefix}{predicate.sql[:at]}".encode()) for at in (t.start, t.stop)) for t in found]
+    places = [tuple(len(f"{prefix}{predicate.sql[:at]}".encode()) for at in (t.start, t.stop)) for t in moving]
     parts: dict[str, str] = {}
-    kept: set[str] = set()
+    columns_kept: set[str] = set()
 
     def moves(node: Any) -> bool:
         return any(
@@ -94,8 +94,8 @@ def split(predicate: Predicate, number: int, columns: Mapping[str, str]) -> Spli
         if moves(node):
             return {key: reduced(value) for key, value in node.items()}
         named = next((c for c in columns if [c.lower()] == [n.lower() for n in node.get("column_names", [])]), None)
-        if named in {t.column for t in found}:
-            kept.add(str(named))
+        if named in {t.column for t in moving}:
+            columns_kept.add(str(named))
             return node
         part = f"{whole}_{len(parts)}"
         parts[part] = _text(node)
@@ -103,13 +103,13 @@ def split(predicate: Predicate, number: int, columns: Mapping[str, str]) -> Spli
 
     tree = parsed(f"{prefix}{predicate.sql}\n)")["statements"][0]["node"]["select_list"][0]
     sql = _text(reduced(tree))
-    known = {c: columns[c] for c in kept}
-    inner = thresholds(Predicate(predicate.name, sql, frozenset(kept)), known)
-    if [(t.column, t.operator, t.value) for t in inner] != [(t.column, t.operator, t.value) for t in found]:
+    known = {c: columns[c] for c in columns_kept}
+    inner = thresholds(Predicate(predicate.name, sql, frozenset(columns_kept)), known)
+    if [(t.column, t.operator, t.value) for t in inner] != [(t.column, t.operator, t.value) for t in moving]:
         # DuckDB writes some numbers differently from how it reads them: `-1::FLOAT` becomes -(CAST(1 AS FLOAT)).
         light = all(is_number(columns[c]) or columns[c] == "BOOLEAN" for c in predicate.columns)
-        return Split(predicate, found, predicate.sql, predicate.columns, {}, found) if light else alone
-    return Split(predicate, found, sql, frozenset(kept), parts, inner)
+        return Split(predicate, moving, predicate.sql, predicate.columns, {}, moving) if light else alone
+    return Split(predicate, moving, sql, frozenset(columns_kept), parts, inner)
 
 
 def part_columns(splits: list[Split]) -> list[str]:

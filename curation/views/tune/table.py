@@ -1,4 +1,4 @@
-"""An in-memory table of what predicates read of every image, so that counts follow a slider while it moves.
+"""An in-memory table of the values that predicates read, so that counts follow a slider while it moves.
 
 The counts are those of `curation/selection/stage.py` before duplicates, by the same SQL. Only numeric and boolean
 columns are held. The predicate whose slider moves, the current one, has a table of its own: the rows that reach it, and
@@ -83,7 +83,7 @@ class Table:
         Args:
             values: the moved thresholds.
             threshold: the threshold shown.
-            neighbours: number of rows wanted on each side of the threshold.
+            neighbours: maximum number of rows to return on each side of the threshold.
         """
         at = self._place(threshold.predicate)
         self._build(values, at)
@@ -127,8 +127,8 @@ class Table:
 
     def threshold(self, predicate: str, number: int) -> Threshold | None:
         """Returns one threshold of the recipe; None if there is none with this number."""
-        found = (t for s in self.splits if s.predicate.name == predicate for t in s.thresholds)
-        return next((t for t in found if t.number == number), None)
+        candidates = (t for s in self.splits if s.predicate.name == predicate for t in s.thresholds)
+        return next((t for t in candidates if t.number == number), None)
 
     def _read_signals(self) -> dict[str, int]:
         """Assigns a bit to each signal whose absence makes a row undecided; returns the bits by name of the signal."""
@@ -169,11 +169,11 @@ class Table:
         whole = "INT" in self.cascade.columns[threshold.column]
         every = f"rowid % {max(1, self.ok // SAMPLE)} = 0"
         for where in (self._reaching(self._moved({}), at), "TRUE"):
-            known = f"{every} AND isfinite({column}::DOUBLE) AND {where}"
-            sql = f"SELECT quantile_disc({column}, [0, 0.005, 0.995, 1]) FROM {self._view} WHERE {known}"
-            found = self._rows(sql)[0][0]
-            if found:
-                return axis_of(threshold, [float(value) for value in found], whole)
+            where_known = f"{every} AND isfinite({column}::DOUBLE) AND {where}"
+            sql = f"SELECT quantile_disc({column}, [0, 0.005, 0.995, 1]) FROM {self._view} WHERE {where_known}"
+            quantiles = self._rows(sql)[0][0]
+            if quantiles:
+                return axis_of(threshold, [float(value) for value in quantiles], whole)
         ends = sorted((0.0, 2 * threshold.value))
         return axis_of(threshold, [ends[0], *ends, ends[1]], whole)
 
@@ -201,10 +201,10 @@ class Table:
 
     def _passes(self, values: Values, threshold: Threshold) -> str:
         """Returns SQL for the comparison of one threshold, as the predicate makes it."""
-        held = self.splits[self._place(threshold.predicate)]
-        inner = held.inner[threshold.number]
+        predicate_split = self.splits[self._place(threshold.predicate)]
+        inner = predicate_split.inner[threshold.number]
         value = values.get(threshold.predicate, {}).get(threshold.number, threshold.value)
-        text = held.sql[inner.start : inner.stop] if value == threshold.value else number_text(value)
+        text = predicate_split.sql[inner.start : inner.stop] if value == threshold.value else number_text(value)
         return f"{quoted(threshold.column)} {threshold.operator} {text}"
 
     def _in_hand(self, values: Values, at: int) -> bool:
@@ -219,9 +219,9 @@ class Table:
         self._built = None
         predicates = self._moved(values)
         later = self._fate([_ALWAYS] * (at + 1) + predicates[at + 1 :])
-        held = self.splits[at]
-        columns = [quoted(c) for c in sorted(held.columns | set(held.parts))]
-        columns += [f"{self.axis(t).bin_sql} AS {_bin(t)}" for t in held.thresholds]
+        current = self.splits[at]
+        columns = [quoted(c) for c in sorted(current.columns | set(current.parts))]
+        columns += [f"{self.axis(t).bin_sql} AS {_bin(t)}" for t in current.thresholds]
         reaching = self._reaching(predicates, at)
         self._run(f"DROP TABLE IF EXISTS {HERE}")
         self._run(
@@ -277,10 +277,10 @@ def _bin(threshold: Threshold) -> str:
     return f"bin_{threshold.number}"
 
 
-def _bins_of(counts: list[int], wanted: int, ascending: bool) -> tuple[int, int]:
-    """Returns the first and last bin that together hold at least `wanted` rows, from the threshold outwards."""
+def _bins_of(counts: list[int], least: int, ascending: bool) -> tuple[int, int]:
+    """Returns the first and last bin that together hold at least `least` rows, from the threshold outwards."""
     order = range(len(counts)) if ascending else range(len(counts) - 1, -1, -1)
     filled = [n for n in order if counts[n]] or [0]
     sums = accumulate(counts[n] for n in filled)
-    enough = next((n for n, so_far in zip(filled, sums, strict=True) if so_far >= wanted), filled[-1])
+    enough = next((n for n, so_far in zip(filled, sums, strict=True) if so_far >= least), filled[-1])
     return min(filled[0], enough), max(filled[0], enough)

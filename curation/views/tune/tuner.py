@@ -11,6 +11,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from curation.errors import StageError, UserError
 from curation.recipe.thresholds import Threshold
 from curation.scoring.opened import Opened
+from curation.views.tune.answers import DiffAnswer, KeysAnswer, LastSelect, PredicateState, State, ThresholdState
 from curation.views.tune.images import Images, plain
 from curation.views.tune.recipe_text import RecipeText
 from curation.views.tune.split import Split, Values
@@ -63,7 +64,8 @@ class Tuner:
     """A recipe, its table and its file; serves one request at a time.
 
     Raises:
-        UserError, StageError: as `Table` and `RecipeText`.
+        UserError: the recipe's file cannot be read, a predicate is not admitted, or nothing is indexed.
+        StageError: a sidecar does not fit its samples file.
     """
 
     def __init__(self, recipe_file: Path, opened: Opened) -> None:
@@ -73,7 +75,7 @@ class Tuner:
         self._lock = threading.Lock()
         self.saved = self.table.funnel({})
 
-    def state(self) -> dict[str, Any]:
+    def state(self) -> State:
         """Returns all that the page shows when it is opened."""
         with self._lock:
             return {
@@ -87,7 +89,7 @@ class Tuner:
             }
 
     def move(self, question: Question) -> dict[str, Any]:
-        """Returns the funnel; if the question names a threshold, also its histogram and the rows nearest to it."""
+        """Returns the fields of `TuneAnswer`; only its funnel if the question names no threshold."""
         with self._lock:
             values = self._values(question.values)
             if question.at is None:
@@ -98,19 +100,23 @@ class Tuner:
             return answer
 
     def histogram(self, question: Question) -> dict[str, Any]:
-        """Returns the histogram of one threshold, without making its predicate the current one."""
+        """Returns the fields of `ColumnHistogram` of one threshold, without making its predicate the current one.
+
+        Raises:
+            UserError: the question names no threshold.
+        """
         if question.at is None:
             raise UserError("at: which threshold?")
         with self._lock:
             values = self._values(question.values)
             return asdict(self.table.histogram(values, self._threshold(question.at)))
 
-    def diff(self, question: Question) -> dict[str, Any]:
+    def diff(self, question: Question) -> DiffAnswer:
         """Returns the lines of the recipe that writing the moved thresholds would change."""
         with self._lock:
             return {"diff": self.file.diff(self._edited(self._values(question.values)))}
 
-    def write(self, writing: Writing) -> dict[str, Any]:
+    def write(self, writing: Writing) -> State:
         """Writes moved thresholds into the recipe's file; returns the new state.
 
         Raises:
@@ -119,44 +125,44 @@ class Tuner:
         """
         with self._lock:
             values = self._values(writing.values)
-            wanted = {s.predicate.name: s.text(values) for s in self.table.splits if s.predicate.name in values}
+            predicates = {s.predicate.name: s.text(values) for s in self.table.splits if s.predicate.name in values}
             text = self._edited(values)
             if self.file.diff(text) != writing.diff:
                 raise StageError("these are not the lines that were shown; look at them again")
             written = self.file.write(text)
-            if any(written.select.where.get(name) != sql for name, sql in wanted.items()):
+            if any(written.select.where.get(name) != sql for name, sql in predicates.items()):
                 raise StageError(f"{self.file.path}: does not read as it was written; look at it")
             self.table.save(values)
             self.saved = self.table.funnel({})
         return self.state()
 
-    def keys(self, rows: list[int]) -> dict[str, Any]:
+    def keys(self, rows: list[int]) -> KeysAnswer:
         """Returns the keys of rows, in the same order."""
         return {"keys": [self.images.key(row) for row in rows]}
 
     def _edited(self, values: Values) -> str:
-        found = {s.predicate.name: s.thresholds for s in self.table.splits}
-        return self.file.edited(self.table.recipe, {name: (found[name], moved) for name, moved in values.items()})
+        thresholds = {s.predicate.name: s.thresholds for s in self.table.splits}
+        return self.file.edited(self.table.recipe, {name: (thresholds[name], moved) for name, moved in values.items()})
 
-    def _values(self, given: list[Moved]) -> Values:
+    def _values(self, moves: list[Moved]) -> Values:
         values: dict[str, dict[int, float]] = {}
-        for one in given:
-            threshold = self._threshold(one)
-            if one.value != threshold.value:
-                values.setdefault(one.predicate, {})[one.number] = one.value
+        for move in moves:
+            threshold = self._threshold(move)
+            if move.value != threshold.value:
+                values.setdefault(move.predicate, {})[move.number] = move.value
         return values
 
     def _threshold(self, place: Place | Moved) -> Threshold:
-        found = self.table.threshold(place.predicate, place.number)
-        if found is None:
+        threshold = self.table.threshold(place.predicate, place.number)
+        if threshold is None:
             raise UserError(f"there is no threshold {place.number}", f"select.where.{place.predicate}")
-        return found
+        return threshold
 
-    def _predicate(self, split: Split) -> dict[str, Any]:
-        shown = []
+    def _predicate(self, split: Split) -> PredicateState:
+        states: list[ThresholdState] = []
         for t in split.thresholds:
             axis = self.table.axis(t)
-            shown.append(
+            states.append(
                 {
                     "number": t.number, "column": t.column, "operator": t.operator, "value": t.value,
                     "start": t.start, "stop": t.stop, "low": axis.low, "high": axis.high, "bins": axis.bins,
@@ -168,13 +174,13 @@ class Tuner:
         return {
             "name": name,
             "sql": sql,
-            "thresholds": shown,
+            "thresholds": states,
             "signals": self.table.cascade.reads(split.predicate),
             "overridden": overridden,
         }
 
-    def _last_select(self) -> dict[str, Any] | None:
-        """Returns the counts of the last `curate select`, and whether it used the recipe's predicates as saved."""
+    def _last_select(self) -> LastSelect | None:
+        """Returns the counts of the last `curate select`, and whether it used the recipe's predicates."""
         try:
             notes = json.loads(self.table.workspace.funnel.read_text(encoding="utf-8"))
             return {

@@ -1,4 +1,4 @@
-"""The newest of what was said on the same counts; the earlier stays on record, and nothing is added twice."""
+"""The newest of several judgements counts; the earlier ones stay on record, and nothing is added twice."""
 
 from typing import Any
 
@@ -10,10 +10,12 @@ def row(item: str, who: str, score: int, **more: Any) -> dict[str, Any]:
 
 
 def test_a_later_row_replaces_and_the_same_is_not_added_again() -> None:
-    slot, said = ("item", "who"), ("score",)
-    first = revised([], [row("a", "ann", 1), row("a", "bo", 1), row("a", "ann", 1), row("a", "ann", 2)], slot, said)
+    unique_by, content = ("item", "who"), ("score",)
+    first = revised(
+        [], [row("a", "ann", 1), row("a", "bo", 1), row("a", "ann", 1), row("a", "ann", 2)], unique_by, content
+    )
     assert first == [row("a", "ann", 1, revision=1), row("a", "bo", 1, revision=1), row("a", "ann", 2, revision=2)]
-    assert revised(first, [row("a", "ann", 2), row("a", "bo", 1)], slot, said) == []
-    back = revised(first, [row("a", "ann", 1)], slot, said)
+    assert revised(first, [row("a", "ann", 2), row("a", "bo", 1)], unique_by, content) == []
+    back = revised(first, [row("a", "ann", 1)], unique_by, content)
     assert back == [row("a", "ann", 1, revision=3)]
-    assert latest([*first, *back], slot) == {("a", "ann"): back[0], ("a", "bo"): first[1]}
+    assert latest([*first, *back], unique_by) == {("a", "ann"): back[0], ("a", "bo"): first[1]}

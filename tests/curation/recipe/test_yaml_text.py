@@ -1,4 +1,4 @@
-"""YAML is read and written as recipes have always been: by the rules of YAML 1.1, as PyYAML has them."""
+"""YAML is read and written by the rules of YAML 1.1, as PyYAML has them."""
 
 import math
 from datetime import date, datetime

@@ -17,6 +17,7 @@ from tests import bench
 PROBE = '''
 from typing import ClassVar
 import pyarrow as pa
+from curation.errors import RowError
 from curation.models.plugin import PluginParams
 from curation.signals.base import PerImage, Row, Scores
 

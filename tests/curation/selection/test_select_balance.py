@@ -38,7 +38,7 @@ def folder(tmp_path: Path, models: Path) -> Path:
         shard = f"{number:05d}"
         columns = {"meta_category": [CATEGORIES[n] for n in rows], "meta_stars": rows.astype(np.int64)}
         embedded.write_samples(made, shard, len(rows), **columns)
-        embedded.write_embeddings(made, shard, embedded.clumps(len(rows), 5, number)[0])
+        embedded.write_embeddings(made, shard, embedded.clustered_vectors(len(rows), 5, number)[0])
     return tmp_path
 
 
@@ -125,7 +125,7 @@ def test_clusters_are_capped_and_told_by_number(folder: Path, models: Path) -> N
     said: list[str] = []
     funnel = Selection(bench.opened(recipe(folder, models, {"clusters": 5, "at_most": 8})), said.append).write()
     assert kept(folder) == {str(n): 8 for n in range(5)} and funnel.balance == 60
-    of = np.concatenate([embedded.clumps(n, 5, seed)[1] for seed, n in enumerate((60, 40))])
+    of = np.concatenate([embedded.clustered_vectors(n, 5, seed)[1] for seed, n in enumerate((60, 40))])
     assert len({*zip(of.tolist(), (row["balance_group"] for row in rows(folder)), strict=True)}) == 5
     assert said == []
 
@@ -141,7 +141,7 @@ def test_another_cap_finds_no_clusters_again(folder: Path, models: Path, monkeyp
 def test_rows_whose_embedding_failed_are_a_group_of_their_own(folder: Path, models: Path) -> None:
     made = recipe(folder, models, {"clusters": 5, "at_most": 8})
     states = ["failed"] * 10 + ["scored"] * 30
-    embedded.write_embeddings(made, "00001", embedded.clumps(40, 5, 1)[0], states)
+    embedded.write_embeddings(made, "00001", embedded.clustered_vectors(40, 5, 1)[0], states)
     said: list[str] = []
     Selection(bench.opened(made), said.append).write()
     assert kept(folder)[""] == 8 and kept(folder).total() == 48
@@ -152,7 +152,9 @@ def test_rows_whose_embedding_is_skipped_are_undecided(
     folder: Path, models: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     made = recipe(folder, models, {"clusters": 5, "at_most": 8})
-    embedded.write_embeddings(made, "00001", embedded.clumps(40, 5, 1)[0], ["skipped"] * 10 + ["scored"] * 30)
+    embedded.write_embeddings(
+        made, "00001", embedded.clustered_vectors(40, 5, 1)[0], ["skipped"] * 10 + ["scored"] * 30
+    )
     monkeypatch.setattr(kmeans, "fit", None)  # it would be found again when all are there
     selection = Selection(bench.opened(made))
     assert (

@@ -11,7 +11,7 @@ from safetensors.torch import save_file
 from curation.models.checkpoints import Models
 from curation.signals.base import Signal, make_signal, signal_backends, signal_names
 from tests import checkpoints, classifiers
-from tests.contracts import Made, SignalContract
+from tests.contracts import LoadedPlugin, SignalContract
 from tests.curation.models.faces.test_yunet import write_yunet
 
 PROMPTS = {"safe": ["a photo of a dog"], "unsafe": "a nude", "other": "a wall"}
@@ -93,17 +93,17 @@ class TestEverySignal(SignalContract):
 
     @pytest.fixture(scope="class", params=CASES, ids="-".join)
     @classmethod
-    def made(cls, request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Made:
-        (name, backend), (given, models) = request.param, CASES[request.param]
+    def made(cls, request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> LoadedPlugin:
+        (name, backend), (params, models) = request.param, CASES[request.param]
         folder = tmp_path_factory.mktemp("models")
         if models:
             models(folder)
-        return Made(loaded(name, {"backend": backend} | given if backend else given, Models(folder)), given)
+        return LoadedPlugin(loaded(name, {"backend": backend} | params if backend else params, Models(folder)), params)
 
 
-def loaded(name: str, given: dict[str, Any], models: Models) -> Signal:
+def loaded(name: str, params: dict[str, Any], models: Models) -> Signal:
     """The signal with those that it needs, checked and loaded."""
-    signal = make_signal(name, given, models)
+    signal = make_signal(name, params, models)
     signal.needed = {n: loaded(n, EMBEDDING if n == "embedding" else {}, models) for n in signal.needs}
     signal.check()
     signal.load()

@@ -12,7 +12,7 @@ from PIL import Image
 
 from curation.errors import UserError
 from curation.images import Picture, decode
-from curation.models.vision.overlay_marks import OTHERS, WEIGHTS, TextLine, find, repetition
+from curation.models.vision.overlay_marks import OTHERS, WEIGHTS, PlacedText, find, repetition
 from curation.signals.base import Row, Signal, make_signal
 from curation.signals.photo import bars, gray_512
 from tests import bench
@@ -25,8 +25,8 @@ NONE = (0, 0, 0, 0)
 TEXTS = ("© photo.example", "Jane Doe Photography", "SAMPLE", "@jane_doe", "picturebank", "www.example.com")
 
 
-def line(text: str, x0: float, y0: float, x1: float, y1: float) -> TextLine:
-    return TextLine(text, np.array([[x0, y0], [x1, y0], [x1, y1], [x0, y1]], np.float32))
+def line(text: str, x0: float, y0: float, x1: float, y1: float) -> PlacedText:
+    return PlacedText(text, np.array([[x0, y0], [x1, y0], [x1, y1], [x0, y1]], np.float32))
 
 
 @pytest.fixture(scope="module")
@@ -121,7 +121,7 @@ def test_the_same_text_thrice_is_repeated_even_in_fragments(grain: np.ndarray) -
     read = ["pictureba", "icturebank", "picturebank"]
     lines = [line(t, x, y, x + 0.15, y + 0.04) for t, (x, y) in zip(read, places, strict=True)]
     assert find(lines, grain, NONE).kind == "repeated"
-    thrice = [TextLine("SAMPLE", line.quad) for line in lines]
+    thrice = [PlacedText("SAMPLE", line.quad) for line in lines]
     assert find(thrice, grain, NONE).kind == "named"  # of equal evidence the first of WEIGHTS, in every process
     assert find(lines[:2], grain, NONE).share == 0
     other = [line(t, *at, at[0] + 0.15, at[1] + 0.04) for t, at in zip(["North", "South", "East"], places, strict=True)]

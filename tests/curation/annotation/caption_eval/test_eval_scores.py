@@ -28,7 +28,7 @@ def made(tmp_path: Path) -> Recipe:
 
 @pytest.fixture
 def items(made: Recipe) -> list[str]:
-    return [row["item"] for row in evaluated.read(made, "sheet")]
+    return [row["item"] for row in evaluated.read_rows(made, "sheet")]
 
 
 def test_several_files_and_evaluators_add_up(made: Recipe, items: list[str], tmp_path: Path) -> None:
@@ -48,7 +48,7 @@ def test_several_files_and_evaluators_add_up(made: Recipe, items: list[str], tmp
         "items": 6,
         "of": 6,
     }
-    stored = evaluated.read(made, "scores")
+    stored = evaluated.read_rows(made, "scores")
     assert stored[0] == {"item": items[0], "evaluator": "ann", "completeness": 5, "correlation": 4, "hallucination": 3,
                          "subjectivity": 2, "revision": 1}  # fmt: skip
     assert [row["evaluator"] for row in stored] == ["ann"] * 6 + ["bo"] * 2
@@ -60,7 +60,7 @@ def test_the_same_evaluator_scoring_again_replaces(made: Recipe, items: list[str
     assert import_scores(bench.opened(made), file)["scores"] == 3
     again = score_file(tmp_path / "a2.csv", [[items[0], " ann ", 5, 4, 3, 1], [items[1], "ann", 4, 4, 4, 4]])
     assert import_scores(bench.opened(made), again)["scores"] == 1
-    assert [(r["subjectivity"], r["revision"]) for r in evaluated.read(made, "scores") if r["item"] == items[0]] == [
+    assert [(r["subjectivity"], r["revision"]) for r in evaluated.read_rows(made, "scores") if r["item"] == items[0]] == [
         (2, 1), (1, 2)]  # fmt: skip
 
 
@@ -90,7 +90,7 @@ def test_csv_as_spreadsheets_write_it(made: Recipe, items: list[str], tmp_path: 
     )
     (tmp_path / "s.csv").write_bytes(text.encode())
     assert import_scores(bench.opened(made), tmp_path / "s.csv")["scores"] == 1
-    assert evaluated.read(made, "scores")[0]["evaluator"] == "安"
+    assert evaluated.read_rows(made, "scores")[0]["evaluator"] == "安"
 
 
 HEAD = "item,evaluator,completeness,correlation,hallucination,subjectivity"

@@ -17,18 +17,18 @@ from curation.keys import key_hash
 from curation.recipe import Recipe
 from curation.tasks import Watch
 from tests import bench, evaluated
-from tests.misbehaving import Ask, Deed, Server, said, serving
+from tests.misbehaving import ChatRequest, Server, ServerReply, completion, serving
 
 PLAIN = {"captioner": {"backend": "describe"}}
 ENGLISH = PLAIN | {"translator": None}
 SIZE = {"where": {"size": "width >= 300"}}
 
 
-def chat(ask: Ask) -> Deed:
+def chat(ask: ChatRequest) -> ServerReply:
     """A model that captions pictures and translates."""
     if isinstance(ask.body["messages"][-1]["content"], str):
-        return said("木头长椅上坐着一只棕色的狗。")
-    return said(f"A brown dog sits on a wooden bench, says {ask.body['model']}.")
+        return completion("木头长椅上坐着一只棕色的狗。")
+    return completion(f"A brown dog sits on a wooden bench, says {ask.body['model']}.")
 
 
 @pytest.fixture
@@ -93,7 +93,7 @@ def test_two_captioners_on_a_blind_sheet(corpus: Path, server: Server) -> None:
     made = evaluated.selected(corpus, select=SIZE, **evaluation(**own))
     counts = evaluated.sheet(made)
     assert counts == {"images": 6, "captioners": 2, "captions": 12, "without_caption": 0}
-    captions, sheet = evaluated.read(made, "captions"), evaluated.read(made, "sheet")
+    captions, sheet = evaluated.read_rows(made, "captions"), evaluated.read_rows(made, "sheet")
     assert [row["captioner"] for row in captions] == ["zero", "remote"] * 6
     assert {row["backend"] for row in captions} == {"describe", "endpoint"}
     by_item = {row["item"]: row for row in captions}
@@ -112,22 +112,22 @@ def test_the_order_of_captioners_is_shuffled_for_each_image(tmp_path: Path) -> N
     bench.write_tar(tmp_path / "raw" / "00000.tar", {f"{n}.jpg": bench.encoded(bench.picture(n, (48, 32))) for n in range(40)})  # fmt: skip
     made = evaluated.selected(tmp_path, **evaluation(a=PLAIN, b=ENGLISH))
     evaluated.sheet(made)
-    whose = {row["item"]: row["captioner"] for row in evaluated.read(made, "captions")}
-    first = [whose[row["item"]] for row in evaluated.read(made, "sheet") if row["position"] == 1]
+    whose = {row["item"]: row["captioner"] for row in evaluated.read_rows(made, "captions")}
+    first = [whose[row["item"]] for row in evaluated.read_rows(made, "sheet") if row["position"] == 1]
     assert len(first) == 40 and 10 <= first.count("a") <= 30
 
 
 def test_a_rerun_asks_nothing_and_gives_the_same_bytes(corpus: Path, server: Server) -> None:
     made = evaluated.selected(corpus, select=SIZE, **evaluation(near=PLAIN, far=endpoint(server)))
     evaluated.sheet(made)
-    before, asked = files(made), len(server.asks)
+    before, asked = files(made), len(server.requests)
     assert plan(bench.opened(made), draw(bench.opened(made))).tasks == []
     evaluated.sheet(made)
-    assert files(made) == before and len(server.asks) == asked == 12
+    assert files(made) == before and len(server.requests) == asked == 12
     for path in (Path(made.workspace) / "caption_eval").rglob("*.parquet"):
         path.unlink()
     evaluated.sheet(made)
-    assert files(made) == before and len(server.asks) == asked  # the answers are kept beside the captions
+    assert files(made) == before and len(server.requests) == asked  # the answers are kept beside the captions
 
 
 def test_what_the_stage_has_captioned_costs_nothing(corpus: Path, server: Server) -> None:
@@ -136,26 +136,26 @@ def test_what_the_stage_has_captioned_costs_nothing(corpus: Path, server: Server
         task.run(Watch())
     for path in (corpus / "work/captions/.answers").rglob("*.sqlite"):
         path.unlink()
-    asked = len(server.asks)
+    asked = len(server.requests)
     evaluated.sheet(made)
-    assert len(server.asks) == asked == 12
-    assert {row["captioner"] for row in evaluated.read(made, "captions")} == {"endpoint"}
+    assert len(server.requests) == asked == 12
+    assert {row["captioner"] for row in evaluated.read_rows(made, "captions")} == {"endpoint"}
 
 
 def test_another_captioner_is_all_that_a_rerun_asks(corpus: Path, server: Server) -> None:
     one = evaluated.selected(corpus, select=SIZE, **evaluation(near=PLAIN))
     evaluated.sheet(one)
-    items = {row["item"] for row in evaluated.read(one, "captions")}
+    items = {row["item"] for row in evaluated.read_rows(one, "captions")}
     two = bench.recipe(corpus, select=SIZE, **evaluation(near=PLAIN, far=endpoint(server)))
     todo = plan(bench.opened(two), draw(bench.opened(two)))
     assert [task.captioners for task in todo.tasks] == [("far",)] * 3 and todo.reasons == {"no caption yet by far": 3}
     evaluated.sheet(two)
-    assert items < {row["item"] for row in evaluated.read(two, "captions")}
+    assert items < {row["item"] for row in evaluated.read_rows(two, "captions")}
 
 
 def test_a_caption_that_could_not_be_made_is_counted_and_tried_again(corpus: Path) -> None:
-    def rule(ask: Ask) -> Deed:
-        return Deed(status=400) if ask.number < 3 else chat(ask)
+    def rule(ask: ChatRequest) -> ServerReply:
+        return ServerReply(status=400) if ask.number < 3 else chat(ask)
 
     with serving(rule) as server:
         far = endpoint(server, concurrency=1) | {"attempts": 1}
@@ -241,7 +241,7 @@ def test_a_selection_that_changes_meanwhile_is_told(corpus: Path) -> None:
 
 
 def test_captioners_that_gave_nothing_are_one_line(corpus: Path) -> None:
-    with serving(lambda ask: Deed(status=400)) as server:
+    with serving(lambda ask: ServerReply(status=400)) as server:
         made = evaluated.selected(corpus, select=SIZE, **evaluation(2, far=endpoint(server)))
         with pytest.raises(UserError, match="far captioned none of 2 images; the reasons are the flags in"):
             evaluated.sheet(made)

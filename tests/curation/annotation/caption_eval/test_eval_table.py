@@ -46,7 +46,7 @@ def scored(made: Recipe, rows: list[list[Any]]) -> Result:
 
 
 def captions(made: Recipe) -> list[dict[str, Any]]:
-    return evaluated.read(made, "captions")
+    return evaluated.read_rows(made, "captions")
 
 
 def test_means_are_those_that_the_scores_were_made_from(fresh: Recipe) -> None:
@@ -58,17 +58,17 @@ def test_means_are_those_that_the_scores_were_made_from(fresh: Recipe) -> None:
     for row in result.rows:
         given = np.array([r[2:] for r in rows if whose[r[0]] == row.captioner], float)
         for n, name in enumerate(CRITERIA):
-            figure = row.figures[name]
-            assert figure is not None and figure.mean == pytest.approx(given[:, n].mean(), abs=1e-4)
-            assert figure.low is not None and figure.high is not None
-            assert figure.low < figure.mean < figure.high and figure.high - figure.low < 0.5
-            assert figure.mean == pytest.approx(MEANS[row.captioner][n], abs=0.25)
-        average = row.figures["avg"]
+            estimate = row.estimates[name]
+            assert estimate is not None and estimate.mean == pytest.approx(given[:, n].mean(), abs=1e-4)
+            assert estimate.low is not None and estimate.high is not None
+            assert estimate.low < estimate.mean < estimate.high and estimate.high - estimate.low < 0.5
+            assert estimate.mean == pytest.approx(MEANS[row.captioner][n], abs=0.25)
+        average = row.estimates["avg"]
         assert average is not None and average.mean == pytest.approx(given.mean(), abs=1e-4)
     lengths = [row["length"] for row in captions(fresh) if row["captioner"] == "both"]
-    assert result.rows[0].figures["length"] is not None
-    assert result.rows[0].figures["length"].mean == pytest.approx(np.mean(lengths), abs=1e-4)
-    assert result.rows[1].figures["length"] is None
+    assert result.rows[0].estimates["length"] is not None
+    assert result.rows[0].estimates["length"].mean == pytest.approx(np.mean(lengths), abs=1e-4)
+    assert result.rows[1].estimates["length"] is None
     assert table(bench.opened(fresh)) == result
 
 
@@ -76,8 +76,8 @@ def test_every_image_counts_once_however_many_have_scored_it(fresh: Recipe) -> N
     own = captions(fresh)
     rows = [[row["item"], "ann", 5, 5, 5, 5] for row in own]
     rows += [[row["item"], f"e{n}", 1, 1, 1, 1] for row in own if row["image"] == 1 for n in range(9)]
-    figure = scored(fresh, rows).rows[0].figures["avg"]
-    assert figure is not None and figure.mean == pytest.approx(((IMAGES - 1) * 5 + 1.4) / IMAGES, abs=1e-4)
+    estimate = scored(fresh, rows).rows[0].estimates["avg"]
+    assert estimate is not None and estimate.mean == pytest.approx(((IMAGES - 1) * 5 + 1.4) / IMAGES, abs=1e-4)
 
 
 def test_intervals_hold_the_true_mean_about_as_often_as_they_say() -> None:
@@ -151,7 +151,7 @@ def test_scores_of_captions_that_are_no_more_are_told(tmp_path: Path) -> None:
     evaluated.sheet(one)
     result = table(bench.opened(one))
     assert result.notes == ["1 scores on record are of captions that the sheet no longer has"]
-    assert result.rows[0].figures["avg"] is not None and result.rows[0].figures["avg"].low is None  # one image
+    assert result.rows[0].estimates["avg"] is not None and result.rows[0].estimates["avg"].low is None  # one image
 
 
 def test_it_is_laid_out_as_the_paper_does_with_the_published_rows_marked(fresh: Recipe) -> None:
@@ -169,10 +169,10 @@ def test_it_is_laid_out_as_the_paper_does_with_the_published_rows_marked(fresh: 
     report = markdown(result)
     rows = [line for line in report.splitlines() if line.startswith("|")]
     assert len(rows) == 2 + 2 + 1 + 1 + 5 and {row.count("|") for row in rows} == {8}
-    figure = result.rows[0].figures["completeness"]
-    assert figure is not None and figure.low is not None and figure.high is not None
-    assert f" {figure.mean:.2f} ± {(figure.high - figure.low) / 2:.2f} " in said[2]
-    assert f"| {figure.mean:.2f} [{figure.low:.2f}, {figure.high:.2f}] |" in report
+    estimate = result.rows[0].estimates["completeness"]
+    assert estimate is not None and estimate.low is not None and estimate.high is not None
+    assert f" {estimate.mean:.2f} ± {(estimate.high - estimate.low) / 2:.2f} " in said[2]
+    assert f"| {estimate.mean:.2f} [{estimate.low:.2f}, {estimate.high:.2f}] |" in report
     told = result.as_dict()
     assert told["rows"][0]["captioner"] == "both" and set(told["rows"][0]) == {"captioner", *COLUMNS}
     assert told["published"]["rows"][4] == dict.fromkeys(COLUMNS) | {"captioner": "GPT-4V", "avg": 4.66}

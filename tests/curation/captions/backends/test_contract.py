@@ -13,8 +13,8 @@ from curation.captions.base import captioners, make_captioner, make_translator, 
 from curation.models.checkpoints import Models
 from tests import cogvlm, vlm
 from tests import translators as tiny
-from tests.contracts import CaptionerContract, Made, TranslatorContract
-from tests.misbehaving import Ask, Deed, said, serving
+from tests.contracts import CaptionerContract, LoadedPlugin, TranslatorContract
+from tests.misbehaving import ChatRequest, ServerReply, completion, serving
 
 ENDPOINT = {"model": "some/model", "wait": 0.01, "tries": 2}
 
@@ -39,10 +39,10 @@ TRANSLATORS: dict[str, Case] = {
 pytestmark = [pytest.mark.usefixtures("one_thread", "on_a_cpu"), pytest.mark.slow]
 
 
-def echo(ask: Ask) -> Deed:
+def echo(ask: ChatRequest) -> ServerReply:
     """An answer that depends on what is asked, and on nothing else."""
     asked = hashlib.sha256(json.dumps(ask.body["messages"]).encode()).hexdigest()
-    return said("" if ask.text == "" else f"Something that {asked[:8]} stands for.")
+    return completion("" if ask.text == "" else f"Something that {asked[:8]} stands for.")
 
 
 @pytest.fixture(scope="module")
@@ -51,8 +51,8 @@ def url() -> Iterator[str]:
         yield server.url
 
 
-def given(name: str, case: Case, folder: Path, url: str) -> dict[str, Any]:
-    """The backend's section in the recipe; its models are made."""
+def section(name: str, case: Case, folder: Path, url: str) -> dict[str, Any]:
+    """Returns the backend's section in the recipe; makes its models."""
     parameters, models = case
     if models:
         models(folder)
@@ -69,13 +69,13 @@ class TestEveryCaptioner(CaptionerContract):
 
     @pytest.fixture(scope="class", params=CAPTIONERS)
     @classmethod
-    def made(cls, request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory, url: str) -> Made:
+    def made(cls, request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory, url: str) -> LoadedPlugin:
         folder = tmp_path_factory.mktemp("models")
-        asked = given(request.param, CAPTIONERS[request.param], folder, url)
-        captioner = make_captioner(asked, Models(folder))
+        params = section(request.param, CAPTIONERS[request.param], folder, url)
+        captioner = make_captioner(params, Models(folder))
         captioner.check()
         captioner.load()
-        return Made(captioner, asked)
+        return LoadedPlugin(captioner, params)
 
 
 class TestEveryTranslator(TranslatorContract):
@@ -85,10 +85,10 @@ class TestEveryTranslator(TranslatorContract):
 
     @pytest.fixture(scope="class", params=TRANSLATORS)
     @classmethod
-    def made(cls, request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory, url: str) -> Made:
+    def made(cls, request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory, url: str) -> LoadedPlugin:
         folder = tmp_path_factory.mktemp("models")
-        asked = given(request.param, TRANSLATORS[request.param], folder, url)
-        translator = make_translator(asked, Models(folder))
+        params = section(request.param, TRANSLATORS[request.param], folder, url)
+        translator = make_translator(params, Models(folder))
         translator.check()
         translator.load()
-        return Made(translator, asked)
+        return LoadedPlugin(translator, params)

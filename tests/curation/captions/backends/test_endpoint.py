@@ -13,7 +13,7 @@ from curation.captions.backends.endpoint import INTO, bare
 from curation.captions.base import Captioner, Request, Translator, make_captioner, make_translator
 from curation.errors import StageError, UserError
 from curation.models.text.generation import Answer
-from tests.misbehaving import Ask, Deed, refused, said, serving
+from tests.misbehaving import ChatRequest, ServerReply, completion, refused, serving
 
 KEY = "sk-a-secret-that-nobody-may-see-0123456789"
 
@@ -34,14 +34,14 @@ def requests(asks: Captioner, count: int = 1, prompt: str = "Describe it.", atte
 
 
 def test_the_server_sees_the_picture_and_the_prompt() -> None:
-    with serving(lambda ask: said("A red wall.")) as server:
+    with serving(lambda ask: completion("A red wall.")) as server:
         asks = captioner(server.url, side=128, quality=95)
         assert asks.side == 128
         pixels = np.zeros((200, 300, 3), np.uint8)
         pixels[:, :150] = (30, 60, 200)  # B, G, R: red on the left
         image = asks.prepare(pixels)
         assert asks.caption([Request("c/00000/a", image, {}, "Describe it.")])[0].text == "A red wall."
-        ask = server.asks[0]
+        ask = server.requests[0]
         assert ask.body["model"] == "some/model" and ask.text == "Describe it."
         seen = Image.open(io.BytesIO(ask.image))
         assert (seen.format, seen.mode, seen.size) == ("JPEG", "RGB", (128, 85))
@@ -61,11 +61,11 @@ def test_a_view_of_pixels_is_taken() -> None:
 
 
 def test_greedy_first_then_sampled_by_the_seed() -> None:
-    with serving(lambda ask: said("x")) as server:
+    with serving(lambda ask: completion("x")) as server:
         asks = captioner(server.url, temperature=0.7, top_p=0.9, max_tokens=77)
         for attempt in (0, 1, 1, 2):
             asks.caption(requests(asks, attempt=attempt))
-        bodies = [{k: v for k, v in ask.body.items() if k not in ("messages", "model")} for ask in server.asks]
+        bodies = [{k: v for k, v in ask.body.items() if k not in ("messages", "model")} for ask in server.requests]
         assert bodies[0] == {"max_tokens": 77, "temperature": 0.0}
         seeds = [body.pop("seed") for body in bodies[1:]]
         assert bodies[1] == {"max_tokens": 77, "temperature": 0.7, "top_p": 0.9}
@@ -74,20 +74,20 @@ def test_greedy_first_then_sampled_by_the_seed() -> None:
 
 def test_extra_is_sent_and_takes_away() -> None:
     extra = {"max_tokens": None, "max_completion_tokens": 50, "chat_template_kwargs": {"enable_thinking": False}}
-    with serving(lambda ask: said("x")) as server:
+    with serving(lambda ask: completion("x")) as server:
         asks = captioner(server.url, extra=extra)
         asks.caption(requests(asks))
-        body = server.asks[0].body
+        body = server.requests[0].body
         assert "max_tokens" not in body and body["max_completion_tokens"] == 50
         assert body["chat_template_kwargs"] == {"enable_thinking": False}
 
 
 def test_answers_in_order_with_tokens_and_cost() -> None:
-    def rule(ask: Ask) -> Deed:
+    def rule(ask: ChatRequest) -> ServerReply:
         number = Image.open(io.BytesIO(ask.image)).width - 40
         if number == 3:
             return refused(500)
-        return said(f"caption {number}", "length" if number == 4 else "stop", (1000 + number, 100), delay=0.02)
+        return completion(f"caption {number}", "length" if number == 4 else "stop", (1000 + number, 100), delay=0.02)
 
     with serving(rule) as server:
         asks = captioner(server.url, price={"input": 2.0, "output": 10.0}, concurrency=4)
@@ -163,7 +163,7 @@ def test_wrong_parameters_are_said_by_key_and_never_with_a_secret(given: dict[st
 
 
 def test_the_url_may_be_the_whole_one() -> None:
-    with serving(lambda ask: said("x")) as server:
+    with serving(lambda ask: completion("x")) as server:
         for ending in ("", "/", "/chat/completions", "/chat/completions/"):
             asks = captioner(server.url + ending)
             assert asks.caption(requests(asks))[0].text == "x"
@@ -171,7 +171,7 @@ def test_the_url_may_be_the_whole_one() -> None:
 
 def test_check_before_the_work(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("A_KEY", raising=False)
-    with serving(lambda ask: said("x")) as server:
+    with serving(lambda ask: completion("x")) as server:
         captioner(server.url).check()
         translator(server.url).check()
         for make, section in (
@@ -184,27 +184,27 @@ def test_check_before_the_work(monkeypatch: pytest.MonkeyPatch) -> None:
         with pytest.raises(UserError, match=r'captions\.captioner\.model: .*no model "other".*some/model'):
             captioner(server.url, model="other").check()
         captioner(server.url, model="other", listed=False).check()
-        assert not server.asks, "nothing is paid for"
+        assert not server.requests, "nothing is paid for"
     with pytest.raises(UserError, match=r"captions\.captioner\.url: no server answers"):
         captioner(server.url).check()
 
 
 def test_making_and_describing_a_backend_sends_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("A_KEY", KEY)
-    with serving(lambda ask: said("x")) as server:
+    with serving(lambda ask: completion("x")) as server:
         for backend in (captioner(server.url, key_env="A_KEY"), translator(server.url, key_env="A_KEY")):
             backend.load()
             told = f"{backend.identity} {backend.params!r} {vars(backend)} {backend.files()} {backend.digests()}"
             assert KEY not in told
-        assert not server.asked_models and not server.asks
+        assert not server.asked_models and not server.requests
 
 
 def test_the_key_is_in_no_answer_and_no_error(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("A_KEY", KEY)
 
-    def rule(ask: Ask) -> Deed:
+    def rule(ask: ChatRequest) -> ServerReply:
         assert ask.headers["Authorization"] == f"Bearer {KEY}"
-        return said(f"It says {KEY}.") if ask.number % 2 else refused(400, str(ask.headers))
+        return completion(f"It says {KEY}.") if ask.number % 2 else refused(400, str(ask.headers))
 
     with serving(rule) as server:
         asks = captioner(server.url, key_env="A_KEY")
@@ -218,10 +218,10 @@ def test_the_key_is_in_no_answer_and_no_error(monkeypatch: pytest.MonkeyPatch) -
     ("into", "text", "translation"), [("zh", "A red wall.", "一面红墙。"), ("en", "一面红墙。", "A red wall.")]
 )
 def test_translations(into: Any, text: str, translation: str) -> None:
-    def rule(ask: Ask) -> Deed:
+    def rule(ask: ChatRequest) -> ServerReply:
         assert ask.body["messages"][0] == {"role": "system", "content": INTO[into]}
         assert ask.body["temperature"] == 0.0 and "seed" not in ask.body
-        return said(f"<think>{ask.text}?</think>\n\n“{translation}”" if ask.text == text else ask.text.upper())
+        return completion(f"<think>{ask.text}?</think>\n\n“{translation}”" if ask.text == text else ask.text.upper())
 
     with serving(rule) as server:
         asks = translator(server.url, into, price={"input": 1.0, "output": 1.0})
@@ -231,7 +231,7 @@ def test_translations(into: Any, text: str, translation: str) -> None:
 
 
 def test_a_prompt_of_ones_own() -> None:
-    with serving(lambda ask: said(ask.body["messages"][0]["content"])) as server:
+    with serving(lambda ask: completion(ask.body["messages"][0]["content"])) as server:
         assert translator(server.url, prompt="Translate it.").translate(["a"])[0].text == "Translate it."
 
 

@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from curation.corpora.listing import list_sources
 from curation.errors import reason_of
 from tests import bench
-from tests.hostile import Sandbox, check, damaged, emptied, fuzzed, indexed, pictures, tar_bytes
+from tests.hostile import Sandbox, check_indexed, damaged, emptied_folder, fuzzed, indexed, pictures, tar_bytes
 
 
 @cache
@@ -47,19 +47,19 @@ def damaged_parquet(draw: st.DrawFn, with_images: bool) -> bytes:
 @given(data=damaged_parquet(with_images=True))
 @fuzzed
 def test_a_damaged_parquet_shard_gives_what_can_be_read_and_says_so(sandbox: Sandbox, raw: Path, data: bytes) -> None:
-    (emptied(raw) / "00000.parquet").write_bytes(data)
+    (emptied_folder(raw) / "00000.parquet").write_bytes(data)
     ended = sandbox(indexed, raw, "parquet")
-    check(ended, "00000")
+    check_indexed(ended, "00000")
     assert ended["error"] or ended["damage"] or len(ended["rows"]) == 4
 
 
 @given(data=damaged_parquet(with_images=False))
 @fuzzed
 def test_a_damaged_table_beside_a_tar_is_named_in_one_line(sandbox: Sandbox, raw: Path, data: bytes) -> None:
-    (emptied(raw) / "00000.tar").write_bytes(tar_bytes(tarfile.PAX_FORMAT))
+    (emptied_folder(raw) / "00000.tar").write_bytes(tar_bytes(tarfile.PAX_FORMAT))
     (raw / "00000.parquet").write_bytes(data)
     ended = sandbox(indexed, raw, "webdataset")
-    check(ended, "00000.parquet")
+    check_indexed(ended, "00000.parquet")
     assert ended["error"] or len(ended["rows"]) == 3
 
 
@@ -73,9 +73,9 @@ def test_a_damaged_table_beside_a_tar_is_named_in_one_line(sandbox: Sandbox, raw
     {"jpg": [b"x", b"y"], "caption": ["a\0b", "\ud7ff"]},
 ], ids=str)  # fmt: skip
 def test_parquet_columns_of_another_type_cost_no_row(raw: Path, columns: dict[str, list[Any]]) -> None:
-    pq.write_table(pa.table(columns), emptied(raw) / "00000.parquet")
+    pq.write_table(pa.table(columns), emptied_folder(raw) / "00000.parquet")
     ended = indexed(raw, "parquet")
-    check(ended, "00000")
+    check_indexed(ended, "00000")
     assert [reason_of(row["error"]) for row in ended["rows"]] == ["not_an_image", "not_an_image"]
 
 
@@ -85,13 +85,13 @@ def test_parquet_columns_of_another_type_cost_no_row(raw: Path, columns: dict[st
     {"key": ["a"], "jpg": [[1, 2]]},
 ], ids=["no image", "image as text", "image as list"])  # fmt: skip
 def test_parquet_of_another_schema_is_refused_in_one_line(raw: Path, columns: dict[str, list[Any]]) -> None:
-    pq.write_table(pa.table(columns), emptied(raw) / "00000.parquet")
+    pq.write_table(pa.table(columns), emptied_folder(raw) / "00000.parquet")
     assert "no column of image bytes" in indexed(raw, "parquet")["error"]
 
 
 def test_parquet_keys_that_differ_in_unicode_form_only_are_one(raw: Path) -> None:
     keys = [unicodedata.normalize(form, "é") for form in ("NFC", "NFD")]
-    pq.write_table(pa.table({"key": keys, "jpg": pictures()[:2]}), emptied(raw) / "00000.parquet")
+    pq.write_table(pa.table({"key": keys, "jpg": pictures()[:2]}), emptied_folder(raw) / "00000.parquet")
     rows = indexed(raw, "parquet")["rows"]
     assert [row["status"] for row in rows] == ["ok", "failed"] and rows[1]["error"].startswith("duplicate_member")
 
@@ -101,12 +101,12 @@ def test_parquet_texts_in_another_encoding_cost_no_row(raw: Path, place: str) ->
     broken = pa.array([b"caf\xe9", b"fine"]).view(pa.string())  # as writers that do not look leave it
     columns: dict[str, Any] = {"key": ["a", "c"], "caption": broken, "licence": broken}
     if place == "shard":
-        pq.write_table(pa.table(columns | {"jpg": pictures()[:2]}), emptied(raw) / "00000.parquet")
+        pq.write_table(pa.table(columns | {"jpg": pictures()[:2]}), emptied_folder(raw) / "00000.parquet")
     else:
-        pq.write_table(pa.table(columns), emptied(raw) / "00000.parquet")
+        pq.write_table(pa.table(columns), emptied_folder(raw) / "00000.parquet")
         bench.write_tar(raw / "00000.tar", {"a.jpg": pictures()[0], "c.jpg": pictures()[1]})
     ended = indexed(raw, "parquet" if place == "shard" else "webdataset")
-    check(ended, "00000")
+    check_indexed(ended, "00000")
     assert [row["caption"] for row in ended["rows"]] == ["caf\ufffd", "fine"]
     assert [row["meta_licence"] for row in ended["rows"]] == ["caf\ufffd", "fine"]
 
@@ -114,7 +114,7 @@ def test_parquet_texts_in_another_encoding_cost_no_row(raw: Path, place: str) ->
 def test_a_broken_further_column_costs_no_picture(raw: Path) -> None:
     """The images are read from one column, their licences from another."""
     table = pa.table({"key": ["a", "b"], "jpg": pictures()[:2], "licence": ["x" * 50, "y" * 50]})
-    path = emptied(raw) / "00000.parquet"
+    path = emptied_folder(raw) / "00000.parquet"
     pq.write_table(table, path, compression="none", use_dictionary=False)
     at = pq.ParquetFile(path).metadata.row_group(0).column(2).data_page_offset
     data = path.read_bytes()
@@ -126,7 +126,7 @@ def test_a_broken_further_column_costs_no_picture(raw: Path) -> None:
 
 @pytest.mark.slow
 def test_a_shard_that_broke_after_the_index_fails_its_rows_or_itself(raw: Path) -> None:
-    path = emptied(raw) / "00000.parquet"
+    path = emptied_folder(raw) / "00000.parquet"
     pq.write_table(pa.table({"key": ["a", "b"], "jpg": pictures()[:2]}), path, compression="none", use_dictionary=False)
     source = list_sources(
         bench.recipe(raw.parent, corpora=[{"name": "c", "path": "./raw", "format": "parquet"}]).corpora[0]

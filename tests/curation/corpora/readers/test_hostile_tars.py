@@ -11,7 +11,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from tests import bench
-from tests.hostile import SECONDS, Sandbox, check, damaged, emptied, fuzzed, indexed, pictures, tar_bytes
+from tests.hostile import SECONDS, Sandbox, check_indexed, damaged, emptied_folder, fuzzed, indexed, pictures, tar_bytes
 
 
 def mended_sums(data: bytes) -> bytes:
@@ -43,9 +43,9 @@ def damaged_tar(draw: st.DrawFn) -> bytes:
 @given(data=damaged_tar())
 @fuzzed
 def test_a_damaged_tar_gives_what_can_be_read_and_says_so(sandbox: Sandbox, raw: Path, data: bytes) -> None:
-    (emptied(raw) / "00000.tar").write_bytes(data)
+    (emptied_folder(raw) / "00000.tar").write_bytes(data)
     ended = sandbox(indexed, raw, "webdataset")
-    check(ended, "00000.tar")
+    check_indexed(ended, "00000.tar")
     assert ended["error"] is None
     assert ended["damage"] or len(ended["rows"]) >= 1
 
@@ -74,10 +74,12 @@ ABSURD = {
 def test_absurd_headers_end_the_tar_and_cost_nothing_before_them(sandbox: Sandbox, raw: Path, kind: str) -> None:
     good = with_header("a.jpg", len(pictures()[0])) + pictures()[0]
     good += bytes(-len(good) % 512)
-    (emptied(raw) / "00000.tar").write_bytes(good + ABSURD[kind] + good.replace(b"a.jpg", b"z.jpg", 1) + bytes(1024))
+    (emptied_folder(raw) / "00000.tar").write_bytes(
+        good + ABSURD[kind] + good.replace(b"a.jpg", b"z.jpg", 1) + bytes(1024)
+    )
     begun = time.monotonic()
     ended = sandbox(indexed, raw, "webdataset")
-    check(ended, "00000.tar")
+    check_indexed(ended, "00000.tar")
     assert time.monotonic() - begun < SECONDS
     assert ended["error"] is None and [row["status"] for row in ended["rows"]][:1] == ["ok"]
     assert ended["damage"] or [row["status"] for row in ended["rows"][1:]] == ["failed", "ok"]
@@ -122,17 +124,17 @@ JSONS = [
 @example(text=b"", meta=JSONS[2])
 @fuzzed
 def test_whatever_lies_beside_a_picture_it_is_indexed(sandbox: Sandbox, raw: Path, text: bytes, meta: bytes) -> None:
-    bench.write_tar(emptied(raw) / "00000.tar", {"a.jpg": pictures()[0], "a.txt": text, "a.json": meta,
+    bench.write_tar(emptied_folder(raw) / "00000.tar", {"a.jpg": pictures()[0], "a.txt": text, "a.json": meta,
                                                  "b.jpg": pictures()[1], "b.json": b'{"a": 1}'})  # fmt: skip
     ended = sandbox(indexed, raw, "webdataset")
-    check(ended, "00000")
+    check_indexed(ended, "00000")
     assert [row["status"] for row in ended["rows"]] == ["ok", "ok"]
     assert ended["rows"][0]["caption"] == text.decode("utf-8", "replace").strip()
 
 
 @pytest.mark.slow
 def test_pipes_devices_and_folders_in_the_place_of_files_stop_nothing(sandbox: Sandbox, raw: Path) -> None:
-    emptied(raw)
+    emptied_folder(raw)
     (raw / "a.jpg").write_bytes(pictures()[0])
     for name in ("a.txt", "a.json", "folder.jpg"):
         (raw / name).mkdir()

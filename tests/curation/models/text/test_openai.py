@@ -16,7 +16,7 @@ from curation.errors import StageError, UserError
 from curation.models.text import openai
 from curation.models.text.openai import Client
 from curation.models.text.openai_reply import Reply
-from tests.misbehaving import Ask, Deed, as_json, refused, said, serving
+from tests.misbehaving import ChatRequest, ServerReply, as_json, completion, refused, serving
 
 KEY = "sk-a-secret-that-nobody-may-see-0123456789"
 
@@ -33,16 +33,16 @@ def body(text: str) -> dict[str, Any]:
     return {"messages": [{"role": "user", "content": text}], "max_tokens": 10}
 
 
-def echo(ask: Ask) -> Deed:
-    return said(f"{ask.text}!")
+def echo(ask: ChatRequest) -> ServerReply:
+    return completion(f"{ask.text}!")
 
 
-def once(deed: Deed) -> Callable[[Ask], Deed]:
+def once(deed: ServerReply) -> Callable[[ChatRequest], ServerReply]:
     """Misbehaves the first time that it is asked something."""
     return lambda ask: deed if ask.time == 0 else echo(ask)
 
 
-GOOD = said("never seen whole").body
+GOOD = completion("never seen whole").body
 
 PASSING = {
     "rate": refused(429),
@@ -50,42 +50,42 @@ PASSING = {
     "rate with nonsense": refused(429, headers={"Retry-After": "soon"}),
     "408": refused(408),
     "500": refused(500),
-    "502, a page": Deed(b"<html>Bad Gateway</html>", 502),
+    "502, a page": ServerReply(b"<html>Bad Gateway</html>", 502),
     "503": refused(503),
-    "cut": Deed(GOOD, cut=40),
-    "cut before the body": Deed(GOOD, cut=0),
-    "reset": Deed(reset=True),
-    "no JSON": Deed(b'{"choices": [{"mess'),
-    "a page": Deed(b"<html>login</html>"),
-    "nothing": Deed(b""),
-    "no UTF-8": Deed(b"\xff\xfe{}"),
-    "nested without end": Deed(b"[" * 200_000),
+    "cut": ServerReply(GOOD, cut=40),
+    "cut before the body": ServerReply(GOOD, cut=0),
+    "reset": ServerReply(reset=True),
+    "no JSON": ServerReply(b'{"choices": [{"mess'),
+    "a page": ServerReply(b"<html>login</html>"),
+    "nothing": ServerReply(b""),
+    "no UTF-8": ServerReply(b"\xff\xfe{}"),
+    "nested without end": ServerReply(b"[" * 200_000),
     "a list": as_json([1]),
     "no choices": as_json({"error": {"message": "upstream", "code": 502}}),
     "choices of another form": as_json({"choices": {"0": 1}}),
     "a choice of another form": as_json({"choices": ["text"]}),
     "no message": as_json({"choices": [{"text": "old form"}]}),
-    "content of another form": said({"text": "x"}),
-    "no gzip": Deed(GOOD, headers={"Content-Encoding": "gzip"}),
+    "content of another form": completion({"text": "x"}),
+    "no gzip": ServerReply(GOOD, headers={"Content-Encoding": "gzip"}),
 }
 
 
 @pytest.mark.parametrize("deed", PASSING.values(), ids=PASSING)
-def test_what_may_pass_is_tried_again(deed: Deed) -> None:
+def test_what_may_pass_is_tried_again(deed: ServerReply) -> None:
     with serving(once(deed)) as server:
         replies = ask(server.url, ["a", "b", "c"])
         assert [r.text for r in replies] == ["a!", "b!", "c!"]
-        assert Counter(a.text for a in server.asks) == {"a": 2, "b": 2, "c": 2}
+        assert Counter(a.text for a in server.requests) == {"a": 2, "b": 2, "c": 2}
 
 
 FAILED = {
     "http_429": refused(429),
     "http_500": refused(500),
     "http_503": refused(503),
-    "cut": Deed(GOOD, cut=40),
-    "connection": Deed(reset=True),
-    "timeout": said("late", delay=0.8),
-    "invalid_json": Deed(b"{"),
+    "cut": ServerReply(GOOD, cut=40),
+    "connection": ServerReply(reset=True),
+    "timeout": completion("late", delay=0.8),
+    "invalid_json": ServerReply(b"{"),
     "invalid_answer": as_json({"choices": None}),
 }
 
@@ -96,7 +96,7 @@ def test_after_its_tries_a_request_fails_alone(word: str) -> None:
         replies = ask(server.url, ["a", "bad", "c"], timeout=0.5 if word == "timeout" else 5.0)
         assert [r.text for r in replies] == ["a!", "", "c!"]
         assert [r.failed for r in replies] == ["", word, ""]
-        assert Counter(a.text for a in server.asks) == {"a": 1, "bad": 3, "c": 1}
+        assert Counter(a.text for a in server.requests) == {"a": 1, "bad": 3, "c": 1}
 
 
 @pytest.mark.parametrize("status", [400, 413, 422])
@@ -104,20 +104,20 @@ def test_a_request_that_is_refused_is_not_sent_again(status: int) -> None:
     with serving(lambda a: refused(status, "too many pixels") if a.text == "bad" else echo(a)) as server:
         replies = ask(server.url, ["bad", "b"])
         assert replies[0].failed == f"http_{status}" and "too many pixels" in replies[0].detail
-        assert replies[1].text == "b!" and len(server.asks) == 2
+        assert replies[1].text == "b!" and len(server.requests) == 2
 
 
 def test_an_error_that_is_cut_is_the_error() -> None:
-    deeds = {"400": Deed(b"too many pixels", 400, cut=5), "500": Deed(b"a trace", 500, cut=0)}
+    deeds = {"400": ServerReply(b"too many pixels", 400, cut=5), "500": ServerReply(b"a trace", 500, cut=0)}
     with serving(lambda a: deeds.get(a.text) or echo(a)) as server:
         assert [r.failed for r in ask(server.url, ["400", "500", "c"])] == ["http_400", "http_500", ""]
-        assert Counter(a.text for a in server.asks) == {"400": 1, "500": 3, "c": 1}
+        assert Counter(a.text for a in server.requests) == {"400": 1, "500": 3, "c": 1}
 
 
 def test_retry_after_is_waited_for() -> None:
     seconds: list[float] = []
 
-    def rule(ask: Ask) -> Deed:
+    def rule(ask: ChatRequest) -> ServerReply:
         seconds.append(time.monotonic())
         return refused(429, headers={"Retry-After": "0.4"}) if ask.time == 0 else echo(ask)
 
@@ -131,13 +131,13 @@ def test_retry_after_may_be_a_date_and_longer_than_a_call() -> None:
     with serving(lambda a: refused(429, headers={"Retry-After": later}) if a.text == "bad" else echo(a)) as server:
         began = time.monotonic()
         assert [r.failed for r in ask(server.url, ["bad", "b"])] == ["http_429", ""]
-        assert time.monotonic() - began < 3 and len(server.asks) == 2
+        assert time.monotonic() - began < 3 and len(server.requests) == 2
 
 
 def test_waits_double() -> None:
     seconds: list[float] = []
 
-    def rule(ask: Ask) -> Deed:
+    def rule(ask: ChatRequest) -> ServerReply:
         seconds.append(time.monotonic())
         return refused(500) if ask.time < 3 else echo(ask)
 
@@ -154,8 +154,8 @@ def test_a_burst_of_429_is_outlived() -> None:
 
 
 def test_order_and_bounded_concurrency() -> None:
-    def rule(ask: Ask) -> Deed:
-        return said(ask.text, delay=0.02 + 0.03 * (int(ask.text) % 3 == 0))
+    def rule(ask: ChatRequest) -> ServerReply:
+        return completion(ask.text, delay=0.02 + 0.03 * (int(ask.text) % 3 == 0))
 
     with serving(rule) as server:
         texts = [str(i) for i in range(40)]
@@ -165,7 +165,7 @@ def test_order_and_bounded_concurrency() -> None:
 
 
 def test_a_drip_is_a_timeout() -> None:
-    with serving(lambda a: said("x", drip=0.02) if a.text == "bad" else echo(a)) as server:
+    with serving(lambda a: completion("x", drip=0.02) if a.text == "bad" else echo(a)) as server:
         began = time.monotonic()
         assert [r.failed for r in ask(server.url, ["bad", "b"], timeout=0.6, tries=1)] == ["timeout", ""]
         assert time.monotonic() - began < 3
@@ -173,18 +173,18 @@ def test_a_drip_is_a_timeout() -> None:
 
 def test_an_endless_body_is_not_read(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(openai, "LARGEST", 10_000)
-    with serving(lambda a: said("x" * 20_000) if a.text == "bad" else echo(a)) as server:
+    with serving(lambda a: completion("x" * 20_000) if a.text == "bad" else echo(a)) as server:
         assert [r.failed for r in ask(server.url, ["bad", "b"])] == ["too_large", ""]
-        assert len(server.asks) == 2
+        assert len(server.requests) == 2
 
 
 def test_what_a_reply_says() -> None:
     answers = {
-        "stop": (said("whole", tokens=(321, 45)), Reply("whole", True, 321, 45)),
-        "length": (said("cut sh", "length"), Reply("cut sh", False, 100, 10)),
-        "empty": (said(""), Reply("", True, 100, 10)),
-        "null": (said(None), Reply("", True, 100, 10)),
-        "filter": (said("I", "content_filter"), Reply("", True, 100, 10, "content_filter")),
+        "stop": (completion("whole", tokens=(321, 45)), Reply("whole", True, 321, 45)),
+        "length": (completion("cut sh", "length"), Reply("cut sh", False, 100, 10)),
+        "empty": (completion(""), Reply("", True, 100, 10)),
+        "null": (completion(None), Reply("", True, 100, 10)),
+        "filter": (completion("I", "content_filter"), Reply("", True, 100, 10, "content_filter")),
         "nobody": (as_json({"choices": []}), Reply("", True, 0, 0, "content_filter")),
         "refusal": (
             as_json({"choices": [{"message": {"content": None, "refusal": "I won't"}}]}),
@@ -192,8 +192,8 @@ def test_what_a_reply_says() -> None:
         ),
         "azure": (refused(400, "The response was filtered: content_filter"), Reply(failed="content_filter")),
         "moderated": (refused(403, "input was flagged"), Reply(failed="content_filter")),
-        "parts": (said([{"type": "text", "text": "in "}, {"type": "text", "text": "parts"}]), Reply("in parts", True, 100, 10)),
-        "surrogate": (said("half \ud83d"), Reply("half ���", True, 100, 10)),
+        "parts": (completion([{"type": "text", "text": "in "}, {"type": "text", "text": "parts"}]), Reply("in parts", True, 100, 10)),
+        "surrogate": (completion("half \ud83d"), Reply("half ���", True, 100, 10)),
         "usage": (
             as_json({"choices": [{"message": {"content": "x"}}], "usage": {"prompt_tokens": "9", "completion_tokens": -1}}),
             Reply("x"),
@@ -201,7 +201,7 @@ def test_what_a_reply_says() -> None:
     }  # fmt: skip
     with serving(lambda a: answers[a.text][0]) as server:
         assert ask(server.url, list(answers)) == [reply for _, reply in answers.values()]
-        assert len(server.asks) == len(answers)
+        assert len(server.requests) == len(answers)
 
 
 @pytest.mark.parametrize(
@@ -216,7 +216,7 @@ def test_what_every_request_would_meet_ends_the_work(status: int, wanted: str, m
             ask(server.url, [str(i) for i in range(50)], concurrency=4, key_env="A_KEY")
         assert wanted in str(raised.value) and server.url in str(raised.value) and str(status) in str(raised.value)
         assert "\n" not in str(raised.value) and KEY not in str(raised.value)
-        assert len(server.asks) <= 8, "the others were not asked"
+        assert len(server.requests) <= 8, "the others were not asked"
 
 
 def test_a_url_that_lacks_its_usual_end_is_told_so() -> None:
@@ -241,10 +241,10 @@ def test_nobody_there_is_said_for_all() -> None:
 
 
 def test_a_server_that_dies_midway_costs_no_answer() -> None:
-    def rule(ask: Ask) -> Deed:
+    def rule(ask: ChatRequest) -> ServerReply:
         if ask.number == 10:
             server.close()
-        return said(f"{ask.text}!", delay=0.05)
+        return completion(f"{ask.text}!", delay=0.05)
 
     with serving(rule) as server:
         texts = [str(i) for i in range(20)]
@@ -264,11 +264,11 @@ def test_a_server_that_dies_midway_costs_no_answer() -> None:
         (1, refused(500), False),
         (openai.MANY - 1, refused(400, "bad seed"), False),
         (openai.MANY, refused(400, "bad seed"), True),
-        (openai.MANY, Deed(b"<html>"), True),
-        (openai.MANY, said("", "content_filter"), False),
+        (openai.MANY, ServerReply(b"<html>"), True),
+        (openai.MANY, completion("", "content_filter"), False),
     ],
 )
-def test_when_all_fail(count: int, deed: Deed, ends: bool) -> None:
+def test_when_all_fail(count: int, deed: ServerReply, ends: bool) -> None:
     texts = [str(i) for i in range(count)]
     with serving(lambda a: deed) as server:
         if ends:
@@ -285,18 +285,18 @@ def test_the_key_is_sent_and_nowhere_else(
     monkeypatch.setenv("A_KEY", f" {KEY}\n")  # as files of secrets end
     seen: list[str] = []
 
-    def rule(ask: Ask) -> Deed:
+    def rule(ask: ChatRequest) -> ServerReply:
         whole = ask.headers["Authorization"]
         assert whole == f"Bearer {KEY}"
         return {
             "400": refused(400, f"headers were {ask.headers}"),
             "500": refused(500, whole),
             "half": refused(500, f"Incorrect API key: {KEY[:14]}***"),
-            "line": Deed(f"HTTP {whole}".encode()),
+            "line": ServerReply(f"HTTP {whole}".encode()),
             "form": as_json({"echo": whole}),
             "late": refused(500, "x" * 190 + whole),  # the end of the line goes through it
-            "caption": said(f"a photo of {whole}"),
-            "good": said("good"),
+            "caption": completion(f"a photo of {whole}"),
+            "good": completion("good"),
         }[ask.text]
 
     with serving(rule) as server:
@@ -333,14 +333,14 @@ def test_a_key_that_cannot_be_sent(value: str | None, wanted: str, monkeypatch: 
             with pytest.raises(UserError, match=f"A_KEY .*{wanted}") as raised:
                 call()
             assert not value or not value.strip() or value not in str(raised.value)
-        assert not server.asks and not server.asked_models
+        assert not server.requests and not server.asked_models
 
 
 def test_check_asks_for_the_models(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("A_KEY", KEY)
     with serving(echo) as server:
         client(server.url, key_env="A_KEY").check()
-        assert [h["Authorization"] for h in server.asked_models] == [f"Bearer {KEY}"] and not server.asks
+        assert [h["Authorization"] for h in server.asked_models] == [f"Bearer {KEY}"] and not server.requests
 
 
 @pytest.mark.parametrize(
@@ -349,12 +349,12 @@ def test_check_asks_for_the_models(monkeypatch: pytest.MonkeyPatch) -> None:
         (as_json({"data": [{"id": "some/modell"}]}), 'serves no model "some/model"; did you mean "some/modell"'),
         (refused(401), "refuses the key .HTTP 401.; name one by key_env"),
         (refused(503), "answers HTTP 503"),
-        (Deed(b"<html>"), "answers no JSON"),
-        (Deed(reset=True), "no server answers"),
-        (said("x", delay=1.0), "no server answers"),
+        (ServerReply(b"<html>"), "answers no JSON"),
+        (ServerReply(reset=True), "no server answers"),
+        (completion("x", delay=1.0), "no server answers"),
     ],
 )
-def test_check_says_what_is_wrong(models: Deed, wanted: str) -> None:
+def test_check_says_what_is_wrong(models: ServerReply, wanted: str) -> None:
     with serving(echo, models) as server, pytest.raises(UserError, match=wanted) as raised:
         client(server.url, timeout=0.5).check()
     assert "\n" not in str(raised.value) and server.url in str(raised.value)
@@ -363,7 +363,7 @@ def test_check_says_what_is_wrong(models: Deed, wanted: str) -> None:
 @pytest.mark.parametrize(
     "models", [refused(404), refused(405), refused(429), as_json({}), as_json({"data": []}), as_json([])]
 )
-def test_check_believes_a_server_without_a_list(models: Deed) -> None:
+def test_check_believes_a_server_without_a_list(models: ServerReply) -> None:
     with serving(echo, models) as server:
         client(server.url).check()
         assert len(server.asked_models) == 1
@@ -381,7 +381,7 @@ def test_proxies_stand_before_all_but_the_loopback(monkeypatch: pytest.MonkeyPat
         for name in ("HTTP_PROXY", "http_proxy"):
             monkeypatch.setenv(name, proxy.url.removesuffix("/v1"))
         client(server.url).check()
-        assert ask(server.url, ["a"])[0].text == "a!" and not proxy.asked_models and not proxy.asks
+        assert ask(server.url, ["a"])[0].text == "a!" and not proxy.asked_models and not proxy.requests
         client("http://192.0.2.1/v1").check()
         assert len(proxy.asked_models) == 1
 

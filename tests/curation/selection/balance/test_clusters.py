@@ -31,7 +31,7 @@ def made(tmp_path: Path, models: Path) -> Recipe:
     recipe = embedded.recipe(tmp_path, models)
     for number, count in enumerate((300, 200)):
         embedded.write_samples(recipe, f"{number:05d}", count)
-        embedded.write_embeddings(recipe, f"{number:05d}", embedded.clumps(count, 5, number)[0])
+        embedded.write_embeddings(recipe, f"{number:05d}", embedded.clustered_vectors(count, 5, number)[0])
     return recipe
 
 
@@ -55,7 +55,7 @@ def no_fit(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_rows_of_one_direction_are_in_one_cluster(made: Recipe) -> None:
     found = labels(made)
     assert [(len(own), own.dtype) for own in found] == [(300, np.int32), (200, np.int32)]
-    of = np.concatenate([embedded.clumps(count, 5, seed)[1] for seed, count in enumerate((300, 200))])
+    of = np.concatenate([embedded.clustered_vectors(count, 5, seed)[1] for seed, count in enumerate((300, 200))])
     assert len({*zip(of.tolist(), np.concatenate(found).tolist(), strict=True)}) == 5
 
 
@@ -91,7 +91,7 @@ def test_damaged_files_are_made_again(made: Recipe, lost: str) -> None:
 def test_rows_without_embedding_are_in_no_cluster(made: Recipe) -> None:
     states = ["scored"] * 200
     states[3], states[7] = "failed", "skipped"
-    embedded.write_embeddings(made, "00001", embedded.clumps(200, 5, 1)[0], states)
+    embedded.write_embeddings(made, "00001", embedded.clustered_vectors(200, 5, 1)[0], states)
     _, second = labels(made)
     assert np.flatnonzero(second == clusters.NONE).tolist() == [3, 7]
 
@@ -111,10 +111,10 @@ def test_nothing_scored_is_no_cluster(made: Recipe) -> None:
 def test_a_few_more_embeddings_move_no_cluster(made: Recipe, monkeypatch: pytest.MonkeyPatch) -> None:
     """As a looser threshold brings them: only the shards with new ones are looked at again."""
     states = ["scored" if n < 120 else "skipped" for n in range(200)]
-    embedded.write_embeddings(made, "00001", embedded.clumps(200, 5, 1)[0], states)
+    embedded.write_embeddings(made, "00001", embedded.clustered_vectors(200, 5, 1)[0], states)
     first, second = labels(made, scored=420)
     stored = files(made)
-    embedded.write_embeddings(made, "00001", embedded.clumps(200, 5, 1)[0])
+    embedded.write_embeddings(made, "00001", embedded.clustered_vectors(200, 5, 1)[0])
     no_fit(monkeypatch)
     again, more = labels(made)
     assert (again == first).all() and (more[:120] == second[:120]).all() and (more >= 0).all()
@@ -124,12 +124,12 @@ def test_a_few_more_embeddings_move_no_cluster(made: Recipe, monkeypatch: pytest
 
 def test_many_more_embeddings_give_better_clusters(made: Recipe) -> None:
     few = ["scored"] * 4 + ["skipped"] * 296
-    embedded.write_embeddings(made, "00000", embedded.clumps(300, 5, 0)[0], few)
+    embedded.write_embeddings(made, "00000", embedded.clustered_vectors(300, 5, 0)[0], few)
     Workspace(made.workspace).signal("embedding", "c", "00001").unlink()
     labels(made, scored=4)
     stored = files(made)
-    embedded.write_embeddings(made, "00000", embedded.clumps(300, 5, 0)[0])
-    embedded.write_embeddings(made, "00001", embedded.clumps(200, 5, 1)[0])
+    embedded.write_embeddings(made, "00000", embedded.clustered_vectors(300, 5, 0)[0])
+    embedded.write_embeddings(made, "00001", embedded.clustered_vectors(200, 5, 1)[0])
     found = labels(made)
     assert (
         len(np.unique(np.concatenate(found))) == 5
@@ -143,7 +143,7 @@ def test_other_embeddings_give_other_clusters(tmp_path: Path, models: Path, made
     other = embedded.recipe(tmp_path, models, signals={"embedding": {"checkpoint": "other"}})
     assert all((own == clusters.NONE).all() for own in labels(other, scored=0))  # nothing is scored by that model yet
     for number, count in enumerate((300, 200)):
-        embedded.write_embeddings(other, f"{number:05d}", embedded.clumps(count, 5, number + 7)[0])
+        embedded.write_embeddings(other, f"{number:05d}", embedded.clustered_vectors(count, 5, number + 7)[0])
     labels(other)
     assert all(files(other)[name] > stored[name] for name in stored)
 
@@ -158,7 +158,7 @@ def test_each_number_of_clusters_has_files_of_its_own(made: Recipe, monkeypatch:
 
 def test_how_rows_lie_in_shards_does_not_matter(tmp_path: Path, models: Path) -> None:
     """The same keys in another order give the same centroids: the sample is taken by their hashes."""
-    vectors = embedded.clumps(400, 5)[0]
+    vectors = embedded.clustered_vectors(400, 5)[0]
     found = []
     for name, order in (("a", np.arange(400)), ("b", np.random.default_rng(0).permutation(400))):
         (tmp_path / name).mkdir()
@@ -184,7 +184,7 @@ def test_the_sample_is_no_larger_than_asked_for(made: Recipe, monkeypatch: pytes
 
 @pytest.mark.parametrize("factor", [0.5, 3.0])
 def test_embeddings_that_are_not_normalised_are_one_line(made: Recipe, factor: float) -> None:
-    vectors = embedded.clumps(200, 5, 1)[0]
+    vectors = embedded.clustered_vectors(200, 5, 1)[0]
     vectors[17] *= np.float16(factor)
     embedded.write_embeddings(made, "00001", vectors)
     with pytest.raises(StageError, match=r"00001\.parquet: row 17 is an embedding of length .*; expected length 1"):

@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 import torch
 
+from curation.scoring.vectors import Vectors
 from curation.selection.balance import kmeans
-from curation.selection.balance.kmeans import Vectors
 
 
 def unit(vectors: np.ndarray) -> Vectors:

@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from curation.selection.dedup import cosine, inverted_lists, search
-from curation.selection.dedup.cosine import Cosine, between, turn_of
+from curation.selection.dedup.cosine import Cosine, between, choose_rotation
 from curation.selection.dedup.inverted_lists import InvertedLists
 
 WIDTH = 96
@@ -42,8 +42,8 @@ def planted(seed, n, width=WIDTH, power=0.5, copies=0.3, low=0.9):
     return unit(rows)[rng.permutation(n)]
 
 
-def brute_star(vectors, threshold):
-    """The star by its definition: each row with every kept one, in float64, where no product is rounded."""
+def similar_by_definition(vectors, threshold):
+    """Returns what `similar_rows` must return, by the definition: compares each row with every kept one, in float64."""
     exact = vectors.astype(np.float64)
     lengths = np.sqrt((exact**2).sum(1))
     result, kept = np.full(len(exact), -1, np.int64), np.zeros(len(exact), np.bool_)
@@ -58,7 +58,8 @@ def brute_star(vectors, threshold):
     return result
 
 
-def star(vectors, threshold):
+def similar_rows(vectors, threshold):
+    """Returns for each row the first kept row that is as similar as the threshold, -1 if there is none."""
     return search.similar(vectors, np.arange(len(vectors)), threshold)
 
 
@@ -73,27 +74,27 @@ def threads():
 
 @pytest.mark.slow
 @pytest.mark.parametrize(("n", "threshold"), [(20_000, 0.95), (6000, 0.9), (6000, 0.99), (3000, 0.95)])
-def test_similar_is_the_brute_force_star(n, threshold):
+def test_similar_rows_are_those_by_definition(n, threshold):
     vectors = planted(1, n)
     vectors[::97] = 0
     vectors[5:2000:200] = vectors[3]  # equal ones
-    result = star(vectors, threshold)
+    result = similar_rows(vectors, threshold)
     assert result.dtype == np.int64 and 0.02 * n < (result >= 0).sum() < 0.4 * n
-    np.testing.assert_array_equal(result, brute_star(vectors, threshold))
+    np.testing.assert_array_equal(result, similar_by_definition(vectors, threshold))
 
 
 def test_some_of_the_rows():
     vectors = planted(2, 3000)
     rows = np.random.default_rng(0).permutation(3000)[:1000]
-    np.testing.assert_array_equal(search.similar(vectors, rows, 0.95), brute_star(vectors[rows], 0.95))
+    np.testing.assert_array_equal(search.similar(vectors, rows, 0.95), similar_by_definition(vectors[rows], 0.95))
 
 
 def test_a_bound_is_used_where_it_pays_and_misses_nothing_where_it_hardly_does():
-    assert turn_of(planted(1, 4000), 0.95).shape == (WIDTH, 16)
+    assert choose_rotation(planted(1, 4000), 0.95).shape == (WIDTH, 16)
     rng = np.random.default_rng(0)
     alike = unit(rng.standard_normal((5000, WIDTH)))  # every axis is worth the same
-    assert turn_of(alike[:4096], 0.5) is None
-    np.testing.assert_array_equal(star(alike, 0.5), brute_star(alike, 0.5))
+    assert choose_rotation(alike[:4096], 0.5) is None
+    np.testing.assert_array_equal(similar_rows(alike, 0.5), similar_by_definition(alike, 0.5))
 
 
 def whole(seed, n):
@@ -113,7 +114,7 @@ def test_ties_are_decided_by_the_exact_product(monkeypatch, threads):
         for a, b in zip(counts, counts[1:], strict=False)
     ]
     assert sum(at) > 50
-    expected = brute_star(vectors, 0.75)
+    expected = similar_by_definition(vectors, 0.75)
     assert len(np.unique(expected)) > 20
     monkeypatch.setattr(cosine, "SAMPLE", 200)
     monkeypatch.setattr(cosine, "_PAIR", 0.0)  # so that the bound is used, whether or not it pays
@@ -123,8 +124,8 @@ def test_ties_are_decided_by_the_exact_product(monkeypatch, threads):
                 monkeypatch.setitem(cosine.TILES, "cpu", tile)
                 monkeypatch.setattr(cosine, "DENSE", dense)
                 threads(count)
-                np.testing.assert_array_equal(star(vectors[:300], 0.75), expected[:300])
-    np.testing.assert_array_equal(star(vectors, 0.75), expected)
+                np.testing.assert_array_equal(similar_rows(vectors[:300], 0.75), expected[:300])
+    np.testing.assert_array_equal(similar_rows(vectors, 0.75), expected)
 
 
 @pytest.mark.parametrize("dense", [0, 1 << 62])
@@ -138,19 +139,19 @@ def test_pairs_a_billionth_from_the_threshold_are_told_apart(monkeypatch, dense)
     at = float(a @ b / np.sqrt((a @ a) * (b @ b)))
     monkeypatch.setattr(cosine, "DENSE", dense)
     together = np.where(np.arange(600) % 2, np.arange(600) - 1, -1)
-    np.testing.assert_array_equal(star(vectors, at), together)
-    np.testing.assert_array_equal(star(vectors, at - 1e-9), together)
-    assert (star(vectors, at + 1e-9) == -1).all()
+    np.testing.assert_array_equal(similar_rows(vectors, at), together)
+    np.testing.assert_array_equal(similar_rows(vectors, at - 1e-9), together)
+    assert (similar_rows(vectors, at + 1e-9) == -1).all()
 
 
 def test_the_result_does_not_hang_on_blocks_or_threads(monkeypatch, threads):
     vectors = planted(3, 2500)
-    expected = star(vectors, 0.95)
+    expected = similar_rows(vectors, 0.95)
     monkeypatch.setattr(cosine, "SAMPLE", 1000)
     for tile, count in (((100, 300), 1), ((100, 300), 2), ((2000, 100), 2)):
         monkeypatch.setitem(cosine.TILES, "cpu", tile)
         threads(count)
-        np.testing.assert_array_equal(star(vectors, 0.95), expected)
+        np.testing.assert_array_equal(similar_rows(vectors, 0.95), expected)
 
 
 @pytest.mark.parametrize("precision", ["high", "medium"])
@@ -160,10 +161,10 @@ def test_products_of_less_precision_miss_nothing(precision):
     before = torch.get_float32_matmul_precision()
     torch.set_float32_matmul_precision(precision)
     try:
-        result = star(vectors, 0.95)
+        result = similar_rows(vectors, 0.95)
     finally:
         torch.set_float32_matmul_precision(before)
-    np.testing.assert_array_equal(result, brute_star(vectors, 0.95))
+    np.testing.assert_array_equal(result, similar_by_definition(vectors, 0.95))
 
 
 def grown(rows):
@@ -174,11 +175,11 @@ def grown(rows):
 @settings(max_examples=60, deadline=None)
 def test_similar_property(rows, threshold):
     vectors = (grown(rows) / 8).astype(np.float16)
-    np.testing.assert_array_equal(star(vectors, threshold), brute_star(vectors, threshold))
+    np.testing.assert_array_equal(similar_rows(vectors, threshold), similar_by_definition(vectors, threshold))
     half = vectors[: len(vectors) // 2]
     listed = search.similar_listed(vectors, np.arange(len(vectors)), half, threshold)
     for i, found in enumerate(listed):
-        alike = [bool(brute_star(np.stack([v, vectors[i]]), threshold)[1] == 0) for v in half]
+        alike = [bool(similar_by_definition(np.stack([v, vectors[i]]), threshold)[1] == 0) for v in half]
         assert found == (alike.index(True) if True in alike else -1)
 
 
@@ -189,30 +190,31 @@ def turned(*degrees):
 
 def test_no_chaining_and_the_best_kept_row_is_named():
     limit = np.cos(np.radians(10.5))
-    assert star(turned(0, 10, 20), limit).tolist() == [-1, 0, -1]
-    assert star(turned(0, 20, 10), limit).tolist() == [-1, -1, 0]  # near both: of the better
-    assert star(turned(0, 10, 15, 19), limit).tolist() == [-1, 0, -1, 2]  # near a duplicate: that counts for nothing
+    assert similar_rows(turned(0, 10, 20), limit).tolist() == [-1, 0, -1]
+    assert similar_rows(turned(0, 20, 10), limit).tolist() == [-1, -1, 0]  # near both: of the better
+    # Near a duplicate: that counts for nothing.
+    assert similar_rows(turned(0, 10, 15, 19), limit).tolist() == [-1, 0, -1, 2]
 
 
 def test_rows_without_an_embedding_join_nothing():
     vectors = turned(0, 0, 0, 0)
     vectors[[0, 2]] = 0
-    assert star(vectors, 0.95).tolist() == [-1, -1, -1, 1]
+    assert similar_rows(vectors, 0.95).tolist() == [-1, -1, -1, 1]
     assert search.similar_listed(vectors, np.arange(4), vectors[:3], 0.95).tolist() == [-1, 1, -1, 1]
-    assert star(np.zeros((5000, WIDTH), np.float16), 0.95).tolist() == [-1] * 5000
+    assert similar_rows(np.zeros((5000, WIDTH), np.float16), 0.95).tolist() == [-1] * 5000
 
 
 def test_a_threshold_of_one_joins_equal_vectors():
     vectors = planted(5, 500)
     vectors[250:] = vectors[:250]
-    result = star(vectors, 1.0)
+    result = similar_rows(vectors, 1.0)
     np.testing.assert_array_equal(result[250:], np.arange(250))
 
 
 @pytest.mark.parametrize("n", [0, 1])
 def test_empty_and_one_row(n):
     vectors = turned(*[5] * n) if n else np.empty((0, 2), np.float16)
-    assert star(vectors, 0.95).tolist() == [-1] * n
+    assert similar_rows(vectors, 0.95).tolist() == [-1] * n
     assert search.similar_listed(vectors, np.arange(n), turned(5), 0.95).tolist() == [0] * n
     assert search.similar_listed(vectors, np.arange(n), np.empty((0, 2), np.float16), 0.95).tolist() == [-1] * n
 
@@ -233,13 +235,13 @@ def test_very_many_alike_do_not_explode():
     centre = rng.standard_normal((1, WIDTH))
     vectors = unit(centre / np.linalg.norm(centre) + 0.02 * rng.standard_normal((50_000, WIDTH)))
     began = time.process_time()
-    result = star(vectors, 0.95)
+    result = similar_rows(vectors, 0.95)
     assert time.process_time() - began < 30
     kept = np.flatnonzero(result < 0)
     assert 1 <= len(kept) < 2000
     copies = np.flatnonzero(result >= 0)
     assert (between(vectors, copies, result[copies]) >= 0.95 - 1e-6).all()
-    np.testing.assert_array_equal(result[:3000], brute_star(vectors[:3000], 0.95))
+    np.testing.assert_array_equal(result[:3000], similar_by_definition(vectors[:3000], 0.95))
 
 
 def test_cosines_are_those_of_the_vectors():
@@ -264,7 +266,7 @@ def many(monkeypatch):
 def test_cells_find_nearly_all_copies_and_say_how_many_they_miss(many, monkeypatch, cells_of, least):
     monkeypatch.setattr(inverted_lists, "CELLS_OF", cells_of)
     vectors = planted(8, 10_000, width=192, power=0.7, low=0.94)
-    exact = brute_star(vectors, 0.95)
+    exact = similar_by_definition(vectors, 0.95)
     said: list[str] = []
     result = search.similar(vectors, np.arange(len(vectors)), 0.95, said.append)
     copies = exact >= 0
@@ -289,7 +291,7 @@ def test_cells_are_the_same_for_any_number_of_threads_and_blocks(many, monkeypat
     vectors = planted(9, 3000)
     vectors[::50] = vectors[0]  # centres in one place: ties
     monkeypatch.setattr(search, "COMPARED", 2000)
-    expected = star(vectors, 0.95)
+    expected = similar_rows(vectors, 0.95)
     rows = np.arange(len(vectors))
 
     def in_cells():
@@ -300,5 +302,5 @@ def test_cells_are_the_same_for_any_number_of_threads_and_blocks(many, monkeypat
     threads(2)
     monkeypatch.setattr(inverted_lists, "_STEP", 777)
     monkeypatch.setitem(cosine.TILES, "cpu", (100, 300))
-    np.testing.assert_array_equal(star(vectors, 0.95), expected)
+    np.testing.assert_array_equal(similar_rows(vectors, 0.95), expected)
     assert in_cells() == before

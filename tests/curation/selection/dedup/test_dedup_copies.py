@@ -14,7 +14,7 @@ from curation.selection.dedup import search
 from curation.signals.base import Row
 from curation.signals.photo import Photo
 from tests import copies
-from tests.labelled import CORPUS, files, kinds, read_labels, related, sharp_photos
+from tests.labelled import CORPUS, files, group_leaders, kinds, read_labels, sharp_photos
 
 NEAR = 6
 
@@ -54,7 +54,7 @@ def test_every_copy_of_a_photo_is_joined_to_it(kind) -> None:
 def test_no_unrelated_pictures_are_joined(folder: Path, sample_photos: dict[str, bytes]) -> None:
     if not folder.is_dir():
         pytest.skip("../shared/corpus is not there")
-    group = related(read_labels(folder / "labels.csv"))
+    group = group_leaders(read_labels(folder / "labels.csv"))
     readable = sample_photos if folder != CORPUS else kinds(folder)
     hashes = {name: phash(data) for name, data in files(folder) if name in readable}
     assert len(hashes) > 40

@@ -38,7 +38,7 @@ def all_valid(hashes):
     return np.ones(len(hashes), np.bool_)
 
 
-def brute_star(hashes, valid, radius):
+def near_by_definition(hashes, valid, radius):
     kept, result = [], np.full(len(hashes), -1, np.int64)
     kept_hashes = np.empty(len(hashes), np.uint64)
     for i in range(len(hashes)):
@@ -82,12 +82,12 @@ def planted(seed, n):
     ("radius", "n"),
     [(0, 3000), (1, 3000), (2, 3000), (3, 3000), (4, 20000), (5, 3000), (6, 5000)],
 )
-def test_near_is_the_brute_force_star(radius, n):
+def test_near_rows_are_those_by_definition(radius, n):
     hashes = planted(radius, n)
     valid = RNG(1).random(n) < 0.9
     result = near(hashes, valid, radius)
     assert result.dtype == np.int64
-    np.testing.assert_array_equal(result, brute_star(hashes, valid, radius))
+    np.testing.assert_array_equal(result, near_by_definition(hashes, valid, radius))
 
 
 @pytest.mark.parametrize("radius", range(7))
@@ -107,7 +107,7 @@ def test_small_budget_and_runs_change_nothing(monkeypatch):
     monkeypatch.setattr(hamming, "_CANDIDATE", 50.0)  # so that it joins, and joins again, early
     hashes = planted(9, 2000)
     for radius in (1, 3, 4):
-        expected = brute_star(hashes, all_valid(hashes), radius)
+        expected = near_by_definition(hashes, all_valid(hashes), radius)
         np.testing.assert_array_equal(near(hashes, all_valid(hashes), radius), expected)
         listed = brute_listed(hashes, all_valid(hashes), hashes[:300], radius)
         np.testing.assert_array_equal(near_listed(hashes, all_valid(hashes), hashes[:300], radius), listed)
@@ -132,7 +132,7 @@ def test_near_property(case):
     rows, radius = case
     hashes = np.array([base ^ sum(1 << b for b in set(flip)) for base, flip, _ in rows], np.uint64)
     valid = np.array([v for *_, v in rows], np.bool_)
-    np.testing.assert_array_equal(near(hashes, valid, radius), brute_star(hashes, valid, radius))
+    np.testing.assert_array_equal(near(hashes, valid, radius), near_by_definition(hashes, valid, radius))
     half = hashes[: len(hashes) // 2]
     np.testing.assert_array_equal(near_listed(hashes, valid, half, radius), brute_listed(hashes, valid, half, radius))
 
@@ -240,7 +240,7 @@ def test_many_distinct_hashes_share_most_bits():
     hashes = rng.permutation(hashes)
     result = bounded(lambda: near(hashes, all_valid(hashes), 4), 12, 600)
     some = 8000
-    np.testing.assert_array_equal(result[:some], brute_star(hashes[:some], all_valid(hashes[:some]), 4))
+    np.testing.assert_array_equal(result[:some], near_by_definition(hashes[:some], all_valid(hashes[:some]), 4))
 
 
 def test_rank_order():

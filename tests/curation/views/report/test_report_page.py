@@ -7,7 +7,7 @@ import re
 import pytest
 
 from curation.views.report.page import render
-from curation.views.report.wording import moment, said, share
+from curation.views.report.wording import display_text, moment, share
 from curation.workspace import Workspace
 from curation.workspace.run_log import runs
 
@@ -18,7 +18,7 @@ from curation.workspace.run_log import runs
     ("\u05e9\u05dc\u05d5\u05dd\n\tx", "\u05e9\u05dc\u05d5\u05dd\n\tx"), ("x" * 10_000, "x" * 600 + " … (10,000 characters)"),
 ])  # fmt: skip
 def test_what_would_not_be_seen_is_spelt_out(text: str | None, shown: str) -> None:
-    assert said(text) == shown
+    assert display_text(text) == shown
 
 
 @pytest.mark.parametrize(("count", "total", "says"), [
