@@ -91,12 +91,14 @@ def _whole(path: Path) -> bool:
     try:
         with closing(sqlite3.connect(path, timeout=WAIT)) as connection:
             sound = connection.execute("PRAGMA quick_check").fetchone() == ("ok",)
+            if not connection.execute("SELECT 1 FROM sqlite_master WHERE name = 'answers'").fetchone():
+                return sound  # the process was killed before it had created the table
             for _name, text in connection.execute("SELECT name, answer FROM answers LIMIT 1"):
                 Answer(**json.loads(text))
         return sound
     except sqlite3.OperationalError as error:
-        if "locked" in str(error):  # in use, and not damaged
+        if error.sqlite_errorcode in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED):  # in use, and not damaged
             raise
-        return "no such table" in str(error)  # the process was killed before it had created the table
+        return False
     except (sqlite3.DatabaseError, ValueError, TypeError):
         return False
