@@ -41,7 +41,7 @@ bench: $(VENV)/.ready
 paddle: $(VENV)/.ready $(PADDLE)/.ready
 
 # After a change of the dependencies in pyproject.toml.
-COMPILE := $(BIN)/uv pip compile pyproject.toml --no-header --no-annotate --python-version 3.11
+COMPILE := $(BIN)/uv pip compile pyproject.toml --no-header --no-annotate --python-version 3.11 --generate-hashes
 pins: $(VENV)/.ready
 	$(COMPILE) --extra dev -o requirements.txt
 	$(COMPILE) --extra paddle --extra paddlepaddle -o requirements-paddle.txt
@@ -49,16 +49,19 @@ pins: $(VENV)/.ready
 clean:
 	rm -rf $(VENV) $(PADDLE) demo build *.egg-info
 
-# --no-deps: the pins are complete, and pyproject's override keeps a second OpenCV out of them.
+# --no-deps: the pins are complete, and pyproject's override keeps a second OpenCV out of them. --require-hashes: a
+# package is installed only if it is the very file that was pinned; this folder has no hash and comes by itself.
 $(VENV)/.ready: requirements.txt pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "curate needs Python 3.11 or later"; exit 1; }
 	@$(PYTHON) -c 'import ensurepip' 2>/dev/null || { echo "this Python has no venv (Debian: apt install python3-venv)"; exit 1; }
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check uv==$(UV_VERSION)
-	$(BIN)/uv pip install --quiet --no-deps -r requirements.txt -e .
+	$(BIN)/uv pip install --quiet --no-deps --require-hashes -r requirements.txt
+	$(BIN)/uv pip install --quiet --no-deps -e .
 	@touch $@
 
 $(PADDLE)/.ready: requirements-paddle.txt pyproject.toml
 	$(BIN)/uv venv --quiet --clear --python $(BIN)/python $(PADDLE)
-	$(BIN)/uv pip install --quiet --python $(PADDLE)/bin/python --no-deps -r requirements-paddle.txt -e .
+	$(BIN)/uv pip install --quiet --python $(PADDLE)/bin/python --no-deps --require-hashes -r requirements-paddle.txt
+	$(BIN)/uv pip install --quiet --python $(PADDLE)/bin/python --no-deps -e .
 	@touch $@

@@ -11,14 +11,15 @@ class UserError(Exception):
         detail: what is wrong.
         key: the recipe's dotted key that is to be changed, or an argument such as `query`, with which the line begins;
             "" if `detail` itself names the file or the argument.
+        file: the file in which the key stands, which then begins the line; "" if it is not known here.
     """
 
-    def __init__(self, detail: str, key: str = "") -> None:
-        super().__init__(detail, key)
-        self.detail, self.key = detail, key
+    def __init__(self, detail: str, key: str = "", file: str = "") -> None:
+        super().__init__(detail, key, file)
+        self.detail, self.key, self.file = detail, key, file
 
     def __str__(self) -> str:
-        return f"{self.key}: {self.detail}" if self.key else self.detail
+        return ": ".join(part for part in (self.file, self.key, self.detail) if part)
 
 
 class UnknownColumn(UserError):
@@ -59,6 +60,15 @@ class RowError(Exception):
 
     def __str__(self) -> str:
         return f"{self.reason}: {self.detail}" if self.detail else self.reason
+
+
+class ImageError(RowError):
+    """An image that cannot be used."""
+
+
+WITHOUT_PIXELS = ("empty", "not_an_image", "truncated", "corrupt", "too_large", "heic", "jxl", "no_range",
+                  "unsupported", "unreadable", "changed")  # fmt: skip
+"""Reasons of errors by which a picture has no pixels at all, whoever asks for them; other reasons are a model's."""
 
 
 def reason_of(stored: str) -> str:

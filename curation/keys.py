@@ -6,7 +6,12 @@ import unicodedata
 
 def make_key(corpus: str, shard: str, member: str) -> str:
     """Returns the key `CORPUS/SHARD/MEMBER` in Unicode's composed form (NFC): a file has one key on every system."""
-    return unicodedata.normalize("NFC", f"{corpus}/{shard}/{member}")
+    return composed(f"{corpus}/{shard}/{member}")
+
+
+def composed(key: str) -> str:
+    """Returns a key in composed form, whoever has written it: macOS writes é as two characters."""
+    return unicodedata.normalize("NFC", key)
 
 
 def well_formed(text: str) -> str:

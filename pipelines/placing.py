@@ -7,6 +7,7 @@ from collections import Counter
 from collections.abc import Iterator
 from typing import Any, cast
 
+from curation.counts import counted
 from curation.scoring.estimate import made_with
 from curation.scoring.opened import Opened
 from curation.tasks import Plan
@@ -85,8 +86,9 @@ def run_tasks(opened: Opened, stage: str, todo: Plan, unit: str, token: str, eng
                 ledger.add(task.corpus, task.shard, outcome.line)
             bar.advance((task.rows if by_rows else 1) if outcome.then is None else 0, outcome)
             if outcome.stop:
+                summary.stopped = True
                 summary.errors.append(
-                    f"stopped: {todo.total - summary.done} of {todo.total} shards are left; run again"
+                    f"stopped: {todo.total - summary.done:,} of {counted(todo.total, 'shards')} left; run again"
                 )
                 break
     if engine is not None and engine.deaths:
@@ -116,4 +118,4 @@ def _left(todo: Plan) -> str | None:
         return todo.estimate
     reasons = "".join(f"\n  {count:,} × {reason}" for reason, count in todo.reasons.most_common(10))
     reasons += f"\n  {todo.estimate}" if todo.estimate else ""
-    return f"{done:,} of {todo.total:,} shards are up to date, {left:,} are left{':' if reasons else ''}{reasons}"
+    return f"{done:,} of {counted(todo.total, 'shards')} up to date, {left:,} left{':' if reasons else ''}{reasons}"

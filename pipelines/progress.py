@@ -14,7 +14,9 @@ from collections import Counter
 from types import TracebackType
 from typing import Any
 
+from curation.counts import counted, per_second
 from curation.errors import StageError
+from curation.printing import plain, tell
 from curation.tasks import Outcome
 from curation.workspace import Workspace
 from curation.workspace.files import write_text
@@ -30,8 +32,8 @@ class Progress:
         workspace: where to write the progress file for `curate status`; None writes none.
     """
 
-    INTERVAL = 5.0
-    """Seconds between plain lines."""
+    INTERVAL = 10.0
+    """Minimum number of seconds between two plain lines, but for the last one."""
     FILE_INTERVAL = 1.0
     """Minimum number of seconds between two updates of the progress file."""
 
@@ -41,6 +43,7 @@ class Progress:
         self.done = self._ended = self._rows = self._passed = 0
         self._failed: Counter[str] = Counter()
         self.begun = self._printed = time.monotonic()
+        self._shown: int | None = None  # units that the last plain line told
         self._began = time.time()
         self._written = 0.0
         self._live: Any = None
@@ -66,9 +69,9 @@ class Progress:
     def say(self, text: str | None) -> None:
         """Prints a line of text, without disturbing the live bar."""
         if text and self._live is not None:
-            self._live.console.print(f"{self.title}: {text}", markup=False, highlight=False)
+            self._live.console.print(plain(f"{self.title}: {text}"), markup=False, highlight=False)
         elif text:
-            print(f"{self.title}: {text}", file=sys.stderr, flush=True)
+            tell(f"{self.title}: {text}")
 
     def advance(self, units: int, outcome: Outcome) -> None:
         """Counts further units as done for good, with the outcome of their task."""
@@ -89,17 +92,25 @@ class Progress:
         if self._live is not None:
             self._live.update(self._id, completed=self.done, rate=self._rate())
         elif time.monotonic() - self._printed >= self.INTERVAL:
-            self._printed = time.monotonic()
-            print(f"{self.title}: {self._plain()}", file=sys.stderr, flush=True)
+            self._print()
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         if self._live is not None:
             self._live.stop()
+        elif (
+            self._shown not in (None, self.done) and error is None
+        ):  # else the reader of a log would not see the end of a long stage
+            self._print()
         if self.workspace is not None:
             with contextlib.suppress(OSError):
                 self.workspace.running.unlink(missing_ok=True)
+
+    def _print(self) -> None:
+        """Prints the progress as a plain line."""
+        self._printed, self._shown = time.monotonic(), self.done
+        tell(f"{self.title}: {self._plain()}")
 
     def _write_file(self) -> None:
         """Writes the progress file, unless it was written less than `FILE_INTERVAL` seconds ago."""
@@ -124,21 +135,23 @@ class Progress:
             write_text(self.workspace.running, json.dumps(state))
 
     def _plain(self) -> str:
-        counted = f"{self.done:,} of {self.total:,} {self.unit}"
-        return (
-            f"{counted}, {self._rate()}, {self._time_left()} left" if self.done else f"{counted}, workers are starting"
-        )
+        done = f"{self.done:,} of {counted(self.total, self.unit)}"
+        if not self.done:
+            return f"{done}, workers are starting"
+        if self.done == self.total:
+            return f"{done}, {self._rate()}, done in {_clock(time.monotonic() - self.begun)}"
+        return f"{done}, {self._rate()}, {_clock((self.total - self.done) / max(1e-6, self._speed()))} left"
 
     def _speed(self) -> float:
         return self.done / max(1e-6, time.monotonic() - self.begun)
 
     def _rate(self) -> str:
-        speed = self._speed()
-        return f"{speed:,.0f}/s" if speed >= 10 else f"{speed:.1f}/s"
+        return per_second(self._speed())
 
-    def _time_left(self) -> str:
-        seconds = int((self.total - self.done) / max(1e-6, self._speed()))
-        return f"{seconds // 3600}:{seconds // 60 % 60:02d}:{seconds % 60:02d}"
+
+def _clock(seconds: float) -> str:
+    whole = int(seconds)
+    return f"{whole // 3600}:{whole // 60 % 60:02d}:{whole % 60:02d}"
 
 
 def note_run(workspace: Workspace, stage: str, seconds: float, **facts: Any) -> None:

@@ -278,8 +278,8 @@ def _knock(address: str | None) -> None:
 
 def _amounts(demand: Demand) -> str:
     """Returns the resources of a worker in words."""
-    parts = [f"{demand.cpus:g} CPUs"]
-    parts += [f"{demand.gpus:g} GPUs"] if demand.gpus else []
+    parts = [f"{demand.cpus:g} CPU{'s' * (demand.cpus > 1)}"]
+    parts += [f"{demand.gpus:g} GPU{'s' * (demand.gpus > 1)}"] if demand.gpus else []
     parts += [f"{demand.memory / 1e9:g} GB of memory"] if demand.memory else []
     return " and ".join(parts)
 

@@ -1,12 +1,12 @@
 """Runs the stages as a user does: locks the workspace, plans, places the tasks, counts, and sums up."""
 
 import contextlib
-import sys
 import time
 from collections import Counter
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
+from curation.printing import tell
 from curation.recipe.load import to_yaml
 from curation.scoring.opened import Opened
 from curation.tasks import Plan, Task
@@ -42,8 +42,9 @@ def index(opened: Opened, engine: AnyEngine | None = None) -> Summary:
             "images_failed": counts["failed"],
             "images_gone": counts["gone"],
             "rows_without_image": counts["without_image"],
+            **summary.more,
         }
-        summary.too_many_failed = counts["failed"] > opened.recipe.max_failed_share * max(1, counts["rows"])
+        summary.judge(counts["failed"], counts["rows"], opened.recipe.max_failed_share)
         return summary
 
 
@@ -67,7 +68,7 @@ def score(opened: Opened, engine: AnyEngine | None = None, retry_failed: bool = 
             for reason, count in line.get("failed", {}).items():
                 by_signal[reason.split()[0]] += count
         rows = sum(line.get("rows", 0) for line in lines)
-        summary.too_many_failed = max(by_signal.values(), default=0) > opened.recipe.max_failed_share * max(1, rows)
+        summary.judge(max(by_signal.values(), default=0), rows, opened.recipe.max_failed_share)
         return summary
 
 
@@ -84,7 +85,7 @@ def select(opened: Opened, engine: AnyEngine | None = None, dry_run: bool = Fals
     began = time.monotonic()
     workspace = opened.workspace
     with lock(workspace, "select"):
-        selection = Selection(opened, lambda text: print(f"select: {text}", file=sys.stderr, flush=True))
+        selection = Selection(opened, lambda text: tell(f"select: {text}"))
         funnel = selection.funnel() if dry_run else selection.write()
         shards, seconds = len(selection.shards), round(time.monotonic() - began, 2)
         summary = Summary("select", shards, shards, funnel.input, seconds=seconds, more={"funnel": funnel.as_dict()})
@@ -110,7 +111,7 @@ def caption(opened: Opened, engine: AnyEngine | None = None, retry_failed: bool 
         lines = Ledger[CaptionLine](workspace, "caption").lines.values()
         failed = sum(sum(line.get("failed", {}).values()) for line in lines)
         captioned = sum(line.get("captioned", 0) for line in lines)
-        summary.too_many_failed = failed > opened.recipe.max_failed_share * max(1, captioned)
+        summary.judge(failed, captioned, opened.recipe.max_failed_share)
         if summary.failed:
             summary.notes.append("rows that failed are tried again by `curate caption RECIPE --retry-failed`")
         _keep_recipe(opened)
@@ -143,8 +144,7 @@ def build_shards(opened: Opened, engine: AnyEngine | None = None) -> Summary:
         summary = place(opened, "build-shards", todo, "images", token, engine)
         if not summary.errors:
             summary.more = {"products": finish(opened, plans)}
-        laid_out = sum(p.images for p in plans)
-        summary.too_many_failed = sum(summary.failed.values()) > opened.recipe.max_failed_share * max(1, laid_out)
+        summary.judge(sum(summary.failed.values()), sum(p.images for p in plans), opened.recipe.max_failed_share)
         _keep_recipe(opened)
         return summary
 

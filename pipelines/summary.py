@@ -1,8 +1,10 @@
 """The summary of a stage's run, for people and for `--json`."""
 
+from collections import Counter
 from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, Any, TypedDict
 
+from curation.counts import counted, per_second
 from curation.selection.funnel import Funnel
 from curation.tasks import Outcome, Task
 
@@ -23,6 +25,10 @@ class StageFacts(TypedDict, total=False):
     """Number of rows whose image is gone from the source (`index`)."""
     rows_without_image: int
     """Number of rows of the source tables that have no image (`index`)."""
+    captions: dict[str, int]
+    """Number of original captions by note, see `curation.corpora.captions.CAPTION_NOTES` (`index`)."""
+    other_files: dict[str, int]
+    """Number of files that are neither images nor belong to one, by ending (`index`)."""
     funnel: dict[str, Any]
     """The fields of `Funnel` (`select`)."""
     spent: dict[str, float]
@@ -61,8 +67,14 @@ class Summary:
     damaged: list[str] = field(default_factory=list)
     """Raw shards of which only a part could be read, each with the error; the job goes on without the rest of them."""
     seconds: float = 0.0
+    stopped: bool = False
+    """Whether the stage stopped before all shards were tried, since all others would have failed in the same way."""
     too_many_failed: bool = False
     """Whether more rows failed than the recipe's `max_failed_share` allows."""
+    failed_share: float | None = None
+    """Share (0 to 1) of failed rows that `judge` was told; None where a stage has no such bound."""
+    allowed_share: float = 1.0
+    """The recipe's `max_failed_share`, if `judge` was told it."""
     more: StageFacts = field(default_factory=StageFacts)
     printed: bool = False
     """Whether the summary has been printed."""
@@ -78,6 +90,17 @@ class Summary:
         elif outcome.then is None:
             self.done += 1
 
+    def judge(self, failed: int, rows: int, allowed: float) -> None:
+        """Decides whether too many of the rows failed, those of earlier runs included.
+
+        Args:
+            failed: number of failed rows.
+            rows: number of all rows.
+            allowed: the recipe's `max_failed_share`.
+        """
+        self.too_many_failed = failed > allowed * max(1, rows)
+        self.failed_share, self.allowed_share = failed / max(1, rows), allowed
+
     @property
     def ok(self) -> bool:
         """Whether the stage succeeded, so that the exit status is 0."""
@@ -85,29 +108,39 @@ class Summary:
 
     def as_dict(self) -> dict[str, Any]:
         """Returns the summary as a dict, for JSON: the fields, the further facts, and `ok`."""
-        return {k: v for k, v in asdict(self).items() if k not in ("more", "printed")} | self.more | {"ok": self.ok}
+        return (
+            {
+                k: v
+                for k, v in asdict(self).items()
+                if k not in ("more", "printed", "stopped", "failed_share", "allowed_share")
+            }
+            | self.more
+            | {"ok": self.ok}
+        )
 
     def lines(self) -> list[str]:
         """Returns the summary as lines of text, for people."""
-        rate = f", {self.rows / self.seconds:,.0f}/s" if self.rows and self.seconds > 1 else ""
+        rate = f", {per_second(self.rows / self.seconds)}" if self.rows and self.seconds > 1 else ""
         current = self.shards - self.done - len(self.errors)
         up_to_date = f", {current} up to date" if current > 0 else ""
         lines = (
             [
-                f"{self.stage}: {self.done} of {self.shards} shards done{up_to_date}, "
-                f"{self.rows:,} rows in {self.seconds:.1f} s{rate}"
+                f"{self.stage}: {self.done:,} of {counted(self.shards, 'shards')} done{up_to_date}, "
+                f"{counted(self.rows, 'rows')} in {self.seconds:.1f} s{rate}"
             ]
             if self.shards
             else [self.stage]
         )
         if "funnel" in self.more:
-            lines = [f"{self.stage}: {self.rows:,} rows in {self.seconds:.1f} s"]
+            lines = [f"{self.stage}: {counted(self.rows, 'rows')} in {self.seconds:.1f} s"]
             lines += _funnel_lines(Funnel(**self.more["funnel"]))
         for name, value in self.more.items():
-            if name == "funnel" or not value:
-                continue
+            if name == "funnel" or not value or (name == "images_failed" and value == sum(self.failed.values())):
+                continue  # the failures are told by reason
             text = (
-                ", ".join(
+                ", ".join(_size(phase, size) for phase, size in value.items())
+                if name == "products" and isinstance(value, dict)
+                else ", ".join(
                     f"{k} {v if not isinstance(v, dict) else ' '.join(f'{n} {a}' for a, n in v.items())}"
                     for k, v in value.items()
                 )
@@ -116,14 +149,23 @@ class Summary:
             )
             lines.append(f"  {name.replace('_', ' ')}: {text}")
         lines += [f"  failed: {count} × {reason}" for reason, count in self.failed.items()]
-        lines += [f"  note: {note}" for note in self.notes]
+        for note, times in Counter(self.notes).items():
+            lines.append(f"  note: {note}" + (f" ({times:,} times)" if times > 1 else ""))
         lines += [f"  DAMAGED: {damage}" for damage in self.damaged]
         lines += [f"  NOT DONE: {error}" for error in self.errors[:20]]
         if len(self.errors) > 20:
             lines.append(f"  … and {len(self.errors) - 20} more; --json lists them all")
         if self.too_many_failed:
-            lines.append("  more rows failed than max_failed_share allows")
+            share = f"{self.failed_share:.1%} of the rows failed, " if self.failed_share is not None else ""
+            allowed = f"max_failed_share allows {self.allowed_share:.1%}"
+            lines.append(f"  TOO MANY FAILED: {share}{allowed}; the other rows are done, and the exit status is 1")
         return lines
+
+
+def _size(phase: str, size: "PhaseSize") -> str:
+    if phase == "quality" and not size["images"]:
+        return "quality none, as it holds what people voted Level 5 (`curate annotate import`)"
+    return f"{phase} {counted(size['images'], 'images')} in {counted(size['shards'], 'shards')}"
 
 
 def _funnel_lines(funnel: Funnel) -> list[str]:

@@ -30,6 +30,7 @@ from curation.captions.backends.endpoint import bare
 from curation.captions.backends.endpoint_requests import endpoint_of, first_requests
 from curation.errors import StageError, UserError
 from curation.models.text.generation import Answer
+from curation.printing import tell
 from curation.recipe import Recipe, load_recipe
 from curation.scoring.opened import Opened, open_recipe, opened_in_worker
 from curation.workspace import Workspace
@@ -167,10 +168,10 @@ def main() -> None:
         counts = run(open_recipe(load_recipe(options.recipe)), options)
     except (UserError, StageError) as error:
         cause = getattr(error, "cause", error)  # a Ray task's error has the original as its cause
-        print(f"error: {str(cause).splitlines()[0]}", file=sys.stderr)
+        tell(f"error: {str(cause).splitlines()[0]}")
         sys.exit(2 if isinstance(error, UserError) else 1)
     for kind, count in counts.most_common():
-        print(f"{count:,} × {kind}", file=sys.stderr)
+        tell(f"{count:,} × {kind}")
     sys.exit(0 if set(counts) <= {"answered"} else 1)
 
 

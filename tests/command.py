@@ -49,6 +49,7 @@ def curate(*arguments: str, cwd: Path, status: int | None = 0) -> Done:
         patch.chdir(cwd)
         patch.setattr(sys, "argv", ["curate", *arguments])
         patch.setattr(terminal, "_recipe_file", None)
+        patch.setattr(sys, "excepthook", sys.excepthook)
         try:
             cli.main()
         except SystemExit as ended:

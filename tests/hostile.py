@@ -30,6 +30,7 @@ from tests import bench
 from tests.soak import SOAK, rounds
 
 REASONS = {"empty", "not_an_image", "truncated", "corrupt", "too_large", "unreadable", "duplicate_member", "bad_name"}
+REASONS |= {"unsupported", "no_range", "heic", "jxl"}
 MEMORY = 8 << 30
 """Bytes of address space that a child process may add to its initial ones; threads reserve much of it."""
 SECONDS = 30
@@ -162,7 +163,7 @@ def indexed(raw: Path, format: str) -> dict[str, Any]:
         return {"rows": [], "damage": None, "error": str(error), "other": [], "notes": {"rows": 0, "failed": 0}}
     samples = Workspace(made.workspace).samples("c", "00000")
     rows = bench.rows(samples)
-    (source,) = list_sources(made.corpora[0])
+    (source,) = list_sources(made.corpora[0]).sources
     source = open_source(made.corpora[0], source.shard, source.path, source.members)
     other = []
     for row in rows:

@@ -68,7 +68,7 @@ def test_the_four_plug_ins_do_the_whole_job(tmp_path: Path, monkeypatch: pytest.
     assert [row["key"] for row in samples] == [f"zips/one/folder/{n}.jpg" for n in range(3)], first.stderr
     assert [row["caption"] for row in samples] == [None, *(f"a wall of {n} coloured blocks" for n in (1, 2))]
     assert bench.rows(work / "samples/zips/two.parquet") == [] and "damaged ZIP archive" in first.stdout + first.stderr
-    scores = [row["saturation"] for row in bench.rows(work / "signals/saturation/zips/one.parquet")]
+    scores = [row["typical_saturation"] for row in bench.rows(work / "signals/saturation/zips/one.parquet")]
     assert all(0.2 <= score <= 1 for score in scores) and len(set(scores)) > 1
     texts = bench.rows(work / "captions/zips/one.parquet")
     assert [row["caption_en"] for row in texts[1:]] == [f"A wall of {n} coloured blocks." for n in (1, 2)]

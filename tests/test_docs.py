@@ -14,12 +14,16 @@ from pydantic.fields import FieldInfo
 from curation.captions.base import captioners, translators
 from curation.cli.app import app
 from curation.cli.main import main
+from curation.cli.presets import PRESETS
 from curation.cli.terminal import INTERRUPTED
+from curation.corpora.captions import CAPTION_NOTES
 from curation.corpora.readers import GONE
 from curation.models.plugin import Plugin
 from curation.recipe.sections import Captions, Recipe
 from curation.recipe.yaml_text import read_yaml
 from curation.signals.base import signal_backends, signal_names
+from curation.texts import CONTROLS
+from curation.workspace.schemas import PRODUCT
 
 ROOT = Path(__file__).parents[1]
 REFERENCE = (ROOT / "docs" / "reference.md").read_text(encoding="utf-8")
@@ -108,6 +112,16 @@ def test_every_key_of_the_recipe_and_its_default() -> None:
             assert read_yaml(rows[key].strip("`")) == default, key
 
 
+def test_every_preset_and_its_numbers() -> None:
+    rows = {next(iter(named(row[0]))): row[1:] for row in table("Presets")}
+    assert rows.keys() == PRESETS.keys()
+    for name, preset in PRESETS.items():
+        assert f"`{name}`" in README and rows[name][0] == str(preset.side)
+        if preset.marks:
+            wanted = [str(preset.marks[mark]) for mark in ("MIN_SIDE", "AREA_SAYS", "WATERMARK", "AESTHETIC")]
+            assert rows[name][1:] == wanted
+
+
 # --- Plug-ins ---------------------------------------------------------------------------------------------------------
 
 
@@ -138,6 +152,11 @@ def test_every_captioner_and_translator_with_its_parameters() -> None:
     assert rows.keys() == backends.keys()
     for backend, names in backends.items():
         assert names <= rows[backend], backend
+
+
+def test_every_column_of_the_product() -> None:
+    rows = table("The product")
+    assert sorted(name for row in rows for name in re.findall(r"`(\w+)`", row[0])) == sorted(PRODUCT.names)
 
 
 # --- Reasons ----------------------------------------------------------------------------------------------------------
@@ -185,6 +204,10 @@ def test_every_reason_for_which_a_row_fails() -> None:
     assert reasons == {next(iter(named(row[0]))) for row in table("Why a row fails")}
 
 
+def test_every_note_on_an_original_caption() -> None:
+    assert CAPTION_NOTES.keys() == {next(iter(named(row[0]))) for row in table("Original captions")}
+
+
 def flagged() -> set[str]:
     """Returns the flags that the checks raise, and those of the passes for texts that nothing translates."""
     flags: set[str] = set()
@@ -193,7 +216,7 @@ def flagged() -> set[str]:
             flags |= set(texts(call.args[0]))
     from curation.captions.passes import NO_TRANSLATOR, UNTRANSLATED
 
-    return flags | {"empty", NO_TRANSLATOR, UNTRANSLATED}
+    return flags | {"empty", NO_TRANSLATOR, UNTRANSLATED, CONTROLS}
 
 
 def unanswered() -> set[str]:
@@ -203,9 +226,10 @@ def unanswered() -> set[str]:
     from curation.models.text.generation import OUT_OF_MEMORY
 
     words = {OUT_OF_MEMORY, LONG_PROMPT, *NOT.values()}
-    for call in calls(ROOT / "curation" / "models" / "text" / "openai.py"):
-        if name_of(call) == "_Failure":
-            words |= set(texts(call.args[0]))
+    for module in ("openai", "openai_answer"):
+        for call in calls(ROOT / "curation" / "models" / "text" / f"{module}.py"):
+            if name_of(call) == "Failure":
+                words |= set(texts(call.args[0]))
     return words
 
 

@@ -14,13 +14,13 @@ import pyarrow.compute as pc
 
 from curation.annotation.revisions import latest, revised
 from curation.errors import UserError
-from curation.keys import make_key, split_key
+from curation.keys import composed, make_key, split_key
 from curation.recipe import Recipe
 from curation.scoring.opened import Opened
 from curation.workspace import Workspace
 from curation.workspace.files import read_table, write_table
 from curation.workspace.schemas import LEVELS, VOTES
-from curation.workspace.user_tables import read_user_table
+from curation.workspace.user_tables import cell_text, read_user_table, whole_number
 
 UNIQUE_BY = ("key", "annotator", "round")
 """A vote replaces the earlier one with the same values in these columns."""
@@ -74,13 +74,15 @@ def import_votes(opened: Opened, file: Path) -> dict[str, int]:
             status.
 
     Raises:
-        UserError: nothing is indexed yet, or a row is wrong; the line names file and row, and nothing is imported.
+        UserError: nothing is indexed yet, or a row is wrong; the message names file, line and
+            column, and nothing is imported.
     """
     opened.indexed_shards()
     workspace = opened.workspace
-    table = read_user_table(file, ("key", "annotator", "level"), ("at", "round")).table
-    known = _indexed(opened.recipe, workspace, {str(key) for key in table["key"].to_pylist() if key})
-    votes = [_vote(file, number, row, known) for number, row in enumerate(table.to_pylist(), start=1)]
+    table = read_user_table(file, ("key", "annotator", "level"), ("at", "round"))
+    keys = {composed(str(key)) for key in table.table["key"].to_pylist() if key}
+    known = _indexed(opened.recipe, workspace, keys)
+    votes = [_vote(where, row, known) for where, row in table.rows()]
     stored = read_table(workspace.votes).to_pylist() if workspace.votes.exists() else []
     added = revised(stored, votes, UNIQUE_BY, content=("level", "at"))
     write_table(workspace.votes, pa.Table.from_pylist(stored + added, schema=VOTES))
@@ -131,28 +133,25 @@ def _level(key: str, votes: list[dict[str, Any]], asked: int) -> Level:
     }
 
 
-def _vote(file: Path, number: int, row: dict[str, Any], known: set[str]) -> dict[str, Any]:
-    where = f"{file}: vote {number}"
-    key, annotator = str(row["key"] or ""), str(row["annotator"] or "").strip()
+def _vote(where: str, row: dict[str, Any], known: set[str]) -> dict[str, Any]:
+    """Converts a row of the table, which stands at the place `where`, to a vote. Raises UserError."""
+    key, annotator = composed(str(row["key"] or "")), cell_text(row["annotator"])
     if key not in known:
         try:
             split_key(key)
         except ValueError as error:
-            raise UserError(f"{where}: {error}") from None
-        raise UserError(f'{where}: there is no image "{key}" in this workspace')
+            raise UserError(f"{where}: key: {error}") from None
+        raise UserError(f'{where}: key: there is no image "{key}" in this workspace')
     if not annotator:
-        raise UserError(f"{where}: the annotator is empty")
+        raise UserError(f"{where}: annotator: it is empty; write who has voted")
+    level = whole_number(where, "level", row["level"], 1, 5)
+    round_number = whole_number(where, "round", cell_text(row.get("round")) or 1, 1, 999)
+    at = row.get("at")
     try:
-        level = int(row["level"])
-        round_number = int(float(row.get("round") or 1))  # pandas writes 1.0 if a value of the column is empty
-        at = row.get("at")
-        when = at if isinstance(at, datetime) else datetime.fromisoformat(at) if at else None
-    except (TypeError, ValueError, OverflowError) as error:
-        raise UserError(f"{where}: {error}") from None
-    if level != float(row["level"]) or not 1 <= round_number < 1000:
-        raise UserError(f"{where}: level and round are whole numbers; given: {row['level']}, {row.get('round')}")
-    if not 1 <= level <= 5:
-        raise UserError(f"{where}: the level is {level}; levels are 1 to 5")
+        when = at if isinstance(at, datetime) else datetime.fromisoformat(str(at)) if at else None
+    except ValueError:
+        example = "2026-01-31T12:00:00Z"
+        raise UserError(f"{where}: at: expected a time such as {example}, found {str(at)[:40]!r}") from None
     if when is not None:
         when = when.replace(tzinfo=UTC) if when.tzinfo is None else when.astimezone(UTC)
     return {"key": key, "annotator": annotator, "level": level, "round": round_number, "at": when}

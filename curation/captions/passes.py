@@ -21,6 +21,7 @@ from curation.models.text.generation import Answer
 from curation.recipe.prompts import prompt_for
 from curation.recipe.sections import Captions
 from curation.tasks import Watch, WorkerLost
+from curation.texts import CONTROLS, cleaned
 from curation.workspace.digests import digest
 from curation.workspace.schemas import TEXT_IN_THE_WILD
 
@@ -163,10 +164,12 @@ class Passes:
         """Checks an answer, and makes it the row's caption if it is better than the previous one."""
         texts.count(answer)
         texts.attempts += 1
-        text = trimmed(answer.text)
+        written, controls = cleaned(answer.text)
+        text = trimmed(written)
         looked = self.rows[row].get("ocr_state") == "scored"
         seen = (self.rows[row].get("text") or "") if looked else None
         flags = [answer.failed] if answer.failed else check_caption(text, answer.complete, seen, self.settings.checks)
+        flags += [CONTROLS] if controls else []
         better = text and (texts.caption_en is None or self._badness(flags) < self._badness(texts.flags))
         if texts.attempts == 1 or better:
             texts.caption_en, texts.flags = text or None, flags
@@ -237,11 +240,11 @@ class Passes:
             texts[row].flags += [f"original_{flag}" for flag in wrong]
 
     def _judge_translation(self, text: str, answer: Answer, into: Any) -> tuple[str | None, list[str]]:
-        translation = answer.text.strip()
+        translation, controls = cleaned(answer.text.strip())
         if answer.failed or not translation:
             return None, [answer.failed or UNTRANSLATED]
-        cut = [] if answer.complete else ["truncated"]
-        return translation, cut + check_translation(text, translation, into=into)
+        flags = [*([] if answer.complete else ["truncated"]), *([CONTROLS] if controls else [])]
+        return translation, flags + check_translation(text, translation, into=into)
 
     def _translated(self, translator: Translator, texts: dict[int, str]) -> Iterator[tuple[int, Answer]]:
         """Yields each row's translation, from the cache or the translator."""

@@ -10,16 +10,18 @@ from curation.cli import views as _views  # noqa: F401
 from curation.cli.app import app
 from curation.cli.terminal import INTERRUPTED, stop, usage_error, with_recipe
 from curation.errors import StageError, UserError
+from curation.printing import tell_traceback
 
 
 def main() -> None:
     """Runs the command line; a user's mistake is reported as one line and an exit status, never as a traceback."""
     status = None
+    sys.excepthook = tell_traceback  # the message of an error may hold a text from the web
     signal.signal(signal.SIGTERM, _interrupted)  # ends the same way as Ctrl-C
     try:
         status = app(standalone_mode=False, prog_name="curate")
     except UserError as error:
-        stop(with_recipe(error), 2)
+        stop(with_recipe(error), 2, error.key)
     except StageError as error:
         stop(str(error), 1)
     except (KeyboardInterrupt, typer.Abort):

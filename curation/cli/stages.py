@@ -7,6 +7,7 @@ import typer
 
 from curation.cli.app import annotate, app, caption_eval
 from curation.cli.terminal import Json, RecipeFile, Set, finish, load, say
+from curation.printing import show
 
 if TYPE_CHECKING:
     from curation.scoring.opened import Opened
@@ -30,7 +31,7 @@ def demo(
     finish(summaries, as_json)
     if not as_json:
         shards = opened.workspace.root / "shards"
-        typer.echo(
+        show(
             f"\nThe product: {shards}, its card: {shards}/concept/README.md\n"
             f'Next: curate query {recipe_file} "select fate, count(*) from images group by fate"\n'
             "      curate init my-set --images FOLDER"
@@ -164,7 +165,10 @@ def run(recipe_file: RecipeFile, overrides: Set = None, as_json: Json = False) -
     Example: curate run my-set.yaml
     """
     opened = load(recipe_file, overrides, meta_known=False, computes=True, captions=True)
-    finish(_run_all(opened, as_json), as_json)
+    summaries = _run_all(opened, as_json)
+    if not as_json and not summaries[-1].stopped:
+        show(f"The product: {opened.workspace.root / 'shards'}\nNext: curate report {recipe_file}")
+    finish(summaries, as_json)
 
 
 def _run_all(opened: "Opened", quiet: bool, votes: Path | None = None) -> "list[Summary]":
@@ -180,7 +184,7 @@ def _run_all(opened: "Opened", quiet: bool, votes: Path | None = None) -> "list[
                 say(summaries[-1], quiet)
             summaries.append(stage(opened, engine))
             say(summaries[-1], quiet)
-            if summaries[-1].errors:
+            if summaries[-1].stopped:
                 break
             if name == "index":
                 opened = open_recipe(opened.recipe)  # the index has brought the columns that predicates may name

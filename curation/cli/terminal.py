@@ -1,6 +1,6 @@
 """Opens the recipe, prints summaries, and reports a mistake in one line, for all verbs of the command line."""
 
-import json
+import io
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -9,11 +9,14 @@ from typing import TYPE_CHECKING, Annotated, Any, NoReturn, Protocol
 import typer
 
 from curation.errors import UserError
+from curation.printing import plain, show, show_json, tell
 
 if TYPE_CHECKING:
     from curation.scoring.opened import Opened
 
 
+_NO_TERMINAL = 100_000
+"""Characters of a line in a file or a pipe."""
 INTERRUPTED = 130
 """Exit status after Ctrl-C or SIGTERM."""
 RecipeFile = Annotated[Path, typer.Argument(metavar="RECIPE", help="The recipe, a YAML file.")]
@@ -22,8 +25,8 @@ Set = Annotated[
     typer.Option(
         "--set",
         metavar="KEY=VALUE",
-        help="Override one value of the recipe, "
-        'such as select.where.sharp="sharpness >= 20". May be given several times.',
+        help="Override one value of the recipe, such as select.where.sharp='sharpness >= 20'; null leaves out a "
+        "predicate or signal: select.where.sharp=null. May be given several times.",
     ),
 ]
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON object on stdout.")]
@@ -95,7 +98,7 @@ def load(
 
 def with_recipe(error: UserError) -> str:
     """Returns an error's message; if it concerns a key of the recipe, the recipe's file stands before it."""
-    if _recipe_file is None:
+    if _recipe_file is None or error.file:
         return str(error)
     from curation.recipe import Recipe
 
@@ -115,7 +118,8 @@ def finish(summaries: Sequence[StageSummary], as_json: bool) -> None:
     """
     if as_json:
         objects = [s.as_dict() for s in summaries]
-        typer.echo(json.dumps(objects[0] if len(objects) == 1 else {"stages": objects}, ensure_ascii=False))
+        whole = {"stages": objects, "ok": all(s.ok for s in summaries)}
+        show_json(objects[0] if len(objects) == 1 else whole)
     for summary in summaries:
         say(summary, as_json)
     if not all(s.ok for s in summaries):
@@ -128,32 +132,52 @@ def say(summary: StageSummary, quiet: bool) -> None:
         return
     summary.printed = True
     for line in summary.lines():
-        typer.echo(line)
+        show(line)
 
 
 def print_table(columns: list[str], rows: list[tuple[Any, ...]]) -> None:
-    """Prints rows as a table; an empty cell stands for None."""
+    """Prints rows as a table, in which no value is cut; an empty cell stands for None."""
     from rich.console import Console
-    from rich.markup import escape
     from rich.table import Table
     from rich.text import Text
 
-    table = Table(*map(escape, columns))
-    for row in rows:  # as plain text: a caption may hold what looks like markup
-        table.add_row(*(Text("" if v is None else f"{v:g}" if isinstance(v, float) else str(v)) for v in row))
-    Console(soft_wrap=not sys.stdout.isatty()).print(table)
+    def cell(value: Any) -> Text:  # not as markup, which a caption may look like
+        return Text(plain("" if value is None else f"{value:g}" if isinstance(value, float) else str(value)))
+
+    table = Table()
+    for column in columns:
+        table.add_column(cell(column), overflow="fold")
+    for row in rows:
+        table.add_row(*map(cell, row))
+    Console(width=None if sys.stdout.isatty() else _NO_TERMINAL).print(table)
 
 
-def stop(message: str, status: int) -> NoReturn:
-    """Ends the process with one line on stderr and an exit status."""
-    print(f"curate: {message}", file=sys.stderr)
+def stop(message: str, status: int, key: str = "") -> NoReturn:
+    """Ends the process with one line on stderr and an exit status; with `--json` the error stands on stdout too.
+
+    Args:
+        message: what is wrong, or what has happened.
+        status: the exit status.
+        key: the recipe's key or the argument that is to be changed; "" if there is none.
+    """
+    _print_error(message, key)
+    tell(f"curate: {message}")
     sys.exit(status)
 
 
 def usage_error(error: Exception) -> None:
     """Prints typer's own message for wrong arguments, and exits with its status; raises any other error again."""
-    show = getattr(error, "show", None)
-    if show is None:
+    show_error = getattr(error, "show", None)
+    if show_error is None:
         raise error
-    show()
+    _print_error(" ".join(str(error.format_message()).split()) if hasattr(error, "format_message") else str(error))
+    message = io.StringIO()
+    show_error(message)
+    tell(message.getvalue().rstrip())
     sys.exit(getattr(error, "exit_code", 2))
+
+
+def _print_error(message: str, key: str = "") -> None:
+    """Prints an error as one JSON object on stdout, if the command line has `--json`, which may not be parsed yet."""
+    if "--json" in sys.argv[1:]:
+        show_json({"ok": False, "error": message, "key": key or None})

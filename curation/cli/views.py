@@ -1,6 +1,5 @@
 """The verbs of `curate` that look at a workspace or prepare one, and run no stage."""
 
-import json
 import math
 import time
 from pathlib import Path
@@ -9,39 +8,52 @@ from typing import Annotated
 import typer
 
 from curation.cli.app import app, caption_eval
-from curation.cli.terminal import (
-    Json,
-    RecipeFile,
-    Set,
-    load,
-    print_table,
-)
+from curation.cli.terminal import Json, RecipeFile, Set, load, print_table
+from curation.counts import counted
+from curation.json_text import distinct
+from curation.printing import clear, show, show_json, tell
 
 
 @app.command()
 def init(
     name: Annotated[str, typer.Argument(help="Name of the set; the recipe is NAME.yaml.")] = "my-set",
-    images: Annotated[Path | None, typer.Option(help="A folder of images.")] = None,
-    webdataset: Annotated[Path | None, typer.Option(help="A folder of webdataset tars, as img2dataset writes.")] = None,
-    parquet: Annotated[Path | None, typer.Option(help="A folder of Parquet files with image bytes.")] = None,
-    files: Annotated[Path | None, typer.Option(help="img2dataset's `files` output.")] = None,
+    images: Annotated[
+        Path | None, typer.Option(metavar="FOLDER", help="A folder of images, or one image in it.")
+    ] = None,
+    webdataset: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FOLDER|TARS",
+            help="A folder of webdataset tars, as img2dataset writes, or all of them: "
+            "one.tar, 'data/{00000..00041}.tar'.",
+        ),
+    ] = None,
+    parquet: Annotated[
+        Path | None, typer.Option(metavar="FOLDER", help="A folder of Parquet files with image bytes.")
+    ] = None,
+    files: Annotated[Path | None, typer.Option(metavar="FOLDER", help="img2dataset's `files` output.")] = None,
+    preset: Annotated[
+        str | None, typer.Option(metavar="NAME", help="Published filters: kolors, web-256, web-512, web-1024 or sft.")
+    ] = None,
     force: Annotated[bool, typer.Option("--force", help="Overwrite a recipe that is there.")] = False,
     schema: Annotated[bool, typer.Option("--schema", help="Print the recipe's JSON schema instead.")] = False,
 ) -> None:
     """Writes a commented recipe for your own images.
 
     Example: curate init my-set --images ~/Pictures
+
+    With the published filters of a training stage: curate init my-set --images ~/Pictures --preset web-512
     """
     if schema:
         from curation.recipe import Recipe
 
-        typer.echo(json.dumps(Recipe.model_json_schema(), indent=1))
+        show_json(Recipe.model_json_schema(), indent=1)
         return
     from curation.cli.first_recipe import write_recipe
 
     folders = {"folder": images, "webdataset": webdataset, "parquet": parquet, "files": files}
-    path = write_recipe(name, {kind: p for kind, p in folders.items() if p is not None}, force)
-    typer.echo(f"{path} is written. Look at it, then: curate run {path}")
+    path = write_recipe(name, {kind: p for kind, p in folders.items() if p is not None}, force, preset)
+    show(f"{path} is written. Look at it, then: curate run {path}")
 
 
 @app.command()
@@ -58,10 +70,14 @@ def doctor(
 
     findings = examine(load(recipe_file, overrides, check=False, meta_known=False) if recipe_file else None)
     if as_json:
-        typer.echo(json.dumps({"findings": [vars(f) for f in findings]}, ensure_ascii=False))
+        show_json({"findings": [vars(f) for f in findings]})
     else:
         for finding in findings:
-            typer.echo(f"{finding.status:8} {finding.what:20} {finding.says}")
+            show(f"{finding.status:8} {finding.what:20} {finding.says}")
+        problems = sum(finding.status == "problem" for finding in findings)
+        verdict = f"{counted(problems, 'problems')}, listed above" if problems else "no problem"
+        of = "the recipe asks for" if recipe_file else "a recipe need ask for"
+        show(f"{verdict}; what is absent is nothing that {of}")
     if any(f.status == "problem" for f in findings):
         raise typer.Exit(1)
 
@@ -82,9 +98,9 @@ def caption_eval_table(
 
     result = table(load(recipe_file, overrides))
     if as_json:
-        typer.echo(json.dumps(result.as_dict(), ensure_ascii=False))
+        show_json(result.as_dict())
     else:
-        typer.echo(markdown(result).rstrip() if as_markdown else "\n".join(lines(result)))
+        show(markdown(result).rstrip() if as_markdown else "\n".join(lines(result)))
 
 
 @app.command()
@@ -104,11 +120,11 @@ def status(
     while True:
         state = find(load(recipe_file, overrides, meta_known=False))
         if as_json:
-            typer.echo(json.dumps(state, ensure_ascii=False))
+            show_json(state)
         else:
             if watch:
-                typer.echo("\033[2J\033[H", nl=False)
-            typer.echo("\n".join(lines(state)))
+                clear()
+            show("\n".join(lines(state)))
         if not watch:
             return
         time.sleep(2)
@@ -123,7 +139,10 @@ def report(recipe_file: RecipeFile, overrides: Set = None, as_json: Json = False
     from curation.views.report import write_report
 
     path = write_report(load(recipe_file, overrides))
-    typer.echo(json.dumps({"report": str(path)}) if as_json else f"{path} is written; open it in a browser")
+    if as_json:
+        show_json({"report": str(path)})
+    else:
+        show(f"{path} is written; open it in a browser")
 
 
 @app.command()
@@ -138,7 +157,7 @@ def tune(
     """
     from curation.views.tune import serve
 
-    serve(recipe_file, load(recipe_file, overrides), port)
+    serve(recipe_file, load(recipe_file, overrides), port, show)
 
 
 @app.command()
@@ -148,6 +167,8 @@ def query(
     overrides: Set = None,
     as_json: Json = False,
     limit: Annotated[int, typer.Option(min=1, help="Rows printed at most.")] = 100,
+    time_limit: Annotated[float, typer.Option(min=0.1, metavar="SECONDS", help="Time that it may take.")] = 300,
+    memory_limit: Annotated[float, typer.Option(min=0.1, metavar="GB", help="Memory that it may take.")] = 4,
 ) -> None:
     """Runs one SELECT over `images`: one row an image, every column of every stage, plus corpus and kept.
 
@@ -155,26 +176,24 @@ def query(
     """
     from curation.views.query import run_query
 
-    columns, rows, more = run_query(load(recipe_file, overrides), sql, limit)
-    rows = [tuple(None if isinstance(v, float) and not math.isfinite(v) else v for v in row) for row in rows]
+    columns, rows, more = run_query(load(recipe_file, overrides), sql, limit, time_limit, memory_limit)
     if as_json:
-        typer.echo(
-            json.dumps(
-                {"rows": [dict(zip(columns, r, strict=True)) for r in rows], "more": more},
-                ensure_ascii=False,
-                default=str,
-            )
-        )
+        names = distinct(columns)
+        show_json({"rows": [dict(zip(names, r, strict=True)) for r in rows], "more": more})
         return
+    if not rows:
+        show("0 rows")
+        return
+    rows = [tuple(None if isinstance(v, float) and not math.isfinite(v) else v for v in row) for row in rows]
     print_table(columns, rows)
     if more:
-        typer.echo(f"… more than {limit} rows; see --limit", err=True)
+        tell(f"… more than {counted(limit, 'rows')}; see --limit")
 
 
 @app.command()
 def explain(
     recipe_file: RecipeFile,
-    key: Annotated[str, typer.Argument(help="CORPUS/SHARD/MEMBER")],
+    key: Annotated[str, typer.Argument(help="CORPUS/SHARD/MEMBER, or an end of it: 00012/000120003, cat.jpg.")],
     overrides: Set = None,
     as_json: Json = False,
 ) -> None:
@@ -186,9 +205,10 @@ def explain(
 
     facts_by_section = explain_image(load(recipe_file, overrides), key)
     if as_json:
-        typer.echo(json.dumps(facts_by_section, ensure_ascii=False, default=str))
+        show_json(facts_by_section)
         return
     for section, facts in facts_by_section.items():
-        typer.echo(f"{section}")
+        show(f"{section}")
         for name, value in facts.items():
-            typer.echo(f"  {name:24} {f'{value:g}' if isinstance(value, float) else value}")
+            text = f"{value:g}" if isinstance(value, float) else str(value).replace("\n", "\\n")  # one line a fact
+            show(f"  {name:24} {text}")

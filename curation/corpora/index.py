@@ -1,7 +1,6 @@
 """Stage `index`: records for each image the place of its bytes, its header's fields, caption, URL and metadata."""
 
 import hashlib
-import json
 import os
 import re
 from collections import Counter
@@ -12,8 +11,10 @@ from typing import Any
 import pyarrow as pa
 
 from curation.corpora.listing import list_sources, open_source
+from curation.corpora.meta_columns import metadata_columns
 from curation.corpora.readers import GONE, RawSample, Source
 from curation.corpora.samples import known_shard, ledger_line
+from curation.counts import counted
 from curation.errors import RowError, StageError, reason_of
 from curation.images import ImageError, probe
 from curation.keys import make_key, well_formed
@@ -26,7 +27,7 @@ from curation.workspace.files import footer, read_table, write_table
 from curation.workspace.ledger import IndexLine, Ledger
 from curation.workspace.schemas import SAMPLES
 
-VERSION = 1
+VERSION = 2
 
 
 _DOMAIN = re.compile(r"^[a-z][a-z0-9+.-]*://(?:[^/@]*@)?(?:www\.)?([^/:?#]+)", re.IGNORECASE)
@@ -95,7 +96,7 @@ class GoneTask:
         for column, value in (("status", "gone"), ("error", str(RowError(GONE, "the shard is no longer there")))):
             at = table.schema.get_field_index(column)
             table = table.set_column(at, column, pa.array([value] * table.num_rows, pa.string()))
-        write_table(path, table, **notes)
+        write_table(path, table, notes.pop("fingerprint", ""), None, **notes)
         rows = table.num_rows
         line: IndexLine = {"source": None, "rows": rows, "failed": 0, "gone": rows, "without_image": 0}
         message = f"{self.corpus}/{self.shard} is gone; its rows are marked so"
@@ -108,14 +109,17 @@ def plan(recipe: Recipe, workspace: Workspace) -> Plan:
     stage_plan, totals = Plan(), {}
     demands = (recipe.ray.resources.of_stage("index").demand,)
     for corpus in recipe.corpora:
-        listing = _read_listing(workspace.folder_listing(corpus.name))
-        sources = list_sources(corpus, listing, recipe.workspace)
+        known = _read_listing(workspace.folder_listing(corpus.name))
+        listing = list_sources(corpus, known, recipe.workspace)
+        sources = listing.sources
+        stage_plan.notices += [*listing.notes, *_others(corpus, listing.others)]
         if corpus.format == "folder":
-            _write_listing(workspace.folder_listing(corpus.name), sources, listing)
+            _write_listing(workspace.folder_listing(corpus.name), sources, known)
         stage_plan.total += len(sources)
         totals[corpus.name] = len(sources)
         for shard in sorted(set(workspace.shards(corpus.name)) - {s.shard for s in sources}):
             if (known_shard(workspace, ledger, corpus.name, shard) or {}).get("source", "") is not None:
+                stage_plan.total += 1
                 stage_plan.add(GoneTask(recipe.workspace, corpus.name, shard, demands=demands), "gone")
         for source in sources:
             line = known_shard(workspace, ledger, corpus.name, source.shard)
@@ -126,6 +130,14 @@ def plan(recipe: Recipe, workspace: Workspace) -> Plan:
                 stage_plan.add(task, "new" if line is None else reason)
     ledger.note("shards", totals)
     return stage_plan
+
+
+def _others(corpus: Corpus, others: Counter[str]) -> list[str]:
+    """Returns a line on the files of a folder that are no images; none if there are none."""
+    if not others:
+        return []
+    kinds = ", ".join(f"{count:,} × {f'.{kind}' if kind else 'no ending'}" for kind, count in others.most_common(8))
+    return [f"{corpus.path}: {counted(others.total(), 'other files')}, no images: {kinds}"]
 
 
 def _read_listing(path: Path) -> dict[str, list[str]]:
@@ -150,55 +162,42 @@ def _write_listing(path: Path, sources: list[Source], known: dict[str, list[str]
 
 
 def _table(source: Source, watch: Watch) -> tuple[pa.Table, Outcome]:
-    columns: dict[str, list[Any]] = {name: [] for name in SAMPLES.names}
-    rows: list[int | None] = []
-    metas: list[dict[str, Any]] = []
-    outcome = Outcome()
+    samples: list[RawSample] = []
+    facts: list[dict[str, Any]] = []
     for number, sample in enumerate(source.samples()):
         watch.note(os.getpid(), number, number + 1)
         if verdict := watch.verdict(number):
             sample.error = RowError(verdict, "the image killed its worker process again and again")
-        row = _row(source, sample)
+        facts.append(_facts(sample))
+        sample.data = b""  # else a whole shard would be in memory
+        samples.append(sample)
         watch.note(os.getpid())
-        for name, values in columns.items():
-            values.append(row.get(name))
-        rows.append(sample.row)
-        metas.append(sample.meta)
-        outcome.rows += 1
-        if row["status"] == "failed":
-            outcome.failed[reason_of(row["error"])] += 1
+    rows = [_row(source, sample, found) for sample, found in zip(samples, facts, strict=True)]
+    table = pa.Table.from_pylist(rows, schema=SAMPLES)
+    metadata, twins = metadata_columns(source, samples)
+    for name, column in metadata.items():
+        table = table.append_column(name, column)
+    outcome = Outcome(rows=len(rows), notes=[*source.notes, *twins])
+    outcome.failed.update(reason_of(row["error"]) for row in rows if row["status"] == "failed")
     if source.damage:
-        outcome.notes.append(f"{source.path}: {source.damage}; {outcome.rows} images before it were indexed")
-    table = pa.table(columns, schema=SAMPLES)
-    for name, column in _meta(source.table, rows, metas).items():
-        table = table.append_column(f"meta_{name}", column)
+        outcome.notes.append(f"{source.path}: {source.damage}; before it: {counted(outcome.rows, 'images')}")
+    notes = Counter(sample.note for sample in samples if sample.note)
+    outcome.sums = {"captions": dict(notes), "other_files": dict(source.others)}
     return table, outcome
 
 
-def _row(source: Source, sample: RawSample) -> dict[str, Any]:
-    row: dict[str, Any] = {
-        "key": make_key(source.corpus.name, source.shard, sample.member),
-        "member": sample.member,
-        "offset": sample.offset,
-        "length": len(sample.data),
-        "url": sample.url and well_formed(sample.url),
-        "caption": sample.caption and well_formed(sample.caption),
-        "status": "ok",
-        "error": None,
-    }
-    if sample.url and (domain := _DOMAIN.match(sample.url)):
-        row["domain"] = domain[1].lower()
+def _facts(sample: RawSample) -> dict[str, Any]:
+    """Returns what an image's bytes say: the columns from `length` on, `status` and `error`."""
+    facts: dict[str, Any] = {"length": len(sample.data), "status": "ok"}
     if sample.error is not None:
-        row["status"] = "gone" if sample.error.reason == GONE else "failed"
-        row["error"] = str(sample.error)
-        return row
-    row["sha256"] = hashlib.sha256(sample.data).hexdigest()
+        return facts
+    facts["sha256"] = hashlib.sha256(sample.data).hexdigest()
     try:
         header = probe(sample.data)
     except ImageError as error:
-        return row | {"status": "failed", "error": str(error)}
+        return facts | {"status": "failed", "error": str(error)}
     width, height = header.width, header.height
-    return row | {
+    return facts | {
         "width": width,
         "height": height,
         "min_side": min(width, height),
@@ -207,46 +206,20 @@ def _row(source: Source, sample: RawSample) -> dict[str, Any]:
     }
 
 
-def _meta(table: pa.Table | None, rows: list[int | None], metas: list[dict[str, Any]]) -> dict[str, pa.Array]:
-    """Returns the source's further columns, aligned with the rows: from its table, or else from the `.json` files."""
-    if table is not None:
-        indices = pa.array(rows, pa.int64())
-        taken = {n: table[n].take(indices) for n in table.column_names if n not in ("key", "caption", "url")}
-        return {n: _finite(c.combine_chunks()) for n, c in taken.items()}
-    names = sorted({name for meta in metas for name in meta})
-    return {well_formed(name): _finite(_array([_clean(meta.get(name)) for meta in metas])) for name in names}
-
-
-def _array(values: list[Any]) -> pa.Array:
-    """Returns the values of one JSON field as an Arrow array; values of mixed types become their JSON text."""
-    try:
-        array = pa.array(values)
-        if not _has_empty_struct(array.type):
-            return array
-    except (pa.ArrowInvalid, pa.ArrowTypeError, OverflowError):
-        pass
-    return pa.array([None if v is None else v if isinstance(v, str) else json.dumps(v) for v in values])
-
-
-def _finite(column: pa.Array) -> pa.Array:
-    """Replaces NaN and infinities by null: in SQL, NaN is greater than any number."""
-    if not pa.types.is_floating(column.type):
-        return column
-    import pyarrow.compute as pc  # slow to import, and a rerun with nothing to do does not need it
-
-    return pc.if_else(pc.is_finite(column), column, pa.scalar(None, column.type))
-
-
-def _clean(value: Any) -> Any:
-    """Returns a JSON value in which every string is valid Unicode, so that it can be written."""
-    if isinstance(value, str):
-        return well_formed(value)
-    if isinstance(value, list):
-        return [_clean(v) for v in value]
-    return {_clean(k): _clean(v) for k, v in value.items()} if isinstance(value, dict) else value
-
-
-def _has_empty_struct(kind: pa.DataType) -> bool:
-    """Returns whether a type contains a struct without fields, which Parquet cannot store."""
-    children = [kind.field(i).type for i in range(kind.num_fields)]
-    return pa.types.is_struct(kind) and not children or any(_has_empty_struct(c) for c in children)
+def _row(source: Source, sample: RawSample, facts: dict[str, Any]) -> dict[str, Any]:
+    """Returns an image's row, once its name and caption are known."""
+    row: dict[str, Any] = {
+        "key": make_key(source.corpus.name, source.shard, sample.member),
+        "member": sample.member,
+        "offset": sample.offset,
+        "length": facts["length"],
+        "url": sample.url and well_formed(sample.url),
+        "caption": sample.caption and well_formed(sample.caption),
+        "caption_note": sample.note,
+    }
+    if sample.url and (domain := _DOMAIN.match(sample.url)):
+        row["domain"] = domain[1].lower()
+    if sample.error is not None:
+        status = "gone" if sample.error.reason == GONE else "failed"
+        return row | {"status": status, "error": str(sample.error)}
+    return row | facts

@@ -5,18 +5,26 @@ A corpus is one of img2dataset's three outputs (`webdataset` tars, `parquet` wit
 """
 
 import os
-from pathlib import PurePosixPath
+import re
+import unicodedata
+from collections import Counter
+from collections.abc import Container
+from dataclasses import dataclass, field
 from typing import Any
 
 import fsspec
 
-from curation.corpora.readers import SIDE_ENDINGS, Source, reader
+from curation.corpora.readers import IMAGE_ENDINGS, SIDE_ENDINGS, Source, reader
+from curation.corpora.readers.members import PACKED, clean
+from curation.corpora.readers.members import ending as ending_of
+from curation.corpora.walk import Walk, walk
+from curation.decoding.magic import HEAD, looks_like_an_image
 from curation.errors import UserError
-from curation.keys import well_formed
 from curation.recipe.sections import Corpus
 
 FOLDER_SHARD = 10_000
 """Number of files of a plain folder that form one shard."""
+_PACKED = tuple(f".{ending}" for ending in PACKED)
 
 
 def open_source(corpus: Corpus, shard: str, path: str, members: list[str] | None = None) -> Source:
@@ -31,14 +39,24 @@ def open_source(corpus: Corpus, shard: str, path: str, members: list[str] | None
     return reader(corpus)(corpus, shard, path, members)
 
 
-def list_sources(
-    corpus: Corpus, listing: dict[str, list[str]] | None = None, workspace: str | None = None
-) -> list[Source]:
-    """Returns a reader for each shard of a corpus, sorted by the shard's name.
+@dataclass
+class Listing:
+    """The shards of one corpus."""
+
+    sources: list[Source]
+    """A reader for each shard, sorted by the shard's name."""
+    notes: list[str] = field(default_factory=list)
+    """Messages about what was found beside the shards and is not read."""
+    others: Counter[str] = field(default_factory=Counter)
+    """Number of files of a plain folder that are no images, by ending."""
+
+
+def list_sources(corpus: Corpus, known: dict[str, list[str]] | None = None, workspace: str | None = None) -> Listing:
+    """Finds the shards of a corpus.
 
     Args:
         corpus: the corpus.
-        listing: for a plain folder, the files assigned to each shard so far; new files go to new shards.
+        known: for a plain folder, the files assigned to each shard so far; new files go to new shards.
         workspace: the workspace's folder; files below it are not the corpus's, even if it lies within the corpus's
             folder.
 
@@ -46,35 +64,90 @@ def list_sources(
         UserError: the corpus's folder is missing, or holds no shard, two shards of one name, or a shard named `files`.
     """
     fs, root = fsspec.core.url_to_fs(corpus.path)
+    key = f"corpora.{corpus.name}.path"
     if not fs.isdir(root):
-        raise UserError(f"no such folder: {corpus.path}", f"corpora.{corpus.name}.path")
-    if corpus.format == "folder":
-        ours = f"{workspace}/" if workspace else None
-        files = [f for f in _files_below(fs, root) if not (ours and f"{root}/{f}".startswith(ours))]
-        shards = deal(files, listing or {})
-        if not shards:
-            raise UserError(f"no image file in {corpus.path}", f"corpora.{corpus.name}.path")
-        return [open_source(corpus, shard, root, members) for shard, members in shards.items()]
+        raise UserError(f"no such folder: {corpus.path}", key)
     if corpus.format == "files":
-        folders = sorted(p.rstrip("/") for p in fs.ls(root, detail=False) if fs.isdir(p))
-        if not folders:
-            raise UserError(f"no folder of images in {corpus.path}", f"corpora.{corpus.name}.path")
-        return [open_source(corpus, os.path.basename(p), p, _files_below(fs, p)) for p in folders]
+        return _list_folders(corpus, fs, root)
+    found = walk(fs, root)
+    if corpus.format == "folder":
+        return _list_images(corpus, fs, root, found, known or {}, workspace)
     ending = reader(corpus).ending
-    paths = sorted(p for p in fs.find(root) if p.endswith(ending) and not os.path.basename(p).startswith("."))
-    if not paths:
-        raise UserError(f"no {ending} file in {corpus.path}", f"corpora.{corpus.name}.path")
     by_shard: dict[str, str] = {}
-    for path in paths:
+    for path in (path for path in found.files if path.endswith(ending)):
         shard = os.path.basename(path)[: -len(ending)]
         if shard == "files":
-            raise UserError(f"no shard may be named files: {path}; rename it", f"corpora.{corpus.name}.path")
-        if shard in by_shard:
-            raise UserError(
-                f"two shards are named {shard}: {by_shard[shard]} and {path}", f"corpora.{corpus.name}.path"
-            )
-        by_shard[shard] = path
-    return [open_source(corpus, shard, by_shard[shard]) for shard in sorted(by_shard)]
+            raise UserError(f"no shard may be named files: {path}; rename it", key)
+        same = unicodedata.normalize("NFC", shard)  # as in keys: a name may be spelled in two ways
+        if same in by_shard:
+            raise UserError(f"two shards are named {same}: {by_shard[same]} and {path}; rename one", key)
+        by_shard[same] = path
+    packed = [path for path in found.files if path.lower().endswith(_PACKED)] if ending == ".tar" else []
+    if packed:
+        unpacked = re.sub(r"(?i)(\.tar)?\.[a-z0-9]+$", ".tar", packed[0])
+        many = f" and {len(packed) - 1} more" if len(packed) > 1 else ""
+        method, command = next(PACKED[name] for name in PACKED if packed[0].lower().endswith(f".{name}"))
+        note = f"{packed[0]}{many}: compressed with {method}, and not read; unpack: {command} {packed[0]} > {unpacked}"
+        if not by_shard:
+            raise UserError(note, key)
+        found.notes.append(note)
+    if not by_shard:
+        raise UserError(f"no {ending} file in {corpus.path}", key)
+    shards = sorted((os.path.basename(path)[: -len(ending)], path) for path in by_shard.values())
+    return Listing([open_source(corpus, shard, path) for shard, path in shards], found.notes)
+
+
+def _list_images(
+    corpus: Corpus, fs: Any, root: str, found: Walk, known: dict[str, list[str]], workspace: str | None
+) -> Listing:
+    """Deals the images of a plain folder into shards."""
+    prefix, ours = root.rstrip("/") + "/", f"{workspace}/" if workspace else None
+    images, others = [], Counter[str]()
+    dealt = {member for members in known.values() for member in members}
+    for path in found.files:
+        member = clean(path[len(prefix) :])
+        if ours and path.startswith(ours):
+            continue
+        kind = _kind(fs, path, member, dealt)
+        if kind is None:
+            images.append(member)
+        elif kind not in SIDE_ENDINGS:
+            others[kind] += 1
+    shards = deal(sorted(images), known)
+    if not shards:
+        raise UserError(f"no image file in {corpus.path}", f"corpora.{corpus.name}.path")
+    sources = [open_source(corpus, shard, root, members) for shard, members in shards.items()]
+    return Listing(sources, found.notes, others)
+
+
+def _list_folders(corpus: Corpus, fs: Any, root: str) -> Listing:
+    """Lists img2dataset's `files`: each folder is a shard."""
+    listing = Listing([])
+    for path in sorted(path.rstrip("/") for path in fs.ls(root, detail=False) if fs.isdir(path)):
+        found = walk(fs, path)
+        members = [(file, clean(file[len(path) + 1 :])) for file in found.files]
+        kinds = [_kind(fs, file, member, ()) for file, member in members]
+        images = sorted(member for (_, member), kind in zip(members, kinds, strict=True) if kind is None)
+        listing.others.update(kind for kind in kinds if kind is not None and kind not in SIDE_ENDINGS)
+        listing.notes += found.notes
+        listing.sources.append(open_source(corpus, os.path.basename(path), path, images))
+    if not listing.sources:
+        raise UserError(f"no folder of images in {corpus.path}", f"corpora.{corpus.name}.path")
+    return listing
+
+
+def _kind(fs: Any, path: str, member: str, dealt: Container[str]) -> str | None:
+    """Returns the ending of a file that is no image; None for an image, by its name or else by its first bytes."""
+    kind = ending_of(member)
+    if kind in IMAGE_ENDINGS or member in dealt:
+        return None
+    if kind in SIDE_ENDINGS:
+        return kind
+    try:
+        with fs.open(path, "rb") as file:
+            return None if looks_like_an_image(file.read(HEAD)) else kind
+    except OSError:
+        return None  # the row will say why
 
 
 def deal(files: list[str], listing: dict[str, list[str]]) -> dict[str, list[str]]:
@@ -94,21 +167,3 @@ def deal(files: list[str], listing: dict[str, list[str]]) -> dict[str, list[str]
     for number, start in enumerate(range(0, len(new), FOLDER_SHARD)):
         shards[f"{first + number:05d}"] = new[start : start + FOLDER_SHARD]
     return shards
-
-
-def _files_below(fs: Any, root: str) -> list[str]:
-    """Returns the files that may be images, sorted, relative to the folder; hidden files are left out."""
-    prefix = root.rstrip("/") + "/"
-    infos = fs.find(root, detail=True).items()
-    relative = (well_formed(p[len(prefix) :]) for p, info in infos if not _is_special(fs, p, info))
-    return sorted(
-        p
-        for p in relative
-        if not any(part.startswith(".") for part in p.split("/"))
-        and PurePosixPath(p).suffix[1:].lower() not in SIDE_ENDINGS
-    )
-
-
-def _is_special(fs: Any, path: str, info: dict[str, Any]) -> bool:
-    """Returns whether a path, unlike a broken link, is a pipe, socket or device, which might block when opened."""
-    return info["type"] != "file" and fs.exists(path) and not (fs.isfile(path) or fs.isdir(path))

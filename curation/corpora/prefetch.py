@@ -20,7 +20,7 @@ class Pictures:
 
     Args:
         source: the raw shard.
-        samples: the shard's samples table; the columns `member`, `offset` and `length` are read.
+        samples: the shard's samples table; the columns `member`, `offset`, `length` and `sha256` are read.
         threads: number of threads that decode ahead; with 1, nothing is decoded ahead.
         make: function applied to an image's pixels on the decoding thread; see `made`.
     """
@@ -33,7 +33,7 @@ class Pictures:
         make: Callable[[np.ndarray], Any] | None = None,
     ) -> None:
         self._source = source
-        self._places = samples.select(["member", "offset", "length"]).to_pylist()
+        self._places = samples.select(["member", "offset", "length", "sha256"]).to_pylist()
         self._held: dict[int, Picture | RowError] = {}
         self._make = make
         self._made: dict[int, Any] = {}
@@ -98,13 +98,12 @@ class Pictures:
     def _read(self, row: int) -> Picture | RowError:
         place = self._places[row]
         try:
-            data = self._source.read(place["member"], place["offset"], place["length"])
+            return Picture(self._source.image(place))
+        except RowError as error:
+            return error
         except FileNotFoundError as error:
             if self._source.corpus.format not in ("files", "folder"):  # the shard itself: nothing to note on rows
                 raise StageError(f"{self._source.path}: {error.strerror}") from None
             return RowError("unreadable", "the file is no longer there; run `curate index` again")
         except OSError as error:
             raise StageError(f"{self._source.path}: cannot be read: {error.strerror or error}") from None
-        if len(data) != place["length"]:
-            return RowError("unreadable", "the raw shard has changed; run `curate index` again")
-        return Picture(data)

@@ -38,12 +38,12 @@ def meta_schema(workspace: Workspace, corpora: list[str], keep: bool = False) ->
 def _all_meta(workspace: Workspace, corpora: list[str]) -> pa.Schema:
     ledger = Ledger[IndexLine](workspace, "index")
     lines = (known_shard(workspace, ledger, c, shard) or {} for c in corpora for shard in workspace.shards(c))
-    fields: dict[str, pa.DataType] = {}
+    fields: dict[str, tuple[str, pa.DataType]] = {}  # by the name in lower case: SQL knows no other
     for name in dict.fromkeys(meta for line in lines if (meta := line.get("meta"))):
         for f in _from_text(ledger.definitions[name]):
-            known = fields.get(f.name, pa.null())
-            fields[f.name] = f.type if known in (pa.null(), f.type) else _wider(known, f.type)
-    return pa.schema(fields)
+            spelling, known = fields.get(f.name.lower(), (f.name, pa.null()))
+            fields[f.name.lower()] = spelling, f.type if known in (pa.null(), f.type) else _wider(known, f.type)
+    return pa.schema(list(fields.values()))
 
 
 def _kept_schema(path: Path, key: str) -> pa.Schema | None:

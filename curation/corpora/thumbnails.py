@@ -10,8 +10,8 @@ import pyarrow.parquet as pq
 from curation.corpora.listing import open_source
 from curation.corpora.readers import Source
 from curation.corpora.samples import raw_path
-from curation.errors import StageError, UserError
-from curation.images import ImageError, decode, fit
+from curation.errors import RowError, StageError, UserError
+from curation.images import decode, fit
 from curation.recipe import Recipe
 from curation.workspace import Workspace
 
@@ -21,6 +21,7 @@ SHARDS_KEPT = 8
 """Number of shards that stay open, with the places of their rows in memory."""
 DECODED_AT_ONCE = 2
 """Number of images decoded at once: one that cannot be decoded at a reduced size takes up to 200 MB for a moment."""
+_PLACE = ["member", "offset", "length", "sha256"]
 
 
 class Thumbnails:
@@ -51,7 +52,7 @@ class Thumbnails:
             with self._decoding:
                 pixels = fit(decode(data, side), side)
             written, buffer = cv2.imencode(".jpg", pixels, [cv2.IMWRITE_JPEG_QUALITY, QUALITY])
-        except (ImageError, StageError, UserError, OSError, LookupError, pa.ArrowException, cv2.error):
+        except (RowError, StageError, UserError, OSError, LookupError, pa.ArrowException, cv2.error):
             return None
         return buffer.tobytes() if written else None
 
@@ -67,24 +68,21 @@ class Thumbnails:
 
         Raises:
             LookupError: there is no such row.
-            ImageError: the raw shard has changed since the index.
+            RowError: the raw shard has changed since the index.
             OSError: the raw shard cannot be read; other errors are possible.
         """
         source, places = self._shard(corpus, shard)
         if not 0 <= row < places.num_rows:
             raise IndexError(f"{corpus}/{shard} has no row {row}")
         place = places.slice(row, 1).to_pylist()[0]
-        data = source.read(place["member"], place["offset"], place["length"])
-        if len(data) != place["length"]:
-            raise ImageError("unreadable", "the raw shard has changed since the index")
-        return data
+        return source.image(place)
 
     def _shard(self, corpus: str, shard: str) -> tuple[Source, pa.Table]:
-        """Returns the reader of a shard, and the member, offset and length of each row; the last few are kept."""
+        """Returns the reader of a shard, and the place of each row, see `Source.image`; the last few are kept."""
         name = (corpus, shard)
         if name not in self._open:
             recipe_corpus = self._corpora[corpus]
-            places = pq.read_table(self._workspace.samples(corpus, shard), columns=["member", "offset", "length"])
+            places = pq.read_table(self._workspace.samples(corpus, shard), columns=_PLACE)
             source = open_source(recipe_corpus, shard, raw_path(recipe_corpus, self._workspace, shard))
             self._open[name] = source, places.combine_chunks()
             if len(self._open) > SHARDS_KEPT:

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from curation.errors import StageError, UserError, in_one_line, nearest
-from curation.workspace.digests import file_digest
+from curation.workspace.digests import ends_digest, file_digest
 from curation.workspace.files import write_text
 from curation.workspace.folder import Workspace
 
@@ -121,17 +121,22 @@ class Models:
         return path
 
     def digest(self, path: Path) -> str:
-        """Returns a file's sha256; a large file's is cached in the workspace by path, size and modification time."""
+        """Returns a file's sha256, which is cached in the workspace for a large file.
+
+        A cached one holds as long as size, modification time and both ends of the file are the same.
+        """
         stat = path.stat()
         if stat.st_size < LARGE or self._digests is None:
             return file_digest(path)
         name, stamp = str(path.resolve()), f"{stat.st_size}:{stat.st_mtime_ns}"
-        known = _read_json(self._digests)
-        if (known.get(name) or [None])[0] != stamp:
-            known = _read_json(self._digests) | {name: [stamp, file_digest(path)]}
-            with suppress(StageError):  # only a cache: without it, the digest is computed again
-                write_text(self._digests, json.dumps(known, indent=1))
-        return str(known[name][1])
+        seen = [stamp, ends_digest(path)]
+        match _read_json(self._digests).get(name):
+            case [*before, str(known)] if before == seen:
+                return known
+        digest = file_digest(path)
+        with suppress(StageError):  # only a cache: without it, the digest is computed again
+            write_text(self._digests, json.dumps(_read_json(self._digests) | {name: [*seen, digest]}, indent=1))
+        return digest
 
 
 def read_tensors(key: str, path: Path) -> "dict[str, torch.Tensor]":
@@ -146,21 +151,32 @@ def read_tensors(key: str, path: Path) -> "dict[str, torch.Tensor]":
 
     try:
         if path.suffix == ".safetensors":
-            return load_file(path)
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # torch warns of unusual pickles
-            content = torch.load(path, map_location="cpu", weights_only=True)
+            content: Any = load_file(path)
+        else:
+            content = _read_pickle(path)
     except SafetensorError as error:
         raise UserError(f"{path} is no safetensors file: {in_one_line(error)}; fetch it again", key) from None
     except pickle.UnpicklingError as error:
         raise UserError(f"{path} {refusal(error) or in_one_line(error)}", key) from None
-    except (RuntimeError, EOFError, OSError, ValueError, KeyError) as error:
-        raise UserError(f"{path} is no checkpoint that PyTorch can read: {in_one_line(error)}", key) from None
+    except Exception as error:  # a text read as a pickle ends in nearly any of them
+        what = f"{type(error).__name__}: {in_one_line(error)}"
+        raise UserError(f"{path} is no checkpoint that PyTorch can read ({what}); fetch it again", key) from None
     if isinstance(content, dict) and isinstance(content.get("state_dict"), dict):
         content = content["state_dict"]
-    if not (isinstance(content, dict) and content and all(isinstance(v, torch.Tensor) for v in content.values())):
-        raise UserError(f"{path} holds {type(content).__name__}; expected tensors by name", key)
+    if not isinstance(content, dict) or not content:
+        found = "nothing" if isinstance(content, dict) else type(content).__name__
+        raise UserError(f"{path} holds {found}; expected tensors by name", key)
+    if not all(isinstance(name, str) and isinstance(tensor, torch.Tensor) for name, tensor in content.items()):
+        raise UserError(f"{path} holds more than tensors by name", key)
     return content
+
+
+def _read_pickle(path: Path) -> Any:
+    import torch
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # torch warns of unusual pickles
+        return torch.load(path, map_location="cpu", weights_only=True)
 
 
 def refusal(error: Exception) -> str | None:

@@ -4,7 +4,6 @@ Only JSON, tokenizer files and safetensors are read: no pickle, no code from a c
 transformers would fill missing tensors with random numbers, this module raises an error.
 """
 
-import json
 import math
 import os
 from collections.abc import Iterator, Mapping, Sequence
@@ -14,6 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from curation.errors import UserError, in_one_line
+from curation.models.config_json import read_config
 
 if TYPE_CHECKING:
     import torch
@@ -81,7 +81,8 @@ class HfFolder:
             others: glob patterns of files that are read if they exist.
 
         Raises:
-            UserError: a file is missing; or the weights are a pickle, which may hold any code and is not opened.
+            UserError: a file is missing; a configuration is damaged; or the weights are a pickle, which may hold any
+                code and is not opened.
         """
         if not self.folder.is_dir():
             raise UserError(f"{self.folder} is a file; expected the folder of a checkpoint", self.key)
@@ -104,21 +105,17 @@ class HfFolder:
         if missing:
             present = ", ".join(sorted(p.name for p in self.folder.iterdir())[:LISTED]) or "nothing"
             raise UserError(f"{self.folder} has no {missing}; found {present}", self.key)
+        for name in ("config.json", "preprocessor_config.json"):
+            self.json(name)
         more = sorted({path.name for pattern in others for path in self.folder.glob(pattern) if path.is_file()})
         return {name: self.folder / name for name in dict.fromkeys(wanted + more)}
 
     def json(self, name: str) -> dict[str, Any]:
-        """Reads a JSON object from the folder; {} if there is no such file. Raises UserError if it is not an object."""
-        path = self.folder / name
+        """Reads a JSON object of the folder by `read_config`, which raises UserError; {} if there is no such file."""
         try:
-            content = json.loads(path.read_text(encoding="utf-8"))
-        except (FileNotFoundError, NotADirectoryError):
-            return {}  # `listed` reports a missing file
-        except (OSError, ValueError) as error:
-            raise UserError(f"{path} is no JSON: {in_one_line(error)}", self.key) from None
-        if not isinstance(content, dict):
-            raise UserError(f"{path}: expected a JSON object, found {type(content).__name__}", self.key)
-        return content
+            return read_config(self.key, self.folder / name)
+        except FileNotFoundError:  # `listed` reports a missing file
+            return {}
 
     def headers(self) -> list[SafetensorsHeader]:
         """Reads the headers of all tensors in the weight files. Raises UserError if a file is damaged."""

@@ -1,5 +1,6 @@
 """Base class of signals, captioners and translators: a name, parameters in the recipe, and models."""
 
+import os
 from pathlib import Path
 from typing import Any
 
@@ -53,7 +54,8 @@ class Plugin:
     @property
     def identity(self) -> dict[str, Any]:
         """The values that determine the output, besides the input, the model files and other plug-ins' output."""
-        parameters = self.params.model_dump(mode="json", exclude=set(self.placement))
+        values = self.params.model_dump(mode="json", exclude=set(self.placement))
+        parameters = {name: _without_folder(value) for name, value in values.items()}
         return {"name": self.name, "version": self.version, "parameters": parameters}
 
     @property
@@ -92,13 +94,13 @@ class Plugin:
 
     @property
     def licences(self) -> list[str]:
-        """Licences of those models that lie where the commands of `origins` put them."""
+        """Licences of those models that a package brings, or that lie where the commands of `origins` put them."""
         try:
             files, folder = self.files().values(), self.models.folder
         except UserError:
             return []
         fetched = {o for o in self.origins if o.place and folder for f in files if f.is_relative_to(folder / o.place)}
-        return [f"{o.name}: {o.licence}" for o in self.origins if o in fetched]
+        return [f"{o.name}: {o.licence}" for o in self.origins if o.place is None or o in fetched]
 
     def find(self) -> None:
         """Checks, without opening a model, that no model file and no key is missing. Raises UserError if one is."""
@@ -114,3 +116,8 @@ class Plugin:
 
     def load(self) -> None:
         """Loads the models; called once in each worker that needs them, before the first image."""
+
+
+def _without_folder(value: Any) -> Any:
+    """Returns a parameter; of an absolute path only its last part, since equal models at another place are the same."""
+    return Path(value).name if isinstance(value, str) and os.path.isabs(value) else value

@@ -12,13 +12,23 @@ from curation.errors import UserError, nearest
 from curation.recipe.sections import Recipe
 from curation.recipe.yaml_text import read_yaml, write_yaml
 
+_SURROGATE = re.compile("[\ud800-\udfff]")
+SHOWN = 100
+"""Largest number of characters of a wrong value that an error message shows."""
+_BY_NAME = {
+    ("signals",), ("select", "where"), ("select", "balance", "shares"), ("caption_eval", "captioners"),
+    ("ray", "resources", "signals"), ("ray", "resources", "stages"),
+}  # fmt: skip
+"""Sections whose entries the recipe names; `--set` leaves out an entry that it sets to null."""
+
 
 def load_recipe(path: str | Path, overrides: list[str] | None = None) -> Recipe:
     """Reads a recipe.
 
     Args:
         path: the YAML file.
-        overrides: `dotted.key=value`, the value in YAML; each replaces one value.
+        overrides: `dotted.key=value`, the value in YAML; each replaces one value, or leaves out a predicate or signal
+            that it sets to null.
 
     Raises:
         UserError: the recipe cannot be read or is wrong; one line names the file, the key and, for a wrong name, the
@@ -28,11 +38,14 @@ def load_recipe(path: str | Path, overrides: list[str] | None = None) -> Recipe:
     raw = _read(path)
     for override in overrides or []:
         _override(raw, override)
+    if place := _unusable(raw):
+        raise UserError(f"{path}: {place}: holds half a character (a lone surrogate) or a NUL; write it anew")
     raw = {"name": re.sub(r"[^a-z0-9_-]+", "-", path.stem.lower())} | raw
     try:
         recipe = Recipe.model_validate(raw)
     except ValidationError as error:
-        raise UserError(f"{path}: {wrong_value(error)}") from None
+        wrong = wrong_value(error)
+        raise UserError(wrong.detail, wrong.key, str(path)) from None
     return _resolve_paths(recipe, path.resolve().parent)
 
 
@@ -58,6 +71,18 @@ def _read(path: Path) -> dict[str, Any]:
     return raw
 
 
+def _unusable(value: Any) -> str | None:
+    """Returns the dotted key of a text that neither a file's name nor SQL can hold; None if there is none."""
+    if isinstance(value, str):
+        return "" if "\0" in value or not value.isascii() and _SURROGATE.search(value) else None
+    items = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ()
+    for key, inner in items:
+        place = _unusable(inner) if _unusable(key) is None else ""
+        if place is not None:
+            return f"{key}.{place}".rstrip(".")
+    return None
+
+
 def _override(raw: dict[str, Any], override: str) -> None:
     dotted, equals, text = override.partition("=")
     keys = [k for k in dotted.strip().split(".") if k]
@@ -72,7 +97,12 @@ def _override(raw: dict[str, Any], override: str) -> None:
         at = at.setdefault(key, {}) if isinstance(at, dict) else None
         if not isinstance(at, dict):
             raise UserError(f'--set {override}: "{key}" is not a section of the recipe')
-    at[keys[-1]] = value
+    if value is None and tuple(keys[:-1]) in _BY_NAME:
+        if keys[-1] not in at:
+            raise UserError(f'--set {override}: there is no "{keys[-1]}" to leave out{nearest(keys[-1], at)}')
+        del at[keys[-1]]
+    else:
+        at[keys[-1]] = value
 
 
 def wrong_value(error: ValidationError, model: type[BaseModel] = Recipe, section: str = "") -> UserError:
@@ -100,10 +130,20 @@ def _explain(error: ValidationError, model: type[BaseModel]) -> tuple[str, str]:
         return section, f'YAML reads one of the names here as {read}, no text; put it in quotes, such as "yes" or "1"'
     message = first["msg"].removeprefix("Value error, ")
     value = first.get("input")
-    shown = "" if first["type"] in ("missing", "value_error") or isinstance(value, dict) else f" (given: {value!r})"
+    shown = (
+        "" if first["type"] in ("missing", "value_error") or isinstance(value, dict) else f" (given: {_shown(value)})"
+    )
     if not dotted:
         return "", f"{message}{shown}"
     return dotted, f"{message[:1].lower()}{message[1:]}{shown}"
+
+
+def _shown(value: Any) -> str:
+    try:
+        text = repr(value)
+    except RecursionError:
+        text = type(value).__name__
+    return text if len(text) <= SHOWN else f"{text[: SHOWN - 1]}…"
 
 
 def _keys_at(model: type[BaseModel], where: list[Any]) -> list[str]:

@@ -14,6 +14,9 @@ from typing import Any
 import duckdb
 
 from curation.errors import UnknownColumn, UserError, nearest
+from curation.recipe.not_a_number import nan_as_null
+from curation.recipe.quotes import quotes_hint
+from curation.recipe.sizes import check_sizes
 from curation.workspace.sql import message, nodes, parsed, parser, quoted
 
 _SCALAR_NODES = {
@@ -37,7 +40,15 @@ class Predicate:
 
     name: str
     sql: str
+    """The text, as in the recipe."""
     columns: frozenset[str]
+    types: tuple[tuple[str, str], ...] | None = None
+    """The columns with their DuckDB types; None for SQL in which no number is computed that may be NaN."""
+
+    @property
+    def test(self) -> str:
+        """The SQL that is evaluated: the text, in which NaN counts as NULL."""
+        return self.sql if self.types is None else nan_as_null(self.sql, self.types)
 
     @property
     def mark(self) -> str:
@@ -45,7 +56,7 @@ class Predicate:
         return f"/* select.where.{self.name} */"
 
 
-def admit(name: str, sql: str, columns: Mapping[str, str], where: str = "select.where") -> Predicate:
+def admit(name: str, sql: str, columns: Mapping[str, str], where: str = "select.where", form: str = "{}") -> Predicate:
     """Checks a predicate.
 
     Args:
@@ -53,11 +64,15 @@ def admit(name: str, sql: str, columns: Mapping[str, str], where: str = "select.
         sql: its text.
         columns: the columns of an image, name to DuckDB type.
         where: the recipe's key that holds the predicate, for messages.
+        form: the predicate into which the text is put, for an expression that is no predicate itself.
 
     Raises:
-        UserError: the text is not one scalar boolean expression over these columns.
+        UserError: the text is not one expression, or is with its form not one scalar boolean expression over these
+            columns; or it makes a value of gigabytes.
     """
-    return _admitted(name, sql, tuple(columns.items()), where)
+    if form != "{}":
+        _only_select(sql, where)
+    return _admitted(name, form.format(sql), tuple(columns.items()), where)
 
 
 @lru_cache(maxsize=1024)
@@ -79,7 +94,7 @@ def _admitted(name: str, sql: str, typed: tuple[tuple[str, str], ...], where: st
     used = set()
     for part in nodes(node["select_list"][0]):
         if part["class"] == "COLUMN_REF":
-            used.add(_column(part, columns, key))
+            used.add(_column(part, columns, key, sql))
         elif part["class"] not in _SCALAR_NODES:
             what = {"SUBQUERY": "a subquery", "WINDOW": "a window function", "STAR": "a star"}.get(
                 part["class"], part["class"].lower()
@@ -91,8 +106,9 @@ def _admitted(name: str, sql: str, typed: tuple[tuple[str, str], ...], where: st
                 f"{nearest(part['function_name'], _named_functions())}",
                 key,
             )
+    check_sizes(node["select_list"], key, data=False)
     _bind(key, sql, {c: columns[c] for c in used})
-    return Predicate(name, sql, frozenset(used))
+    return Predicate(name, sql, frozenset(used), tuple((c, columns[c]) for c in sorted(used)))
 
 
 def failing(sql: str, ask: Callable[[str], object]) -> str | None:
@@ -118,9 +134,10 @@ def query_columns(sql: str) -> set[str] | None:
     """Returns the column names that a query mentions anywhere; None if it selects all columns by a star.
 
     Raises:
-        UserError: the text is not one SELECT.
+        UserError: the text is not one SELECT, or makes a value of gigabytes.
     """
     node = _only_select(sql, "query", wrap=False)
+    check_sizes(node, "query", data=True)
     used = set()
     for part in nodes(node):
         if part.get("class") == "STAR":
@@ -143,12 +160,13 @@ def _only_select(sql: str, key: str, wrap: bool = True) -> dict[str, Any]:
     return statements[0]["node"]
 
 
-def _column(part: dict[str, Any], columns: Mapping[str, str], key: str) -> str:
+def _column(part: dict[str, Any], columns: Mapping[str, str], key: str, sql: str) -> str:
     written = ".".join(part["column_names"])
     for column in columns:  # SQL names are not case-sensitive
         if column.lower() == written.lower():
             return column
-    raise UnknownColumn(written, f'there is no column "{_short(written)}"{nearest(written, columns)}', key)
+    hint = quotes_hint(sql, written) or nearest(written, columns)
+    raise UnknownColumn(written, f'there is no column "{_short(written)}"{hint}', key)
 
 
 def _bind(key: str, sql: str, columns: Mapping[str, str]) -> None:

@@ -30,6 +30,9 @@ class Corpus(Section):
         description="webdataset, parquet and files: as img2dataset writes them; folder: any folder of images; "
         "or the name of a reader of your own",
     )
+    columns: dict[Literal["key", "caption", "url", "image"], str] = Field(
+        {}, description="use: name of the column, such as `caption: TEXT`; common names are known"
+    )
 
     @field_validator("format")
     @classmethod

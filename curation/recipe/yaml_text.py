@@ -39,10 +39,14 @@ def read_yaml(text: str) -> Any:
     """Reads the one document of a text, as dicts, lists, texts, numbers, booleans, dates and None.
 
     Raises:
-        YAMLError: the text is not YAML, or a mapping has a key twice, so that a value would be lost silently. A
-            MarkedYAMLError says in `problem` what is wrong and in `problem_mark` where.
+        YAMLError: the text is not YAML, it is nested deeper than Python can follow, or a mapping has a key twice, so
+            that a value would be lost silently. A MarkedYAMLError says in `problem` what is wrong and in `problem_mark`
+            where.
     """
-    return _yaml().load(text)
+    try:
+        return _yaml().load(text)
+    except RecursionError:
+        raise MarkedYAMLError(problem="it is nested too deep") from None
 
 
 def write_yaml(data: Any, width: int = 80) -> str:

@@ -13,12 +13,13 @@ import pyarrow as pa
 from curation.errors import UnknownColumn, UserError
 from curation.models.checkpoints import Models
 from curation.recipe import Recipe
+from curation.recipe.not_a_number import nan_as_null
 from curation.recipe.predicates import Predicate, admit
 from curation.recipe.sections import Balance, Dedup
 from curation.signals.base import Signal, example_entry, make_signal, owner_of_column, sidecar_fields
 from curation.workspace.digests import digest
 from curation.workspace.schemas import LEVELS_IN_VIEW, SAMPLES, TABLES
-from curation.workspace.sql import duck_types
+from curation.workspace.sql import as_json, duck_types
 
 OWN_TO_PRODUCT = "text"
 """A column of the product that a signal may also give: in the product it is the training text, and the column `text` of
@@ -84,30 +85,35 @@ class Cascade:
             if recipe.select.text_in_the_wild:
                 rules["text_rule"] = cascade.admit("", recipe.select.text_in_the_wild, TEXT_RULE)
         if recipe.select.dedup.quality:
-            rank = admit("", f"({recipe.select.dedup.quality}) >= 0", columns, "select.dedup.quality")
+            rank = admit("", recipe.select.dedup.quality, columns, "select.dedup.quality", "(\n{}\n) >= 0")
             rules["rank_columns"] = rank.columns
         return replace(cascade, **rules)
 
     def with_meta(self, samples: pa.Table) -> pa.Table:
         """Returns a samples table with the `meta_*` columns of all shards, each in the type common to all shards."""
+        places = {name.lower(): place for place, name in enumerate(samples.column_names)}
         for f in self.meta:
-            at = samples.schema.get_field_index(f.name)
-            if at < 0:
+            place = places.get(f.name.lower())
+            if place is None:
                 samples = samples.append_column(f.name, pa.nulls(samples.num_rows, f.type))
-            elif samples.schema.field(at).type != f.type:
-                samples = samples.set_column(at, f.name, samples[f.name].cast(f.type))
+            elif samples.schema.field(place) != f:
+                samples = samples.set_column(place, f.name, _as_type(samples.column(place), f.type))
         return samples
 
-    def admit(self, name: str, sql: str, where: str = "select.where") -> Predicate:
+    def admit(self, name: str, sql: str, where: str = "select.where", form: str = "{}") -> Predicate:
         """Checks one predicate over these columns and returns it. Raises UserError, which names a missing signal."""
         try:
-            return admit(name, sql, self.columns, where)
+            return admit(name, sql, self.columns, where, form)
         except UnknownColumn as error:
             owner = owner_of_column(error.column)
             if owner is None or owner in self.signals:
                 raise
             detail = f'the column "{error.column}" is given by the signal {owner}'
             raise UserError(f"{detail}; add `{example_entry(owner)}` to signals", error.key) from None
+
+    def test(self, sql: str, read: frozenset[str]) -> str:
+        """Returns an admitted expression as it is evaluated, with NaN as NULL; `read` are the columns that it reads."""
+        return nan_as_null(sql, tuple((c, self.columns[c]) for c in sorted(read)))
 
     @property
     def text_columns(self) -> list[str]:
@@ -184,7 +190,7 @@ class Cascade:
     @property
     def stop_sql(self) -> str:
         """SQL for the number of the first predicate that is not TRUE; the number of predicates if all are TRUE."""
-        cases = [f"{p.mark} WHEN (\n{p.sql}\n) IS NOT TRUE THEN {i}" for i, p in enumerate(self.predicates)]
+        cases = [f"{p.mark} WHEN (\n{p.test}\n) IS NOT TRUE THEN {i}" for i, p in enumerate(self.predicates)]
         return f"CASE {' '.join(cases)} ELSE {len(cases)} END" if cases else "0"
 
     @property
@@ -193,9 +199,9 @@ class Cascade:
         cases = ["WHEN NOT is_ok THEN -1"]
         for i, p in enumerate(self.predicates):
             skipped = " OR ".join(f"{s}_is_skipped" for s in self.reads(p))
-            undecided = f"WHEN (\n{p.sql}\n) IS NULL AND ({skipped}) THEN {2 * i + 1}" if skipped else ""
+            undecided = f"WHEN (\n{p.test}\n) IS NULL AND ({skipped}) THEN {2 * i + 1}" if skipped else ""
             fate = f"CASE {undecided} ELSE {2 * i} END" if undecided else str(2 * i)
-            cases.append(f"{p.mark} WHEN (\n{p.sql}\n) IS NOT TRUE THEN {fate}")
+            cases.append(f"{p.mark} WHEN (\n{p.test}\n) IS NOT TRUE THEN {fate}")
         return f"CASE {' '.join(cases)} ELSE {2 * len(self.predicates)} END"
 
     def unpack_fate(self, number: int) -> tuple[str, str | None]:
@@ -285,13 +291,23 @@ def _group_columns(cascade: Cascade, rules: Balance) -> frozenset[str]:
         if "embedding" not in cascade.signals:
             raise UserError("needs the signal embedding; add `embedding: …` to signals", "select.balance.clusters")
         return frozenset()
-    read = cascade.admit("", f"(\n{rules.by}\n) IS NOT NULL", "select.balance.by").columns
+    read = cascade.admit("", rules.by, "select.balance.by", "(\n{}\n) IS NOT NULL").columns
     lists = sorted(column for column in read if cascade.columns[column].endswith("]"))
     if lists:
         raise UserError(f"{lists[0]} is a list; groups of embeddings are asked for by `clusters`", "select.balance.by")
     return read
 
 
-def group_sql(rules: Balance) -> str:
+def group_sql(cascade: Cascade, rules: Balance) -> str:
     """Returns SQL over the wide files for the name of a row's group; NULL if the groups are clusters."""
-    return f"coalesce((\n{rules.by}\n)::VARCHAR, '{NO_GROUP}')" if rules.by else "NULL"
+    if not rules.by:
+        return "NULL"
+    return f"coalesce((\n{cascade.test(rules.by, cascade.group_columns)}\n)::VARCHAR, '{NO_GROUP}')"
+
+
+def _as_type(column: pa.ChunkedArray, kind: pa.DataType) -> pa.ChunkedArray:
+    """Returns a column in the type common to all shards, which is text where their types have nothing in common."""
+    try:
+        return column.cast(kind)
+    except pa.ArrowException:
+        return pa.chunked_array([pa.array([as_json(value) for value in column.to_pylist()], pa.string())])

@@ -4,6 +4,7 @@ import os
 from collections import Counter
 from collections.abc import Iterable
 
+from curation.counts import counted
 from curation.durations import in_words
 from curation.recipe import Recipe
 from curation.scoring.cascade import Cascade
@@ -61,7 +62,7 @@ class Work:
         if self.recipe.engine == "ray":
             return f"{in_words(seconds)} of one core's time"
         workers = min(shards, self.recipe.workers or len(os.sched_getaffinity(0)))
-        return f"{in_words(seconds / workers)} with {workers} worker{'s' * (workers > 1)}"
+        return f"{in_words(seconds / workers)} with {counted(workers, 'workers')}"
 
     def _milliseconds(self, workspace: Workspace, name: str) -> tuple[float, bool]:
         """Returns the milliseconds per row, and whether they were measured here, with this backend, model and size."""

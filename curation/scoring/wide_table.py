@@ -16,6 +16,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from curation.corpora.samples import check_aligned, samples_notes
+from curation.errors import WITHOUT_PIXELS
 from curation.scoring.cascade import Cascade
 from curation.scoring.decider import run_error
 from curation.scoring.opened import Opened
@@ -26,7 +27,10 @@ from curation.workspace.files import fingerprint, read_table, remove_damaged, wr
 from curation.workspace.schemas import SKIPPED
 from curation.workspace.sql import as_lists, connect, parquet_files
 
-VERSION = 2
+VERSION = 3
+_UNDECODABLE = f"^({'|'.join(WITHOUT_PIXELS)})(:|$)"
+"""Errors of a signal that say that the picture has no pixels: the row then counts as failed, whatever the predicates
+read."""
 ALWAYS = ("key",)
 """Text columns of every wide file. Statuses and states are stored as `is_ok` and `NAME_is_skipped`, one bit each."""
 
@@ -41,7 +45,7 @@ class WideRows:
 
     def __init__(self, workspace: Workspace, files: Sequence[str]) -> None:
         self.workspace, self.files = workspace, list(files)
-        self.connection = connect([workspace.root], memory="4GB")
+        self.connection = connect([workspace.root], memory="4GB", spill=workspace.spill)
 
     @cached_property
     def wide(self) -> str:
@@ -92,17 +96,20 @@ def refresh(opened: Opened, corpus: str, shard: str) -> Path:
         for name in samples.column_names
         if name in ALWAYS or name in texts or not _is_text_or_list(samples.schema.field(name).type)
     }
-    columns |= {"is_ok": pc.equal(samples["status"], "ok")} | _hash_halves(samples["sha256"])
+    is_ok = pc.equal(samples["status"], "ok")
+    columns |= _hash_halves(samples["sha256"])
     for name, signal in cascade.signals.items():
         sidecar = _sidecar(workspace, cascade, name, corpus, shard, notes, samples)
         state = f"{name}_state"
         if sidecar is None:
             sidecar = sidecar_of_nothing(signal, samples["key"])
         columns[f"{name}_is_skipped"] = pc.equal(sidecar[state], SKIPPED)
+        undecodable = pc.match_substring_regex(sidecar[f"{name}_error"], _UNDECODABLE)
+        is_ok = pc.and_(is_ok, pc.invert(pc.fill_null(undecodable, False)))
         for f in sidecar_fields(signal):
             if f.name in texts or not _is_text_or_list(f.type):
                 columns[f.name] = as_lists(sidecar[f.name])
-    write_table(path, pa.table(columns), identity)
+    write_table(path, pa.table(columns | {"is_ok": is_ok}), identity)
     return path
 
 

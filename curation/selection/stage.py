@@ -14,6 +14,7 @@ import duckdb
 import numpy as np
 import pyarrow as pa
 
+from curation.counts import counted
 from curation.errors import StageError, UserError
 from curation.recipe.predicates import failing
 from curation.scoring.cascade import TEXT_RULE, group_sql
@@ -91,10 +92,9 @@ class Selection(WideRows):
         """
         funnel = self.funnel()
         if funnel.undecided:
+            rows = counted(sum(funnel.undecided.values()), "rows")
             waiting = ", ".join(f"{name}: {count}" for name, count in funnel.undecided.items())
-            raise StageError(
-                f"{sum(funnel.undecided.values())} rows are undecided ({waiting}); run `curate score RECIPE` first"
-            )
+            raise StageError(f"undecided: {rows} ({waiting}); run `curate score RECIPE` first")
         for number, (corpus, shard) in enumerate(self.shards):
             self._write_shard(number, corpus, shard)
         self._forget_others()
@@ -140,7 +140,7 @@ class Selection(WideRows):
         rules = self.recipe.select.balance
         if rules is None:
             return Balanced.none()
-        ranked = self._ranked([f"{group_sql(rules)} AS name", f"({self.balance_waits}) AS waits"])
+        ranked = self._ranked([f"{group_sql(self.cascade, rules)} AS name", f"({self.balance_waits}) AS waits"])
         at = self._index(ranked["file"].to_numpy(), ranked["row"].to_numpy())
         left = ~self._copies[at]
         waiting = int(np.count_nonzero(left & ranked["waits"].to_numpy()))
@@ -162,10 +162,10 @@ class Selection(WideRows):
     @cached_property
     def _text_in_the_wild(self) -> dict[int, set[int]]:
         """The kept rows of the text-rich subset, by number of the file."""
-        rule = self.recipe.select.text_in_the_wild
-        if not rule:
+        rule = self.cascade.text_rule
+        if rule is None:
             return {}
-        wanted = f"{self._passing()} AND NOT ({self.waits}) AND (\n{rule}\n)"
+        wanted = f"{self._passing()} AND NOT ({self.waits}) AND (\n{rule.test}\n)"
         table = self._table(f"SELECT file_index AS file, file_row_number AS row FROM {self.wide} WHERE {wanted}")
         files, rows = table["file"].to_numpy(), table["row"].to_numpy()
         gone = self._copies.copy()
@@ -264,7 +264,7 @@ class Selection(WideRows):
     def _quality(self) -> str:
         expression = self.recipe.select.dedup.quality
         if expression:
-            return f"({expression})"
+            return f"(\n{self.cascade.test(expression, self.cascade.rank_columns or frozenset())}\n)"
         return "aesthetic" if "aesthetic" in self.cascade.owners else "NULL"
 
     def _write_shard(self, number: int, corpus: str, shard: str) -> None:

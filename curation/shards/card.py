@@ -1,10 +1,14 @@
 """The dataset card: a `README.md` with the Hugging Face hub's metadata block, written from the product's counts."""
 
 import json
+import re
 from typing import Any
 
 from curation.annotation.votes import read_levels
 from curation.captions.crew import crew_of
+from curation.counts import counted
+from curation.models.plugin import Plugin
+from curation.printing import plain
 from curation.recipe import Recipe
 from curation.recipe.yaml_text import write_yaml
 from curation.scoring.opened import Opened
@@ -26,6 +30,8 @@ _PHASES = {
     "concept": "every image that passed the filters: the broad first phase of training",
     "quality": "images that annotators put at Level 5: the short second phase",
 }
+_MARKUP = re.compile(r"[\\`*{}\[\]<>#|!~&$@]|(?<![^\W_])_|_(?![^\W_])|:(?=//)|(?<=www)\.", re.IGNORECASE)
+"""Characters by which a text can be markup; an underscore within a word cannot."""
 
 
 def write_card(opened: Opened, phase: str, stats: ProductStats) -> None:
@@ -51,7 +57,7 @@ def write_card(opened: Opened, phase: str, stats: ProductStats) -> None:
         for part in (
             f"# {title}: {phase} phase",
             recipe.card.description,
-            f"{stats['images']:,} images in {stats['shards']} shards, {_PHASES[phase]}. "
+            f"{counted(stats['images'], 'images')} in {counted(stats['shards'], 'shards')}, {_PHASES[phase]}. "
             "Images with a Chinese or English text, as a bilingual text-to-image model is trained on.",
             _files(),
             _funnel(workspace, stats),
@@ -64,7 +70,7 @@ def write_card(opened: Opened, phase: str, stats: ProductStats) -> None:
         if part
     )
     block = write_yaml(header)
-    write_text(workspace.product(phase) / "README.md", f"---\n{block}---\n\n{body}\n")
+    write_text(workspace.product(phase) / "README.md", f"---\n{block}---\n\n{body}\n", workspace.scratch)
 
 
 def _size(images: int) -> str:
@@ -73,17 +79,43 @@ def _size(images: int) -> str:
 
 def _table(head: tuple[str, ...], rows: list[tuple[Any, ...]]) -> str:
     def line(cells: tuple[Any, ...]) -> str:
-        texts = [f"{c:,}" if isinstance(c, int) else str(c) for c in cells]
-        return "| " + " | ".join(s.replace("|", "\\|").replace("\n", " ") for s in texts) + " |"
+        return f"| {' | '.join(f'{c:,}' if isinstance(c, int) else _cell(c) for c in cells)} |"
 
     return "\n".join([line(head), "|" + "---|" * len(head), *map(line, rows)])
+
+
+def _cell(value: Any) -> str:
+    return _code(value).replace("|", "\\|") if isinstance(value, _Sql) else _text(str(value))
+
+
+def _text(text: str) -> str:
+    """Returns a text from the web as Markdown that shows it as it is: no markup, no HTML, no link, and on one line.
+
+    A character reference is never read as markup (CommonMark 0.31, section 2.5), nor in a cell of a table. The parts of
+    an address by which GitHub makes it a link are replaced too (GFM 0.29, section 6.9).
+    """
+    return _MARKUP.sub(lambda found: f"&#{ord(found[0])};", plain(" ".join(text.split())))
+
+
+def _code(text: str) -> str:
+    """Returns a text as a code span on one line, within more backticks than it holds itself."""
+    text = plain(" ".join(text.split()))
+    marks = "`" * (1 + max(map(len, re.findall("`+", text)), default=0))
+    space = " " if "`" in text else ""
+    return f"{marks}{space}{text}{space}{marks}"
+
+
+class _Sql(str):
+    """A cell with SQL of the recipe, which is shown as code."""
 
 
 def _files() -> str:
     return (
         "## Files\n\n`NNNNNN.tar` is a webdataset shard: `.jpg`, `.png` or `.webp`, `.txt` (the one training text) "
         "and `.json` (everything known of the image) for each image. `NNNNNN.parquet` holds the same facts as a "
-        "table, `index.parquet` finds an image by its key, `stats.json` holds the counts of this page."
+        "table; its column `icc` says whether a picture is in the colours of the profile that its file holds "
+        "(`kept`) or was converted to sRGB (`converted`). `index.parquet` finds an image by its key, `stats.json` "
+        "holds the counts of this page."
     )
 
 
@@ -97,7 +129,7 @@ def _funnel(workspace: Workspace, stats: ProductStats) -> str:
         texts = {"failed": "unreadable", "duplicate": f"duplicates, {name}", "balance": "balanced away"}
         rule = {"dropped": where.get(name, ""), "balance": notes.get("balance")}.get(kind)
         if count or kind != "balance" or rule:
-            rows.append((texts.get(kind, name), "" if rule is None else f"`{rule}`", -count))
+            rows.append((texts.get(kind, name), "" if rule is None else _Sql(rule), -count))
     rows.append(("kept", "", funnel.kept))
     rows += [(f"left out: {why.replace('_', ' ')}", "", -n) for why, n in stats.get("left_out", {}).items()]
     return "## How they were chosen\n\n" + _table(("step", "condition to pass", "images"), rows)
@@ -108,11 +140,15 @@ def _captions(opened: Opened, stats: ProductStats) -> str:
     shares = [(f"{source} text", n, f"{100 * n / total:.1f} %") for source, n in stats["captions"].items()]
     shares += [(f"language: {name}", n, f"{100 * n / total:.1f} %") for name, n in stats["languages"].items()]
     translator = recipe.captions.translator
+    writer = _code(str(recipe.captions.captioner.get("backend")))
+    translated_by = _code(str(translator.get("backend")) if translator else "nobody")
     return (
-        f"## Texts\n\nSynthetic captions by `{recipe.captions.captioner.get('backend')}` (English), translated by "
-        f"`{translator.get('backend') if translator else 'nobody'}`; asked for: {recipe.captions.synthetic_share:.0%} "
-        "synthetic. The choice is made by a hash of the key. A text that could not be translated truly is never "
-        "used as Chinese.\n\n" + _table(("training text", "images", "share"), shares) + _flags(stats) + _models(opened)
+        f"## Texts\n\nSynthetic captions by {writer} (English), translated by {translated_by}; "
+        f"asked for: {recipe.captions.synthetic_share:.0%} synthetic. The choice is made by a hash of the key. "
+        "A text that could not be translated truly is never used as Chinese.\n\n"
+        + _table(("training text", "images", "share"), shares)
+        + _flags(stats)
+        + _models(opened)
     )
 
 
@@ -132,8 +168,8 @@ def _models(opened: Opened) -> str:
     lines = []
     for role, backend in crew_of(opened).all.items():
         if description := backend.told:
-            licences = "; ".join(backend.licences) or "licence: as its publisher says"
-            lines.append(f"- {role.replace('_', ' ')} `{backend.name}`: {description}. {licences}")
+            facts = f"{description}. {_licence(backend)}"
+            lines.append(f"- {role.replace('_', ' ')} {_code(backend.name)}: {_text(facts)}")
     return "\n\nModels:\n\n" + "\n".join(lines) if lines else ""
 
 
@@ -170,10 +206,18 @@ def _signals(opened: Opened) -> str:
             signal.backend or "classical",
             signal.version,
             ", ".join(f"{f} {sha[:12]}" for f, sha in signal.digests().items()) or "none",
+            _licence(signal) if signal.digests() else "",
         )
         for name, signal in opened.cascade.signals.items()
     ]
-    return "## Scores\n\n" + _table(("signal", "backend", "version", "model files (sha256)"), rows) if rows else ""
+    if not rows:
+        return ""
+    return "## Scores\n\n" + _table(("signal", "backend", "version", "model files (sha256)", "licence"), rows)
+
+
+def _licence(plugin: Plugin) -> str:
+    """Returns the licences of a plug-in's models, as far as they are known here."""
+    return "; ".join(plugin.licences) or "licence: as its publisher says"
 
 
 def _limits(recipe: Recipe) -> str:

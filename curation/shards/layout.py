@@ -82,7 +82,7 @@ class Layout:
         wide = [refresh(self.opened, *shard) for shard in shards]
         self._connection.register("best", best)
         sql = f"""SELECT key FROM {parquet_files(map(str, wide))}
-                  WHERE CASE WHEN key IN (SELECT key FROM best) THEN (\n{rule.sql}\n) END"""
+                  WHERE CASE WHEN key IN (SELECT key FROM best) THEN (\n{rule.test}\n) END"""
         try:
             return self._connection.sql(sql).to_arrow_table()
         except duckdb.Error as error:

@@ -8,6 +8,8 @@ made again when a source has changed.
 import hashlib
 import json
 import os
+import re
+from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import lru_cache
 from itertools import groupby
@@ -18,7 +20,8 @@ import pyarrow as pa
 
 from curation.captions.crew import caption_fingerprint, crew_of
 from curation.captions.training_text import TrainingText, trainable, training_text
-from curation.corpora.samples import check_aligned, raw_path, samples_notes
+from curation.corpora.samples import check_aligned, samples_notes
+from curation.counts import counted
 from curation.errors import StageError
 from curation.keys import key_hash
 from curation.recipe import Recipe
@@ -32,11 +35,12 @@ from curation.workspace import Workspace
 from curation.workspace.digests import canonical, digest
 from curation.workspace.files import fingerprint, footer, read_table, replacing, stamps, write_table
 from curation.workspace.schemas import PLACES
+from curation.workspace.sql import as_json
 
-VERSION = 1
+VERSION = 2
 """Version of the lines, part of their fingerprint; it is raised when the same sources give other lines."""
-_SAMPLE = ("key", "member", "offset", "length", "format", "width", "height", "sha256", "url", "caption",
-           "meta_license", "meta_licence")  # fmt: skip
+_SAMPLE = ("key", "member", "offset", "length", "format", "width", "height", "sha256", "url", "caption")
+_LICENCE = re.compile(r"meta_licen[sc]e(_\d+)?", re.IGNORECASE)
 _CAPTION = ["caption_en", "caption_zh", "translated", "original_en", "flags"]
 
 
@@ -82,7 +86,7 @@ class RowMaker:
     def __init__(self, opened: Opened) -> None:
         self.opened, self.recipe = opened, opened.recipe
         self.workspace, self.cascade, recipe = opened.workspace, opened.cascade, opened.recipe
-        self._corpora = {corpus.name: (corpus.path, *self._folders(corpus.name)) for corpus in recipe.corpora}
+        self._corpora = {corpus.name: self._folders(corpus.name) for corpus in recipe.corpora}
         sizes = buckets(recipe.shards.buckets.area, recipe.shards.buckets.step)
         self._bucket = lru_cache(1 << 16)(lambda width, height: bucket_name(nearest_bucket(width, height, sizes)))
         captions = recipe.captions.model_dump(mode="json", include={"synthetic_share", "language", "tolerate"})
@@ -107,10 +111,9 @@ class RowMaker:
         made_from, path = self._fingerprint(corpus, shard), lines_path(self.workspace, corpus, shard)
         places: dict[str, list[Any]] = {name: [] for name in PLACES.names}
         with replacing(path) as temporary, open(temporary, "wb") as file:
-            raw = raw_path(self.recipe.corpus(corpus), self.workspace, shard)
             for sample in self._kept_samples(corpus, shard):
                 text = self._text(sample)
-                line = canonical(self._row(corpus, shard, raw, sample, text)).encode() if text.text is not None else b""
+                line = canonical(self._row(corpus, shard, sample, text)).encode() if text.text is not None else b""
                 place = (sample["key"], key_hash(sample["key"], "order"), file.tell(), len(line), line_hash(line))
                 for column, value in zip(places.values(), place, strict=True):
                     column.append(value)
@@ -129,8 +132,8 @@ class RowMaker:
         return [str(path.parent) for path in [*(place(corpus, "x") for place in places), *signals]]
 
     def _fingerprint(self, corpus: str, shard: str) -> str:
-        path, *folders = self._corpora[corpus]
-        return digest([self._made_by, path, stamps(f"{folder}/{shard}.parquet" for folder in folders)])
+        folders = self._corpora[corpus]
+        return digest([self._made_by, stamps(f"{folder}/{shard}.parquet" for folder in folders)])
 
     def _text(self, sample: dict[str, Any]) -> TrainingText:
         rules = self.recipe.captions
@@ -145,7 +148,7 @@ class RowMaker:
             rules.language.get("zh", 0.0),
         )
 
-    def _row(self, corpus: str, shard: str, path: str, sample: dict[str, Any], text: TrainingText) -> dict[str, Any]:
+    def _row(self, corpus: str, shard: str, sample: dict[str, Any], text: TrainingText) -> dict[str, Any]:
         """Returns a line's content: a `RowPlan` without the level.
 
         The level is added later, because votes change independently.
@@ -154,7 +157,6 @@ class RowMaker:
             "key": sample["key"],
             "corpus": corpus,
             "raw_shard": shard,
-            "path": path,
             "member": sample["member"],
             "offset": sample["offset"],
             "length": sample["length"],
@@ -163,7 +165,7 @@ class RowMaker:
             "height": sample["height"],
             "source_sha256": sample["sha256"],
             "url": sample["url"],
-            "license": sample.get("meta_license") or sample.get("meta_licence"),
+            "license": next((name for column in _licences(sample) if (name := as_json(sample[column]))), None),
             "text": text.text,
             "caption_source": text.source,
             "caption_language": text.language,
@@ -195,9 +197,11 @@ class RowMaker:
         done = [source == captioned_as for source, captioned_as in zip(kept, made, strict=True)]
         missing = sum(source is not None and not ok for source, ok in zip(kept, done, strict=True))
         if captions is None or missing:
-            raise StageError(f"{corpus}/{shard}: {missing} kept rows have no caption; run `curate caption RECIPE`")
+            raise StageError(
+                f"{corpus}/{shard}: no caption: {counted(missing, 'kept rows')}; run `curate caption RECIPE`"
+            )
         check_aligned(table, captions, path)
-        samples = table.select([name for name in _SAMPLE if name in table.column_names])
+        samples = table.select([*_SAMPLE, *_licences(table.column_names)])
         mask = pa.array([source is not None for source in kept])
         parts = (samples, captions.select(_CAPTION), self._scores(corpus, shard, table))
         return [
@@ -225,6 +229,11 @@ class RowMaker:
                 check_aligned(samples, sidecar, path)
                 columns_of_text |= {column: sidecar[column] for column in columns}
         return columns_of_text
+
+
+def _licences(columns: Iterable[str]) -> list[str]:
+    """Returns the columns that tell an image's licence, in whatever case and spelling, the likeliest first."""
+    return sorted((name for name in columns if _LICENCE.fullmatch(name)), key=str.lower)
 
 
 def read_rows(workspace: Workspace, places: pa.RecordBatch) -> list[dict[str, Any]]:

@@ -136,10 +136,10 @@ def finish(opened: Opened, plans: list[PhasePlan]) -> dict[str, PhaseSize]:
         damaged = phase_plan.images - stats["images"]
         stats["left_out"] = dict(phase_plan.left_out) | ({"damaged": damaged} if damaged else {})
         if index:
-            write_table(folder / "index.parquet", pa.concat_tables(index))
+            write_table(folder / "index.parquet", pa.concat_tables(index), "", workspace.scratch)
         else:
             (folder / "index.parquet").unlink(missing_ok=True)
-        write_text(folder / "stats.json", json.dumps(stats, indent=1, ensure_ascii=False) + "\n")
+        write_text(folder / "stats.json", json.dumps(stats, indent=1, ensure_ascii=False) + "\n", workspace.scratch)
         write_card(opened, phase_plan.phase, stats)
         summary[phase_plan.phase] = {"images": stats["images"], "shards": len(names)}
     Ledger[BuildLine](workspace, "build-shards", writable=True).note("made_of", made_of(opened))

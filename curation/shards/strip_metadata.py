@@ -11,6 +11,7 @@ import struct
 import zlib
 from collections.abc import Iterable, Iterator
 
+from curation.decoding.png import unpacked_profile
 from curation.images import ImageError, probe
 
 
@@ -138,7 +139,9 @@ def _strip_png(data: bytes) -> bytes:
             raise StripError(f"png: the file ends inside the chunk at byte {at}")
         if not kind.isalpha() or (kind == b"IHDR") != (not before):
             raise StripError(f"png: unexpected chunk at byte {at}")
-        if kind in _PNG_KEPT:
+        if kind == b"iCCP" and unpacked_profile(data[at + 8 : end - 4]) is None:
+            pass  # damaged, or so long that nobody unpacks it: it says nothing of the colours
+        elif kind in _PNG_KEPT:
             if zlib.crc32(data[at + 4 : end - 4]) != int.from_bytes(data[end - 4 : end]):
                 raise StripError(f"png: wrong checksum in the {kind.decode()} chunk at byte {at}")
             if kind == b"IDAT" and has_pixels and before != b"IDAT":

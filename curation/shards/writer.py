@@ -16,21 +16,23 @@ from PIL import Image
 
 from curation.corpora.listing import open_source
 from curation.corpora.readers import Source
-from curation.errors import StageError
-from curation.images import ImageError, decode
-from curation.recipe import Recipe
+from curation.corpora.samples import raw_path
+from curation.decoding.png import MAX_PROFILE_OF_PILLOW
+from curation.errors import RowError, StageError
+from curation.images import ImageError, decode, decode_whole, probe
 from curation.scoring.opened import Opened
 from curation.shards.strip_metadata import StripError, strip_metadata
 from curation.signals.base import Signal
 from curation.tasks import Watch
 from curation.workspace.digests import file_digest
 from curation.workspace.files import footer, read_table, replacing, write_table
-from curation.workspace.schemas import PRODUCT
+from curation.workspace.schemas import ICC_CONVERTED, ICC_KEPT, PRODUCT
 
-PRODUCT_VERSION = 3
+PRODUCT_VERSION = 4
 """Version of the product, part of its fingerprint; it is raised when the same rows give other files."""
 ENDINGS = {"jpeg": "jpg", "png": "png", "webp": "webp"}
-"""File extensions by format, for the formats that the product keeps; any other becomes a PNG of the same pixels."""
+"""File extensions by format, for the formats that the product keeps. Any other becomes a PNG of the pixels that were
+scored: upright, in sRGB, eight bits a sample; nothing else is lost."""
 
 OPEN_SOURCES = 16
 """Maximum number of raw shards held open at once."""
@@ -55,7 +57,6 @@ class RowPlan:
     key: str
     corpus: str
     raw_shard: str
-    path: str
     member: str
     offset: int
     length: int
@@ -100,22 +101,27 @@ def write_product_shard(
     Raises:
         StageError: a raw image cannot be read, or has changed since it was indexed.
     """
-    recipe, name = opened.recipe, f"{number:06d}"
+    recipe, scratch, name = opened.recipe, opened.workspace.scratch, f"{number:06d}"
     failed: Counter[str] = Counter()
     records: list[dict[str, Any]] = []
-    sources: OrderedDict[str, Source] = OrderedDict()
+    sources: OrderedDict[tuple[str, str], Source] = OrderedDict()
     (folder / f"{name}.parquet").unlink(missing_ok=True)  # its footer marks the pair as complete
-    with replacing(folder / f"{name}.tar") as path, tarfile.open(path, "w", format=tarfile.USTAR_FORMAT) as tar:
+    with (
+        replacing(folder / f"{name}.tar", scratch) as path,
+        tarfile.open(path, "w", format=tarfile.USTAR_FORMAT) as tar,
+    ):
         for place, row in enumerate(rows):
             watch.note(os.getpid(), place, place + 1)
             try:
                 if verdict := watch.verdict(place):
                     raise ImageError(verdict)
-                data, format = _product_bytes(_read(recipe, sources, row), row.format, recipe.shards.strip_metadata)
+                data, format, icc = _product_bytes(
+                    _read(opened, sources, row), row.format, recipe.shards.strip_metadata
+                )
             except (ImageError, StripError) as error:
                 failed[f"build {error.reason if isinstance(error, ImageError) else type(error).__name__}"] += 1
                 continue
-            record = _record(row, phase, name, place, data)
+            record = _record(row, phase, name, place, data) | {"icc": icc}
             stem = f"{name}{place:04d}"
             record["offset"] = _add(tar, f"{stem}.{ENDINGS[format]}", data)
             record["length"] = len(data)
@@ -127,7 +133,8 @@ def write_product_shard(
         source.close()
     tar_sha256 = file_digest(folder / f"{name}.tar")
     failures = json.dumps(dict(sorted(failed.items())))
-    write_table(folder / f"{name}.parquet", _table(opened, records), fingerprint, tar=tar_sha256, failed=failures)
+    table = _table(opened, records)
+    write_table(folder / f"{name}.parquet", table, fingerprint, scratch, tar=tar_sha256, failed=failures)
     return len(records), failed
 
 
@@ -144,35 +151,44 @@ def built_before(folder: Path, number: int, fingerprint: str) -> tuple[int, Coun
         return None
 
 
-def _read(recipe: Recipe, sources: OrderedDict[str, Source], row: RowPlan) -> bytes:
+def _read(opened: Opened, sources: "OrderedDict[tuple[str, str], Source]", row: RowPlan) -> bytes:
     """Reads the raw bytes of an image; of the raw shards, only the last few used stay open."""
-    if row.path not in sources:
-        sources[row.path] = open_source(recipe.corpus(row.corpus), row.raw_shard, row.path)
+    shard = row.corpus, row.raw_shard
+    if shard not in sources:
+        corpus = opened.recipe.corpus(row.corpus)
+        sources[shard] = open_source(corpus, row.raw_shard, raw_path(corpus, opened.workspace, row.raw_shard))
         if len(sources) > OPEN_SOURCES:
             sources.popitem(last=False)[1].close()
-    sources.move_to_end(row.path)
+    sources.move_to_end(shard)
+    place = {"member": row.member, "offset": row.offset, "length": row.length, "sha256": row.source_sha256}
     try:
-        data = sources[row.path].read(row.member, row.offset, row.length)
+        return sources[shard].image(place)
+    except RowError as error:
+        raise StageError(f"{row.key}: {error.detail}") from None
     except OSError as error:
         raise StageError(f"{row.key}: cannot be read: {error.strerror or error}") from None
-    if hashlib.sha256(data).hexdigest() != row.source_sha256:
-        raise StageError(f"{row.key}: the raw shard has changed; run `curate index` and the stages after it again")
-    return data
 
 
-def _product_bytes(data: bytes, format: str, strip: bool) -> tuple[bytes, str]:
-    """Returns the bytes that go into the tar, and their format: one of the keys of `ENDINGS`."""
-    if format in ENDINGS:
-        decode(data, CHECK_SIDE)  # never publish a damaged picture, whatever the predicates read
-        return (strip_metadata(data, format) if strip else data), format
+def _product_bytes(data: bytes, format: str, strip: bool) -> tuple[bytes, str, str | None]:
+    """Returns the bytes that go into the tar, their format (one of the keys of `ENDINGS`), and the value of `icc`.
+
+    Every picture is decoded here, whichever signals have read it: none that is damaged is published. A small size saves
+    time with a JPEG, of which all data is read nevertheless.
+    """
+    header = probe(data)
+    too_long = strip and format == "png" and len(header.profile or b"") > MAX_PROFILE_OF_PILLOW
+    if format in ENDINGS and not too_long:
+        decode(data, CHECK_SIDE, header)
+        return (strip_metadata(data, format) if strip else data), format, ICC_KEPT if header.profile else None
+    pixels, converted = decode_whole(data, header)
     buffer = io.BytesIO()
-    Image.fromarray(decode(data)[:, :, ::-1]).save(buffer, "PNG")
-    return buffer.getvalue(), "png"
+    Image.fromarray(pixels[:, :, ::-1]).save(buffer, "PNG")
+    return buffer.getvalue(), "png", ICC_CONVERTED if converted else None
 
 
 def _record(row: RowPlan, phase: str, shard: str, place: int, data: bytes) -> dict[str, Any]:
     values = asdict(row)
-    for name in ("corpus", "raw_shard", "path", "member", "offset", "length", "format"):
+    for name in ("corpus", "raw_shard", "member", "offset", "length", "format"):
         del values[name]
     values["signals"] = json.loads(row.signals)
     return values | {
@@ -205,6 +221,7 @@ def _json(record: dict[str, Any]) -> dict[str, Any]:
         "signals",
         "sha256",
         "source_sha256",
+        "icc",
     )
     return {name: record[name] for name in names}
 

@@ -19,7 +19,7 @@ from pydantic import ValidationError
 
 from curation import extensions
 from curation.errors import RowError, UserError, nearest
-from curation.images import Picture
+from curation.images import DECODING_VERSION, Picture
 from curation.models.checkpoints import Models
 from curation.models.plugin import Plugin
 from curation.recipe.load import wrong_value
@@ -37,7 +37,7 @@ class Row:
     """One image as passed to a signal."""
 
     picture: Picture | None
-    """The image; None for a signal with `side = None`, which reads no pixels."""
+    """The image; None for a signal with `side = None`, which reads neither pixels nor the file."""
     sample: Mapping[str, Any]
     """The row's values in the samples columns named in the signal's `inputs`."""
     signals: Mapping[str, Any]
@@ -52,7 +52,8 @@ class Signal(Plugin):
         backend: the value of `backend` in the recipe; "" if there is only one. The first class of a file is the
             default.
         columns: name and type of every column that the signal gives.
-        side: smallest long side in pixels of the decoded image that the signal gets; None if it reads no pixels.
+        side: smallest long side in pixels of the decoded image that the signal gets; 0 if it reads the file's bytes
+            (`row.picture.data`) but no pixels, so that nothing is decoded for it; None if it reads neither.
         cost: CPU milliseconds for a typical image; the cascade runs cheap signals first.
         needs: names of the signals whose columns it reads.
         inputs: samples columns that it reads besides the pixels, such as `caption`.
@@ -66,6 +67,12 @@ class Signal(Plugin):
     needs: tuple[str, ...] = ()
     inputs: tuple[str, ...] = ()
     needed: Mapping[str, "Signal"] = {}
+
+    @property
+    def full_identity(self) -> dict[str, Any]:
+        """See Plugin; of a signal that reads pixels, also the version of how they are decoded."""
+        decodes = bool(type(self).side)  # of the class: an instance may need its model to know its side
+        return super().full_identity | ({"decoding": DECODING_VERSION} if decodes else {})
 
     def score(self, rows: Sequence[Row]) -> list[Scores | RowError]:
         """Scores a micro-batch and returns one result for each row, in order; a row that fails gives a RowError."""
@@ -132,8 +139,26 @@ def make_signal(name: str, section: Mapping[str, Any], models: Models | None = N
     try:
         params = known[backend].Params.model_validate({**section, "backend": backend})
     except ValidationError as error:
-        raise wrong_value(error, known[backend].Params, f"signals.{name}") from None
+        wrong = wrong_value(error, known[backend].Params, f"signals.{name}")
+        raise _of_another_backend(error, known, wrong.key, backend) or wrong from None
     return known[backend](params, models)
+
+
+def _of_another_backend(
+    error: ValidationError, known: Mapping[str, type[Signal]], key: str, backend: str
+) -> UserError | None:
+    """Returns the error of a parameter that only other backends have, naming them; None if none of them has it.
+
+    Recipes written for another default, or without the line `backend`, fail in this way.
+    """
+    first = error.errors()[0]
+    if first["type"] != "extra_forbidden" or len(first["loc"]) != 1:
+        return None
+    others = [other for other, cls in known.items() if first["loc"][0] in cls.Params.model_fields]
+    if not others:
+        return None
+    lines = " or ".join(f"`backend: {other}`" for other in others)
+    return UserError(f"the backend {backend} has no such parameter; add {lines}", key)
 
 
 def example_entry(name: str) -> str:

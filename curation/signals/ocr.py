@@ -19,6 +19,7 @@ from curation.models.ocr import rapidocr
 from curation.models.ocr.paddleocr import Engine, PaddleOcr
 from curation.models.ocr.read_lines import read_lines
 from curation.models.ocr.text_lines import TextLine, in_reading_order
+from curation.models.ocr.text_regions import character_height, count_regions
 from curation.models.plugin import PluginParams
 from curation.signals.base import PerImage, Row, Scores
 
@@ -72,6 +73,10 @@ class _Reader(PerImage, ABC):
         ocr_min_confidence: confidence of the least confident line, 0..1; null without text.
         text_area_share: area of the boxes over that of the image, 0..1.
         text_lines: number of lines; 0 if none were found.
+        text_regions: number of blocks that the lines form; 0 if none were found. Two lines are of one block if their
+            boxes touch once each is grown on every side by half its own height.
+        min_char_px: height of the lowest line's box (of a column, the width), in pixels of the original picture; null
+            without text. It is about the size of the font, see `character_height`.
         text: the lines in reading order, joined by a line feed; empty, not null, without text.
         text_boxes: for each line x and y of its corners, clockwise from the top left, as shares of width and height,
             and its confidence: nine numbers.
@@ -87,6 +92,8 @@ class _Reader(PerImage, ABC):
         "ocr_min_confidence": pa.float32(),
         "text_area_share": pa.float32(),
         "text_lines": pa.int16(),
+        "text_regions": pa.int16(),
+        "min_char_px": pa.float32(),
         "text": pa.string(),
         "text_boxes": pa.list_(pa.list_(pa.float32())),
         "ocr_caption_agreement": pa.float32(),
@@ -106,17 +113,19 @@ class _Reader(PerImage, ABC):
         if min(row.picture.header.width, row.picture.header.height) >= SHORTEST:
             lines = self.read(_seen(row.picture, pixels))
         lines = in_reading_order([line for line in lines if line.confidence >= self.params.min_confidence])
-        return describe(lines, pixels.shape[1], pixels.shape[0], row.sample.get("caption"))
+        scale = row.picture.header.width / pixels.shape[1]
+        return describe(lines, pixels.shape[1], pixels.shape[0], row.sample.get("caption"), scale)
 
 
 class Ocr(_Reader):
     """Text by PP-OCRv6 small: Chinese (simplified and traditional), Japanese and Latin script. Columns: see _Reader.
 
-    A low-resolution detection pass decides whether the full-size pass is worthwhile.
+    A low-resolution detection pass decides whether the full-size pass is worthwhile, and finds words so large that they
+    fall apart at full size.
     """
 
     backend = "rapidocr"
-    version = 2
+    version = 3
     cost = 80.0
     origins = (Origin("PP-OCRv6 small, in the package rapidocr", "Apache-2.0", "pip install rapidocr"),)
     Params = RapidParams
@@ -139,7 +148,7 @@ class Paddle(_Reader):
     """Text by PaddleOCR's models, in the scripts that they were trained for. Columns: see _Reader."""
 
     backend = "paddleocr"
-    version = 1
+    version = 2
     cost = 150.0
     origins = tuple(
         Origin(
@@ -177,7 +186,7 @@ class Paddle(_Reader):
         return read_lines(pixels, self.params.max_side, self.pair.find, self.pair.recognise)
 
 
-def describe(lines: Sequence[TextLine], width: int, height: int, caption: str | None) -> Scores:
+def describe(lines: Sequence[TextLine], width: int, height: int, caption: str | None, scale: float = 1.0) -> Scores:
     """Returns the columns of the signal for lines that are already filtered and in reading order.
 
     Args:
@@ -185,6 +194,7 @@ def describe(lines: Sequence[TextLine], width: int, height: int, caption: str | 
         width: width of the image, in the pixels of the lines' corners.
         height: height of the image, in the same pixels.
         caption: the image's original caption; None if it has none.
+        scale: pixels of the original image for one of these pixels.
     """
     text = "\n".join(line.text for line in lines)
     characters = [len("".join(line.text.split())) for line in lines]
@@ -195,6 +205,8 @@ def describe(lines: Sequence[TextLine], width: int, height: int, caption: str | 
         "ocr_min_confidence": min(line.confidence for line in lines) if lines else None,
         "text_area_share": min(1.0, float(sum(cv2.contourArea(quad) for quad in shares))),
         "text_lines": len(lines),
+        "text_regions": count_regions(lines, width, height),
+        "min_char_px": scale * min(map(character_height, lines)) if lines else None,
         "text": text,
         "text_boxes": [
             [round(float(v), 4) for v in (*quad.ravel(), line.confidence)]

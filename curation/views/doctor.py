@@ -10,6 +10,9 @@ from pathlib import Path
 
 from curation.captions.base import captioners, translators
 from curation.captions.crew import Crew
+from curation.counts import counted
+from curation.decoding.formats import PACKAGES as FORMAT_PACKAGES
+from curation.decoding.formats import REMEDY, is_readable
 from curation.errors import UserError
 from curation.models.checkpoints import WEIGHTS, Models, Origin
 from curation.models.environment import PACKAGES, opencv_problem, versions
@@ -142,7 +145,7 @@ FREE_GB = 10
 
 def examine(opened: Opened | None = None) -> list[Finding]:
     """Checks the installation and the machine and, if a recipe is given, all that the recipe names."""
-    findings = [_python(), _opencv(), _gpu(), _memory(), _fonts()]
+    findings = [_python(), _opencv(), _gpu(), _memory(), _fonts(), _formats()]
     missing = [p for p in PACKAGES if p not in versions()]
     findings.append(
         Finding(
@@ -182,7 +185,7 @@ def _gpu() -> Finding:
 def _memory() -> Finding:
     total = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30
     cores = len(os.sched_getaffinity(0))
-    return Finding("machine", "ok", f"{cores} cores, {total:.0f} GB of memory")
+    return Finding("machine", "ok", f"{counted(cores, 'cores')}, {total:.0f} GB of memory")
 
 
 def _fonts() -> Finding:
@@ -203,6 +206,14 @@ def _fonts() -> Finding:
     return Finding("fonts", "note", "no Chinese font found (Debian: fonts-noto-cjk)")
 
 
+def _formats() -> Finding:
+    """Checks for the packages that read pictures of formats which Pillow does not."""
+    absent = [format for format in FORMAT_PACKAGES if not is_readable(format)]
+    if absent:
+        return Finding("formats", "note", f"{' and '.join(absent)} cannot be read, and such rows fail; {REMEDY}")
+    return Finding("formats", "ok", f"{' and '.join(FORMAT_PACKAGES)} can be read too")
+
+
 def _disk(folder: Path) -> Finding:
     while not folder.exists():
         folder = folder.parent
@@ -217,7 +228,7 @@ def _corpora(recipe: Recipe) -> Finding:
     counts = []
     for corpus in recipe.corpora:
         try:
-            counts.append(f"{corpus.name}: {len(list_sources(corpus))} shards")
+            counts.append(f"{corpus.name}: {counted(len(list_sources(corpus).sources), 'shards')}")
         except UserError as error:
             return Finding("corpora", "problem", str(error))
     return Finding("corpora", "ok", ", ".join(counts))

@@ -1,5 +1,6 @@
 """`curate query`: one SELECT over the view `images`, which has a row for each image and the columns of all stages."""
 
+import re
 from typing import Any
 
 import duckdb
@@ -7,9 +8,11 @@ import pyarrow as pa
 
 from curation.errors import UserError, nearest
 from curation.recipe.predicates import query_columns
+from curation.recipe.quotes import quotes_hint
 from curation.scoring.opened import Opened
 from curation.signals.base import sidecar_fields
 from curation.workspace.files import read_table
+from curation.workspace.limits import MemoryLimit, TimeLimit, limited
 from curation.workspace.schemas import CAPTIONS, LEVELS, LEVELS_IN_VIEW, SAMPLES, SELECTION
 from curation.workspace.sql import connect, message, parquet_files, quoted
 
@@ -17,36 +20,61 @@ _BY_NAME_ONLY = ("embedding",)
 """Columns that `SELECT *` leaves out; a query reads them by naming them."""
 
 
-def run_query(opened: Opened, sql: str, limit: int) -> tuple[list[str], list[tuple[Any, ...]], bool]:
+def run_query(
+    opened: Opened, sql: str, limit: int, seconds: float = 300, gigabytes: float = 4
+) -> tuple[list[str], list[tuple[Any, ...]], bool]:
     """Runs a query over the view `images`.
 
     Args:
         opened: the opened recipe.
         sql: the query, a single SELECT.
         limit: maximum number of rows to return.
+        seconds: limit of time.
+        gigabytes: limit of memory.
 
     Returns:
         column names, at most `limit` rows, and whether there are more rows.
 
     Raises:
-        UserError: the text is not a single SELECT, or DuckDB refuses it; the message names the nearest column.
+        UserError: the text is not a single SELECT, or DuckDB refuses it; the message names the nearest column. Or it
+            takes more time or memory than it may; the message names the option.
     """
     named = query_columns(sql)
     view = ImagesView(opened)
-    connection = connect([view.workspace.root], memory="4GB")
+    memory = f"{gigabytes * 1000:.0f}MB"
     try:
+        connection = connect([view.workspace.root], memory=memory, spill=view.workspace.spill)
         for name, table in view.tables(named).items():
             connection.register(name, table)
         connection.execute(f"CREATE TEMP VIEW images AS {view.sql(named)}")
-        result = connection.execute(sql)
-        rows = result.fetchmany(limit + 1)
-    except duckdb.BinderException as error:
-        text = message(error)
-        missing = next((c for c in named or () if c not in view.columns and f'"{c}"' in text), None)
-        raise UserError(f"{text}{nearest(missing, view.columns) if missing else ''}", "query") from None
+        with limited(connection, seconds, int(gigabytes * 1e9)):
+            result = connection.execute(sql)
+            rows = result.fetchmany(limit + 1)
+    except TimeLimit:
+        raise UserError(f"stopped after {seconds:g} s; --time-limit SECONDS gives it longer", "query") from None
+    except MemoryLimit:
+        raise UserError(
+            f"needs more than {gigabytes:g} GB of memory; --memory-limit GB gives it more", "query"
+        ) from None
     except duckdb.Error as error:
-        raise UserError(str(error).splitlines()[0], "query") from None
+        raise UserError(_explained(error, sql, view.columns), "query") from None
     return [d[0] for d in result.description or []], rows[:limit], len(rows) > limit
+
+
+def _explained(error: duckdb.Error, sql: str, columns: list[str]) -> str:
+    """Returns DuckDB's message with what the user will have meant: a table, a text or the nearest column."""
+    text = message(error)
+    if table := re.match("Table with name (.+) does not exist", text):
+        return f'there is no table "{table[1]}"; the one table is images, as in `select key from images`'
+    missing = re.match('Referenced column "(.+)" not found', text)
+    if missing:
+        hint = quotes_hint(sql, missing[1]) or nearest(missing[1], columns)
+        return f'there is no column "{missing[1]}"{hint}'
+    if text.startswith("Could not convert string"):  # perhaps compared with a column that was meant as text
+        for column in re.findall('"([^"]+)"', sql):
+            if hint := quotes_hint(sql, column):
+                return f'{text}; "{column}" is the column of that name{hint}'
+    return text
 
 
 class ImagesView:

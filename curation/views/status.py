@@ -10,6 +10,7 @@ from typing import Any, Literal, TypedDict, cast
 
 from curation.captions.rows import caption_files, caption_mark
 from curation.corpora.samples import known_shard
+from curation.counts import counted
 from curation.recipe import Recipe
 from curation.scoring.opened import Opened, open_recipe
 from curation.scoring.stage import mark, score_files
@@ -144,7 +145,7 @@ def lines(state: Status) -> list[str]:
         left = f", {_clock(now['seconds_left'])} left" if now["seconds_left"] is not None else ""
         lines.append(
             f"  {now['stage']} is running (process {now['pid']} on {now['host']}, for {_clock(now['seconds'])}): "
-            f"{now['done']:,} of {now['total']:,} {now['unit']}, {now['rate']:,.1f}/s{left}{kept}"
+            f"{now['done']:,} of {counted(now['total'], now['unit'])}, {now['rate']:,.1f}/s{left}{kept}"
         )
         lines += [f"    failed: {count:,} × {reason}" for reason, count in sorted(now["failed"].items())]
     for stage, facts in state["stages"].items():
@@ -276,11 +277,11 @@ def _facts(facts: StageStatus) -> str:
     if not facts:
         return "not yet"
     if isinstance(facts.get("shards"), int):
-        parts.append(f"{facts['done']:,} of {facts['shards']:,} shards done")
+        parts.append(f"{facts['done']:,} of {counted(facts['shards'], 'shards')} done")
     if "kept" in facts:
         parts.append(f"{facts['kept']:,} of {facts['images']:,} kept, {facts['kept_share']:.1%}")
     elif "images" in facts:
-        parts.append(f"{facts['images']:,} images")
+        parts.append(counted(facts["images"], "images"))
     parts += [f"{name}: {facts[name]:,}" for name in _COUNTS if name in facts]
     parts += [f"stale: {facts['stale']}"] if "stale" in facts else []
     return ", ".join(parts)

@@ -70,16 +70,23 @@ _NOT_WRITABLE = {errno.ENOSPC, errno.EFBIG, errno.EDQUOT, errno.EROFS, errno.EAC
 
 
 @contextlib.contextmanager
-def replacing(path: Path) -> Iterator[Path]:
-    """Yields a temporary path beside `path`; the file is then synced and renamed over `path`, or removed on an error.
+def replacing(path: Path, scratch: Path | None = None) -> Iterator[Path]:
+    """Yields a temporary path; the file is then synced and renamed over `path`, or removed on an error.
+
+    Args:
+        path: the file to be written.
+        scratch: folder of the temporary file, on the same file system; None for the file's own folder. A process that
+            is killed leaves it behind, which must not be in a folder that others read.
 
     Raises:
         WorkspaceError: the disk is full or the folder cannot be written, in one line.
         StageError: the file cannot be written for another reason, or the run has ended (see `fenced`).
     """
-    temporary = path.with_name(f".{path.name}.{socket.gethostname()}.{os.getpid()}.tmp")
+    folder = scratch or path.parent
+    temporary = folder / f".{path.name}.{socket.gethostname()}.{os.getpid()}.tmp"
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
+        folder.mkdir(parents=True, exist_ok=True)
         yield temporary
         with open(temporary, "rb+") as file:
             os.fsync(file.fileno())
@@ -94,11 +101,20 @@ def replacing(path: Path) -> Iterator[Path]:
             temporary.unlink(missing_ok=True)
 
 
-def write_table(path: Path, table: pa.Table, fingerprint: str = "", **notes: str) -> None:
-    """Writes a Parquet file atomically; `notes` go into its footer beside the fingerprint."""
+def write_table(
+    path: Path, table: pa.Table, fingerprint: str = "", scratch: Path | None = None, /, **notes: str
+) -> None:
+    """Writes a Parquet file atomically.
+
+    Args:
+        path, scratch: see `replacing`.
+        table: the table.
+        fingerprint: digest of all that the file is made from, for its footer.
+        notes: further texts for the footer, by name.
+    """
     notes = {"fingerprint": fingerprint, ROWS: str(table.num_rows)} | notes
     metadata = {name.encode(): note.encode() for name, note in notes.items()}
-    with replacing(path) as temporary:
+    with replacing(path, scratch) as temporary:
         noted = table.replace_schema_metadata(metadata)
         with_dictionary = _with_dictionary(table.schema)
         pq.write_table(noted, temporary, compression="zstd", use_dictionary=with_dictionary, write_page_checksum=True)
@@ -155,9 +171,9 @@ def _readable(path: Path) -> bool:
     return True
 
 
-def write_text(path: Path, text: str) -> None:
+def write_text(path: Path, text: str, scratch: Path | None = None) -> None:
     """Writes a text file atomically, in UTF-8."""
-    with replacing(path) as temporary:
+    with replacing(path, scratch) as temporary:
         temporary.write_text(text, encoding="utf-8")
 
 

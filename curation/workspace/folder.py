@@ -5,6 +5,7 @@ and its footer carries the fingerprint of its inputs: the shard is done if that 
 """
 
 import os
+import socket
 from pathlib import Path
 
 
@@ -80,9 +81,19 @@ class Workspace:
         """Path of the log of runs, a line of JSON for each run of a stage: time, duration, number of rows."""
         return self.root / "logs" / "runs.jsonl"
 
+    @property
+    def spill(self) -> Path:
+        """Folder for temporary files of this process's DuckDB, which removes them; two processes may not share one."""
+        return self.root / f".spill.{socket.gethostname()}.{os.getpid()}"
+
     def places(self, corpus: str, shard: str) -> Path:
         """Returns the path of the places of a raw shard's lines, from which the product is made; may be deleted."""
         return self.root / ".plan" / "rows" / corpus / f"{shard}.parquet"
+
+    @property
+    def scratch(self) -> Path:
+        """Path of the folder of the product's unfinished files; the next run removes what a killed one leaves there."""
+        return self.root / ".unfinished"
 
     def product(self, phase: str) -> Path:
         """Returns the folder of the shards of one training phase: `concept` or `quality`."""

@@ -40,6 +40,7 @@ SAMPLES = pa.schema(
         "url": pa.string(),
         "domain": pa.string(),
         "caption": pa.string(),
+        "caption_note": pa.string(),
         "width": pa.int32(),
         "height": pa.int32(),
         "min_side": pa.int32(),
@@ -51,7 +52,8 @@ SAMPLES = pa.schema(
     }
 )
 """Columns of a samples file; all further columns of the source follow as `meta_*`. `domain` is the URL's host without
-`www.`; `status` is ok, failed or gone; `error` starts with one word by which errors are counted."""
+`www.`; `caption_note` is one of `curation.corpora.captions.CAPTION_NOTES`; `status` is ok, failed or gone; `error`
+starts with one word by which errors are counted."""
 
 
 SELECTION = pa.schema(
@@ -103,10 +105,13 @@ PRODUCT = pa.schema(
         "translated": pa.bool_(),
         "level": pa.int8(),
         **dict.fromkeys(("bucket", "phase", "source", "url", "license", "sha256", "source_sha256"), pa.string()),
+        "icc": pa.string(),
     }
 )
 """The product's columns beside the signals: the same types in every shard, even where all values are null. `text` is
-the training text."""
+the training text. `icc` says what became of the picture's colour profile: the published file holds it, or its colours
+were converted to sRGB by it; null for a picture without one, and for one that is written anew and was in sRGB."""
+ICC_KEPT, ICC_CONVERTED = "kept", "converted"
 
 
 TABLES = (SAMPLES, SELECTION, CAPTIONS, VOTES, LEVELS, PRODUCT)

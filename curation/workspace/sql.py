@@ -10,6 +10,8 @@ from typing import Any
 import duckdb
 import pyarrow as pa
 
+DEPTH = 400
+"""Levels of a syntax tree, of which an operator takes three at most: Python walks through a thousand."""
 _DUCK_TYPES = {
     pa.bool_(): "BOOLEAN", pa.string(): "VARCHAR",
     pa.float16(): "FLOAT", pa.float32(): "FLOAT", pa.float64(): "DOUBLE",
@@ -44,7 +46,7 @@ def connect(
         folders: folders below which files may be read.
         threads: number of threads; None for DuckDB's default.
         memory: memory limit, such as `4GB`; None for DuckDB's default.
-        spill: folder for temporary files; None for none.
+        spill: folder for temporary files, which is made below an existing one when it is needed; None for none.
     """
     config: dict[str, Any] = {"autoinstall_known_extensions": False, "autoload_known_extensions": False}
     if threads:
@@ -55,8 +57,8 @@ def connect(
     connection.execute("SET enable_progress_bar = false")
     connection.execute("SET allow_community_extensions = false")
     allowed = [str(Path(f).resolve()) for f in folders]
+    connection.execute("SET temp_directory = ?", [str(spill or "")])  # DuckDB's own is `.tmp` where curate was called
     if spill:
-        connection.execute("SET temp_directory = ?", [str(spill)])
         allowed.append(str(spill.resolve()))
     connection.execute("SET allowed_directories = ?", [allowed])
     connection.execute("SET enable_external_access = false")
@@ -81,9 +83,44 @@ def quoted(name: str) -> str:
 
 
 def parsed(sql: str) -> dict[str, Any]:
-    """Returns DuckDB's syntax tree of a statement; for a syntax error a dict with `error` and `error_message`."""
-    row = parser().execute("SELECT json_serialize_sql(?)", [sql]).fetchone()
-    return json.loads(row[0]) if row else {"error": True, "error_message": "nothing to parse"}
+    """Returns DuckDB's syntax tree of a statement, of at most `DEPTH` levels.
+
+    For a text that is no SQL, or is nested deeper, returns a dict with `error` and `error_message`.
+    """
+    try:
+        row = parser().execute("SELECT json_serialize_sql(?)", [sql]).fetchone()
+        tree = json.loads(row[0]) if row else {"error": True, "error_message": "nothing to parse"}
+    except duckdb.InvalidInputException:  # of half a character, which UTF-8 cannot hold
+        return {"error": True, "error_message": "it holds half a character, as of damaged text"}
+    except RecursionError:
+        tree = None
+    if tree is None or str(tree.get("error_message")).startswith("Max expression depth") or _is_deeper(tree, DEPTH):
+        return {"error": True, "error_message": "it is nested too deep; use fewer brackets and operators"}
+    return dict(tree)
+
+
+def _is_deeper(tree: Any, levels: int) -> bool:
+    """Returns whether lists and dicts in a tree are nested in more than so many levels."""
+    level = [tree]
+    for _ in range(levels):
+        level = [
+            part
+            for node in level
+            for part in (node.values() if isinstance(node, dict) else node)
+            if isinstance(part, dict | list)
+        ]
+        if not level:
+            return False
+    return True
+
+
+def as_text(tree: dict[str, Any]) -> str:
+    """Returns an expression's syntax tree as SQL."""
+    statement = parsed("SELECT 1")
+    statement["statements"][0]["node"]["select_list"] = [tree]
+    row = parser().execute("SELECT json_deserialize_sql(?::JSON)", [json.dumps(statement)]).fetchone()
+    assert row is not None
+    return str(row[0]).removeprefix("SELECT ")
 
 
 def nodes(tree: Any) -> Iterable[dict[str, Any]]:
@@ -107,3 +144,10 @@ def parser() -> duckdb.DuckDBPyConnection:
 def as_lists(column: pa.Array | pa.ChunkedArray) -> pa.Array | pa.ChunkedArray:
     """Returns vectors as float32 lists, since DuckDB's Arrow scan lacks float16; other columns unchanged."""
     return column.cast(pa.list_(pa.float32())) if pa.types.is_fixed_size_list(column.type) else column
+
+
+def as_json(value: Any) -> str | None:
+    """Returns a value as a column of text holds it: text as it is, null as null, and anything else as JSON."""
+    if value is None or isinstance(value, str):
+        return value
+    return json.dumps(value, ensure_ascii=False, default=str)

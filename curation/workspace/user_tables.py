@@ -8,6 +8,7 @@ from typing import Any
 
 import pyarrow as pa
 
+from curation.counts import counted
 from curation.errors import UserError, in_one_line, nearest
 
 
@@ -67,6 +68,36 @@ def read_user_table(
         raise UserError(error.detail, key) from None
 
 
+def cell_text(value: Any) -> str:
+    """Returns a value as text without spaces around it; empty for null and NaN, `7` for 7.0, as pandas writes 7."""
+    if value is None or value != value:
+        return ""
+    return str(int(value) if isinstance(value, float) and value.is_integer() else value).strip()
+
+
+def whole_number(where: str, column: str, value: Any, low: int, high: int) -> int:
+    """Returns a value as a whole number; spreadsheets write 4.0 for 4 if a value of the column is empty.
+
+    Args:
+        where: the value's place, see `UserTable.place`.
+        column: the value's column.
+        value: the value, of whatever type the file has it in.
+        low, high: the smallest and the largest number that is admitted.
+
+    Raises:
+        UserError: the value is anything else.
+    """
+    text = cell_text(value)
+    try:
+        number = float(text)
+    except ValueError:
+        number = low - 1.0
+    if not (low <= number <= high and number.is_integer()):
+        wanted = f"expected a whole number from {low} to {high}"
+        raise UserError(f"{where}: {column}: {wanted}, found {text[:40]!r}")
+    return int(number)
+
+
 def _read_parquet(file: str, required: Sequence[str], wanted: Sequence[str]) -> UserTable:
     import pyarrow.dataset as pads  # here, as it brings pandas with it, for which every verb would wait
 
@@ -87,8 +118,8 @@ def _read_csv(file: str, required: Sequence[str], wanted: Sequence[str]) -> User
         for values in reader:
             if values:
                 if len(values) != len(names):
-                    head = f"where the head names {len(names)} columns"
-                    raise UserError(f"{file}: line {line}: {len(values)} values, {head}")
+                    head = f"where the head names {counted(len(names), 'columns')}"
+                    raise UserError(f"{file}: line {line}: {counted(len(values), 'values')}, {head}")
                 lines.append(line)
                 for column, place in zip(columns, places, strict=True):
                     column.append(values[place])

@@ -14,6 +14,7 @@ import pyarrow.parquet as pq
 
 from curation.corpora.index import plan as plan_index
 from curation.recipe import load_recipe
+from curation.scoring.shard_pass import BATCH
 from curation.scoring.stage import plan as plan_score
 from curation.tasks import Task, Watch
 from curation.workspace import Workspace
@@ -91,11 +92,19 @@ def _read_and_hash(folder: Path, shard: str) -> None:
 
 
 def _read_and_decode(folder: Path, shard: str) -> None:
-    """The one decode that the signal needs: long side 1632, so half size."""
+    """The one decode that the signal needs: long side 1632, so half size.
+
+    Data and pixels of a micro-batch are held, as the pass holds them: memory that is given back at once is faster, by as
+    much as a quarter of a decode, in a process that has set aside more than it needs.
+    """
+    held: list[object] = []
     with open(folder / "raw" / f"{shard}.tar", "rb") as file:
         for offset, length in _places(folder, shard):
+            if len(held) == BATCH:
+                held.clear()
             file.seek(offset)
-            cv2.imdecode(np.frombuffer(file.read(length), np.uint8), cv2.IMREAD_REDUCED_COLOR_2)
+            data = file.read(length)
+            held.append((data, cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_REDUCED_COLOR_2)))
 
 
 if __name__ == "__main__":

@@ -195,7 +195,7 @@ def suspects(pixels: np.ndarray, side: int, threshold: float) -> bool:
     """The gate's decision alone."""
     _, canvas = on_ground(pixels, SIDE)
     rows, columns = rapidocr._cells(canvas, SIDE / max(canvas.shape))
-    return rows * columns > 0 and rapidocr._suspects(canvas, rapidocr._copy(canvas, rows, columns), side, threshold)
+    return rows * columns > 0 and rapidocr._glance(canvas, rapidocr._copy(canvas, rows, columns), side, threshold)[0]
 
 
 def read(signal: Ocr, data: bytes) -> str:

@@ -56,7 +56,9 @@ def test_a_user_error_begins_with_its_key_in_any_process(error: UserError, said:
 
 def test_every_reason_is_one_word() -> None:
     reasons = [reason for file in Path(curation.__file__).parent.rglob("*.py") for reason in _reasons(file)]
-    assert {"too_large", "truncated", "duplicate_member", "not_finite", "unreadable", "timeout"} <= set(reasons)
+    assert {"too_large", "truncated", "duplicate_member", "not_finite", "unreadable", "changed", "timeout"} <= set(
+        reasons
+    )
     assert [reason for reason in reasons if not reason.isidentifier()] == []
 
 
@@ -66,7 +68,7 @@ def _reasons(file: Path) -> Iterator[str]:
         if (
             isinstance(node, ast.Call)
             and isinstance(node.func, ast.Name)
-            and node.func.id in ("RowError", "ImageError", "_Failure")
+            and node.func.id in ("RowError", "ImageError", "Failure")
             and node.args
         ):
             yield from _texts(node.args[0])

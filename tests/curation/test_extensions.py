@@ -121,7 +121,7 @@ def test_a_reader_is_found_and_a_format_that_is_not_there_is_refused(
     (tmp_path / "raw").mkdir()
     (tmp_path / "raw" / "a.lines").touch()
     corpus = Corpus(name="c", path=str(tmp_path / "raw"), format="lines")
-    assert [(s.shard, type(s).__name__) for s in list_sources(corpus)] == [("a", "Lines")]
+    assert [(s.shard, type(s).__name__) for s in list_sources(corpus).sources] == [("a", "Lines")]
     with pytest.raises(ValueError, match='there is no format "line"; did you mean "lines"'):
         Corpus(name="c", path=".", format="line")
 
@@ -145,7 +145,7 @@ def test_a_reader_that_is_none_is_told(tmp_path: Path, monkeypatch: pytest.Monke
 def test_a_reader_of_another_version_reads_the_shard_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     install(tmp_path, monkeypatch, "curate.readers", "lines", "lines_module", lines_module=LINES)
     (tmp_path / "a.lines").touch()
-    (source,) = list_sources(Corpus(name="c", path=str(tmp_path), format="lines"))
+    (source,) = list_sources(Corpus(name="c", path=str(tmp_path), format="lines")).sources
     before = source.stamp()
     type(source).version = 2
     assert source.stamp() != before

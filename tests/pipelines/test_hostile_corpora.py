@@ -47,7 +47,10 @@ WHERE = {
     "faces": "face_count <= 5",
     "text": "text_lines <= 50",
 }
+OTHERS = {"dummy.container", "hopper.tar"}
+"""Files that are no images by their names and by their first bytes: of a folder, they are no rows."""
 REASONS = {"empty", "not_an_image", "truncated", "corrupt", "too_large", "unreadable"}
+REASONS |= {"unsupported", "no_range", "heic", "jxl"}
 
 
 def thin(width: int, height: int) -> Image.Image:
@@ -145,17 +148,18 @@ def test_every_stage_ends_well_and_counts_every_file(job: Job) -> None:
     for name, summary in job.summaries.items():
         assert summary.ok, (name, summary.lines())
         assert summary.errors == [] and summary.damaged == []
-    assert job.summaries["index"].more["images"] == len(FORMATS) * len(job.files)
+    count = len(FORMATS) * len(job.files) - len(OTHERS)
+    assert job.summaries["index"].more["images"] == count
     funnel = job.summaries["select"].more["funnel"]
     parts = [funnel["failed"], funnel["kept"], *funnel["dropped"].values(), *funnel["duplicate"].values()]
-    assert funnel["input"] == sum(parts) == len(FORMATS) * len(job.files)
+    assert funnel["input"] == sum(parts) == count
     assert funnel["undecided"] == {} and funnel["kept"] > 0 and all(count >= 0 for count in parts)
 
 
 @pytest.mark.parametrize("corpus", FORMATS)
 def test_every_file_ends_with_a_status_and_a_reason(job: Job, corpus: str) -> None:
     rows = job.rows(corpus)
-    assert rows.keys() == job.files.keys()
+    assert rows.keys() == job.files.keys() - (OTHERS if corpus == "dir" else set())
     for name, row in rows.items():
         data, expected = job.files[name]
         assert row["sha256"] == hashlib.sha256(data).hexdigest(), name
@@ -296,8 +300,13 @@ def test_broken_containers_cost_themselves_and_are_named(engine: str, tmp_path: 
     for _ in range(2):  # the second time says the same, and reads again only what could not be done
         summary = stages.index(bench.opened(recipe))
         assert not summary.ok
-        assert sorted(line.split(":")[0] for line in summary.damaged) == ["tables/cut", "tars/cut", "tars/none"]
-        assert sorted(line.split(":")[0] for line in summary.errors) == ["tables/schema", "tars/side"]
+        assert sorted(line.split(":")[0] for line in summary.damaged) == [
+            "tables/cut",
+            "tables/schema",
+            "tars/cut",
+            "tars/none",
+        ]
+        assert sorted(line.split(":")[0] for line in summary.errors) == ["tars/side"]
         assert all("\n" not in line for line in summary.damaged + summary.errors)
     assert str(tmp_path / "tars" / "side.parquet") in " ".join(summary.errors)
     assert stages.score(bench.opened(recipe)).ok

@@ -121,7 +121,7 @@ def test_signals_are_given_what_the_recipe_says(cluster: Any, tmp_path: Path) ->
     assert stages.score(bench.opened(made)).done == 0
     greedy = bench.recipe(tmp_path, engine="ray", signals={"plain": {}},
                           ray={"address": cluster.address, "resources": {"signals": {"plain": {"gpus": 4}}}})  # fmt: skip
-    with pytest.raises(StageError, match="ray.resources: no node of the cluster has 1 CPUs and 4 GPUs"):
+    with pytest.raises(StageError, match="ray.resources: no node of the cluster has 1 CPU and 4 GPUs"):
         stages.score(bench.opened(greedy))
 
 
@@ -138,7 +138,7 @@ def test_pools_fit_into_the_cluster(demands: list[Demand], nodes: list[dict], mo
 
 
 def test_pools_that_would_wait_for_each_other_are_refused() -> None:
-    with pytest.raises(StageError, match="no node of the cluster has 1 CPUs beside the other workers"):
+    with pytest.raises(StageError, match="no node of the cluster has 1 CPU beside the other workers"):
         pools({Demand(gpus=1), Demand()}, [{"CPU": 1, "GPU": 1}], 10)
 
 

@@ -5,6 +5,7 @@ from collections.abc import Callable
 from curation.annotation.caption_eval import published
 from curation.annotation.caption_eval.files import CRITERIA
 from curation.annotation.caption_eval.table import COLUMNS, CONFIDENCE, MeanEstimate, Result
+from curation.counts import counted
 
 NOTHING = "—"
 HEAD = ["", *(name.capitalize() for name in COLUMNS)]
@@ -62,7 +63,7 @@ def _published() -> list[list[str]]:
 
 def _basis(result: Result) -> str:
     counts = {"images": result.images, "captioners": len(result.rows), "evaluators": result.evaluators}
-    return ", ".join(f"{count:,} {name if count != 1 else name[:-1]}" for name, count in counts.items())
+    return ", ".join(counted(count, name) for name, count in counts.items())
 
 
 def _published_basis() -> str:

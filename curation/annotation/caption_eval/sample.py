@@ -4,6 +4,7 @@ import heapq
 from collections.abc import Iterator
 from dataclasses import dataclass
 
+from curation.counts import counted
 from curation.errors import UserError
 from curation.keys import key_hash
 from curation.recipe.sections import Corpus
@@ -45,7 +46,9 @@ class Sample:
         """Notices for the user: one if fewer images are kept than the recipe asks for."""
         if self.asked <= self.kept:
             return []
-        return [f"caption_eval.sample asks for {self.asked:,} images, {self.kept:,} are kept: all of them are taken"]
+        return [
+            f"caption_eval.sample asks for {counted(self.asked, 'images')}, kept: {self.kept:,}; all of them are taken"
+        ]
 
 
 def draw(opened: Opened) -> Sample:

@@ -10,7 +10,7 @@ from curation.annotation.revisions import latest, revised
 from curation.errors import UserError
 from curation.scoring.opened import Opened
 from curation.workspace.files import read_table, write_table
-from curation.workspace.user_tables import read_user_table
+from curation.workspace.user_tables import cell_text, read_user_table, whole_number
 
 UNIQUE_BY = ("item", "evaluator")
 """A score replaces the earlier one with the same values in these columns."""
@@ -101,19 +101,21 @@ def read_scores(files: EvalFiles) -> list[Score]:
 
 def _score(where: str, row: dict[str, Any], known: set[str], sheet: Path) -> Score | None:
     """Converts a row of the table to a score; returns None if no criterion is filled in. Raises UserError."""
-    item = _text(row["item"])
+    item = cell_text(row["item"])
     if item not in known:
         raise UserError(f'{where}: item: there is no "{item}" in {sheet}')
-    texts = {name: _text(row[name]) for name in CRITERIA}
+    texts = {name: cell_text(row[name]) for name in CRITERIA}
     if not any(texts.values()):
         return None
-    evaluator = _text(row["evaluator"])
+    evaluator = cell_text(row["evaluator"])
     if not evaluator:
         raise UserError(f"{where}: evaluator: it is empty; write who has scored, the same name on every row of theirs")
     for name, text in texts.items():
         if not text:
             raise UserError(f"{where}: {name}: it is empty, where others of the row are not; give all four or none")
-    completeness, correlation, hallucination, subjectivity = (_whole(where, n, texts[n]) for n in CRITERIA)
+    completeness, correlation, hallucination, subjectivity = (
+        whole_number(where, name, text, 1, 5) for name, text in texts.items()
+    )
     return {
         "item": item,
         "evaluator": evaluator,
@@ -122,19 +124,3 @@ def _score(where: str, row: dict[str, Any], known: set[str], sheet: Path) -> Sco
         "hallucination": hallucination,
         "subjectivity": subjectivity,
     }
-
-
-def _text(value: Any) -> str:
-    """Returns a value as text; empty for null and NaN."""
-    return "" if value is None or value != value else str(value).strip()
-
-
-def _whole(where: str, name: str, text: str) -> int:
-    """Parses a score; spreadsheets write 4.0 for 4 if a value of the column is empty. Raises UserError."""
-    try:
-        number = float(text)
-    except ValueError:
-        number = 0.0
-    if number not in (1, 2, 3, 4, 5):
-        raise UserError(f"{where}: {name}: expected a whole number from 1 to 5, found {text[:40]!r}")
-    return int(number)

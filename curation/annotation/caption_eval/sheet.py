@@ -14,6 +14,7 @@ import pyarrow as pa
 from curation.annotation.caption_eval.files import COMPARED_CAPTIONS, CRITERIA, SHEET, EvalFiles
 from curation.annotation.caption_eval.sample import Sample
 from curation.captions.checks.check import count_han
+from curation.counts import counted
 from curation.errors import UserError
 from curation.keys import key_hash
 from curation.scoring.opened import Opened
@@ -83,7 +84,7 @@ def write_sheet(opened: Opened, sample: Sample) -> SheetCounts:
     ]
     items = [row for row in rows if row["item"]]
     if not items:
-        detail = f"{', '.join(names)} captioned none of {len(sample.keys):,} images"
+        detail = f"{', '.join(names)} captioned none of {counted(len(sample.keys), 'images')}"
         raise UserError(f"{files.root}: {detail}; the reasons are the flags in {files.root / '.parts'}")
     write_table(files.captions, pa.Table.from_pylist(rows, schema=COMPARED_CAPTIONS))
     write_table(files.sheet, pa.Table.from_pylist(_blind(items), schema=SHEET))

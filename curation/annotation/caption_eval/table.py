@@ -16,6 +16,7 @@ from curation.annotation.caption_eval.files import CRITERIA, EvalFiles
 from curation.annotation.caption_eval.scores import UNIQUE_BY, Score, read_scores, sheet_items
 from curation.annotation.caption_eval.sheet import ComparedCaption
 from curation.annotation.revisions import latest
+from curation.counts import counted
 from curation.errors import UserError
 from curation.recipe import Recipe
 from curation.scoring.opened import Opened
@@ -202,17 +203,17 @@ def _notes(
         lacking = {name: sum(row["item"] is None for own in images.values() for row in own if row["captioner"] == name)
                    for name in names}  # fmt: skip
         each = ", ".join(f"{name} {count:,}" for name, count in lacking.items() if count)
-        notes.append(f"{len(images) - complete:,} of {len(images):,} images are left out: no caption by {each}")
+        notes.append(f"left out: {len(images) - complete:,} of {counted(len(images), 'images')}, no caption by {each}")
     if compared < complete:
         notes.append(
-            f"{complete - compared:,} of {len(images):,} images are left out: not scored for all captioners yet"
+            f"left out: {complete - compared:,} of {counted(len(images), 'images')}, not scored for all captioners yet"
         )
     if outdated:
-        notes.append(f"{outdated:,} scores on record are of captions that the sheet no longer has")
+        notes.append(f"{counted(outdated, 'scores')} on record, of captions that the sheet no longer has")
     if names != list(recipe.compared_captioners):
         now = ", ".join(recipe.compared_captioners)
         notes.append(f"the recipe now names {now}; run `curate caption-eval sheet RECIPE` to compare these")
     lengths = [row["length"] for own in images.values() for row in own if row["item"]]
     if None in lengths:
-        notes.append(f"{lengths.count(None):,} captions have no Chinese; Length is the mean of the others")
+        notes.append(f"without Chinese: {counted(lengths.count(None), 'captions')}; Length is the mean of the others")
     return notes

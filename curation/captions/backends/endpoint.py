@@ -51,6 +51,7 @@ INTO: dict[Language, str] = {
 
 NO_KEY = "a key does not belong into a recipe; put it into an environment variable and name that by key_env"
 _SECRET = re.compile(r"key|secret|password|authorization|bearer|(^|_)token$", re.IGNORECASE)
+_HEADER = re.compile(r"\s*(authorization:|bearer\s|basic\s+[\w+/]+=*\s*$)", re.IGNORECASE)
 _QUOTES = {'"': '"', "'": "'", "“": "”", "‘": "’", "「": "」", "『": "』", "«": "»"}
 
 
@@ -68,6 +69,15 @@ def _base(url: str) -> str:
     if "?" in url or "#" in url:
         raise ValueError("expected nothing behind ? or #; a key goes into an environment variable, named by key_env")
     return url.rstrip("/").removesuffix("/chat/completions")
+
+
+def _holds_secret(value: Any) -> bool:
+    """Returns whether a name at any depth is that of a secret, or a text is a header that holds one."""
+    if isinstance(value, dict):
+        return any(_SECRET.search(str(name)) or _holds_secret(inner) for name, inner in value.items())
+    if isinstance(value, list):
+        return any(map(_holds_secret, value))
+    return isinstance(value, str) and _HEADER.match(value) is not None
 
 
 def _variable(name: str) -> str:
@@ -107,7 +117,7 @@ class EndpointParams(PluginParams):
     def _not_ours(cls, extra: dict[str, Any]) -> dict[str, Any]:
         if forbidden := sorted(OURS & set(extra)):
             raise ValueError(f"`{forbidden[0]}` cannot be set here")
-        if any(_SECRET.search(name) for name in extra):
+        if _holds_secret(extra):
             raise ValueError(NO_KEY)
         return extra
 

@@ -11,8 +11,8 @@ from curation.captions.passes import Passes
 from curation.captions.rows import load_shard
 from curation.corpora.listing import open_source
 from curation.corpora.samples import raw_path
-from curation.errors import UserError
-from curation.images import ImageError, decode
+from curation.errors import RowError, UserError
+from curation.images import decode
 from curation.scoring.opened import Opened
 from curation.tasks import Watch
 
@@ -46,11 +46,9 @@ def first_requests(opened: Opened, corpus: str, shard: str) -> Iterator[tuple[st
         for row, request in requests.items():
             if names[row] in known:
                 continue
-            columns = loaded.rows[row]
             try:
-                data = source.read(columns["member"], columns["offset"], columns["length"])
-                image = captioner.prepare(decode(data, captioner.side))
-            except (ImageError, OSError):
+                image = captioner.prepare(decode(source.image(loaded.rows[row]), captioner.side))
+            except (RowError, OSError):
                 continue
             yield names[row], captioner.payload(replace(request, image=image))
     finally:

@@ -1,24 +1,35 @@
 """Base class of the readers of raw shards: samples in order, one image's bytes by place, captions, further columns."""
 
-import json
+import hashlib
 import os
 from abc import ABC, abstractmethod
-from collections.abc import Iterator
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
-from pathlib import PurePosixPath
 from typing import Any, BinaryIO
 
 import fsspec
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from curation.corpora.captions import caption_of, read_json, text_file, url_of
+from curation.corpora.readers.columns import Columns
+from curation.corpora.readers.members import Side
 from curation.errors import RowError, StageError, in_one_line
 from curation.recipe.sections import Corpus
 
-IMAGE_ENDINGS = {"jpg", "jpeg", "png", "webp", "gif", "bmp", "tif", "tiff", "avif", "jfif", "mpo"}
-SIDE_ENDINGS = {"txt", "json", "jsonl", "csv", "tsv", "md", "parquet", "yaml", "yml", "npy", "npz", "cls", "pth", "pt"}
-"""Endings of files that are no images. Any other file gets a row, and its bytes decide whether it is an image."""
+_UNREAD = {"ico", "icns", "psd", "svg", "ppm", "pgm", "pbm", "pnm", "j2k", "jp2", "jpx", "sgi", "dds", "blp", "tga",
+           "pcx", "fli", "flc", "exr", "hdr", "eps", "xcf", "dng", "cr2", "cr3", "nef", "arw", "orf", "rw2",
+           "raf"}  # fmt: skip
+"""Endings of images of formats that are not read: they are rows that fail, so that nobody misses them."""
+IMAGE_ENDINGS = {"jpg", "jpeg", "png", "apng", "webp", "gif", "bmp", "tif", "tiff", "avif", "avifs", "jfif", "mpo",
+                 "heic", "heif", "jxl"} | _UNREAD  # fmt: skip
+"""Endings that make a file an image, whatever its bytes are."""
+SIDE_ENDINGS = {"txt", "caption", "cap", "json", "jsonl", "csv", "tsv", "md", "parquet", "yaml", "yml", "npy", "npz",
+                "cls", "pth", "pt"}  # fmt: skip
+"""Endings of files that are expected beside images. Of a file with any other ending, the first bytes decide whether it
+is an image; what is none is counted apart."""
 GONE = "gone"
 """Reason for which a row of a listed file that no longer exists has no image; any other reason is a failure."""
 MAX_BYTES = 1 << 30
@@ -45,6 +56,8 @@ class RawSample:
     """Further columns, if they come from a `.json` file and not from the table."""
     error: RowError | None = None
     """The error by which the row fails, because its bytes are incomplete or its name is taken; None if it is good."""
+    note: str | None = None
+    """Why there is no caption, or what was changed in it, in a word of `CAPTION_NOTES`; None if nothing was wrong."""
 
 
 class Source(ABC):
@@ -73,6 +86,10 @@ class Source(ABC):
         """The damage in the shard's file, behind which nothing can be read; None if it has none. Set by `samples`."""
         self.without_image = 0
         """Number of rows of the shard's table without an image, because the download failed; counted by `samples`."""
+        self.notes: list[str] = []
+        """Messages about what is wrong beside the images, such as in a table of metadata; set by `samples`."""
+        self.others: Counter[str] = Counter()
+        """Number of files that are neither images nor belong to one, by ending; counted by `samples`."""
         self._open: dict[str, BinaryIO] = {}
 
     @property
@@ -83,20 +100,16 @@ class Source(ABC):
 
     def stamp(self) -> list[Any]:
         """Returns sizes and modification times of the shard's files; a shard with the same stamp is not read again."""
-        if self.members is None:
-            paths = [self.path, self._table_path()]
-            return [self._stat(p) for p in paths if p] + ([self.version] if self.version else [])
-        return [
-            [
-                m,
-                *(self._stat(f"{self.path}/{p}") for p in (m, beside(m, "txt"), beside(m, "json"))),
-            ]
-            for m in self.members
-        ]
+        paths = [self.path, self._table_path()]
+        return [self._stat(path) for path in paths if path] + ([self.version] if self.version else [])
 
     @abstractmethod
     def samples(self) -> Iterator[RawSample]:
-        """Yields every image of the shard, in order; the second of two of one name has the error `duplicate_member`."""
+        """Yields every image of the shard, in order; the second of two of one name has the error `duplicate_member`.
+
+        A sample's bytes are there when it is yielded. Its other fields may be set only when all samples have been
+        yielded, since a caption may stand far behind its image.
+        """
 
     def read(self, member: str, offset: int, length: int) -> bytes:
         """Returns the bytes of one image from the place that the index recorded.
@@ -112,6 +125,21 @@ class Source(ABC):
         file = self._file(self.path)
         file.seek(offset)
         return file.read(length)
+
+    def image(self, place: Mapping[str, Any]) -> bytes:
+        """Returns the bytes of one image, which are those that the index saw.
+
+        Args:
+            place: the image's columns `member`, `offset`, `length` and `sha256` of the samples file.
+
+        Raises:
+            RowError: `changed`, if the raw shard has changed since, or is shorter.
+            OSError: the shard or file cannot be read.
+        """
+        data = self.read(place["member"], place["offset"], place["length"])
+        if hashlib.sha256(data).hexdigest() != place["sha256"]:
+            raise RowError("changed", "changed since the index; run `curate index` and the stages after it again")
+        return data
 
     def close(self) -> None:
         """Closes the files that `read` opened."""
@@ -148,50 +176,54 @@ class Source(ABC):
                 table = well_formed_texts(pq.ParquetFile(file).read(use_threads=False))
         except DAMAGED_PARQUET as error:
             raise StageError(f"{path}: cannot be read: {in_one_line(error)}") from None
-        return table if "key" in table.column_names else None
+        return table if self.columns.of(table.column_names).get("key") else None
+
+    @cached_property
+    def columns(self) -> Columns:
+        """The names by which the corpus's tables and JSON files call key, caption and URL."""
+        return Columns(self.corpus.columns)
 
     @cached_property
     def _rows(self) -> dict[str, int]:
         """The table's row number by key."""
-        return {} if self.table is None else {str(k): i for i, k in enumerate(self.table["key"].to_pylist())}
+        return {str(key): row for row, key in enumerate(self._texts.get("key", []))}
 
     @cached_property
     def _texts(self) -> dict[str, list[Any]]:
-        """The table's columns `caption` and `url`, as lists by row."""
+        """The table's columns of keys, captions and URLs, as lists by row."""
         if self.table is None:
             return {}
-        return {c: self.table[c].to_pylist() for c in ("caption", "url") if c in self.table.column_names}
+        names = self.columns.of(self.table.column_names)
+        return {use: self.table[name].to_pylist() for use, name in names.items() if use != "image"}
 
-    def _fill(self, sample: RawSample, key: str, parts: list["Part"]) -> None:
-        """Sets a sample's caption (of the `.txt`, else the table, else the `.json`), URL, table row and metadata."""
-        sample.row = self._rows.get(key)
-        row = _json_row(parts) if sample.row is None else {c: t[sample.row] for c, t in self._texts.items()}
-        text = next((p.data for p in parts if p.ending == "txt"), None)
-        sample.caption = text.decode("utf-8", "replace").strip() if text is not None else as_text(row.get("caption"))
-        sample.url = as_text(row.get("url"))
-        if sample.row is None:
-            sample.meta = {k: v for k, v in row.items() if k not in ("key", "caption", "url")}
+    def _describe(
+        self, sample: RawSample, keys: Iterable[str], sides: list[Side], row: dict[str, Any] | None = None
+    ) -> str | None:
+        """Sets a sample's caption, URL, table row and metadata; returns the key of its row in the table, if it has one.
 
+        The caption is that of its own file, else of the table, else of the JSON.
 
-@dataclass(slots=True)
-class Part:
-    """One file of a sample, such as its image or its `.txt`: ending, place, bytes and reading error."""
-
-    ending: str
-    offset: int
-    data: bytes
-    error: RowError | None
-
-
-def _json_row(parts: list[Part]) -> dict[str, Any]:
-    for part in parts:
-        if part.ending == "json":
-            try:
-                row = json.loads(part.data)
-            except (ValueError, RecursionError):
-                return {}
-            return row if isinstance(row, dict) else {}
-    return {}
+        Args:
+            sample: the sample.
+            keys: names by which the table may list it, the likeliest first.
+            sides: the texts that belong to it; see `members.sides_of`.
+            row: its row in a table of metadata, which counts in place of a JSON; None if it has none.
+        """
+        key = next((key for key in keys if key in self._rows), None)
+        own = next((side.data for side in sides if side.kind == "caption"), None)
+        if key is not None:
+            sample.row = self._rows[key]
+            values = {use: column[sample.row] for use, column in self._texts.items()}
+        else:
+            if row is None:
+                row, sample.note = read_json(next((side.data for side in sides if side.kind == "json"), None))
+            names = self.columns.of(row)
+            values = {use: row[name] for use, name in names.items()}
+            sample.meta = {name: value for name, value in row.items() if name not in names.values()}
+        caption, note = text_file(own) if own is not None else caption_of(values.get("caption"))
+        sample.caption, sample.note = caption, note or (sample.note if caption is None else None)
+        sample.url = url_of(values.get("url"))
+        return key
 
 
 def size_of(file: BinaryIO) -> int:
@@ -224,13 +256,3 @@ def well_formed_texts(table: pa.Table) -> pa.Table:
             texts = [None if v is None else v.decode("utf-8", "replace") for v in values]
             table = table.set_column(at, column, pa.array(texts, column.type))
     return table
-
-
-def as_text(value: Any) -> str | None:
-    """Converts a table's value to text; null stays None."""
-    return None if value is None else str(value)
-
-
-def beside(member: str, ending: str) -> str:
-    """Returns the path with another ending: `a.jpg` and `txt` give `a.txt`."""
-    return str(PurePosixPath(member).with_suffix(f".{ending}"))

@@ -1,11 +1,20 @@
 """Reads raw shards in which every image is a file of its own."""
 
+import contextlib
+import posixpath
+import re
 from collections.abc import Iterator
-from pathlib import PurePosixPath
+from functools import cached_property
+from typing import Any
 
-from curation.corpora.readers.base import GONE, Part, RawSample, Source, beside, bounded, size_of
+from curation.corpora.readers.base import GONE, RawSample, Source, bounded, size_of
+from curation.corpora.readers.imagefolder import METADATA, read_metadata
+from curation.corpora.readers.members import CAPTION_ENDINGS, Side, repeats, stem
 from curation.errors import RowError
 from curation.keys import make_key
+
+_ESCAPED = re.compile(r"\\x([89a-f][0-9a-f])")
+"""A byte of a file's name that is not UTF-8, as `members.clean` writes it."""
 
 
 class FolderSource(Source):
@@ -13,50 +22,111 @@ class FolderSource(Source):
 
     def samples(self) -> Iterator[RawSample]:
         """See Source. A file that no longer exists yields a sample without bytes and with the error `gone`."""
-        seen: set[str] = set()
-        names: set[str] = set()
+        listed: set[str] = set()
+        taken: set[str] = set()
         for member in self.members or []:
-            path = f"{self.path}/{member}"
+            sample = RawSample(member, 0, b"")
             try:
-                with self.fs.open(path, "rb") as file:
-                    data, error = bounded(file, size_of(file))
+                with self._opened(member) as file:
+                    sample.data, sample.error = bounded(file, size_of(file))
             except FileNotFoundError:
-                yield RawSample(member, 0, b"", error=_missing(member))
-                continue
+                sample.error = RowError(GONE, "the file is no longer there")
             except OSError as failure:
-                error = RowError("unreadable", str(failure.strerror or failure), transient=True)
-                yield RawSample(member, 0, b"", error=error)
-                continue
-            sample = RawSample(member, 0, data, error=error)
-            self._fill(sample, PurePosixPath(member).stem, self._side_parts(member))
-            name = make_key("", "", member)
-            if name in names:
-                detail = "an earlier file has the same name but for its Unicode form"
-                sample.error = RowError("duplicate_member", detail)
-            names.add(name)
-            seen.add(PurePosixPath(member).stem)
+                sample.error = RowError("unreadable", str(failure.strerror or failure), transient=True)
+            else:
+                row = self._metadata.get(member)
+                if key := self._describe(sample, [posixpath.basename(stem(member))], self._sides(member), row):
+                    listed.add(key)
+                if folder := repeats(posixpath.basename(posixpath.dirname(member))):
+                    sample.meta |= {"repeats": folder[0], "class": folder[1]}
+                name = make_key("", "", member)
+                if name in taken:
+                    detail = "an earlier file has the same name but for its Unicode form"
+                    sample.error = RowError("duplicate_member", detail)
+                taken.add(name)
             yield sample
-        self.without_image = len(self._rows.keys() - seen)
+        self.without_image = len(self._rows.keys() - listed)
 
     def read(self, member: str, offset: int, length: int) -> bytes:
         """See Source."""
-        with self.fs.open(f"{self.path}/{member}", "rb") as file:
-            return file.read()
+        with self._opened(member) as file:
+            return bounded(file, size_of(file))[0]
 
-    def _side_parts(self, member: str) -> list["Part"]:
-        """Returns the `.txt` and, if the shard has no table, the `.json` of the same name as the image."""
-        parts = []
-        for ending in ("txt", "json") if self.table is None else ("txt",):
+    def stamp(self) -> list[Any]:
+        """See Source."""
+        files = [f"{self.path}/{path}" for member in self.members or [] for path in (member, *self._beside(member))]
+        return [
+            [path[len(self.path) + 1 :], self._stat(path)] for path in dict.fromkeys([*files, *self._metadata_files])
+        ]
+
+    def _opened(self, member: str) -> Any:
+        """Opens a file; a name with escaped bytes may be a name that is not UTF-8."""
+        try:
+            return self.fs.open(f"{self.path}/{member}", "rb")
+        except FileNotFoundError:
+            raw = _ESCAPED.sub(lambda match: bytes.fromhex(match[1]).decode("utf-8", "surrogateescape"), member)
+            if raw == member:
+                raise
+            return self.fs.open(f"{self.path}/{raw}", "rb")
+
+    def _beside(self, member: str) -> list[str]:
+        """Returns the paths, below the shard's folder, of the texts beside an image."""
+        there = self._names(posixpath.dirname(member))
+        kinds = CAPTION_ENDINGS if self.table is not None else (*CAPTION_ENDINGS, "json")
+        paths = (f"{stem(member)}.{kind}" for kind in kinds)
+        return [path for path in paths if path in there and self.fs.isfile(f"{self.path}/{path}")]
+
+    def _sides(self, member: str) -> list[Side]:
+        sides = []
+        for path in self._beside(member):
+            with contextlib.suppress(OSError), self._opened(path) as file:
+                sides.append(Side(path, *bounded(file, size_of(file))))
+        return sides
+
+    def _names(self, folder: str) -> set[str]:
+        """Returns the paths of the texts and metadata files in a folder, below the shard's folder."""
+        if folder not in self._listed:
+            path = posixpath.join(self.path, folder) if folder else self.path
             try:
-                with self.fs.open(f"{self.path}/{beside(member, ending)}", "rb") as file:
-                    parts.append(Part(ending, 0, bounded(file, size_of(file))[0], None))
-            except (FileNotFoundError, IsADirectoryError):
-                continue
-        return parts
+                names = [posixpath.basename(name.rstrip("/")) for name in self.fs.ls(path, detail=False)]
+            except (OSError, UnicodeError):
+                names = []
+            kinds = (*CAPTION_ENDINGS, "json")
+            wanted = (name for name in names if name in METADATA or name.rpartition(".")[2].lower() in kinds)
+            self._listed[folder] = {posixpath.join(folder, name) for name in wanted}
+        return self._listed[folder]
 
+    @cached_property
+    def _listed(self) -> dict[str, set[str]]:
+        return {}
 
-def _missing(member: str) -> RowError:
-    """Returns the error for a listed file that is not found."""
-    if "\ufffd" in member:  # replaces bytes that are not UTF-8, which the listing cannot hold
-        return RowError("bad_name", "the file's name is not UTF-8")
-    return RowError(GONE, "the file is no longer there")
+    @cached_property
+    def _metadata_files(self) -> list[str]:
+        """Paths of the metadata files in the images' folders and in those above, the outermost first."""
+        if self.corpus.format != "folder":
+            return []
+        above = {""}
+        for folder in {posixpath.dirname(member) for member in self.members or []}:
+            while folder:
+                above.add(folder)
+                folder = posixpath.dirname(folder)
+        paths = [
+            path
+            for folder in sorted(above)
+            for name in METADATA
+            if (path := posixpath.join(folder, name)) in self._names(folder)
+        ]
+        return [f"{self.path}/{path}" for path in paths]
+
+    @cached_property
+    def _metadata(self) -> dict[str, dict[str, Any]]:
+        """The rows of the metadata files by the image's path; of two, that of the inner folder."""
+        rows: dict[str, dict[str, Any]] = {}
+        for path in self._metadata_files:
+            with self.fs.open(path, "rb") as file:
+                named, wrong = read_metadata(posixpath.basename(path), file.read())
+            if wrong:
+                self.notes.append(f"{path} {wrong}")
+            folder = posixpath.dirname(path)[len(self.path) :].lstrip("/")
+            rows |= {posixpath.normpath(posixpath.join(folder, name)): row for name, row in named.items()}
+        return rows

@@ -1,15 +1,47 @@
 """Reads raw shards that are webdataset tars."""
 
+import posixpath
 import tarfile
 from collections.abc import Iterator
+from dataclasses import dataclass
 from typing import BinaryIO
 
-from curation.corpora.readers.base import IMAGE_ENDINGS, SIDE_ENDINGS, Part, RawSample, Source, bounded, size_of
+from curation.corpora.readers.base import (
+    IMAGE_ENDINGS,
+    SIDE_ENDINGS,
+    RawSample,
+    Source,
+    bounded,
+    size_of,
+)
+from curation.corpora.readers.members import (
+    Side,
+    clean,
+    compression,
+    ending,
+    is_side,
+    member_names,
+    sample,
+    sides_of,
+    stem,
+)
+from curation.decoding.magic import HEAD, looks_like_an_image
 from curation.errors import RowError, in_one_line
-from curation.keys import make_key, well_formed
+from curation.keys import make_key
 
 _DAMAGED_TAR = (tarfile.TarError, EOFError, ValueError, ArithmeticError, MemoryError, RecursionError)
 """Exceptions that tarfile raises on damaged headers."""
+_CHUNK = 1 << 20
+
+
+@dataclass(slots=True)
+class _Member:
+    """One file of a tar, by its name as in keys."""
+
+    name: str
+    offset: int
+    size: int
+    error: RowError | None = None
 
 
 class TarSource(Source):
@@ -18,76 +50,118 @@ class TarSource(Source):
     ending = ".tar"
 
     def samples(self) -> Iterator[RawSample]:
-        """See Source."""
-        seen: set[str] = set()
-        names: set[str] = set()
+        """See Source. The tar is read once from front to back, so names and captions are known at its end."""
+        images: list[tuple[str, RawSample]] = []
+        sides: list[Side] = []
         with self.fs.open(self.path, "rb") as file:
-            for member, parts in self._groups(file):
-                for sample in _images_of(member, parts):
-                    self._fill(sample, member, parts)
-                    name = make_key("", "", member)
-                    if sample.error is None and name in names:
-                        sample.error = RowError("duplicate_member", "an earlier member of this shard has the same name")
-                    names.add(name)
-                    seen.add(member)
-                    yield sample
-        self.without_image = len(self._rows.keys() - seen)
+            for member in self._members(file):
+                if is_side(member.name):
+                    sides.append(Side(member.name, *_read(file, member)))
+                elif _is_image(file, member):
+                    data, error = _read(file, member)
+                    images.append((member.name, RawSample(member.name, member.offset, data, error=error)))
+                    yield images[-1][1]
+                else:
+                    self.others[ending(member.name)] += 1
+        self._name(images, sides)
 
-    def _groups(self, file: BinaryIO) -> Iterator[tuple[str, list["Part"]]]:
-        group: str | None = None
-        parts: list[Part] = []
-        for name, offset, data, error in self._members(file):
-            folder, _, base = name.rpartition("/")
-            stem, _, ending = base.partition(".")
-            key = well_formed(f"{folder}/{stem}" if folder else stem)
-            if key != group and parts and group is not None:
-                yield group, parts
-                parts = []
-            group = key
-            parts.append(Part(ending.lower(), offset, data, error))
-        if parts and group is not None:
-            yield group, parts
+    def _name(self, images: list[tuple[str, RawSample]], sides: list[Side]) -> None:
+        """Gives the images their names, captions and metadata."""
+        names = [name for name, _ in images]
+        taken: set[str] = set()
+        listed: set[str] = set()
+        for (name, image), member, own in zip(images, member_names(names), sides_of(names, sides), strict=True):
+            bases = (posixpath.basename(stem(name)), posixpath.basename(sample(name)))
+            if key := self._describe(image, (stem(name), sample(name), *bases), own):
+                listed.add(key)
+            image.member = member
+            unique = make_key("", "", member)
+            if image.error is None and unique in taken:
+                image.error = RowError("duplicate_member", "an earlier member of this shard has the same name")
+            taken.add(unique)
+        self.without_image = len(self._rows.keys() - listed)
 
-    def _members(self, file: BinaryIO) -> Iterator[tuple[str, int, bytes, RowError | None]]:
-        """Yields the name, data offset, data and reading error of each regular member."""
+    def _members(self, file: BinaryIO) -> Iterator[_Member]:
+        """Yields each regular file of the tar, and each link to one, in order; sets `damage` if the tar is damaged."""
         end = size_of(file)
+        if packed := compression(file.read(8)):
+            method, command = packed
+            self.damage = f"compressed with {method}; unpack it (`{command} < SHARD > SHARD.tar`) and index again"
+            return
+        start: int | None = 0
+        files: dict[str, _Member] = {}
         try:
-            with tarfile.open(fileobj=file, mode="r:") as tar:
-                while (info := tar.next()) is not None:
-                    tar.members.clear()  # type: ignore[attr-defined]  # else every header of a shard stays in memory
-                    if not info.isreg() or info.name.rpartition("/")[2].startswith("."):
-                        continue  # folders, links, hidden files such as the "._" ones of macOS
-                    if info.issparse():
-                        yield info.name, info.offset_data, b"", RowError("unreadable", "stored as a sparse file")
-                        continue
-                    if info.offset_data + info.size > end:
-                        cut = RowError("truncated", "the tar ends within this file")
-                        yield info.name, min(info.offset_data, end), b"", cut
-                        self.damage = f"the tar ends early, within {info.name}"
-                        return
-                    file.seek(info.offset_data)
-                    data, error = bounded(file, info.size)
-                    yield info.name, info.offset_data, data, error
-                self.damage = _end_of_tar(file, tar.offset)
+            while start is not None:
+                file.seek(start)
+                with tarfile.open(fileobj=file, mode="r:") as tar:
+                    while (info := tar.next()) is not None:
+                        tar.members.clear()  # type: ignore[attr-defined]  # else all headers stay in memory
+                        member = _member_of(info, files)
+                        if member is None or posixpath.basename(member.name).startswith("."):
+                            continue  # folders, devices, hidden files such as the "._" ones of macOS
+                        if member.offset + member.size > end:
+                            member.offset, member.size = min(member.offset, end), 0
+                            member.error = RowError("truncated", "the tar ends within this file")
+                            self.damage = f"the tar ends early, within {member.name}"
+                            yield member
+                            return
+                        files[info.name] = member
+                        yield member
+                    self.damage, start = _behind(file, tar.offset)
         except _DAMAGED_TAR as error:
-            self.damage = f"damaged tar: {in_one_line(error)}"
+            self.damage = f"damaged tar: {in_one_line(error)}" + (f", at byte {start:,}" if start else "")
 
 
-def _images_of(member: str, parts: list[Part]) -> list[RawSample]:
-    """Returns the images of one sample's members, chosen by their endings.
+def _member_of(info: tarfile.TarInfo, files: dict[str, _Member]) -> _Member | None:
+    """Returns the file that an entry of a tar is or links to; None for a folder, a device or a link to nothing."""
+    name = clean(info.name)
+    if info.islnk() or info.issym():
+        folder = posixpath.dirname(info.name)
+        paths = [info.linkname] if info.islnk() else [posixpath.normpath(posixpath.join(folder, info.linkname))]
+        linked = next((files[path] for path in (*paths, f"./{paths[0]}") if path in files), None)
+        return None if linked is None else _Member(name, linked.offset, linked.size, linked.error)
+    if not info.isreg():
+        return None
+    if info.size < 0:
+        raise tarfile.HeaderError(f"a size of {info.size} bytes")
+    if info.issparse():
+        return _Member(name, info.offset_data, 0, RowError("unreadable", "stored as a sparse file"))
+    return _Member(name, info.offset_data, info.size)
 
-    More than one means that the sample's name is used twice: a second image of the same ending is of another sample.
+
+def _read(file: BinaryIO, member: _Member) -> tuple[bytes, RowError | None]:
+    """Returns a member's bytes, or the error by which there are none."""
+    if member.error is not None:
+        return b"", member.error
+    file.seek(member.offset)
+    return bounded(file, member.size)
+
+
+def _is_image(file: BinaryIO, member: _Member) -> bool:
+    """Returns whether a member is an image, by its ending or, if the ending is unknown, by its first bytes."""
+    kind = ending(member.name)
+    if kind in IMAGE_ENDINGS or kind in SIDE_ENDINGS:
+        return kind in IMAGE_ENDINGS
+    file.seek(member.offset)
+    return looks_like_an_image(file.read(min(HEAD, member.size)))
+
+
+def _behind(file: BinaryIO, offset: int) -> tuple[str | None, int | None]:
+    """Returns what is wrong where a tar ends, if anything is, and where a further one begins, if one is joined to it.
+
+    tarfile takes a damaged header in the middle for the end. Tars that were joined by `cat` lie behind each other's
+    end marks.
     """
-    images = [p for p in parts if p.ending in IMAGE_ENDINGS]
-    images = images or [p for p in parts if p.ending.rpartition(".")[2] not in SIDE_ENDINGS]
-    endings = {images[0].ending} if images and images[0].ending in IMAGE_ENDINGS else {p.ending for p in images}
-    return [RawSample(member, p.offset, p.data, error=p.error) for p in images if p.ending in endings]
-
-
-def _end_of_tar(file: BinaryIO, offset: int) -> str | None:
-    """Returns what is wrong with a tar's end, or None: tarfile takes a damaged header in the middle for the end."""
     file.seek(offset)
     block = file.read(tarfile.BLOCKSIZE)
     if len(block) < tarfile.BLOCKSIZE:
-        return "the tar ends early, without its end mark"
-    return None if not block.strip(b"\0") else f"damaged tar: unreadable header at byte {offset}"
+        return "the tar ends early, without its end mark", None
+    if block.strip(b"\0"):
+        return f"damaged tar: unreadable header at byte {offset}", None
+    at = offset + tarfile.BLOCKSIZE
+    while chunk := file.read(_CHUNK):
+        zeros = len(chunk) - len(chunk.lstrip(b"\0"))
+        if zeros < len(chunk):
+            return None, at + zeros // tarfile.BLOCKSIZE * tarfile.BLOCKSIZE
+        at += len(chunk)
+    return None, None

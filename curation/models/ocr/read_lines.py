@@ -46,8 +46,19 @@ def read_lines(pixels: np.ndarray, side: int, find: Find, recognise: Recognise) 
         recognise: the recogniser.
     """
     margin, canvas = on_ground(pixels, side)
-    quads = find(canvas)
-    edge = np.array(pixels.shape[1::-1], np.float32)
+    return lines_in(canvas, find(canvas), margin, recognise)
+
+
+def lines_in(canvas: np.ndarray, quads: np.ndarray, margin: int, recognise: Recognise) -> list[TextLine]:
+    """Reads boxes; returns those in which there is text, as lines on the picture without its margin.
+
+    Args:
+        canvas: uint8 (H, W, 3), BGR, the picture with its margin.
+        quads: float32 (n, 4, 2), the corners of each box in pixels of the canvas, clockwise from the top left.
+        margin: width of the margin in pixels.
+        recognise: the recogniser.
+    """
+    edge = np.array(canvas.shape[1::-1], np.float32) - 2 * margin
     readings = zip(read_boxes(canvas, quads, recognise), quads, strict=True)
     return [
         TextLine(text, sure, np.clip(quad - margin, 0, edge), turn) for (text, sure, turn), quad in readings if text

@@ -13,7 +13,6 @@ import ssl
 import time
 from collections import Counter
 from collections.abc import Callable, Sequence
-from email.utils import parsedate_to_datetime
 from functools import cache
 from ipaddress import ip_address
 from typing import Any, TypeVar
@@ -21,15 +20,14 @@ from urllib.parse import urlsplit
 
 import httpx
 
-from curation.errors import RowError, StageError, UserError, nearest
+from curation.errors import StageError, UserError, nearest
+from curation.models.text.openai_answer import Failure, read_answer
 from curation.models.text.openai_reply import Reply, read_reply
 
 LONGEST_WAIT = 60.0
 """Largest number of seconds between two tries, unless the server asks for more."""
 LONGEST_CALL = 600.0
 """Seconds after the beginning of a call from which nothing is tried again: an exhausted quota is not waited for."""
-LARGEST = 8_000_000
-"""Largest number of bytes of a response that are read; a caption takes some thousand."""
 MANY = 8
 """Number of failures without one success from which the images cannot be at fault."""
 PART = 8
@@ -54,14 +52,6 @@ GONE = {"connection", "http_429", "http_502", "http_503", "http_504"}
 _FILTERED = re.compile("content_filter|content_policy|moderation|flagged", re.IGNORECASE)
 
 Asked = TypeVar("Asked")
-
-
-class _Failure(RowError):
-    """A try that failed; `wait` is the number of seconds for which the server asks to wait before the next."""
-
-    def __init__(self, reason: str, detail: str = "", transient: bool = True, wait: float = 0.0) -> None:
-        super().__init__(reason, detail, transient)
-        self.wait = wait
 
 
 class Client:
@@ -103,18 +93,17 @@ class Client:
         """
         where = f"{self.url}/models"
         try:
-            with httpx.Client(**self._options(min(CONNECT, self.timeout))) as client:
-                response = client.get(where, headers=self._headers())
-        except (httpx.HTTPError, httpx.InvalidURL, OSError) as error:
-            raise UserError(f"no server answers at {where}: {self._safe(error)}", f"{self.section}.url") from None
-        status = response.status_code
+            status, _, body = asyncio.run(self._models(where))
+        except (Failure, httpx.InvalidURL) as error:
+            detail = error.detail if isinstance(error, Failure) else self._safe(error)
+            raise UserError(f"no server answers at {where}: {detail}", f"{self.section}.url") from None
         if status in (401, 403):
             raise UserError(f"{where} {WRONG[status]} (HTTP {status}); {self._key_hint()}", self.section)
         if status in (404, 405, 429):  # it has no such list, or no time
             return
         if status != 200:
             raise UserError(f"{where} answers HTTP {status}; expected a list of models", f"{self.section}.url")
-        names = self._names(response)
+        names = self._names(body)
         if listed and names and self.model not in names:
             hint = self._safe(nearest(self.model, names) or f"; it lists {len(names)} models")
             raise UserError(f'{self.url} serves no model "{self.model}"{hint}', f"{self.section}.model")
@@ -171,7 +160,7 @@ class Client:
         for number in range(self.tries):
             try:
                 return await self._try(client, body)
-            except _Failure as failure:
+            except Failure as failure:
                 last = failure
             wait = min(self.wait * 2**number, LONGEST_WAIT) * random.uniform(0.5, 1.5)
             wait = max(wait, last.wait + self.wait * random.random())
@@ -181,57 +170,51 @@ class Client:
         return Reply(failed=last.reason, detail=last.detail)
 
     async def _try(self, client: httpx.AsyncClient, body: bytes) -> Reply:
-        """Sends one request once. Raises _Failure, or StageError for an error that every request would get."""
-        status, wait, read = 0, 0.0, b""
+        """Sends one request once. Raises Failure, or StageError for an error that every request would get."""
         where = f"{self.url}/chat/completions"
-        try:  # httpx counts its seconds from byte to byte; a server that drips must not be waited for
-            async with asyncio.timeout(self.timeout), client.stream("POST", where, content=body) as response:
-                status, wait = response.status_code, _seconds(response.headers.get("retry-after"))
-                async for part in response.aiter_bytes():
-                    read += part
-                    if len(read) > LARGEST:
-                        raise _Failure("too_large", f"more than {LARGEST:,} bytes", transient=False)
-        except (TimeoutError, httpx.TimeoutException):
-            raise _Failure("timeout", f"nothing whole in {self.timeout:g} s") from None
-        except (httpx.HTTPError, OSError) as error:
-            if status in (0, 200):
-                raise _Failure("cut" if status else "connection", self._safe(error)) from None
+        status, wait, read = await read_answer(client.stream("POST", where, content=body), self.timeout, self._safe)
         if status != 200:
             raise self._refused(status, read, wait)
         try:
             content = json.loads(read)
         except (ValueError, RecursionError):
-            raise _Failure("invalid_json", self._safe(read.decode("utf-8", "replace"))) from None
+            raise Failure("invalid_json", self._safe(read.decode("utf-8", "replace"))) from None
         reply = read_reply(content)
         if reply is None:
-            raise _Failure("invalid_answer", self._safe(read.decode("utf-8", "replace")))
+            raise Failure("invalid_answer", self._safe(read.decode("utf-8", "replace")))
         key = self.key()
         if len(key) > 2 * PART and key in reply.text:  # shorter ones, such as EMPTY, are words
-            raise _Failure("invalid_answer", "it holds the key", transient=False)
+            raise Failure("invalid_answer", "it holds the key", transient=False)
         return reply
+
+    async def _models(self, where: str) -> tuple[int, float, bytes]:
+        seconds = min(CONNECT, self.timeout)
+        async with httpx.AsyncClient(**self._options(seconds), headers=self._headers()) as client:
+            return await read_answer(client.stream("GET", where), seconds, self._safe)
 
     def _refused(self, status: int, body: bytes, wait: float) -> Exception:
         """Returns the exception for a status other than 200."""
         message = body.decode("utf-8", "replace")
         if status in (400, 403) and _FILTERED.search(message):
-            return _Failure("content_filter", transient=False)
+            return Failure("content_filter", transient=False)
         if status in WRONG or status < 400:
             what = WRONG.get(status, "sends elsewhere; give the URL at which it answers")
             hint = self._key_hint() if status in (401, 403) else f'the model is "{self.model}": {self._safe(message)}'
             if status in (404, 405) and not self.url.endswith("/v1"):
                 hint += "; most URLs end with /v1"
             return StageError(f"{self.section}: {self.url} {what} (HTTP {status}); {hint}")
-        return _Failure(f"http_{status}", self._safe(message), status in TRANSIENT or status >= 500, wait)
+        return Failure(f"http_{status}", self._safe(message), status in TRANSIENT or status >= 500, wait)
 
-    def _names(self, response: httpx.Response) -> list[str]:
+    def _names(self, body: bytes) -> list[str]:
         """Returns the names of the models that the server lists; empty if the list has another form."""
         try:
-            content = response.json()
-        except ValueError:
-            raise UserError(f"{response.url} answers no JSON; is {self.url} the base?", f"{self.section}.url") from None
+            content = json.loads(body)
+        except (ValueError, RecursionError):
+            where = f"{self.url}/models answers no JSON"
+            raise UserError(f"{where}; is {self.url} the base?", f"{self.section}.url") from None
         models = content.get("data") if isinstance(content, dict) else None
         models = models if isinstance(models, list) else []
-        return [str(model["id"]) for model in models if isinstance(model, dict) and "id" in model]
+        return [str(m["id"]) for m in models if isinstance(m, dict) and isinstance(m.get("id"), str | int)]
 
     def _options(self, timeout: float) -> dict[str, Any]:
         return {
@@ -243,7 +226,9 @@ class Client:
 
     def _headers(self) -> dict[str, str]:
         key = self.key()
-        return {"Content-Type": "application/json"} | ({"Authorization": f"Bearer {key}"} if key else {})
+        return {"Content-Type": "application/json", "Accept-Encoding": "gzip"} | (
+            {"Authorization": f"Bearer {key}"} if key else {}
+        )
 
     def key(self) -> str:
         """Returns the key. Raises UserError, without the key in its message, if it is not set or malformed."""
@@ -267,18 +252,6 @@ class Client:
         if key and any(part in text for part in parts):
             return "what it says is not shown: it holds the key"
         return text[:200]
-
-
-def _seconds(retry_after: str | None) -> float:
-    """Returns the seconds that a Retry-After header asks for, given in seconds or as a date; 0 if it asks for none."""
-    try:
-        return max(0.0, float(retry_after or 0))
-    except ValueError:
-        pass
-    try:
-        return max(0.0, parsedate_to_datetime(retry_after or "").timestamp() - time.time())
-    except (ValueError, OverflowError):
-        return 0.0
 
 
 @cache

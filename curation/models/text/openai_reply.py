@@ -39,7 +39,8 @@ def read_reply(response: Any) -> Reply | None:
         return None
     content, finish = message.get("content"), choices[0].get("finish_reason")
     if isinstance(content, list):  # the text is in parts
-        content = "".join(str(part.get("text") or "") for part in content if isinstance(part, dict))
+        texts = (part.get("text") for part in content if isinstance(part, dict))
+        content = "".join(text for text in texts if isinstance(text, str))
     if not isinstance(content, str | None):
         return None
     if finish == "content_filter" or (not content and message.get("refusal")):

@@ -6,7 +6,6 @@ alone for one of open_clip's named architectures. Weights are read without runni
 
 import importlib.util
 import itertools
-import json
 import logging
 import re
 import warnings
@@ -23,6 +22,7 @@ import numpy as np
 from curation.errors import UserError, in_one_line, nearest
 from curation.images import middle
 from curation.models.checkpoints import refusal
+from curation.models.config_json import read_config
 from curation.models.device import device
 
 if TYPE_CHECKING:
@@ -61,24 +61,23 @@ class ClipCheckpoint:
         if self.model is not None:
             return _known_architecture(self.key, self.model)
         if self.path.is_file():
-            raise UserError(
-                f"{self.path} is weights alone; add `model: NAME`, open_clip's name of their "
-                "architecture, such as ViT-L-14-quickgelu",
-                f"{self.key}.checkpoint",
-            )
+            wanted = "open_clip's name of their architecture, such as ViT-L-14-quickgelu"
+            raise UserError(f"{self.path} is weights alone; add `model: NAME`, {wanted}", f"{self.key}.checkpoint")
         file = self.path / CONFIG
         if not file.is_file():
-            raise UserError(
-                f"{self.path} has no {CONFIG}; fetch it too, or add `model: NAME`, open_clip's "
-                "name of the architecture",
-                f"{self.key}.checkpoint",
-            )
+            wanted = "fetch it too, or add `model: NAME`, open_clip's name of the architecture"
+            raise UserError(f"{self.path} has no {CONFIG}; {wanted}", f"{self.key}.checkpoint")
         try:
-            config = json.loads(file.read_text())["model_cfg"]
+            config = self._own_config["model_cfg"]
             int(config["embed_dim"]), dict(config["vision_cfg"]), dict(config["text_cfg"])
         except (ValueError, KeyError, TypeError):
             raise UserError(f"{file} is not open_clip's: model_cfg lacks its parts", f"{self.key}.checkpoint") from None
         return dict(config)
+
+    @cached_property
+    def _own_config(self) -> dict[str, Any]:
+        """The configuration beside the weights."""
+        return read_config(f"{self.key}.checkpoint", self.path / CONFIG)
 
     @property
     def width(self) -> int:
@@ -172,9 +171,8 @@ class ClipCheckpoint:
         """Returns the preprocessing settings: the folder's, or else those of the weights that open_clip lists first."""
         from open_clip.pretrained import get_pretrained_cfg, list_pretrained_tags_by_model
 
-        file = self.path / CONFIG
-        if file.is_file():
-            return dict(json.loads(file.read_text()).get("preprocess_cfg", {}))
+        if (self.path / CONFIG).is_file():
+            return dict(self._own_config.get("preprocess_cfg", {}))
         tags = list_pretrained_tags_by_model(self.model)
         known = get_pretrained_cfg(self.model, tags[0]) if tags else {}
         return {k: known[k] for k in ("mean", "std", "interpolation", "resize_mode") if k in known}
@@ -296,4 +294,4 @@ def _known_architecture(key: str, model: str) -> dict[str, Any]:
         raise UserError(
             f'open_clip knows no "{model}"{nearest(model, [f.stem for f in folder.glob("*.json")])}', f"{key}.model"
         )
-    return dict(json.loads(file.read_text()))
+    return read_config(f"{key}.model", file)

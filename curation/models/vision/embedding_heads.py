@@ -139,7 +139,7 @@ def _shapes(shapes: dict[str, tuple[int, ...]]) -> str:
 
 def _layer(key: str, path: Path, dot: str, tensors: "dict[str, torch.Tensor]") -> tuple[np.ndarray, np.ndarray]:
     weight = tensors[f"{dot}weight"].double().numpy()
-    if weight.ndim != 2:
+    if weight.ndim != 2 or not weight.size:
         raise UserError(f"{path}: {dot}weight has the shape {weight.shape}; expected two dimensions", key)
     if f"{dot}bias" not in tensors:
         return weight, np.zeros(len(weight))

@@ -18,6 +18,7 @@ import numpy as np
 import pyarrow as pa
 
 from curation.corpora.samples import samples_notes
+from curation.counts import counted
 from curation.durations import in_words
 from curation.errors import StageError
 from curation.keys import key_hash
@@ -190,9 +191,9 @@ class Clusters:
         all_rows = rows if not sample else 2 * rows  # read once for the sample, once for assignment
         seconds = work / kmeans.rate(self.groups, self.width, self.device) + each * all_rows
         task = (
-            f"{self.groups:,} clusters over {self.scored:,} embeddings"
+            f"{counted(self.groups, 'clusters')} over {counted(self.scored, 'embeddings')}"
             if sample
-            else (f"{rows:,} more embeddings to be put into {self.groups:,} clusters")
+            else (f"{counted(rows, 'more embeddings')} to be put into {counted(self.groups, 'clusters')}")
         )
         self.say(f"k-means: {task}, about {in_words(seconds)}")
         return _Pace(work, self.say)
@@ -201,7 +202,7 @@ class Clusters:
 class _Pace:
     """Reports every few seconds how much of the work is done."""
 
-    INTERVAL = 5.0
+    INTERVAL = 10.0
     """Seconds between two reports."""
 
     def __init__(self, total: int, say: Say) -> None:

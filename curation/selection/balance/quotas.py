@@ -18,6 +18,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
+from curation.counts import counted
 from curation.errors import UserError, nearest
 from curation.recipe.sections import Balance
 from curation.scoring.cascade import NO_GROUP
@@ -98,7 +99,7 @@ class Balanced:
         notices = []
         if NO_GROUP in self.names:
             missing = "no embedding" if rules.clusters else "no value"
-            notices.append(f"balance: {before[0]:,} images have {missing} and are a group of their own")
+            notices.append(f"balance: {counted(int(before[0]), 'images')} with {missing}, a group of their own")
         short = [
             f'"{name}" {size:,} of {asked:,}'
             for name, size in zip(self.names, before.tolist(), strict=True)
@@ -118,7 +119,9 @@ class Balanced:
 
 def described(rules: Balance) -> str:
     """Describes the rules in a few words."""
-    groups = f"by {' '.join(rules.by.split())}" if rules.by else f"{rules.clusters or 0:,} clusters of embeddings"
+    groups = (
+        f"by {' '.join(rules.by.split())}" if rules.by else f"{counted(rules.clusters or 0, 'clusters')} of embeddings"
+    )
     if rules.at_most is not None:
         return f"{groups}: at most {rules.at_most:,} of each"
     shares = [f"{share:.3g} {name or '(none)'}" for name, share in (rules.shares or {}).items()]

@@ -1,5 +1,6 @@
 """Reads lists of images that must not be in the set, such as evaluation sets, and finds rows that they contain."""
 
+import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -11,6 +12,9 @@ from curation.errors import UserError
 from curation.scoring.vectors import Vectors, directions
 from curation.selection.dedup import search
 from curation.workspace.user_tables import UserTable, read_user_table
+
+_OTHER_HASHES = {32: "MD5", 40: "SHA-1", 56: "SHA-224", 96: "SHA-384", 128: "SHA-512"}
+"""Other hashes by their number of hexadecimal digits."""
 
 
 @dataclass
@@ -101,9 +105,20 @@ def _hashes(listed: UserTable, column: str, read: Callable[[Any], int | None]) -
     return hashes
 
 
-def _digest(value: str | None) -> int | None:
-    """Parses a SHA-256 in hex digits; returns None for an empty value. Raises ValueError for anything else."""
-    return int(value, 16) if value else None
+def _digest(value: str | bytes | None) -> int | None:
+    """Parses a SHA-256: 64 hex digits, or 32 bytes; returns None for an empty value. Raises ValueError."""
+    if isinstance(value, bytes) and len(value) == 32:
+        return int.from_bytes(value, "big")
+    text = "" if value is None else (value.decode("latin-1") if isinstance(value, bytes) else str(value)).strip()
+    if not text:
+        return None
+    if not re.fullmatch("[0-9a-fA-F]+", text):
+        raise ValueError(f"expected 64 hexadecimal digits, found {text[:40]!r}")
+    if len(text) != 64:
+        other = _OTHER_HASHES.get(len(text))
+        what = f", as {other} has" if other else ""
+        raise ValueError(f"expected 64 hexadecimal digits, found {len(text)}{what}; `sha256sum FILE` prints them")
+    return int(text, 16)
 
 
 def _phash(value: str | int | None) -> int | None:

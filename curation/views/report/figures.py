@@ -7,6 +7,7 @@ from collections import Counter
 from html import escape
 from typing import TYPE_CHECKING, Any
 
+from curation.counts import counted
 from curation.recipe.thresholds import Threshold, number_text
 from curation.selection.funnel import BALANCE_UNDECIDED, NEAR_UNDECIDED, Funnel, FunnelStep
 from curation.views.report.histograms import ALL, FAILS, OTHERS, PASSES, PredicateHistogram
@@ -133,7 +134,9 @@ def histogram_figure(histogram: PredicateHistogram, thresholds: list[Threshold],
                         "line": {"width": 0},
                         "pattern": {"shape": ["" if 0 <= bin < histogram.bins else "/" for bin in bins]},
                     },
-                    "hovertext": [f"{histogram.says(bin)}: {counts[bin]:,} images, {name}" for bin in bins],
+                    "hovertext": [
+                        f"{histogram.says(bin)}: {counted(int(counts[bin]), 'images')}, {name}" for bin in bins
+                    ],
                     "hoverinfo": "text",
                 }
             )

@@ -12,6 +12,7 @@ from typing import Any
 import jinja2
 from markupsafe import Markup
 
+from curation.counts import counted
 from curation.keys import well_formed
 from curation.recipe.thresholds import number_text
 from curation.views.report.histograms import number
@@ -36,6 +37,7 @@ def render(**values: Any) -> str:
         "number": number,
         "percent": share,
         "count": "{:,}".format,
+        "counted": counted,
         "moment": moment,
     }
     html = environment.get_template("page.html.jinja").render(

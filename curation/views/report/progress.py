@@ -4,6 +4,7 @@ from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from curation.counts import counted
 from curation.shards.phases import PHASES
 from curation.views.report.fates import Fates
 from curation.views.status import StageStatus, finished, json_object, status
@@ -59,23 +60,25 @@ def stages(fates: Fates, signals: Mapping[str, Counter[str]], captioned: int | N
     done = {name: finished(facts) for name, facts in statuses.items()}
     undecided = sum(funnel.undecided.values())
     shards = len(fates.selection.shards)
-    images = f"{funnel.input:,} image{'s' * (funnel.input != 1)} in {shards:,} shard{'s' * (shards != 1)}"
+    images = f"{counted(funnel.input, 'images')} in {counted(shards, 'shards')}"
     result = [Stage("index", done["index"], images)]
     if signals:
         scored = ", ".join(f"{name} {states['scored']:,}" for name, states in signals.items())
-        waiting = f"; {undecided:,} images wait for a signal" if undecided else ""
+        waiting = f"; waiting for a signal: {counted(undecided, 'images')}" if undecided else ""
         result.append(Stage("score", done["score"] and not undecided, f"images scored: {scored}{waiting}"))
     stored = stored_selection(fates)
     says = {
-        "current": f"{funnel.kept:,} images kept",
+        "current": f"{counted(funnel.kept, 'images')} kept",
         "none": "not run",
         "other rules": "was run by other rules than the recipe's",
         "older": "was run before the index, the signals or the given list changed",
     }[stored.state]
     result.append(Stage("select", stored.state == "current", says))
-    of_kept = "not run" if captioned is None else f"{captioned:,} of {funnel.kept:,} kept images captioned"
+    of_kept = "not run" if captioned is None else f"{captioned:,} of {counted(funnel.kept, 'kept images')} captioned"
     result.append(Stage("caption", done["caption"], of_kept + _left(statuses["caption"])))
-    result.append(Stage("annotate import", levels > 0, f"{levels:,} images with votes" if levels else "no votes"))
+    result.append(
+        Stage("annotate import", levels > 0, f"{counted(levels, 'images')} with votes" if levels else "no votes")
+    )
     products = {phase: statuses["build-shards"].get(phase) for phase in PHASES}
     built = ", ".join(f"{phase} {n:,}" for phase, n in products.items() if n is not None)
     says = f"images in the product: {built}" if built else "not run"

@@ -3,10 +3,11 @@
 from collections.abc import Callable
 from pathlib import Path
 
+from curation.printing import show
 from curation.scoring.opened import Opened
 
 
-def serve(recipe_file: Path, opened: Opened, port: int = 0, announce: Callable[[str], None] = print) -> None:
+def serve(recipe_file: Path, opened: Opened, port: int = 0, announce: Callable[[str], None] = show) -> None:
     """Serves the page on 127.0.0.1 until interrupted.
 
     Args:

@@ -21,6 +21,8 @@ from curation.views.tune.tuner import Question, Rows, Tuner, Writing
 
 SIDES = (160, 1024)
 """Long sides of a thumbnail and of the enlarged image, in pixels."""
+BODY = 2_000_000
+"""Largest number of bytes of a request's body, which is read whole; ten thousand moved thresholds take one million."""
 PAGE = Path(__file__).parent / "page"
 _FILES = {f"/{path.name}": path for path in PAGE.iterdir()} | {"/": PAGE / "index.html"}
 _HEADERS = {
@@ -63,6 +65,10 @@ def make_app(tuner: Tuner, token: str, port: int) -> FastAPI:
             return _error(403, "this address needs the token that `curate tune` printed when it started")
         if request.method == "POST" and request.headers.get("content-type", "").split(";")[0] != "application/json":
             return _error(415, "send JSON")
+        length = request.headers.get("content-length", "")
+        unknown = "transfer-encoding" in request.headers or not (length.isdecimal() and len(length) <= len(str(BODY)))
+        if request.method == "POST" and (unknown or int(length) > BODY):
+            return _error(413, f"a question has a Content-Length, of at most {BODY:,} bytes")
         return None
 
     def page(request: Request) -> Response:

@@ -4,14 +4,14 @@
 disk, and the table gets a column of truth values and one of numbers.
 """
 
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
+from curation.recipe.not_a_number import nan_as_null
 from curation.recipe.predicates import Predicate
 from curation.recipe.thresholds import Threshold, is_number, moved, thresholds
-from curation.workspace.sql import nodes, parsed, parser, quoted
+from curation.workspace.sql import as_text, nodes, parsed, quoted
 
 Values = Mapping[str, Mapping[int, float]]
 """Moved thresholds: value by number of the threshold, by predicate. Those left out keep the recipe's value."""
@@ -70,12 +70,13 @@ def split(predicate: Predicate, number: int, columns: Mapping[str, str]) -> Spli
     """
     moving = thresholds(predicate, columns)
     whole = f"part_{number}"
-    alone = Split(predicate, [], whole, frozenset(), {whole: predicate.sql}, [])
+    alone = Split(predicate, [], whole, frozenset(), {whole: predicate.test}, [])
     if not moving:
         return alone
     prefix = "SELECT (\n"
     places = [tuple(len(f"{prefix}{predicate.sql[:at]}".encode()) for at in (t.start, t.stop)) for t in moving]
     parts: dict[str, str] = {}
+    types = tuple((c, columns[c]) for c in sorted(predicate.columns))
     columns_kept: set[str] = set()
 
     def moves(node: Any) -> bool:
@@ -98,16 +99,17 @@ def split(predicate: Predicate, number: int, columns: Mapping[str, str]) -> Spli
             columns_kept.add(str(named))
             return node
         part = f"{whole}_{len(parts)}"
-        parts[part] = _text(node)
+        parts[part] = nan_as_null(as_text(node), types)
         return parsed(f"SELECT {part}")["statements"][0]["node"]["select_list"][0]
 
     tree = parsed(f"{prefix}{predicate.sql}\n)")["statements"][0]["node"]["select_list"][0]
-    sql = _text(reduced(tree))
+    sql = as_text(reduced(tree))
     known = {c: columns[c] for c in columns_kept}
     inner = thresholds(Predicate(predicate.name, sql, frozenset(columns_kept)), known)
     if [(t.column, t.operator, t.value) for t in inner] != [(t.column, t.operator, t.value) for t in moving]:
         # DuckDB writes some numbers differently from how it reads them: `-1::FLOAT` becomes -(CAST(1 AS FLOAT)).
         light = all(is_number(columns[c]) or columns[c] == "BOOLEAN" for c in predicate.columns)
+        light = light and predicate.test == predicate.sql
         return Split(predicate, moving, predicate.sql, predicate.columns, {}, moving) if light else alone
     return Split(predicate, moving, sql, frozenset(columns_kept), parts, inner)
 
@@ -119,12 +121,3 @@ def part_columns(splits: list[Split]) -> list[str]:
     value that cannot be cast must not stop the others.
     """
     return [f"TRY((\n{sql}\n)) AS {quoted(name)}" for s in splits for name, sql in s.parts.items()]
-
-
-def _text(tree: dict[str, Any]) -> str:
-    """Returns a syntax tree as SQL."""
-    statement = parsed("SELECT 1")
-    statement["statements"][0]["node"]["select_list"] = [tree]
-    row = parser().execute("SELECT json_deserialize_sql(?::JSON)", [json.dumps(statement)]).fetchone()
-    assert row is not None
-    return str(row[0]).removeprefix("SELECT ")

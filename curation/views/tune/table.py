@@ -197,7 +197,7 @@ class Table:
         return f"CASE ({fate}) WHEN {kept} THEN {kept} + ({unranked})::INTEGER ELSE ({fate}) END" if unranked else fate
 
     def _reaching(self, predicates: list[Predicate], at: int) -> str:
-        return " AND ".join(f"(\n{p.sql}\n)" for p in predicates[:at]) or "TRUE"
+        return " AND ".join(f"(\n{p.test}\n)" for p in predicates[:at]) or "TRUE"
 
     def _passes(self, values: Values, threshold: Threshold) -> str:
         """Returns SQL for the comparison of one threshold, as the predicate makes it."""

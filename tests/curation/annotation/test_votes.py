@@ -94,14 +94,16 @@ def test_votes_as_spreadsheets_and_pandas_write_them(made: Recipe, tmp_path: Pat
 
 
 @pytest.mark.parametrize(("head", "vote", "says"), [
-    ("key,annotator,level", "c/00000/9,a,5", 'vote 1: there is no image "c/00000/9"'),
+    ("key,annotator,level", "c/00000/9,a,5", 'line 2: key: there is no image "c/00000/9"'),
     ("key,annotator,level", "zero,a,5", "keys look like CORPUS/SHARD/MEMBER"),
-    ("key,annotator,level", "c/00000/0,a,6", "the level is 6; levels are 1 to 5"),
-    ("key,annotator,level", "c/00000/0,a,good", "vote 1: invalid literal"),
-    ("key,annotator,level", "c/00000/0,,5", "the annotator is empty"),
+    ("key,annotator,level", "c/00000/0,a,6", "line 2: level: expected a whole number from 1 to 5, found '6'"),
+    ("key,annotator,level", "c/00000/0,a,good", "line 2: level: expected a whole number"),
+    ("key,annotator,level", "c/00000/0,a,5.5", "line 2: level: expected a whole number from 1 to 5, found '5.5'"),
+    ("key,annotator,level", '\nc/00000/0,"a\nb",5\nc/00000/1,c,9', "line 5: level: expected"),
+    ("key,annotator,level", "c/00000/0,,5", "line 2: annotator: it is empty"),
     ("key,annotator,lvl", "c/00000/0,a,5", 'the column "level" is missing'),
-    ("key,annotator,level,at", "c/00000/0,a,5,yesterday", "vote 1: "),
-    ("key,annotator,level,round", "c/00000/0,a,5,inf", "vote 1: "),
+    ("key,annotator,level,at", "c/00000/0,a,5,yesterday", "line 2: at: expected a time"),
+    ("key,annotator,level,round", "c/00000/0,a,5,inf", "line 2: round: expected a whole number from 1 to 999"),
 ])  # fmt: skip
 def test_a_wrong_vote_is_one_line_and_nothing_is_imported(made: Recipe, tmp_path: Path, head: str, vote: str,
                                                           says: str) -> None:  # fmt: skip
@@ -109,6 +111,37 @@ def test_a_wrong_vote_is_one_line_and_nothing_is_imported(made: Recipe, tmp_path
         import_votes(bench.opened(made), vote_file(tmp_path, vote, head=head))
     assert says in str(caught.value) and "votes.csv" in str(caught.value) and "\n" not in str(caught.value)
     assert not (Path(made.workspace) / "votes.parquet").exists()
+
+
+def test_whole_levels_with_a_decimal_point_are_levels(made: Recipe, tmp_path: Path) -> None:
+    file = vote_file(tmp_path, "c/00000/0,a,5.0", "c/00000/0,b,5", "c/00000/0,c,5.00")
+    assert import_votes(bench.opened(made), file)["decided"] == 1
+    assert levels(made) == {"c/00000/0": (5, "decided", 3)}
+
+
+def test_an_annotator_may_have_the_number_0(made: Recipe, tmp_path: Path) -> None:
+    numbers = {"ints": pa.array([0, 1], pa.int64()), "pandas": pa.array([0.0, 1.0], pa.float64())}
+    for name, annotators in numbers.items():
+        table = pa.table({"key": ["c/00000/0", "c/00000/0"], "annotator": annotators, "level": [3.0, 4.0]})
+        pq.write_table(table, tmp_path / f"{name}.parquet")
+        import_votes(bench.opened(made), tmp_path / f"{name}.parquet")
+    stored = bench.rows(Path(made.workspace) / "votes.parquet")
+    assert [(v["annotator"], v["level"]) for v in stored] == [("0", 3), ("1", 4)]
+
+
+def test_a_wrong_vote_in_parquet_is_told_by_its_row(made: Recipe, tmp_path: Path) -> None:
+    table = pa.table({"key": ["c/00000/0"] * 2, "annotator": ["a", "b"], "level": [3.0, float("nan")]})
+    pq.write_table(table, tmp_path / "votes.parquet")
+    with pytest.raises(UserError, match=r"votes.parquet: row 2: level: expected a whole number from 1 to 5, found ''"):
+        import_votes(bench.opened(made), tmp_path / "votes.parquet")
+
+
+def test_keys_as_macos_writes_them_are_those_of_the_images(tmp_path: Path) -> None:
+    bench.write_tar(tmp_path / "raw" / "0.tar", {"café.jpg": bench.encoded(bench.picture(0))})
+    made = bench.recipe(tmp_path)
+    bench.index(made)
+    assert import_votes(bench.opened(made), vote_file(tmp_path, "c/0/cafe\u0301,a,5"))["votes"] == 1
+    assert list(levels(made)) == ["c/0/caf\u00e9"]
 
 
 def test_a_missing_file_is_one_line(made: Recipe, tmp_path: Path) -> None:

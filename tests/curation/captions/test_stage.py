@@ -75,7 +75,7 @@ def test_an_image_that_is_gone_by_now_is_flagged(corpus: Path) -> None:
     data[offset : offset + 2000] = bytes(2000)
     raw.write_bytes(data)
     assert caption(made) == 4
-    assert [r["flags"] for r in captions(corpus)] == [[], [], ["not_an_image"], []]
+    assert [r["flags"] for r in captions(corpus)] == [[], [], ["changed"], []]
     assert captions(corpus)[2]["caption_en"] is None
 
 

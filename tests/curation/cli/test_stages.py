@@ -11,6 +11,7 @@ import time
 from collections import Counter
 from pathlib import Path
 
+import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 import torch
@@ -121,8 +122,19 @@ def test_query_and_explain_after_the_demo(demo: Path) -> None:
     kept = pq.read_table(demo / "demo/work/shards/quality/000000.parquet")["key"][0].as_py()
     story = json.loads(curate("explain", "demo/demo.yaml", kept, "--json", cwd=demo).stdout)
     assert list(story) == ["source", "signal photo", "signal caption", "signal faces", "signal ocr", "signal aesthetic",
-                           "selection", "caption", "votes", "product concept", "product quality"]  # fmt: skip
+                           "signal safety", "selection", "caption", "votes", "product concept", "product quality"]  # fmt: skip
     assert story["votes"]["level"] == 5
+
+
+@pytest.mark.slow
+def test_the_demo_scores_safety_and_reports_it_though_no_predicate_reads_it(demo: Path) -> None:
+    done = curate("query", "demo/demo.yaml", "select unsafe from images where kept", "--json", cwd=demo)
+    scores = [row["unsafe"] for row in json.loads(done.stdout)["rows"]]
+    assert len(scores) > 30 and all(0 <= score < 0.5 for score in scores) and max(scores) > 0.02
+    curate("report", "demo/demo.yaml", cwd=demo)
+    page = (demo / "demo/work/report/index.html").read_text()
+    assert '"other-unsafe": {"data"' in page
+    assert "BSD-2-Clause" in (demo / "demo/work/shards/concept/README.md").read_text()
 
 
 @pytest.mark.slow
@@ -161,7 +173,7 @@ def test_ones_own_folder_from_init_to_shards(tmp_path: Path) -> None:
     (["score", "r.yaml"], 2, "nothing is indexed yet; run `curate index RECIPE`"),
     (["select", "r.yaml"], 2, "nothing is indexed yet"), (["caption", "r.yaml"], 2, "nothing is indexed yet"),
     (["build-shards", "r.yaml"], 2, "nothing is indexed yet"), (["query", "r.yaml", "select 1"], 2, "nothing is indexed"),
-    (["explain", "r.yaml", "c/0/0"], 2, "c is not indexed yet"),
+    (["explain", "r.yaml", "c/0/0"], 2, "nothing is indexed yet"),
     (["annotate", "import", "r.yaml", "v.csv"], 2, "nothing is indexed yet"),
     (["init", "Bad Name", "--images", "."], 2, '"Bad Name" is not a name'),
     (["init", "x"], 2, "give one of --images, --webdataset"), (["init", "x", "--images", "none"], 2, "no such folder: none"),
@@ -273,7 +285,7 @@ def test_doctor_looks_at_machine_and_recipe(tmp_path: Path) -> None:
         f["what"]: f for f in json.loads(curate("doctor", "recipe.yaml", "--json", cwd=tmp_path).stdout)["findings"]
     }
     assert {"python", "opencv", "gpu", "fonts", "disk", "packages", "corpora", "signals.faces"} <= found.keys()
-    assert found["corpora"]["says"] == "c: 1 shards" and "pnet" in found["signals.faces"]["says"]
+    assert found["corpora"]["says"] == "c: 1 shard" and "pnet" in found["signals.faces"]["says"]
 
 
 def test_a_cut_tar_is_status_1_and_what_is_before_the_cut_is_kept(tmp_path: Path) -> None:
@@ -284,6 +296,32 @@ def test_a_cut_tar_is_status_1_and_what_is_before_the_cut_is_kept(tmp_path: Path
     bench.recipe(tmp_path)
     said = json.loads(curate("index", "recipe.yaml", "--json", cwd=tmp_path, status=1).stdout)
     assert 15 < said["images"] < 25 and "the tar ends early" in said["damaged"][0] and not said["ok"]
+
+
+@pytest.mark.slow
+def test_a_file_that_is_no_shard_or_cannot_be_read_costs_itself_and_the_run_goes_on(tmp_path: Path) -> None:
+    (tmp_path / "raw").mkdir()
+    pictures = [bench.encoded(bench.picture(n)) for n in range(3)]
+    rows = {"key": ["0", "1", "2"], "jpg": pictures, "caption": [f"picture {n}" for n in range(3)]}
+    pq.write_table(pa.table(rows), tmp_path / "raw/00000.parquet")
+    pq.write_table(pa.table({"license": ["x"]}), tmp_path / "raw/metadata.parquet")
+    (tmp_path / "raw/broken.parquet").write_bytes(b"PAR1 and no more")
+    bench.recipe(tmp_path, corpora=[{"name": "c", "path": "./raw", "format": "parquet"}])
+    said = json.loads(curate("run", "recipe.yaml", "--json", cwd=tmp_path, status=1).stdout)
+    assert [stage["stage"] for stage in said["stages"]] == ["index", "score", "select", "caption", "build-shards"]
+    assert [line.split(":")[0] for line in said["stages"][0]["damaged"]] == ["c/broken", "c/metadata"]
+    assert said["stages"][-1]["products"]["concept"]["images"] == 3
+
+
+def test_counts_of_shards_that_are_gone_add_up(tmp_path: Path) -> None:
+    for shard in range(3):
+        bench.write_tar(tmp_path / "raw" / f"{shard:05d}.tar", {"a.jpg": bench.encoded(bench.picture(shard))})
+    bench.recipe(tmp_path)
+    curate("index", "recipe.yaml", cwd=tmp_path)
+    for shard in (0, 1):
+        (tmp_path / "raw" / f"{shard:05d}.tar").unlink()
+    said = curate("index", "recipe.yaml", cwd=tmp_path).stdout
+    assert "index: 2 of 3 shards done, 1 up to date" in said and "-" not in said.splitlines()[0]
 
 
 @pytest.mark.slow

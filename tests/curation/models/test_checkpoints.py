@@ -1,5 +1,6 @@
 """The folder of models: what is found in it, what is refused, and what is remembered."""
 
+import hashlib
 import json
 import os
 import pickle
@@ -95,3 +96,47 @@ def test_tensors_come_from_either_format(tmp_path: Path) -> None:
     torch.save([1, 2], tmp_path / "c.pth")
     with pytest.raises(UserError, match="holds list; expected tensors by name"):
         read_tensors(KEY, tmp_path / "c.pth")
+
+
+@pytest.mark.parametrize("first", range(256))
+def test_a_text_is_no_checkpoint_whatever_it_begins_with(tmp_path: Path, first: int) -> None:
+    (tmp_path / "a.pth").write_bytes(bytes([first]) + b"ello world, this is a text.\n")
+    with pytest.raises(UserError, match=rf"^{KEY}: {tmp_path}/a.pth is ") as caught:
+        read_tensors(KEY, tmp_path / "a.pth")
+    assert "\n" not in str(caught.value)
+
+
+def test_what_holds_no_tensors_by_name_is_refused(tmp_path: Path) -> None:
+    for number, content in enumerate(({}, {"state_dict": {}}, {1: torch.zeros(1)}, {"a": 1}, torch.zeros(1), 3)):
+        torch.save(content, tmp_path / f"{number}.pth")
+        with pytest.raises(UserError, match="(expected|more than) tensors by name$"):
+            read_tensors(KEY, tmp_path / f"{number}.pth")
+    save_file({}, tmp_path / "a.safetensors")
+    with pytest.raises(UserError, match="a.safetensors holds nothing; expected tensors by name$"):
+        read_tensors(KEY, tmp_path / "a.safetensors")
+
+
+@pytest.mark.parametrize("place", [0, checkpoints.LARGE // 2, checkpoints.LARGE])
+def test_a_file_exchanged_for_one_of_the_same_size_and_time_is_noticed(tmp_path: Path, place: int) -> None:
+    """Weights are exchanged whole, so that their header or their last numbers differ; one bit amid them is not seen."""
+    file, kept = tmp_path / "weights.bin", tmp_path / "digests.json"
+    data = bytearray(checkpoints.LARGE + 1)
+    file.write_bytes(data)
+    os.utime(file, (1, 1))
+    first = Models(tmp_path, kept).digest(file)
+    assert Models(tmp_path, kept).digest(file) == first == hashlib.sha256(data).hexdigest()
+    data[place] = 1
+    file.write_bytes(data)
+    os.utime(file, (1, 1))
+    amid = place == checkpoints.LARGE // 2
+    assert (Models(tmp_path, kept).digest(file) == first) == amid
+    assert amid or Models(tmp_path, kept).digest(file) == hashlib.sha256(data).hexdigest()
+
+
+def test_a_cached_digest_of_an_earlier_form_is_not_believed(tmp_path: Path) -> None:
+    file, kept = tmp_path / "weights.bin", tmp_path / "digests.json"
+    file.write_bytes(bytes(checkpoints.LARGE))
+    stamp = f"{checkpoints.LARGE}:{file.stat().st_mtime_ns}"
+    for entry in ([stamp, "0" * 64], [stamp, "x", "0" * 64], "0" * 64, None, [], {"a": 1}):
+        kept.write_text(json.dumps({str(file.resolve()): entry}))
+        assert Models(tmp_path, kept).digest(file) == hashlib.sha256(bytes(checkpoints.LARGE)).hexdigest()

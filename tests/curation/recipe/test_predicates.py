@@ -115,6 +115,8 @@ def test_admitted(sql: str, columns: set[str]) -> None:
         ("caption > interval 3 day", ""),
         ("min_side ? 3", ""),
         ('"a\nb" > 3', "there is no column"),
+        ('caption = "a dog"', """there is no column "a dog"; text stands in single quotes: caption = 'a dog'"""),
+        ('caption not like "%dog%"', "text stands in single quotes: caption not like '%dog%'"),
     ],
 )
 def test_refused_in_one_line_that_names_the_key(sql: str, says: str) -> None:
@@ -234,3 +236,44 @@ def test_a_query_is_one_select(sql: str) -> None:
     with pytest.raises(UserError, match=r"^query: ") as caught:
         query_columns(sql)
     assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    "deep",
+    [
+        "(" * 10_000 + "min_side" + ")" * 10_000 + " > 1",
+        "not " * 900 + "min_side > 1",
+        "not " * 10_000 + "min_side > 1",
+        "min_side" + " + 1" * 900 + " > 1",
+        "CASE WHEN min_side > 1 THEN " * 300 + "true" + " END" * 300,
+        "[" * 900 + "min_side" + "]" * 900 + " is null",
+    ],
+    ids=["brackets", "not 900", "not 10,000", "sum", "case", "list"],
+)
+def test_what_is_nested_too_deep_is_refused_in_one_line(deep: str) -> None:
+    with pytest.raises(UserError, match=r"^select\.where\.p: .*nested too deep; use fewer .{,130}$"):
+        admit("p", deep, COLUMNS)
+    with pytest.raises(UserError, match=r"^query: .*nested too deep; use fewer .{,130}$"):
+        query_columns(f"SELECT key FROM images WHERE {deep}")
+
+
+def test_as_deep_as_people_write_is_admitted() -> None:
+    sql = "min_side" + " + 1" * 100 + " > 1" + " AND sharpness > 3" * 1_000
+    assert admit("p", sql, COLUMNS).columns == {"min_side", "sharpness"}
+    assert query_columns(f"SELECT key FROM images WHERE {sql}")
+    assert query_columns("SELECT key FROM (" * 20 + "SELECT key FROM images" + ")" * 20) == {"key"}
+
+
+def test_half_a_character_is_refused() -> None:
+    with pytest.raises(UserError, match=r"^select\.where\.p: .*half a character"):
+        admit("p", "caption = '\ud800'", COLUMNS)
+    with pytest.raises(UserError, match="^query: .*half a character"):
+        query_columns("SELECT '\udcff'")
+
+
+def test_an_expression_in_a_form_is_one_by_itself() -> None:
+    form = "(\n{}\n) >= 0"
+    assert admit("", "sharpness -- ) or (", COLUMNS, "select.dedup.quality", form).columns == {"sharpness"}
+    for sql in ("sharpness) or (true", "sharpness) >= 0 -- ", "", "sharpness, min_side"):
+        with pytest.raises(UserError, match=r"^select\.dedup\.quality: "):
+            admit("", sql, COLUMNS, "select.dedup.quality", form)

@@ -7,9 +7,11 @@ from typing import Any
 import pytest
 
 from curation.errors import UserError
+from curation.printing import plain
 from curation.recipe import Recipe, load_recipe
 from curation.recipe.load import to_yaml
 from curation.recipe.yaml_text import read_yaml, write_yaml
+from tests import bench
 
 FULL = """
 name: my-set
@@ -242,6 +244,20 @@ def test_what_cannot_be_read_is_refused(tmp_path: Path) -> None:
         assert "\n" not in str(caught.value)
 
 
+def test_null_leaves_out_a_predicate_or_a_signal(tmp_path: Path) -> None:
+    bench.recipe(
+        tmp_path,
+        signals={"photo": {}, "faces": None},
+        select={"where": {"size": "min_side >= 8", "sharp": "sharpness > 3"}},
+    )
+    path = tmp_path / "recipe.yaml"
+    assert list(load_recipe(path).signals) == ["photo", "faces"]  # in the file, nothing means the defaults
+    recipe = load_recipe(path, ["select.where.sharp=null", "signals.faces=null"])
+    assert (list(recipe.signals), list(recipe.select.where)) == (["photo"], ["size"])
+    with pytest.raises(UserError, match='there is no "shrap" to leave out; did you mean "sharp"'):
+        load_recipe(path, ["select.where.shrap=null"])
+
+
 def test_overrides_replace_one_value_each(tmp_path: Path) -> None:
     overrides = [
         "select.where.size=min_side >= 256",
@@ -382,3 +398,32 @@ def test_shares_are_named_as_values_are_written(tmp_path: Path) -> None:
 @pytest.mark.parametrize("name", ["dedup", "balance"])
 def test_a_predicate_is_not_named_as_a_step(tmp_path: Path, name: str) -> None:
     assert f'"{name}" names a step of its own' in refusal(tmp_path, LEAST | {"select": {"where": {name: "width > 1"}}})
+
+
+def test_what_is_nested_too_deep_is_refused(tmp_path: Path) -> None:
+    for deep in ("[" * 2_000, "[" * 2_000 + "]" * 2_000, "{a: " * 2_000):
+        with pytest.raises(UserError, match=r"my-set\.yaml: .{,200}$"):
+            load_recipe(write(tmp_path, f"signals: {deep}"))
+        with pytest.raises(UserError, match=r"my-set\.yaml: signals: .{,200}$"):
+            load_recipe(write(tmp_path, LEAST), [f"signals={deep}"])
+
+
+@pytest.mark.parametrize(
+    ("yaml", "place"),
+    [
+        (r'workspace: "./a\ud800"', "workspace"),
+        (r'workspace: "./a\0"', "workspace"),
+        (r'corpora: [{name: web, path: "./\udfff"}]', "corpora.0.path"),
+        (r'select: {where: {"a\ud800": "true"}}', r"select.where.a\ud800"),
+        (r'select: {where: {a: "\ud800 = caption"}}', "select.where.a"),
+    ],
+)
+def test_text_that_no_file_and_no_sql_can_hold_is_refused_with_its_key(tmp_path: Path, yaml: str, place: str) -> None:
+    with pytest.raises(UserError) as caught:
+        load_recipe(write(tmp_path, yaml))
+    assert f"my-set.yaml: {place}: holds half a character" in plain(str(caught.value))
+
+
+def test_a_wrong_value_is_shown_by_its_beginning_alone(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match=r"workers: .* \(given: 'x{98}…\)$"):
+        load_recipe(write(tmp_path, LEAST | {"workers": "x" * 100_000}))

@@ -66,7 +66,7 @@ def test_a_change_is_told_by_what_it_took_before_and_for_the_rows_that_it_concer
     assert not any(told in line for line in done.lines())  # it has been said, and is over
     assert stages.score(bench.opened(changed)).as_dict()["estimate"] is None
     said = capsys.readouterr().err
-    assert "score: 0 of 2 shards are up to date, 2 are left:" in said
+    assert "score: 0 of 2 shards up to date, 2 left:" in said
     assert "2 × faces.parameters.min_face: 40 → 60" in said and told in said
 
 

@@ -1,5 +1,6 @@
 """The pass over a shard: who is scored, what is kept, and what a failing row costs."""
 
+import os
 from pathlib import Path
 
 import pytest
@@ -186,7 +187,24 @@ def test_a_raw_shard_that_changed_since_the_index_is_said_on_the_row(corpus: Pat
     raw = corpus / "raw" / "00000.tar"
     raw.write_bytes(raw.read_bytes()[:20_000])
     for task in plan(bench.opened(made)).tasks:
-        assert task.run(Watch()).failed["photo unreadable"] > 0
+        assert task.run(Watch()).failed["photo changed"] > 0
+
+
+def test_other_bytes_at_a_rows_place_are_never_scored_for_it(corpus: Path) -> None:
+    made = bench.recipe(corpus)
+    bench.index(made)
+    raw = corpus / "raw" / "00000.tar"
+    first, *_, last = [row for row in bench.rows(corpus / "work/samples/c/00000.parquet") if row["status"] == "ok"]
+    data, stat = bytearray(raw.read_bytes()), raw.stat()
+    length = first["length"]
+    other = (data[last["offset"] : last["offset"] + last["length"]] + bytes(length))[:length]  # ends in zeros
+    data[first["offset"] : first["offset"] + length] = other
+    raw.write_bytes(data)
+    os.utime(raw, ns=(stat.st_atime_ns, stat.st_mtime_ns))  # as rsync and unpacked archives set it
+    bench.score(made)
+    scored = {row["key"]: row for row in bench.rows(corpus / "work/signals/photo/c/00000.parquet")}
+    assert scored[first["key"]]["photo_error"].startswith("changed: changed since the index; run `curate index`")
+    assert scored[last["key"]]["photo_state"] == "scored"
 
 
 @pytest.mark.slow

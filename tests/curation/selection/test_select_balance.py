@@ -145,7 +145,7 @@ def test_rows_whose_embedding_failed_are_a_group_of_their_own(folder: Path, mode
     said: list[str] = []
     Selection(bench.opened(made), said.append).write()
     assert kept(folder)[""] == 8 and kept(folder).total() == 48
-    assert said == ["balance: 10 images have no embedding and are a group of their own"]
+    assert said == ["balance: 10 images with no embedding, a group of their own"]
 
 
 def test_rows_whose_embedding_is_skipped_are_undecided(
@@ -161,7 +161,7 @@ def test_rows_whose_embedding_is_skipped_are_undecided(
         selection.funnel().as_dict() | {"undecided": {"balance": 10}, "balance": 0, "kept": 90}
         == selection.funnel().as_dict()
     )
-    with pytest.raises(StageError, match=r"10 rows are undecided \(balance: 10\); run `curate score RECIPE`"):
+    with pytest.raises(StageError, match=r"undecided: 10 rows \(balance: 10\); run `curate score RECIPE`"):
         selection.write()
     dropped = recipe(folder, models, {"clusters": 5, "at_most": 8}, where={"shard": "key not like 'c/00001/%'"})
     monkeypatch.undo()

@@ -2,10 +2,13 @@
 
 import csv
 import hashlib
+import importlib.util
 import io
 import json
+import re
 import resource
 import tarfile
+import zlib
 from collections import Counter
 from pathlib import Path
 from typing import Any
@@ -14,19 +17,22 @@ import cv2
 import numpy as np
 import pyarrow.parquet as pq
 import pytest
-from PIL import Image
+from PIL import Image, ImageCms
 from PIL.ExifTags import Base
 
 from curation.annotation.votes import import_votes
 from curation.captions.stage import plan as plan_captions
+from curation.decoding.formats import PACKAGES
 from curation.errors import StageError, UserError
+from curation.images import decode
 from curation.recipe import Recipe
 from curation.selection.stage import Selection
 from curation.shards.stage import finish, plan
 from curation.tasks import Watch
 from curation.workspace import Workspace
 from curation.workspace.ledger import Ledger
-from tests import bench, classifiers
+from tests import bench, classifiers, profiles
+from tests.curation.test_hostile_images import chunk
 
 
 def prepared(folder: Path, votes: dict[str, list[int]] | None = None, **values: Any) -> Recipe:
@@ -166,10 +172,11 @@ def test_metadata_is_gone_orientation_and_pixels_stay(corpus: Path) -> None:
     assert np.array_equal(*pixels)
 
 
-def test_quality_phase_is_level_5_that_passes_its_predicate(corpus: Path) -> None:
+@pytest.mark.parametrize("where", ["width > height", "width > height -- wide", "width > height -- ) or (true"])
+def test_quality_phase_is_level_5_that_passes_its_predicate(corpus: Path, where: str) -> None:
     votes = {"c/00000/0": [5, 5, 5], "c/00000/1": [5, 5, 2], "c/00000/2": [4, 4, 4], "c/00000/3": [5, 4, 3],
              "c/00000/4": [5, 5], "c/00001/turned": [5, 5, 5], "c/00000/5": [5, 5, 1]}  # fmt: skip
-    made = prepared(corpus, votes, shards={"quality": {"where": "width > height"}})
+    made = prepared(corpus, votes, shards={"quality": {"where": where}})
     assert build(made)["quality"] == {"images": 2, "shards": 1}
     keys = {r["key"]: r["level"] for r in bench.rows(corpus / "work/shards/quality/000000.parquet")}
     assert keys == {"c/00000/0": 5, "c/00000/1": 5}
@@ -217,12 +224,21 @@ def test_the_card_is_a_hub_card_and_says_what_was_done(corpus: Path) -> None:
         assert said in card.text
 
 
+def test_the_card_tells_the_licences_of_the_models_that_scored(corpus: Path) -> None:
+    build(prepared(corpus, signals={"photo": {}, "safety": {}}))
+    card = (corpus / "work/shards/concept/README.md").read_text()
+    (photo,) = re.findall(r"^\| photo \| .*$", card, re.MULTILINE)
+    (safety,) = re.findall(r"^\| safety \| .*$", card, re.MULTILINE)
+    assert photo.endswith("| none |  |") and "| open_nsfw |" in safety and "open-nsfw.onnx 864bb37bf886" in safety
+    assert "not violence, gore or horror" in safety and safety.endswith(": BSD-2-Clause |")
+
+
 def test_missing_captions_name_the_command(corpus: Path) -> None:
     made = bench.recipe(corpus)
     bench.index(made)
     bench.score(made)
     Selection(bench.opened(made)).write()
-    with pytest.raises(StageError, match="kept rows have no caption; run `curate caption RECIPE`"):
+    with pytest.raises(StageError, match="no caption: [0-9]+ kept rows?; run `curate caption RECIPE`"):
         plan(bench.opened(made))
 
 
@@ -232,7 +248,7 @@ def test_a_raw_shard_changed_since_is_not_built_from(corpus: Path) -> None:
     data = bytearray(raw.read_bytes())
     data[600:700] = bytes(100)
     raw.write_bytes(data)
-    with pytest.raises(StageError, match="the raw shard has changed"):
+    with pytest.raises(StageError, match="changed since the index"):
         build(made)
     assert not (corpus / "work/shards/concept/000000.parquet").exists()
 
@@ -247,17 +263,126 @@ def test_a_damaged_picture_never_reaches_the_product(tmp_path: Path) -> None:
     files = {"cut.jpg": cut[: len(cut) // 2] + b"\xff\xd9", "good.jpg": bench.encoded(bench.picture(2))}
     texts = {"cut.txt": b"a cut picture", "good.txt": b"a good picture"}
     bench.write_tar(tmp_path / "raw" / "00000.tar", dict(sorted((files | texts).items())))
-    build(prepared(tmp_path))
+    build(prepared(tmp_path, signals={"caption": {}}))  # no signal that looks at the pixels
     assert {r["key"] for r in bench.rows(tmp_path / "work/shards/concept/000000.parquet")} == {"c/00000/good"}
     assert json.loads((tmp_path / "work/shards/concept/stats.json").read_text())["left_out"] == {"damaged": 1}
+
+
+def test_a_picture_that_no_signal_could_decode_is_failed_whatever_the_predicates_read(tmp_path: Path) -> None:
+    cut = bench.encoded(bench.picture(1))
+    files = {"cut.jpg": cut[: len(cut) // 2] + b"\xff\xd9", "good.jpg": bench.encoded(bench.picture(2))}
+    texts = {"cut.txt": b"a cut picture", "good.txt": b"a good picture"}
+    bench.write_tar(tmp_path / "raw" / "00000.tar", dict(sorted((files | texts).items())))
+    made = prepared(tmp_path, select={"where": {"wide": "width > 1"}})
+    build(made)
+    fates = {row["key"]: row["fate"] for row in bench.rows(tmp_path / "work/selection/c/00000.parquet")}
+    assert fates == {"c/00000/cut": "failed", "c/00000/good": "kept"}
+    funnel = json.loads((tmp_path / "work/selection/funnel.json").read_text())["funnel"]
+    assert (funnel["failed"], funnel["kept"]) == (1, 1)
+    card = (tmp_path / "work/shards/concept/README.md").read_text()
+    assert "unreadable" in card
 
 
 def test_a_product_shard_of_damaged_pictures_alone_is_empty_and_stops_nothing(tmp_path: Path) -> None:
     cut = bench.encoded(bench.picture(1))
     data = cut[: len(cut) // 2] + b"\xff\xd9"
     bench.write_tar(tmp_path / "raw" / "00000.tar", {"cut.jpg": data, "cut.txt": b"a cut picture"})
-    assert build(prepared(tmp_path))["concept"] == {"images": 0, "shards": 1}
+    assert build(prepared(tmp_path, signals={"caption": {}}))["concept"] == {"images": 0, "shards": 1}
     assert (tmp_path / "work/shards/concept/README.md").exists()
+
+
+def test_what_no_signal_has_decoded_is_decoded_before_it_is_published(tmp_path: Path) -> None:
+    """Neither `caption` nor the predicate reads pixels: that a picture is damaged is found by the writer alone."""
+    whole = {
+        "jpg": bench.encoded(bench.picture(1)), "png": bench.encoded(bench.picture(2), "PNG"),
+        "webp": bench.encoded(bench.picture(3), "WEBP"), "tif": bench.encoded(bench.picture(4), "TIFF"),
+        "gif": bench.encoded(bench.picture(5), "GIF"), "avif": bench.encoded(bench.picture(6), "AVIF"),
+    }  # fmt: skip
+    files = {f"whole-{ending}.{ending}": data for ending, data in whole.items()}
+    files |= {f"cut-{ending}.{ending}": data[: len(data) * 3 // 4] for ending, data in whole.items()}
+    nan = np.full((8, 8), np.nan, np.float32)
+    files["nan.tif"] = bench.encoded(Image.fromarray(nan), "TIFF")
+    texts = {f"{name.split('.')[0]}.txt": b"a picture" for name in files}
+    bench.write_tar(tmp_path / "raw" / "00000.tar", dict(sorted((files | texts).items())))
+    made = prepared(tmp_path, signals={"caption": {}}, select={"where": {"told": "caption_words >= 1"}})
+    assert "cut-jpg" in " ".join(r["key"] for r in bench.rows(tmp_path / "work/selection/c/00000.parquet")
+                                 if r["fate"] == "kept")  # fmt: skip
+    build(made)
+    folder = tmp_path / "work/shards/concept"
+    keys = {r["key"] for r in bench.rows(folder / "000000.parquet")}
+    assert keys == {f"c/00000/whole-{ending}" for ending in whole}
+    failed = json.loads(pq.read_schema(folder / "000000.parquet").metadata[b"failed"])
+    assert failed.keys() <= {"build truncated", "build corrupt", "build no_range"} and failed["build no_range"] == 1
+    index = {r["key"]: r["status"] for r in bench.rows(tmp_path / "work/samples/c/00000.parquet")}
+    left = sum(status == "ok" for status in index.values()) - len(whole)
+    assert sum(failed.values()) == left >= 5
+    assert json.loads((folder / "stats.json").read_text())["left_out"] == {"damaged": left}
+
+
+def published(folder: Path, files: dict[str, bytes], **values: Any) -> dict[str, tuple[Image.Image, dict[str, Any]]]:
+    """Builds a product of these files; returns the picture and the facts of each by the file's name up to its ending."""
+    texts = {f"{name.split('.')[0]}.txt": b"a picture" for name in files}
+    bench.write_tar(folder / "raw" / "00000.tar", dict(sorted((files | texts).items())))
+    build(prepared(folder, **values))
+    found = members(folder, "concept")
+    pictures = {}
+    for row in bench.rows(folder / "work/shards/concept/000000.parquet"):
+        stem = f"{row['shard']}{row['index']:04d}"
+        facts = json.loads(found[f"{stem}.json"])
+        assert facts["icc"] == row["icc"]
+        data = next(found[name] for e in ("jpg", "png", "webp") if (name := f"{stem}.{e}") in found)
+        pictures[row["key"].rsplit("/", 1)[1]] = (Image.open(io.BytesIO(data)), facts)
+    return pictures
+
+
+def test_a_profile_is_kept_or_its_colours_are_converted_and_the_row_says_which(tmp_path: Path) -> None:
+    p3, srgb = profiles.rgb_profile(), profiles.rgb_profile(profiles.SRGB)
+    press, long = profiles.cmyk_profile(), profiles.rgb_profile(padding=3 << 19)
+    drawn = bench.picture(1)
+    inks = drawn.convert("CMYK")
+    png = bench.encoded(drawn, "PNG")
+    too_long = png[:33] + chunk(b"iCCP", b"P3\0\0" + zlib.compress(long)) + png[33:]
+    files = {
+        "jpg.jpg": bench.encoded(drawn, icc_profile=p3), "png.png": bench.encoded(drawn, "PNG", icc_profile=p3),
+        "webp.webp": bench.encoded(drawn, "WEBP", lossless=True, icc_profile=p3),
+        "inks.jpg": bench.encoded(inks, icc_profile=press),
+        "tiff.tif": bench.encoded(drawn, "TIFF", icc_profile=p3),
+        "avif.avif": bench.encoded(drawn, "AVIF", quality=95, icc_profile=p3),
+        "inks-tiff.tif": bench.encoded(inks, "TIFF", icc_profile=press), "too-long.png": too_long,
+        "srgb-tiff.tif": bench.encoded(drawn, "TIFF", icc_profile=srgb),
+        "plain.jpg": bench.encoded(drawn), "plain-tiff.tif": bench.encoded(drawn, "TIFF"),
+    }  # fmt: skip
+    found = published(tmp_path, files, select={"dedup": {"exact": False}})
+    assert {name: facts["icc"] for name, (_, facts) in found.items()} == {
+        **dict.fromkeys(("jpg", "png", "webp", "inks"), "kept"),
+        **dict.fromkeys(("tiff", "avif", "inks-tiff", "too-long"), "converted"),
+        **dict.fromkeys(("srgb-tiff", "plain", "plain-tiff"), None),
+    }
+    for name, (image, facts) in found.items():
+        kept = image.info.get("icc_profile")
+        assert kept == ({"inks": press}.get(name, p3) if facts["icc"] == "kept" else None), name
+    right = {"tiff": (drawn, p3), "too-long": (drawn, long), "inks-tiff": (inks, press)}
+    for name, (image, profile) in right.items():
+        opened = ImageCms.ImageCmsProfile(io.BytesIO(profile))
+        shown = ImageCms.profileToProfile(image, opened, ImageCms.createProfile("sRGB"), outputMode="RGB")
+        assert np.abs(np.asarray(found[name][0], int) - np.asarray(shown, int)).max() <= 1, name
+    card = (tmp_path / "work/shards/concept/README.md").read_text()
+    assert "`icc`" in card
+
+
+@pytest.mark.parametrize("format", ["heic", "jxl"])
+def test_heic_and_jpeg_xl_are_written_anew_or_fail_with_the_remedy(tmp_path: Path, format: str) -> None:
+    data = (Path(__file__).parents[2] / "data" / f"quarters.{format}").read_bytes()
+    found = published(tmp_path, {"phone.jpg": data, "other.jpg": bench.encoded(bench.picture(1))})
+    sample = {r["key"]: r for r in bench.rows(tmp_path / "work/samples/c/00000.parquet")}["c/00000/phone"]
+    if importlib.util.find_spec(PACKAGES[format]) is None:
+        assert sample["status"] == "failed" and sample["error"].startswith(f"{format}: ")
+        assert "pip install 'curate[formats]'" in sample["error"] and found.keys() == {"other"}
+        return
+    assert (sample["format"], sample["width"], sample["height"]) == (format, 96, 64)
+    image, facts = found["phone"]
+    assert image.format == "PNG" and facts["icc"] is None
+    assert np.array_equal(np.asarray(image), decode(data)[:, :, ::-1])
 
 
 @pytest.mark.slow

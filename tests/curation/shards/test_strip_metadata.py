@@ -131,7 +131,7 @@ def pillow_pixels(data: bytes) -> list[tuple[object, ...]] | str:
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
-            image = Image.open(io.BytesIO(data))
+            image = Image.open(io.BytesIO(data), formats=("JPEG", "PNG", "WEBP"))
             if image.width * image.height > 10_000_000:
                 return "too large to try"
             frames = 1 if image.format == "MPO" else None

@@ -55,6 +55,8 @@ Case = tuple[dict[str, Any], Callable[[Path], object] | None]
 CASES: dict[tuple[str, str], Case] = {
     ("photo", ""): ({}, None),
     ("caption", ""): ({}, None),
+    ("provenance", ""): ({}, None),
+    ("codes", ""): ({}, None),
     ("faces", "mtcnn"): ({}, None),
     ("faces", "yunet"): ({"model": "yunet.onnx"}, lambda folder: write_yunet(folder / "yunet.onnx")),
     ("ocr", "rapidocr"): ({}, None),
@@ -65,6 +67,7 @@ CASES: dict[tuple[str, str], Case] = {
     ("aesthetic", "head"): ({"checkpoint": "head.safetensors"}, with_head),
     ("watermark", "classical"): ({}, None),
     ("watermark", "hf_classifier"): ({"checkpoint": "vit", "labels": {"nsfw": "watermark"}}, with_classifier),
+    ("safety", "open_nsfw"): ({}, None),
     ("safety", "hf_classifier"): ({"checkpoint": "vit", "labels": {"nsfw": "unsafe"}}, with_classifier),
     ("safety", "zero_shot"): ({"safe": "a dog", "unsafe": ["a nude", "blood"]}, with_clip),
     ("category", "hf_classifier"): ({"checkpoint": "vit"}, with_classifier),

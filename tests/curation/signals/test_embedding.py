@@ -116,7 +116,7 @@ def test_a_score_that_is_no_number_fails_its_row_and_never_passes(tmp_path: Path
     bench.score(recipe)
     assert set(sidecar(recipe, "aesthetic")["aesthetic_error"].to_pylist()[:5]) == {"not_finite: the score is nan"}
     funnel = Selection(bench.opened(recipe)).funnel()
-    assert funnel.kept == 0 and funnel.dropped["beauty"] == 6
+    assert (funnel.failed, funnel.kept, funnel.dropped["beauty"]) == (1, 0, 5)
 
 
 def test_a_predicate_may_read_the_vector(tmp_path: Path, models: Path) -> None:
@@ -124,7 +124,7 @@ def test_a_predicate_may_read_the_vector(tmp_path: Path, models: Path) -> None:
     bench.index(first)
     bench.score(first)
     funnel = Selection(bench.opened(first)).funnel()
-    assert (funnel.kept, funnel.dropped) == (5, {"known": 1})
+    assert (funnel.failed, funnel.kept, funnel.dropped) == (1, 5, {"known": 0})
     assert sidecar(first, "aesthetic")["aesthetic"].null_count == 1
 
 
@@ -136,7 +136,7 @@ def test_rows_are_balanced_by_a_text_column_that_no_predicate_reads(tmp_path: Pa
         bench.index(balanced)
         bench.score(balanced)
         funnel = Selection(bench.opened(balanced)).funnel()
-        assert funnel.balance == 6 - funnel.kept > 0, by
+        assert funnel.balance == 5 - funnel.kept > 0, by
 
 
 @pytest.mark.parametrize(("given", "says"), [

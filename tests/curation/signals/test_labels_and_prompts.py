@@ -17,6 +17,7 @@ Given = dict[str, Any]
 KINDS = ["tabby", "beagle", "crane", "crane"]
 """As in ImageNet, one name stands for two things."""
 UNSAFE = ["normal", "nude", "gore"]
+NUDE: Given = {"backend": "hf_classifier", "checkpoint": "nsfw", "labels": {"nude": "unsafe"}}
 SAFETY: Given = {"backend": "zero_shot", "unsafe": ["a naked person", "a bloody wound"], "safe": "a landscape"}
 PROMPTS: Given = {"people": ["a photo of a person", "a portrait"], "food": "a photo of food", "other": "a thing"}
 PHOTO: Given = {"photo": {}}
@@ -41,7 +42,7 @@ def values(rows: Rows, column: str) -> list[Any]:
 
 
 def other_column(rows: Rows) -> Given:
-    return {"checkpoint": "nsfw", "labels": {"gore": "unsafe", "nude": "nude"}}
+    return NUDE | {"labels": {"gore": "unsafe", "nude": "nude"}}
 
 
 def is_in_the_other_column(old: Rows, new: Rows) -> bool:
@@ -76,7 +77,7 @@ def is_renamed_alone(old: Rows, new: Rows) -> bool:
 
 
 @pytest.mark.parametrize(("beside", "name", "first", "then", "holds"), [
-    (PHOTO, "safety", {"checkpoint": "nsfw", "labels": {"nude": "unsafe"}}, other_column, is_in_the_other_column),
+    (PHOTO, "safety", NUDE, other_column, is_in_the_other_column),
     (PHOTO, "category", {"checkpoint": "animals"}, name_of_all_seen, has_the_name),
     (EMBEDDING, "safety", SAFETY, other_prompt, differs),
     (EMBEDDING, "category", {"backend": "zero_shot", "prompts": PROMPTS}, other_names, is_renamed_alone),
@@ -102,7 +103,7 @@ def test_a_change_recomputes_this_signal_alone(
 
 
 @pytest.mark.parametrize(("name", "column", "given", "file", "spoilt"), [
-    ("safety", "unsafe", {"safety": {"checkpoint": "nsfw", "labels": {"nude": "unsafe"}}}, "nsfw/model.safetensors", ""),
+    ("safety", "unsafe", {"safety": NUDE}, "nsfw/model.safetensors", ""),
     ("category", "category", {"category": {"checkpoint": "animals"}}, "animals/model.safetensors", ""),
     # the picture's half of the model is whole, the text's is not
     ("safety", "unsafe", EMBEDDING | {"safety": SAFETY}, "clip/open_clip_model.safetensors", "token_embedding"),

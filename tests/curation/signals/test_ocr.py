@@ -19,6 +19,7 @@ from curation.images import Picture
 from curation.models.ocr import rapidocr
 from curation.signals.base import Row, Scores
 from curation.signals.ocr import Ocr, RapidParams
+from tests.labelled import files
 
 CORPUS = Path(__file__).resolve().parents[4] / "shared" / "corpus"
 CJK_FONTS = sorted(Path("/usr/share/fonts").rglob("NotoSansCJK-Regular.ttc"))
@@ -27,6 +28,8 @@ NO_TEXT = {
     "ocr_min_confidence": None,
     "text_area_share": 0.0,
     "text_lines": 0,
+    "text_regions": 0,
+    "min_char_px": None,
     "text": "",
     "text_boxes": [],
     "ocr_caption_agreement": None,
@@ -105,6 +108,21 @@ def test_reads_what_is_drawn() -> None:
     assert 0.15 < y0 < 0.25 < 0.27 < y2 < 0.36
     assert confidence > 0.9
     assert 0.03 < scores["text_area_share"] < 0.2
+
+
+def test_smallest_characters_are_measured_on_the_original_picture() -> None:
+    """The same page in twice as many pixels is read at half its size, and its characters are twice as high."""
+    page = drawn((60, 60, "Summer Sale"), (60, 300, "terms apply"), size=36)
+    small = score(page)["min_char_px"]
+    width, height = (4 * n for n in Image.open(io.BytesIO(page)).size)
+    large = score(png(Image.open(io.BytesIO(page)).resize((width, height))))["min_char_px"]
+    assert 30 < small < 48 and large == pytest.approx(4 * small, rel=0.15)
+
+
+def test_regions_are_paragraphs() -> None:
+    lines = ((30, 30, "Summer Sale"), (30, 62, "begins today"), (400, 320, "Main Street"), (400, 350, "at nine"))
+    scores = score(drawn(*lines, size=26))
+    assert (scores["text_lines"], scores["text_regions"]) == (4, 2)
 
 
 def test_reads_chinese() -> None:
@@ -284,6 +302,16 @@ def test_is_quick_to_import_and_says_nothing() -> None:
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
     assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
+
+
+@pytest.mark.parametrize("name", ["000010088", "000020072", "000040028"])
+def test_a_low_resolution_pass_loses_no_text_of_a_real_picture(name: str) -> None:
+    """A word on a shirt, digits in a corner, a faint watermark beside busy food: letters of 12 to 20 pixels."""
+    if not CORPUS.is_dir():
+        pytest.skip("the test corpus ../shared/corpus is not there")
+    data = next(data for key, data in files(CORPUS) if key == name)
+    found = score(data)
+    assert found["text_lines"] and found["text"] == score(data, gate_side=0)["text"]
 
 
 @pytest.mark.slow

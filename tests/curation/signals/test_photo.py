@@ -4,6 +4,7 @@ import csv
 import io
 import math
 import warnings
+from pathlib import Path
 
 import cv2
 import numpy as np
@@ -13,8 +14,10 @@ from PIL import Image
 from curation.cli.first_recipe import sample_folder
 from curation.images import Picture, decode, fit
 from curation.models.plugin import PluginParams
+from curation.signals._colour import cast_and_gray, colourfulness, saturation
 from curation.signals.base import Row
-from curation.signals.photo import Photo, border_share, colourfulness, exposure, gray_512, phash, seam_score, sharpness
+from curation.signals.photo import Photo, border_share, exposure, gray_512, phash, seam_score, sharpness
+from tests import bench
 from tests.labelled import CORPUS, auc, files, read_labels, sharp_photos
 
 NAMES = ["000000001", "000000004", "000000006", "000000007", "000000012", "000010006", "000010007"]
@@ -53,6 +56,55 @@ def test_scores_are_the_same_each_time_and_in_any_company(sample_photos: dict[st
     rows[0].picture.bgr(64)  # another signal has looked at it before
     together = Photo(PluginParams()).score(rows)
     assert together == [score(sample_photos[name]) for name in NAMES]
+
+
+GOLDEN = {
+    "sharpness": (25.963694, 68.577884),
+    "brightness": (0.465901, 0.499246),
+    "contrast": (0.204075, 0.189431),
+    "clip_low": (0.0, 0.0),
+    "clip_high": (0.0, 0.0),
+    "entropy": (7.579198, 7.598983),
+    "colourfulness": (140.483745, 134.186829),
+    "border_share": (0.0, 0.0),
+    "seam_score": (1.0, 0.742188),
+    "phash": (10153349248280309706, 13640448401414525988),
+}
+"""Scores by version 2 of a picture that is decoded at half size, and of a small one."""
+
+
+@pytest.mark.parametrize(("at", "size"), [(0, (1700, 900)), (1, (300, 420))])
+def test_a_column_keeps_its_values_from_version_to_version(at: int, size: tuple[int, int]) -> None:
+    scores = score(bench.encoded(bench.picture(at + 1, size), "PNG"))
+    assert {column: scores[column] for column in GOLDEN} == pytest.approx(
+        {column: values[at] for column, values in GOLDEN.items()}, rel=1e-5
+    )
+
+
+@pytest.mark.parametrize("orientation", range(1, 9))
+def test_every_measure_of_a_turned_jpeg_is_of_the_upright_picture(orientation: int) -> None:
+    """Scores are those of the same pixels stored upright; for PNG and WebP see tests/curation/test_hostile_images.py."""
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    data = bench.encoded(bench.picture(5, (400, 300)), exif=exif.tobytes())
+    upright = bench.encoded(Image.fromarray(decode(data)[:, :, ::-1]), "PNG")
+    assert Image.open(io.BytesIO(upright)).size == ((400, 300) if orientation < 5 else (300, 400))
+    turned, expected = score(data), score(upright)
+    of_pixels = turned.keys() - {"bits_per_pixel", "jpeg_quality"}
+    assert {c: turned[c] for c in of_pixels} == {c: expected[c] for c in of_pixels}
+
+
+@pytest.mark.parametrize("orientation", range(1, 9))
+def test_the_index_notes_the_upright_size(orientation: int, tmp_path: Path) -> None:
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    data = bench.encoded(bench.picture(5, (400, 300)), exif=exif.tobytes())
+    bench.write_tar(tmp_path / "raw" / "00000.tar", {"a.jpg": data})
+    bench.index(bench.recipe(tmp_path))
+    (row,) = bench.rows(tmp_path / "work" / "samples" / "c" / "00000.parquet")
+    width, height = (400, 300) if orientation < 5 else (300, 400)
+    assert (row["width"], row["height"], row["min_side"]) == (width, height, 300)
+    assert row["aspect_ratio"] == pytest.approx(width / height, rel=1e-4)
 
 
 # --- sharpness
@@ -152,6 +204,7 @@ def test_half_black_half_white() -> None:
     gray[:, 25:] = 255
     assert exposure(gray) == pytest.approx(
         {"brightness": 0.5, "contrast": 0.5, "clip_low": 0.5, "clip_high": 0.5, "entropy": 1.0}
+        | {"luma_p1": 0, "luma_p99": 255}
     )
 
 
@@ -180,6 +233,91 @@ def test_colourfulness_of_gray_and_of_more_colour(photo: np.ndarray) -> None:
     gray = cv2.cvtColor(cv2.cvtColor(photo, cv2.COLOR_BGR2GRAY), cv2.COLOR_GRAY2BGR)
     half = cv2.addWeighted(photo, 0.5, gray, 0.5, 0)
     assert colourfulness(gray) == 0 < colourfulness(half) < colourfulness(photo)
+
+
+def plain(*bgr: int) -> np.ndarray:
+    return np.full((40, 60, 3), bgr, np.uint8)
+
+
+@pytest.mark.parametrize(
+    ("pixels", "expected"),
+    [
+        (plain(0, 0, 255), 1),
+        (plain(0, 0, 3), 1),
+        (plain(90, 90, 90), 0),
+        (plain(0, 0, 0), 0),
+        (plain(100, 100, 200), 0.5),
+        (np.concatenate([plain(0, 0, 200), plain(200, 200, 200)]), 0.5),
+        (np.concatenate([plain(0, 1, 2), plain(198, 198, 198)]), 0.01),  # noise in the dark hardly counts
+    ],
+)
+def test_saturation_is_weighted_by_what_is_seen(pixels: np.ndarray, expected: float) -> None:
+    assert saturation(pixels) == pytest.approx(expected, abs=1e-9)
+
+
+def test_saturation_outlives_exposure_and_falls_with_colour(photo: np.ndarray) -> None:
+    gray = cv2.cvtColor(cv2.cvtColor(photo, cv2.COLOR_BGR2GRAY), cv2.COLOR_GRAY2BGR)
+    whole, dark = saturation(photo), saturation((photo * 0.5).astype(np.uint8))
+    assert dark == pytest.approx(whole, abs=0.02)
+    assert saturation(gray) == 0 < saturation(cv2.addWeighted(photo, 0.5, gray, 0.5, 0)) < whole <= 1
+
+
+def cast_by_definition(pixels: np.ndarray) -> tuple[float, float]:
+    """Of B, G, R pixels, by CIE's formulas: D/M of the cast, and the share with a chroma up to 5."""
+    linear = pixels[..., ::-1].reshape(-1, 3) / 255
+    linear = np.where(linear <= 0.04045, linear / 12.92, ((linear + 0.055) / 1.055) ** 2.4)
+    matrix = [[0.412453, 0.35758, 0.180423], [0.212671, 0.71516, 0.072169], [0.019334, 0.119193, 0.950227]]
+    ratios = linear @ np.array(matrix).T / (0.950456, 1, 1.088754)
+    f = np.where(ratios > 0.008856, np.cbrt(ratios), 7.787 * ratios + 16 / 116)
+    ab = np.stack([500 * (f[:, 0] - f[:, 1]), 200 * (f[:, 1] - f[:, 2])])
+    mean = ab.mean(axis=1)
+    spread = np.hypot(*np.abs(ab - mean[:, None]).mean(axis=1))
+    return float(np.hypot(*mean) / max(spread, 2.3)), float((np.hypot(*ab) <= 5).mean())
+
+
+def test_cast_and_share_of_gray_are_their_definitions(photo: np.ndarray) -> None:
+    small = fit(photo, 128)
+    cast, gray = cast_by_definition(small)
+    assert cast_and_gray(small) == {
+        "colour_cast": pytest.approx(cast, rel=0.02),
+        "gray_share": pytest.approx(gray, abs=0.01),
+    }
+
+
+def test_a_tint_is_a_cast_and_a_black_and_white_photo_is_gray(photo: np.ndarray) -> None:
+    gray = cv2.cvtColor(cv2.cvtColor(photo, cv2.COLOR_BGR2GRAY), cv2.COLOR_GRAY2BGR)
+    sepia = np.clip(gray * (0.6, 0.85, 1.05), 0, 255).astype(np.uint8)
+    scores = {name: score(jpeg(p, 60)) for name, p in {"photo": photo, "gray": gray, "sepia": sepia}.items()}
+    assert scores["gray"]["gray_share"] > 0.99 and scores["gray"]["colour_cast"] < 0.5
+    assert scores["sepia"]["gray_share"] < 0.5 and scores["sepia"]["colour_cast"] > 2
+    assert scores["photo"]["gray_share"] < 0.95 and scores["photo"]["colour_cast"] < scores["sepia"]["colour_cast"]
+
+
+@pytest.mark.parametrize(
+    ("levels", "low", "high"),
+    [([0] * 5 + [100] * 994 + [250], 100, 100), ([7] * 10 + [100] * 979 + [250] * 11, 7, 250), ([9], 9, 9)],
+)
+def test_percentiles_of_luma(levels: list[int], low: int, high: int) -> None:
+    given = exposure(np.array([levels], np.uint8))
+    assert (given["luma_p1"], given["luma_p99"]) == (low, high)
+
+
+# --- compression
+
+
+@pytest.mark.parametrize("quality", [5, 40, 75, 96])
+def test_a_jpeg_tells_its_bits_and_its_quality(photo: np.ndarray, quality: int) -> None:
+    data = jpeg(photo, quality)
+    scores = score(data)
+    assert scores["jpeg_quality"] == quality
+    assert scores["bits_per_pixel"] == pytest.approx(8 * len(data) / (photo.shape[0] * photo.shape[1]))
+
+
+@pytest.mark.parametrize("format", ["PNG", "WEBP", "BMP"])
+def test_another_format_has_bits_and_no_jpeg_quality(format: str) -> None:
+    data = bench.encoded(bench.picture(1, (64, 48)), format)
+    scores = score(data)
+    assert scores["jpeg_quality"] is None and scores["bits_per_pixel"] == pytest.approx(len(data) / 384)
 
 
 # --- borders
@@ -391,6 +529,6 @@ def test_tiny_and_narrow_pictures_give_finite_values(size: tuple[int, int], kind
         warnings.simplefilter("error")
         scores = score(buffer.getvalue())
     assert all(v is None or math.isfinite(v) for v in scores.values())
-    assert all(scores[c] is not None for c in Photo.columns if c != "phash")
+    assert all(scores[c] is not None for c in Photo.columns if c not in ("phash", "jpeg_quality"))
     assert 0 <= scores["border_share"] <= 1 and 0 <= scores["seam_score"] <= 1
     assert kind == "noise" or scores["phash"] is None

@@ -7,6 +7,7 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
+from curation.decoding import formats
 from curation.recipe import Recipe
 from curation.signals.base import signal_backends, signal_names
 from curation.views.doctor import examine
@@ -74,6 +75,15 @@ def test_what_a_recipe_names_is_shown_in_the_place_of_what_it_does_not(tmp_path:
     (tmp_path / "models" / "tiny").rename(tmp_path / "models" / "clip-l14")
     ((status, says),) = told(bench.recipe(tmp_path, models="./models", signals=given))["embedding open_clip"]
     assert status == "ok" and "licence: MIT" in says and "open_clip_model.safetensors" in says
+
+
+def test_formats_that_cannot_be_read_are_a_note_with_the_remedy(monkeypatch: pytest.MonkeyPatch) -> None:
+    readable = {"heic"}
+    monkeypatch.setattr(formats, "_load", readable.__contains__)
+    says = "jxl cannot be read, and such rows fail; pip install 'curate[formats]'"
+    assert told()["formats"] == [("note", says)]
+    readable.add("jxl")
+    assert told()["formats"] == [("ok", "heic and jxl can be read too")]
 
 
 def test_a_folder_of_a_files_name_is_no_model(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -12,6 +12,7 @@ from curation.signals.photo import Photo
 from curation.views.explain import explain
 from curation.views.query import ImagesView, run_query
 from tests import bench
+from tests.command import curate
 
 
 @pytest.fixture
@@ -68,13 +69,18 @@ def test_a_with_clause_and_subqueries_are_a_select_too(made: Recipe) -> None:
 
 @pytest.mark.parametrize(("sql", "says"), [
     ("select sharpnes from images", 'did you mean "sharpness"?'),
-    ("select key from image", "image"), ("drop view images", "a query is one SELECT"), ("", "a query is one SELECT"),
+    ("select key from image", 'there is no table "image"; the one table is images'),
+    ('select key from images where fate = "kept"', """text stands in single quotes: fate = 'kept'"""),
+    ('select key from images where format="jpeg"', """there is no column "jpeg"; text stands in single quotes: format= 'jpeg'"""),
+    ('select key from images where format in ("jpeg", \'png\')', "text stands in single quotes: 'jpeg'"),
+    ("select * from images where 'x' = caption or fate = \"kept\"", "text stands in single quotes"),
+    ("drop view images", "a query is one SELECT"), ("", "a query is one SELECT"),
     ("select 1; select 2", "a query is one SELECT"), ("copy images to 'x.csv'", "a query is one SELECT"),
     ("select * from read_csv('/etc/passwd')", "query: "), ("select * from '/etc/passwd'", "query: "),
 ])  # fmt: skip
 def test_a_wrong_query_is_one_line(made: Recipe, sql: str, says: str) -> None:
     with pytest.raises(UserError) as caught:
-        run_query(bench.opened(made), sql, 9)
+        run_query(bench.opened(selected(made)), sql, 9)
     assert says in str(caught.value) and "\n" not in str(caught.value) and "root:" not in str(caught.value)
 
 
@@ -91,6 +97,32 @@ def test_the_story_of_a_kept_image(made: Recipe) -> None:
     assert story["selection"]["size"] == "passes: width >= 300"
 
 
+def test_a_predicate_that_computes_nan_drops_and_says_that_it_is_not_known(made: Recipe, tmp_path: Path) -> None:
+    recipe = bench.recipe(
+        tmp_path, signals={"photo": {}}, select={"where": {"odd": "(width - 200.0) / (width - 200) > 0"}}
+    )
+    rows = run_query(bench.opened(selected(recipe)), "select fate, min(width) from images group by 1 order by 1", 9)[1]
+    assert rows == [("dropped", 200), ("kept", 300)]  # 0 / 0 is NaN, which DuckDB takes for greater than any number
+    assert explain(bench.opened(recipe), "c/00000/0")["selection"]["odd"].startswith("is not known: (width - 200.0)")
+
+
+@pytest.mark.parametrize("end", ["00001/2", "c/00001/2", "a\u0308/e\u0301"])
+def test_an_image_is_found_by_the_end_of_its_key(made: Recipe, tmp_path: Path, end: str) -> None:
+    bench.write_tar(tmp_path / "raw" / "00002.tar", {"\u00e4/\u00e9.jpg": bench.encoded(bench.picture(9))})
+    bench.index(made)
+    assert explain(bench.opened(made), end)["source"]["key"].endswith(("/00001/2", "/00002/\u00e4/\u00e9"))
+
+
+def test_an_end_of_several_keys_lists_some_of_them(made: Recipe, tmp_path: Path) -> None:
+    with pytest.raises(UserError, match='several keys end with "2": c/00000/2, c/00001/2; give more of one'):
+        explain(bench.opened(made), "2")
+    for shard in range(2, 9):
+        bench.write_tar(tmp_path / "raw" / f"{shard:05d}.tar", {"2.jpg": bench.encoded(bench.picture(shard))})
+    bench.index(made)
+    with pytest.raises(UserError, match="c/00000/2, c/00001/2, c/00002/2, c/00003/2, c/00004/2 and others; give"):
+        explain(bench.opened(made), "2")
+
+
 def test_no_signal_may_give_a_column_of_another_stage(made: Recipe) -> None:
     view = ImagesView(bench.opened(selected(made)))
     others = {c for c in view.columns if not view.owners.get(c, "").startswith("signal_")}
@@ -100,8 +132,45 @@ def test_no_signal_may_give_a_column_of_another_stage(made: Recipe) -> None:
 @pytest.mark.parametrize(("key", "says"), [
     ("c/00001/9", 'there is no image "c/00001/9"; did you mean "c/00001/'), ("c/1/0", 'there is no shard "1" in c'),
     ("x/00001/0", 'no corpus "x" in the recipe'), ("nonsense", "keys look like CORPUS/SHARD/MEMBER"),
+    ("00001/22", 'no key ends with "00001/22"; keys look like CORPUS/SHARD/MEMBER; did you mean "c/00001/2"?'),
 ])  # fmt: skip
 def test_a_wrong_key_is_one_line(made: Recipe, key: str, says: str) -> None:
     with pytest.raises(UserError) as caught:
         explain(bench.opened(made), key)
     assert says in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("sql", "says"),
+    [
+        ("select count(*) from range(100000000000)", "query: stopped after 0.5 s; --time-limit SECONDS"),
+        ("select list(x) from range(1000000000) t(x)", "query: needs more than 0.2 GB of memory; --memory-limit GB"),
+        ("select repeat('x', 1000000000)", "query: repeat could make a value of more than 100 MB"),
+    ],
+)
+def test_a_query_ends_at_its_limits_in_one_line_and_leaves_no_file(
+    made: Recipe, tmp_path: Path, sql: str, says: str
+) -> None:
+    before = {path.relative_to(tmp_path) for path in tmp_path.rglob("*")}
+    options = ("--time-limit", "0.5" if "count" in sql else "60", "--memory-limit", "0.2")
+    done = curate("query", "recipe.yaml", sql, *options, cwd=tmp_path, status=2)
+    assert done.stderr.startswith(f"curate: {says}") and done.stderr.count("\n") == 1
+    assert {path.relative_to(tmp_path) for path in tmp_path.rglob("*")} == before
+
+
+def test_what_does_not_fit_into_memory_lies_in_the_workspace(
+    made: Recipe, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "here").mkdir()
+    monkeypatch.chdir(tmp_path / "here")
+    sql = "select y from (select hash(range) y, range from range(8000000)) order by y, range limit 3 offset 7000000"
+    assert len(run_query(bench.opened(made), sql, 10, gigabytes=0.1)[1]) == 3
+    assert not list((tmp_path / "here").iterdir())
+    assert not list((tmp_path / "work").glob(".spill.*"))
+
+
+def test_a_predicate_that_fails_on_the_image_is_one_line(made: Recipe, tmp_path: Path) -> None:
+    selected(made)
+    override = ("--set", "select.where.number=caption::INTEGER > 3")
+    done = curate("explain", "recipe.yaml", "c/00001/2", *override, cwd=tmp_path, status=2)
+    assert "select.where.number: Conversion Error" in done.stderr and done.stderr.count("\n") == 1

@@ -45,7 +45,7 @@ def test_parquet_keeps_its_types_and_takes_no_folder_for_a_column(tmp_path: Path
     ("", 'given.csv: the column "key" is missing'),
     ("key,level,key\na,5,b\n", 'given.csv: the column "key" stands twice'),
     ("key,level,at,at\n", 'given.csv: the column "at" stands twice'),
-    ("key,level\na,5\n\nb\n", "given.csv: line 4: 1 values, where the head names 2 columns"),
+    ("key,level\na,5\n\nb\n", "given.csv: line 4: 1 value, where the head names 2 columns"),
     ('key,level\na,"5\n', "given.csv: cannot be read: "),
 ])  # fmt: skip
 def test_a_wrong_file_is_one_line(tmp_path: Path, text: str, says: str) -> None:

@@ -84,7 +84,7 @@ def test_a_sample_larger_than_what_is_kept_is_all_of_it_and_says_so(corpus: Path
     made = evaluated.selected(corpus, select=SIZE, **evaluation(500))
     assert len(draw(bench.opened(made)).keys) == 6
     assert plan(bench.opened(made), draw(bench.opened(made))).notices == [
-        "caption_eval.sample asks for 500 images, 6 are kept: all of them are taken"
+        "caption_eval.sample asks for 500 images, kept: 6; all of them are taken"
     ]
 
 

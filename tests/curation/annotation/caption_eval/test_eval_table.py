@@ -53,7 +53,7 @@ def test_means_are_those_that_the_scores_were_made_from(fresh: Recipe) -> None:
     rows = opinions(captions(fresh), MEANS, evaluators=6, seed=1)
     result = scored(fresh, rows)
     assert (result.images, result.evaluators, result.scores, result.notes) == (
-        IMAGES, 6, IMAGES * 2 * 6, [f"{IMAGES} captions have no Chinese; Length is the mean of the others"])  # fmt: skip
+        IMAGES, 6, IMAGES * 2 * 6, [f"without Chinese: {IMAGES} captions; Length is the mean of the others"])  # fmt: skip
     whose = {row["item"]: row["captioner"] for row in captions(fresh)}
     for row in result.rows:
         given = np.array([r[2:] for r in rows if whose[r[0]] == row.captioner], float)
@@ -122,7 +122,7 @@ def test_images_that_not_all_captioners_have_a_score_of_are_left_out_and_told(fr
     rows = [[r["item"], "ann", 4, 4, 4, 4] for r in own if r["image"] <= 10 or (r["image"] <= 15 and r["captioner"] == "both")]  # fmt: skip
     result = scored(fresh, rows)
     assert (result.images, result.scores) == (10, 20)
-    assert f"{IMAGES - 10} of {IMAGES} images are left out: not scored for all captioners yet" in result.notes
+    assert f"left out: {IMAGES - 10} of {IMAGES} images, not scored for all captioners yet" in result.notes
 
 
 def test_images_without_a_caption_are_left_out_and_told(tmp_path: Path) -> None:
@@ -135,7 +135,7 @@ def test_images_without_a_caption_are_left_out_and_told(tmp_path: Path) -> None:
     assert evaluated.sheet(made)["without_caption"] == 2
     result = scored(made, [[row["item"], "ann", 4, 4, 4, 4] for row in captions(made) if row["item"]])
     assert result.images == 2
-    assert "1 of 3 images are left out: no caption by both 1, english 1" in result.notes
+    assert "left out: 1 of 3 images, no caption by both 1, english 1" in result.notes
 
 
 def test_scores_of_captions_that_are_no_more_are_told(tmp_path: Path) -> None:
@@ -150,7 +150,7 @@ def test_scores_of_captions_that_are_no_more_are_told(tmp_path: Path) -> None:
     )
     evaluated.sheet(one)
     result = table(bench.opened(one))
-    assert result.notes == ["1 scores on record are of captions that the sheet no longer has"]
+    assert result.notes == ["1 score on record, of captions that the sheet no longer has"]
     assert result.rows[0].estimates["avg"] is not None and result.rows[0].estimates["avg"].low is None  # one image
 
 

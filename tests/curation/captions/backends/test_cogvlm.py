@@ -350,6 +350,12 @@ def test_a_folder_without_a_configuration_or_none_at_all(models, tmp_path):
     refused(folder, "captions.captioner.checkpoint: MODELS/vicuna has no config.json; found ", checkpoint="vicuna")
     (folder / "cogvlm/config.json").write_text("{not json")
     refused(folder, "captions.captioner.checkpoint: MODELS/cogvlm/config.json is no JSON: ")
+    (folder / "cogvlm/config.json").write_text('{"a": ' + "[" * 100_000 + "]" * 100_000 + "}")
+    refused(folder, "captions.captioner.checkpoint: MODELS/cogvlm/config.json is nested too deep")
+    (folder / "cogvlm/config.json").write_text('{"model_type": "cogvlm", "num_hidden_layers": 1000000}')
+    refused(
+        folder, "captions.captioner.checkpoint: MODELS/cogvlm/config.json: num_hidden_layers is 1,000,000; at most "
+    )
 
 
 @pytest.mark.parametrize(

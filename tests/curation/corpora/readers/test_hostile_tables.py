@@ -84,9 +84,10 @@ def test_parquet_columns_of_another_type_cost_no_row(raw: Path, columns: dict[st
     {"key": ["a"], "jpg": ["text"]},
     {"key": ["a"], "jpg": [[1, 2]]},
 ], ids=["no image", "image as text", "image as list"])  # fmt: skip
-def test_parquet_of_another_schema_is_refused_in_one_line(raw: Path, columns: dict[str, list[Any]]) -> None:
+def test_parquet_of_another_schema_costs_itself_and_says_so(raw: Path, columns: dict[str, list[Any]]) -> None:
     pq.write_table(pa.table(columns), emptied_folder(raw) / "00000.parquet")
-    assert "no column of image bytes" in indexed(raw, "parquet")["error"]
+    ended = indexed(raw, "parquet")
+    assert ended["rows"] == [] and "no column of image bytes" in ended["damage"]
 
 
 def test_parquet_keys_that_differ_in_unicode_form_only_are_one(raw: Path) -> None:
@@ -130,7 +131,7 @@ def test_a_shard_that_broke_after_the_index_fails_its_rows_or_itself(raw: Path) 
     pq.write_table(pa.table({"key": ["a", "b"], "jpg": pictures()[:2]}), path, compression="none", use_dictionary=False)
     source = list_sources(
         bench.recipe(raw.parent, corpora=[{"name": "c", "path": "./raw", "format": "parquet"}]).corpora[0]
-    )[0]
+    ).sources[0]
     at = pq.ParquetFile(path).metadata.row_group(0).column(1).data_page_offset
     data = path.read_bytes()
     path.write_bytes(data[:at] + b"\xff" * 20 + data[at + 20 :])
@@ -138,4 +139,4 @@ def test_a_shard_that_broke_after_the_index_fails_its_rows_or_itself(raw: Path) 
         source.read("a", 0, len(pictures()[0]))
     assert "\n" not in str(caught.value)
     pq.write_table(pa.table({"key": ["a", "b"], "jpg": pa.array([None, None], pa.binary())}), path)
-    assert list_sources(source.corpus)[0].read("a", 0, 10) == b""
+    assert list_sources(source.corpus).sources[0].read("a", 0, 10) == b""

@@ -1,11 +1,14 @@
 """The client against a real server that misbehaves on purpose."""
 
+import gzip
 import logging
 import re
 import time
 import traceback
+import tracemalloc
 from collections import Counter
 from collections.abc import Callable
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from email.utils import format_datetime
 from typing import Any
@@ -13,7 +16,7 @@ from typing import Any
 import pytest
 
 from curation.errors import StageError, UserError
-from curation.models.text import openai
+from curation.models.text import openai, openai_answer
 from curation.models.text.openai import Client
 from curation.models.text.openai_reply import Reply
 from tests.misbehaving import ChatRequest, ServerReply, as_json, completion, refused, serving
@@ -171,8 +174,29 @@ def test_a_drip_is_a_timeout() -> None:
         assert time.monotonic() - began < 3
 
 
+BOMB = gzip.compress(bytes(400_000_000), 9)
+"""400 kB that become 400 MB."""
+
+
+def packed(reply: ServerReply) -> ServerReply:
+    return replace(reply, body=gzip.compress(reply.body), headers=reply.headers | {"Content-Encoding": "gzip"})
+
+
+def test_a_packed_answer_is_unpacked_and_a_bomb_is_not() -> None:
+    bomb = ServerReply(BOMB, headers={"Content-Encoding": "gzip"})
+    unasked = ServerReply(GOOD, headers={"Content-Encoding": "br"})
+    deeds = {"bomb": bomb, "br": unasked, "gzip": packed(completion("well"))}
+    with serving(lambda a: deeds[a.text]) as server:
+        tracemalloc.start()
+        replies = ask(server.url, list(deeds), tries=1, concurrency=1)
+        peak = tracemalloc.get_traced_memory()[1]
+        tracemalloc.stop()
+        assert [(r.failed, r.text) for r in replies] == [("too_large", ""), ("invalid_answer", ""), ("", "well")]
+        assert peak < 100_000_000
+
+
 def test_an_endless_body_is_not_read(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(openai, "LARGEST", 10_000)
+    monkeypatch.setattr(openai_answer, "LARGEST", 10_000)
     with serving(lambda a: completion("x" * 20_000) if a.text == "bad" else echo(a)) as server:
         assert [r.failed for r in ask(server.url, ["bad", "b"])] == ["too_large", ""]
         assert len(server.requests) == 2
@@ -352,7 +376,13 @@ def test_check_asks_for_the_models(monkeypatch: pytest.MonkeyPatch) -> None:
         (ServerReply(b"<html>"), "answers no JSON"),
         (ServerReply(reset=True), "no server answers"),
         (completion("x", delay=1.0), "no server answers"),
+        (completion("x", drip=0.05), "no server answers at .*: nothing whole in 0.5 s"),
+        (ServerReply(b"[" * 9_000_000), "no server answers at .*: more than 8,000,000 bytes"),
+        (ServerReply(BOMB, headers={"Content-Encoding": "gzip"}), "no server answers at .*: more than 8,000,000 bytes"),
+        (ServerReply(b"[" * 200_000), "answers no JSON"),
+        (as_json({"data": [{"id": "\x1b[2J" * 99}]}), 'serves no model "some/model"; it lists|; known'),
     ],
+    ids=range(11),
 )
 def test_check_says_what_is_wrong(models: ServerReply, wanted: str) -> None:
     with serving(echo, models) as server, pytest.raises(UserError, match=wanted) as raised:
@@ -361,7 +391,16 @@ def test_check_says_what_is_wrong(models: ServerReply, wanted: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "models", [refused(404), refused(405), refused(429), as_json({}), as_json({"data": []}), as_json([])]
+    "models",
+    [
+        refused(404),
+        refused(405),
+        refused(429),
+        as_json({}),
+        as_json({"data": []}),
+        as_json([]),
+        as_json({"data": [{"id": {}}]}),
+    ],
 )
 def test_check_believes_a_server_without_a_list(models: ServerReply) -> None:
     with serving(echo, models) as server:

@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 from pathlib import Path
 from typing import Any
 
@@ -114,6 +115,12 @@ def unfit(folder: Path, change: str) -> Path:
             config.write_text(json.dumps({"model_cfg": {"embed_dim": 3}}))
         case "no config":
             config.unlink()
+        case "deep":
+            config.write_text('{"model_cfg": ' + "[" * 100_000 + "]" * 100_000 + "}")
+        case "torn":
+            config.write_text('{"model_cfg": ')
+        case "layers":
+            config.write_text(re.sub(r'"layers": \d+', '"layers": 1000000', config.read_text()))
     return folder
 
 
@@ -131,6 +138,9 @@ class Touch:
     ("two", "holds 2 files of weights; name one"),
     ("none", "holds no weights"),
     ("config", "open_clip_config.json is not open_clip's: model_cfg lacks its parts"),
+    ("deep", "open_clip_config.json is nested too deep"),
+    ("torn", "open_clip_config.json is no JSON: "),
+    ("layers", "open_clip_config.json: layers is 1,000,000; at most 1,000 is believed"),
     ("no config", "has no open_clip_config.json; fetch it too, or add `model: NAME`"),
 ])  # fmt: skip
 def test_a_wrong_checkpoint_is_refused_before_work_starts(tmp_path: Path, change: str, says: str) -> None:

@@ -98,3 +98,10 @@ def test_layers_that_are_no_head_are_refused(tmp_path: Path, tensors: dict[str, 
     path = saved(tmp_path, {name: torch.zeros(shape) for name, shape in tensors.items()})
     with pytest.raises(UserError, match=f"^{KEY}: {path}: {says}"):
         read_head(KEY, path)
+
+
+@pytest.mark.parametrize("shape", [(0, 4), (1, 0), (4,), (1, 2, 3)])
+def test_a_layer_without_numbers_is_refused(tmp_path: Path, shape: tuple[int, ...]) -> None:
+    save_file({"weight": torch.zeros(shape), "bias": torch.zeros(shape[:1])}, tmp_path / "head.safetensors")
+    with pytest.raises(UserError, match="weight has the shape .*; expected two dimensions$"):
+        read_head("signals.aesthetic", tmp_path / "head.safetensors")

@@ -151,6 +151,20 @@ def changed(folder: Path, change: str) -> Path:
             config.write_text(config.read_text()[:50])
         case "list":
             config.write_text("[]")
+        case "deep":
+            config.write_text(json.dumps(described)[:-1] + ', "x": ' + "[" * 100_000 + "]" * 100_000 + "}")
+        case "deep for transformers":
+            config.write_text(json.dumps(described)[:-1] + ', "x": ' + "[" * 700 + "]" * 700 + "}")
+        case "layers":
+            config.write_text(json.dumps(described | {"num_hidden_layers": 1_000_000}))
+        case "labels":
+            config.write_text(
+                json.dumps({n: v for n, v in described.items() if "label" not in n} | {"num_labels": 10**9})
+            )
+        case "size":
+            processor.write_text(
+                json.dumps(json.loads(processor.read_text()) | {"size": {"height": 10**6, "width": 10**6}})
+            )
         case "unknown":
             config.write_text(json.dumps({"model_type": "vitt"}))
         case "remote code":
@@ -188,6 +202,11 @@ def changed(folder: Path, change: str) -> Path:
     ("no config", " has no config.json; found model.safetensors"),
     ("torn config", "/config.json is no JSON: "),
     ("list", "/config.json: expected a JSON object, found list"),
+    ("deep", "/config.json is nested too deep"),
+    ("deep for transformers", "/config.json"),
+    ("layers", "/config.json: num_hidden_layers is 1,000,000; at most 1,000 is believed"),
+    ("labels", "/config.json: num_labels is 1,000,000,000; at most 1,000,000 is believed"),
+    ("size", "/preprocessor_config.json: width is 1,000,000; at most 20,000 is believed"),
     ("unknown", "/config.json: expected a model's configuration: .*`vitt`"),
     ("remote code", "/config.json: expected a model's configuration: .*custom code"),
     ("no classifier", "/config.json: expected an image classifier's configuration: Unrecognized configuration class .*Bert"),

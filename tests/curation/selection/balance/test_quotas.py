@@ -104,7 +104,7 @@ def test_clusters_are_in_the_order_of_their_numbers_and_rows_without_one_apart()
     given = Balance(clusters=20, at_most=1)
     found = Balanced.find(places(8), numbers, given)
     assert found.names == ["", "2", "10"] and found.after.tolist() == [1, 1, 1]
-    assert found.notes(given) == ["balance: 2 images have no embedding and are a group of their own"]
+    assert found.notes(given) == ["balance: 2 images with no embedding, a group of their own"]
 
 
 def test_what_one_would_not_expect_is_said() -> None:

@@ -94,7 +94,7 @@ def test_rows_that_wait_are_undecided(folder: Path) -> None:
     fates = Fates(Selection(bench.opened(other)))
     assert fates.funnel.undecided == {"balance": 10} and (fates.numbers == fates.ungrouped).all()
     html = write_report(bench.opened(other)).read_text(encoding="utf-8")
-    assert "10 images wait for a signal that tells their group or rank" in html and "undecided: balance" in html
+    assert "10 images without a signal that tells group or rank" in html and "undecided: balance" in html
 
 
 def test_without_a_balance_there_is_no_section(folder: Path) -> None:

@@ -1,15 +1,18 @@
 """The questions the page asks, and who may ask them."""
 
 import shutil
+import socket
+import threading
 from pathlib import Path
 from typing import Any
 
 import pytest
+import uvicorn
 from starlette.testclient import TestClient
 
 from curation.recipe import load_recipe
 from curation.selection.stage import Selection
-from curation.views.tune.app import make_app
+from curation.views.tune.app import BODY, make_app
 from curation.views.tune.tuner import Tuner
 from curation.workspace import Workspace
 from curation.workspace.files import read_table, write_table
@@ -255,3 +258,37 @@ def test_an_override_is_shown_but_not_written(file: Path) -> None:
     answer = client.post("/api/diff", json={"values": values(("sharp", 0, 2))})
     assert answer.status_code == 400 and "sharp was given by --set" in answer.json()["error"]
     assert client.post("/api/diff", json={"values": values(("size", 0, 210))}).status_code == 200
+
+
+def test_a_body_has_a_length_and_a_limit(client: TestClient) -> None:
+    whole = b'{"values": []' + b" " * (BODY - 14) + b"}"
+    as_json = {"Content-Type": "application/json"}
+    assert len(whole) == BODY and client.post("/api/move", content=whole, headers=as_json).status_code == 200
+    too_long = client.post("/api/move", content=whole + b" ", headers=as_json)
+    assert too_long.status_code == 413 and "at most 2,000,000 bytes" in too_long.json()["error"]
+    in_pieces = client.post("/api/move", content=iter([b"{}"]), headers=as_json)  # of a length that nobody knows before
+    assert in_pieces.status_code == 413
+    for length in ("9" * 5_000, "-1", "²"):
+        told = as_json | {"Content-Length": length.encode()}
+        assert client.post("/api/move", content=b"{}", headers=told).status_code == 413
+
+
+def test_the_server_itself_reads_no_endless_body(file: Path) -> None:
+    """Through the server, as the limit rests on a length that it holds the body to."""
+    with socket.socket() as listening:
+        listening.bind(("127.0.0.1", 0))
+        listening.listen()
+        port = listening.getsockname()[1]
+        app = make_app(Tuner(file, bench.opened(load_recipe(file))), TOKEN, port)
+        server = uvicorn.Server(uvicorn.Config(app, log_level="warning"))
+        thread = threading.Thread(target=server.run, args=([listening],))
+        thread.start()
+        try:
+            with socket.create_connection(("127.0.0.1", port), timeout=20) as sent:
+                head = f"POST /api/move HTTP/1.1\r\nHost: 127.0.0.1:{port}\r\nCookie: curate_tune_{port}={TOKEN}\r\n"
+                kind = "Content-Type: application/json\r\nContent-Length: 2\r\nTransfer-Encoding: chunked\r\n\r\n"
+                sent.sendall((head + kind).encode())
+                assert sent.recv(100).startswith((b"HTTP/1.1 413 ", b"HTTP/1.1 400 "))
+        finally:
+            server.should_exit = True
+            thread.join()
