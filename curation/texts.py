@@ -40,7 +40,9 @@ def decode(data: bytes) -> str | None:
         if data.startswith(mark):
             return _decoded(data[len(mark) :], encoding)
     text = _decoded(data, "utf-8")
-    return text if text is not None and not _mixes_scripts(text) else _decoded_as_likely(data)
+    if text is not None and _is_doubtful(text):
+        return _decoded_as_likely(data)
+    return text if text is not None or _is_damaged(data) else _decoded_as_likely(data)
 
 
 def _decoded(data: bytes, encoding: str) -> str | None:
@@ -50,10 +52,17 @@ def _decoded(data: bytes, encoding: str) -> str | None:
         return None
 
 
-def _mixes_scripts(text: str) -> bool:
-    """Returns whether short Chinese in GB18030 may only happen to be valid UTF-8: as letters of two scripts or more."""
-    blocks = {ord(c) >> 8 for c in text if c > "\x7f"}
-    return len(blocks) > 1 and max(blocks) < 8 and not any(c.isascii() and c.isalpha() for c in text)
+def _is_doubtful(text: str) -> bool:
+    """Returns whether a few letters of Chinese in GB18030 may only happen to be UTF-8, as letters of two scripts."""
+    letters = [c for c in text if c.isalpha()]
+    blocks = {ord(c) >> 8 for c in letters}
+    return len(letters) <= 6 and len(blocks) > 1 and max(blocks) < 8 and not any(c.isascii() for c in letters)
+
+
+def _is_damaged(data: bytes) -> bool:
+    """Returns whether bytes are UTF-8 but for a few, which is damage and no other encoding."""
+    letters = [c for c in data.decode("utf-8", "replace") if c > "\x7f"]
+    return letters.count("\ufffd") * 4 < len(letters)
 
 
 def _decoded_as_likely(data: bytes) -> str | None:

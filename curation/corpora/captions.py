@@ -8,7 +8,7 @@ from curation.texts import CONTROLS, cleaned, decode
 CAPTION_NOTES = {
     "undecodable": "the bytes of the caption are of no encoding that can be told for sure; there is no caption",
     "not_text": "a number, a list or an object stands where the caption should; there is no caption",
-    "broken_json": "the JSON beside the image cannot be read; there is no caption",
+    "broken_json": "the JSON beside the image cannot be read, so that its caption and metadata are missing",
     CONTROLS: "escape sequences, controls or marks of direction were removed from the caption",
 }
 """Every note on an original caption."""
@@ -24,6 +24,8 @@ def caption_of(value: Any) -> tuple[str | None, str | None]:
     """Returns the caption that a table's or a JSON's value is, and a note on it; of a list, the first text."""
     if isinstance(value, str):
         return _clean(value)
+    if isinstance(value, bytes):
+        return text_file(value)
     if isinstance(value, list | tuple):
         texts = [text for text in value if isinstance(text, str) and text.strip()]
         return _clean(texts[0]) if texts else (None, "not_text" if value else None)
@@ -32,7 +34,7 @@ def caption_of(value: Any) -> tuple[str | None, str | None]:
 
 def url_of(value: Any) -> str | None:
     """Returns a URL; None for a value that is no text."""
-    return value if isinstance(value, str) else None
+    return decode(value) if isinstance(value, bytes) else value if isinstance(value, str) else None
 
 
 def read_json(data: bytes | None) -> tuple[dict[str, Any], str | None]:

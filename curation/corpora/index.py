@@ -53,7 +53,7 @@ class IndexTask:
     def run(self, watch: Watch) -> Outcome:
         """Reads the shard once and writes its samples file. Every image gets a row, even one that cannot be read."""
         source = open_source(self.source_corpus, self.shard, self.path, self.members)
-        stamp = digest([VERSION, source.stamp()])
+        stamp = _made_of(source)
         table, outcome = _table(source, watch)
         workspace = Workspace(self.workspace)
         out = workspace.samples(self.corpus, self.shard)
@@ -123,13 +123,19 @@ def plan(recipe: Recipe, workspace: Workspace) -> Plan:
                 stage_plan.add(GoneTask(recipe.workspace, corpus.name, shard, demands=demands), "gone")
         for source in sources:
             line = known_shard(workspace, ledger, corpus.name, source.shard)
-            if line is None or line.get("source") != digest([VERSION, source.stamp()]):
+            if line is None or line.get("source") != _made_of(source):
                 path, members = source.path, source.members
                 task = IndexTask(recipe.workspace, corpus, source.shard, path, members, demands=demands)
                 reason = "the raw shard has changed" if line and line.get("source") else "the ledger does not know it"
                 stage_plan.add(task, "new" if line is None else reason)
     ledger.note("shards", totals)
     return stage_plan
+
+
+def _made_of(source: Source) -> str:
+    """Returns a digest of all that a samples file depends on: its raw shard, and the names of columns."""
+    columns = [dict(sorted(source.corpus.columns.items()))] if source.corpus.columns else []
+    return digest([VERSION, source.stamp(), *columns])
 
 
 def _others(corpus: Corpus, others: Counter[str]) -> list[str]:

@@ -74,7 +74,7 @@ def list_sources(corpus: Corpus, known: dict[str, list[str]] | None = None, work
         return _list_images(corpus, fs, root, found, known or {}, workspace)
     ending = reader(corpus).ending
     by_shard: dict[str, str] = {}
-    for path in (path for path in found.files if path.endswith(ending)):
+    for path in (path for path in found.files if path.lower().endswith(ending.lower())):
         shard = os.path.basename(path)[: -len(ending)]
         if shard == "files":
             raise UserError(f"no shard may be named files: {path}; rename it", key)

@@ -35,6 +35,26 @@ def test_a_byte_order_mark_decides_and_is_no_text(encoding: str, text: str) -> N
     assert decode(text.encode(encoding)) == text
 
 
+@pytest.mark.parametrize(
+    "text",
+    [
+        "«Чёрный квадрат»",
+        "Кошка на окне, 25°",
+        "Ελληνικά «καφές»",
+        "مرحبا «بك»",
+        "שלום · עולם",
+        "Україна · Київ",
+        "Їжа ´",
+    ],
+)
+def test_utf8_of_every_script_is_utf8(text: str) -> None:
+    assert decode(text.encode()) == text
+
+
+def test_damaged_utf8_is_no_other_encoding() -> None:
+    assert decode("一只猫坐在窗台上".encode()[:-1]) is None and decode("你好，世界".encode() + b"\xff") is None
+
+
 @pytest.mark.parametrize("encoding, text", ALL)
 @pytest.mark.parametrize("count", [1, 2, 3])
 def test_what_is_not_sure_is_no_text_and_never_another(encoding: str, text: str, count: int) -> None:

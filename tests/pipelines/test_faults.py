@@ -162,7 +162,9 @@ def under_fire(folder: Path, name: str, wanted: int, find: Callable[[int], list[
             job.communicate(timeout=240)
         stop.set()
         killer.join()
-        assert job.poll() in (0, 1), "the job hangs"  # 1: a shard was given up, since its worker died again and again
+        assert job.poll() in (0, 1), (
+            f"the job hangs, or ended with {job.poll()}"
+        )  # 1: a shard was given up, since its worker died again and again
         finished(folder, name)
         if len(kills) >= wanted:
             return

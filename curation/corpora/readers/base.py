@@ -221,7 +221,7 @@ class Source(ABC):
             values = {use: row[name] for use, name in names.items()}
             sample.meta = {name: value for name, value in row.items() if name not in names.values()}
         caption, note = text_file(own) if own is not None else caption_of(values.get("caption"))
-        sample.caption, sample.note = caption, note or (sample.note if caption is None else None)
+        sample.caption, sample.note = caption, note or sample.note
         sample.url = url_of(values.get("url"))
         return key
 
@@ -240,6 +240,13 @@ def bounded(file: BinaryIO, size: int) -> tuple[bytes, RowError | None]:
     return file.read(size), None
 
 
+def _without_views(kind: pa.DataType) -> pa.DataType:
+    """Returns a type whose views of text and bytes are plain: few of Arrow's functions take views."""
+    if pa.types.is_string_view(kind):
+        return pa.string()
+    return pa.binary() if pa.types.is_binary_view(kind) else kind
+
+
 def well_formed_texts(table: pa.Table) -> pa.Table:
     """Returns the table with invalid UTF-8 in its text columns replaced, as in a `.txt`.
 
@@ -247,6 +254,9 @@ def well_formed_texts(table: pa.Table) -> pa.Table:
         pa.ArrowInvalid: a column other than plain text, such as a list of texts, holds invalid UTF-8.
     """
     for at, column in enumerate(table.schema):
+        if (kind := _without_views(column.type)) != column.type:
+            table = table.set_column(at, column.name, table.column(at).cast(kind))
+            column = table.schema.field(at)
         try:
             table.column(at).validate(full=True)
         except pa.ArrowInvalid:

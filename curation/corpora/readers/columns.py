@@ -21,6 +21,8 @@ class Columns:
     """
 
     def __init__(self, given: Mapping[Any, str]) -> None:
+        self.given = tuple(given.values())
+        """The names that the recipe gives."""
         self._names = {use: (given[use],) if use in given else known for use, known in NAMES.items()}
 
     def of(self, columns: Iterable[str]) -> dict[str, str]:

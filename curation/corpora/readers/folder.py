@@ -9,9 +9,9 @@ from typing import Any
 
 from curation.corpora.readers.base import GONE, RawSample, Source, bounded, size_of
 from curation.corpora.readers.imagefolder import METADATA, read_metadata
-from curation.corpora.readers.members import CAPTION_ENDINGS, Side, repeats, stem
+from curation.corpora.readers.members import CAPTION_ENDINGS, Side, ending, repeats, stem
 from curation.errors import RowError
-from curation.keys import make_key
+from curation.keys import composed, make_key
 
 _ESCAPED = re.compile(r"\\x([89a-f][0-9a-f])")
 """A byte of a file's name that is not UTF-8, as `members.clean` writes it."""
@@ -34,7 +34,7 @@ class FolderSource(Source):
             except OSError as failure:
                 sample.error = RowError("unreadable", str(failure.strerror or failure), transient=True)
             else:
-                row = self._metadata.get(member)
+                row = self._metadata.get(composed(member))
                 if key := self._describe(sample, [posixpath.basename(stem(member))], self._sides(member), row):
                     listed.add(key)
                 if folder := repeats(posixpath.basename(posixpath.dirname(member))):
@@ -73,8 +73,9 @@ class FolderSource(Source):
         """Returns the paths, below the shard's folder, of the texts beside an image."""
         there = self._names(posixpath.dirname(member))
         kinds = CAPTION_ENDINGS if self.table is not None else (*CAPTION_ENDINGS, "json")
-        paths = (f"{stem(member)}.{kind}" for kind in kinds)
-        return [path for path in paths if path in there and self.fs.isfile(f"{self.path}/{path}")]
+        names = (f"{name}.{kind}" for kind in kinds for name in (member, stem(member)))
+        paths = [there[name] for name in names if name in there]
+        return [path for path in paths if self.fs.isfile(f"{self.path}/{path}")]
 
     def _sides(self, member: str) -> list[Side]:
         sides = []
@@ -83,8 +84,8 @@ class FolderSource(Source):
                 sides.append(Side(path, *bounded(file, size_of(file))))
         return sides
 
-    def _names(self, folder: str) -> set[str]:
-        """Returns the paths of the texts and metadata files in a folder, below the shard's folder."""
+    def _names(self, folder: str) -> dict[str, str]:
+        """Returns the paths of the texts and metadata files in a folder, by the same path with a lower-case ending."""
         if folder not in self._listed:
             path = posixpath.join(self.path, folder) if folder else self.path
             try:
@@ -92,12 +93,14 @@ class FolderSource(Source):
             except (OSError, UnicodeError):
                 names = []
             kinds = (*CAPTION_ENDINGS, "json")
-            wanted = (name for name in names if name in METADATA or name.rpartition(".")[2].lower() in kinds)
-            self._listed[folder] = {posixpath.join(folder, name) for name in wanted}
+            paths = [
+                posixpath.join(folder, name) for name in names if name.lower() in METADATA or ending(name) in kinds
+            ]
+            self._listed[folder] = {f"{stem(path)}.{ending(path)}": path for path in paths}
         return self._listed[folder]
 
     @cached_property
-    def _listed(self) -> dict[str, set[str]]:
+    def _listed(self) -> dict[str, dict[str, str]]:
         return {}
 
     @cached_property
@@ -113,8 +116,8 @@ class FolderSource(Source):
         paths = [
             path
             for folder in sorted(above)
-            for name in METADATA
-            if (path := posixpath.join(folder, name)) in self._names(folder)
+            for key, path in self._names(folder).items()
+            if posixpath.basename(key).lower() in METADATA
         ]
         return [f"{self.path}/{path}" for path in paths]
 

@@ -5,6 +5,7 @@ import io
 import json
 from typing import Any
 
+from curation.keys import composed
 from curation.texts import decode
 
 METADATA = ("metadata.jsonl", "metadata.csv")
@@ -27,19 +28,32 @@ def read_metadata(name: str, data: bytes) -> tuple[dict[str, dict[str, Any]], st
     if text is None:
         return {}, "is of no encoding that can be told for sure"
     if name.endswith(".csv"):
-        rows, wrong = list(csv.DictReader(io.StringIO(text))), 0
+        rows, wrong = _csv_rows(text)
     else:
         rows, wrong = _json_lines(text)
-    named = {str(row.pop(_FILE_NAME)): row for row in rows if row.get(_FILE_NAME)}
+    named = {composed(str(row.pop(_FILE_NAME)).replace("\\", "/")): row for row in rows if row.get(_FILE_NAME)}
     if wrong:
         return named, f"has {wrong} line{'s' * (wrong > 1)} that cannot be read"
     return named, None if named or not rows else f'has no column "{_FILE_NAME}"'
 
 
+def _csv_rows(text: str) -> tuple[list[dict[str, Any]], int]:
+    """Returns the rows of a CSV file, and the number of rows with more fields than the head has."""
+    csv.field_size_limit(len(text) + 1)
+    first = text.partition("\n")[0]
+    separator = max(",;\t", key=first.count)
+    rows: list[dict[str, Any]] = []
+    wrong = 0
+    for row in csv.DictReader(io.StringIO(text), delimiter=separator):
+        wrong += None in row
+        rows.append({name: value for name, value in row.items() if name is not None})
+    return rows, wrong
+
+
 def _json_lines(text: str) -> tuple[list[dict[str, Any]], int]:
     """Returns the objects, one a line, and the number of lines that are none."""
     rows, wrong = [], 0
-    for line in filter(str.strip, text.splitlines()):
+    for line in filter(str.strip, text.split("\n")):
         try:
             row = json.loads(line)
         except (ValueError, RecursionError):

@@ -83,22 +83,27 @@ def member_names(images: Sequence[str]) -> list[str]:
 def sides_of(images: Sequence[str], sides: Iterable[Side]) -> list[list[Side]]:
     """Returns, for each image, the texts that belong to it: at most one caption and one JSON.
 
-    A text of the image's own stem comes first, then one that has just the name of its sample, then any of the sample.
-    The last is taken only where no image of the sample has a text of its own: where they have, texts go by stems, and
-    one whose image is missing is nobody's.
+    A text of the image's whole name (`a.jpg.txt`) comes first, then one of its stem, then one that has just the name of
+    its sample, then any of the sample. The last is taken only where no image of the sample has a text of its own: where
+    they have, texts go by stems, and one whose image is missing is nobody's.
     """
     by_stem: defaultdict[tuple[str, str], list[Side]] = defaultdict(list)
     by_sample: defaultdict[tuple[str, str], list[Side]] = defaultdict(list)
-    stems = {stem(name) for name in images}
+    stems = {stem(name) for name in images} | set(images)
     for side in sides:
         by_stem[stem(side.name), side.kind].append(side)
         if stem(side.name) not in stems:
             by_sample[sample(side.name), side.kind].append(side)
-    own = {(sample(name), kind) for name in images for kind in ("caption", "json") if (stem(name), kind) in by_stem}
+    own = {
+        (sample(name), kind)
+        for name in images
+        for kind in ("caption", "json")
+        if (name, kind) in by_stem or (stem(name), kind) in by_stem
+    }
 
     def of(name: str, kind: str) -> Side | None:
         group = sample(name)
-        texts = by_stem.get((stem(name), kind)) or by_stem.get((group, kind))
+        texts = by_stem.get((name, kind)) or by_stem.get((stem(name), kind)) or by_stem.get((group, kind))
         if not texts and (group, kind) not in own:
             texts = by_sample.get((group, kind))
         return min(texts, key=lambda side: _RANK.get(ending(side.name), 0)) if texts else None

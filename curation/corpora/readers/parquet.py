@@ -12,6 +12,7 @@ from curation.corpora.readers.base import DAMAGED_PARQUET, RawSample, Source, we
 from curation.corpora.readers.columns import Columns
 from curation.errors import RowError, UserError, in_one_line
 from curation.keys import make_key
+from curation.texts import decode
 
 _DAMAGED = (*DAMAGED_PARQUET, UserError)
 """Errors that concern this file alone: it is damaged, or it is another table that lies among the shards."""
@@ -51,6 +52,7 @@ class ParquetSource(Source):
             self.without_image += 1
             return None
         key = row.get("key")
+        key = decode(key) if isinstance(key, bytes) else key
         sample = RawSample(str(number if key is None else key), number, data, row=number)
         sample.caption, sample.note = caption_of(row.get("caption"))
         sample.url = url_of(row.get("url"))
@@ -64,8 +66,12 @@ class ParquetSource(Source):
         try:
             with self.fs.open(self.path, "rb") as file:
                 parquet = pq.ParquetFile(file)
-                image = table_columns(parquet.schema_arrow, self.columns)["image"]
-                return well_formed_texts(parquet.read(columns=[c for c in parquet.schema_arrow.names if c != image]))
+                used = table_columns(parquet.schema_arrow, self.columns)
+                images = {field.name for field in parquet.schema_arrow if _holds_bytes(field.type)}
+                if others := sorted(images - set(used.values())):
+                    self.notes.append(f"{self.path}: not read, since they hold bytes: {', '.join(others)}")
+                names = [name for name in parquet.schema_arrow.names if name not in images]
+                return well_formed_texts(parquet.read(columns=names))
         except _DAMAGED as error:
             self.damage = _told(error)
             return None
@@ -113,8 +119,12 @@ def table_columns(schema: pa.Schema, columns: Columns) -> dict[str, str]:
     image = columns.of(images).get("image")
     if image is None:
         binary = ", ".join(images) or "none"
-        raise UserError(f"no column of image bytes (jpg, png, webp, image); binary columns: {binary}")
-    return columns.of(name for name in schema.names if name not in images) | {"image": image}
+        hint = "name it by `columns: {image: …}`"
+        raise UserError(f"no column of image bytes (jpg, png, webp, image); binary columns: {binary}; {hint}")
+    missing = [name for name in columns.given if name not in schema.names]
+    if missing:
+        raise UserError(f'no column "{missing[0]}", which the recipe names; columns: {", ".join(schema.names)}')
+    return columns.of(name for name in schema.names if name != image) | {"image": image}
 
 
 def _holds_bytes(kind: pa.DataType) -> bool:

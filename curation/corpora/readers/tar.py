@@ -81,6 +81,20 @@ class TarSource(Source):
             taken.add(unique)
         self.without_image = len(self._rows.keys() - listed)
 
+    def _linked(self, files: dict[str, _Member], links: list[tuple[str, str]]) -> Iterator[_Member]:
+        """Yields a member for each link to a file of the tar, through other links too; notes those to nothing."""
+        targets = {_plain(name): target for name, target in links}
+        for name, target in links:
+            for _ in targets:
+                if target in files or target not in targets:
+                    break
+                target = targets[target]
+            linked = files.get(target)
+            if linked is not None and not posixpath.basename(name).startswith("."):
+                yield _Member(clean(name), linked.offset, linked.size, linked.error)
+            elif linked is None:
+                self.notes.append(f"{self.path}: {clean(name)} is a link to nothing in the tar")
+
     def _members(self, file: BinaryIO) -> Iterator[_Member]:
         """Yields each regular file of the tar, and each link to one, in order; sets `damage` if the tar is damaged."""
         end = size_of(file)
@@ -90,13 +104,17 @@ class TarSource(Source):
             return
         start: int | None = 0
         files: dict[str, _Member] = {}
+        links: list[tuple[str, str]] = []  # names in the tar of links, and of what they lead to
         try:
             while start is not None:
                 file.seek(start)
                 with tarfile.open(fileobj=file, mode="r:") as tar:
                     while (info := tar.next()) is not None:
                         tar.members.clear()  # type: ignore[attr-defined]  # else all headers stay in memory
-                        member = _member_of(info, files)
+                        if info.islnk() or info.issym():
+                            links.append((info.name, _target(info)))
+                            continue
+                        member = _member_of(info)
                         if member is None or posixpath.basename(member.name).startswith("."):
                             continue  # folders, devices, hidden files such as the "._" ones of macOS
                         if member.offset + member.size > end:
@@ -105,21 +123,28 @@ class TarSource(Source):
                             self.damage = f"the tar ends early, within {member.name}"
                             yield member
                             return
-                        files[info.name] = member
+                        files[_plain(info.name)] = member
                         yield member
                     self.damage, start = _behind(file, tar.offset)
+            yield from self._linked(files, links)
         except _DAMAGED_TAR as error:
             self.damage = f"damaged tar: {in_one_line(error)}" + (f", at byte {start:,}" if start else "")
 
 
-def _member_of(info: tarfile.TarInfo, files: dict[str, _Member]) -> _Member | None:
-    """Returns the file that an entry of a tar is or links to; None for a folder, a device or a link to nothing."""
+def _plain(name: str) -> str:
+    """Returns a name in the tar as links are compared with it: without `./` and doubled slashes."""
+    return posixpath.normpath(name).lstrip("/")
+
+
+def _target(info: tarfile.TarInfo) -> str:
+    """Returns the name in the tar that a link leads to: of a hard link as it stands, of another from its own folder."""
+    folder = "" if info.islnk() else posixpath.dirname(info.name)
+    return _plain(posixpath.join(folder, info.linkname))
+
+
+def _member_of(info: tarfile.TarInfo) -> _Member | None:
+    """Returns the file that an entry of a tar is; None for a folder or a device."""
     name = clean(info.name)
-    if info.islnk() or info.issym():
-        folder = posixpath.dirname(info.name)
-        paths = [info.linkname] if info.islnk() else [posixpath.normpath(posixpath.join(folder, info.linkname))]
-        linked = next((files[path] for path in (*paths, f"./{paths[0]}") if path in files), None)
-        return None if linked is None else _Member(name, linked.offset, linked.size, linked.error)
     if not info.isreg():
         return None
     if info.size < 0:

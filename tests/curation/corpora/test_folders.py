@@ -100,3 +100,34 @@ def test_a_linked_folder_is_told_and_a_pipe_stops_nothing(tmp_path: Path) -> Non
     os.mkfifo(tmp_path / "raw/a.txt")
     rows, _ = indexed(tmp_path)
     assert set(rows) == {"a.jpg", "linked/b.jpg"}
+
+
+@pytest.mark.parametrize("name", ["a.TXT", "a.Caption", "a.jpg.txt", "a.JSON"])
+def test_a_text_is_found_whatever_its_case_and_by_the_images_whole_name(tmp_path: Path, name: str) -> None:
+    picture(tmp_path / "raw/a.jpg")
+    (tmp_path / "raw" / name).write_text('{"caption": "text"}' if "json" in name.lower() else "text")
+    assert indexed(tmp_path)[0]["a.jpg"]["caption"] == "text"
+
+
+@pytest.mark.parametrize(
+    "text, captions",
+    [
+        ("file_name,text\na.jpg,hi, there, more\nsub/é.jpg,fine\n", ["hi", "fine"]),
+        ("file_name;text\na.jpg;one, two\nsub\\e\u0301.jpg;three\n", ["one, two", "three"]),
+        ("file_name,text\na.jpg," + "x" * 200_000 + "\n", ["x" * 200_000, None]),
+    ],
+    ids=["too many fields", "semicolons, backslashes, decomposed", "a long field"],
+)
+def test_tables_as_spreadsheets_write_them(tmp_path: Path, text: str, captions: list[str | None]) -> None:
+    picture(tmp_path / "raw/a.jpg")
+    picture(tmp_path / "raw/sub/é.jpg", 1)
+    (tmp_path / "raw/metadata.csv").write_text(text)
+    rows, _ = indexed(tmp_path)
+    assert [rows["a.jpg"]["caption"], rows["sub/é.jpg"]["caption"]] == captions
+
+
+def test_a_line_separator_within_a_caption_ends_no_line_of_metadata(tmp_path: Path) -> None:
+    picture(tmp_path / "raw/a.jpg")
+    (tmp_path / "raw/metadata.jsonl").write_text('{"file_name": "a.jpg", "text": "one\u2028two\x85three"}\n')
+    rows, summary = indexed(tmp_path)
+    assert rows["a.jpg"]["caption"].startswith("one") and summary.notes == []

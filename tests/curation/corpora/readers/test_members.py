@@ -47,6 +47,8 @@ def test_a_member_is_its_samples_name_or_its_own(images: list[str], members: lis
         (["22.05.jpg", "22.08.jpg"], ["22.05.txt", "22.07.txt"], ["22.05.txt", None]),  # 22.07's image is missing
         (["a.jpg"], ["b.txt", "x/a.txt"], [None]),
         (["a.jpg"], ["a.caption", "a.txt"], ["a.txt"]),
+        (["d.jpg", "d.png"], ["d.jpg.txt", "d.png.txt"], ["d.jpg.txt", "d.png.txt"]),
+        (["g.x.jpg", "g.y.jpg"], ["g.x.jpg.txt", "g.y.jpg.txt"], ["g.x.jpg.txt", "g.y.jpg.txt"]),
         (["x/a.jpg", "y/a.jpg"], ["y/a.txt", "x/a.txt"], ["x/a.txt", "y/a.txt"]),
     ],
 )
@@ -109,10 +111,16 @@ def test_links_to_images_and_to_texts_are_rows_and_captions(tmp_path: Path) -> N
         add(tar, "./x/2.jpg", type=tarfile.SYMTYPE, linkname="0.jpg")
         add(tar, "./x/3.jpg", type=tarfile.SYMTYPE, linkname="/etc/hostname")
         add(tar, "./x/4.jpg", type=tarfile.LNKTYPE, linkname="./x/4.jpg")
+        add(tar, "./x/5.jpg", type=tarfile.SYMTYPE, linkname="../y/6.jpg")  # a link to a link to what comes later
+        add(tar, "./y/6.jpg", type=tarfile.LNKTYPE, linkname="./y/7.jpg")
+        add(tar, "./y/7.jpg", jpeg)
     source = source_of(tmp_path)
     samples = list(source.samples())
-    assert [(s.member, s.caption) for s in samples] == [("x/0", "zero"), ("x/1", "zero"), ("x/2", None)]
+    assert {(s.member, s.caption) for s in samples} == {
+        ("x/0", "zero"), ("x/1", "zero"), ("x/2", None), ("x/5", None), ("y/6", None), ("y/7", None)
+    }  # fmt: skip
     assert all(source.read(s.member, s.offset, len(jpeg)) == jpeg for s in samples) and source.damage is None
+    assert [note.split(": ")[1].split(" ")[0] for note in source.notes] == ["x/3.jpg", "x/4.jpg"]
 
 
 def test_captions_may_follow_behind_all_images(tmp_path: Path) -> None:
