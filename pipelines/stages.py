@@ -22,13 +22,16 @@ from pipelines.summary import Summary
 def index(opened: Opened, engine: AnyEngine | None = None) -> Summary:
     """Runs stage `index`, which lists every image of the corpora; returns the summary."""
     from curation.corpora.index import plan
-    from curation.corpora.samples import known_shard, meta_schema
+    from curation.corpora.samples import known_shard, meta_schema, spelling
 
     workspace = opened.workspace
     with lock(workspace, "index") as token:
         summary = place(opened, "index", plan(opened.recipe, workspace), "shards", token, engine)
         _keep_recipe(opened)
-        meta_schema(workspace, [corpus.name for corpus in opened.recipe.corpora], keep=True)
+        meta = meta_schema(workspace, [corpus.name for corpus in opened.recipe.corpora], keep=True)
+        for field in meta:
+            if (spelled := spelling(field)) != field.name:
+                summary.notes.append(f"{spelled} differs from another column only in case; it is {field.name}")
         counts: Counter[str] = Counter()
         ledger = Ledger[IndexLine](workspace, "index")
         for corpus, shard in opened.shards():

@@ -180,10 +180,9 @@ def _table(source: Source, watch: Watch) -> tuple[pa.Table, Outcome]:
         watch.note(os.getpid())
     rows = [_row(source, sample, found) for sample, found in zip(samples, facts, strict=True)]
     table = pa.Table.from_pylist(rows, schema=SAMPLES)
-    metadata, twins = metadata_columns(source, samples)
-    for name, column in metadata.items():
+    for name, column in metadata_columns(source, samples).items():
         table = table.append_column(name, column)
-    outcome = Outcome(rows=len(rows), notes=[*source.notes, *twins])
+    outcome = Outcome(rows=len(rows), notes=list(source.notes))
     outcome.failed.update(reason_of(row["error"]) for row in rows if row["status"] == "failed")
     if source.damage:
         outcome.notes.append(f"{source.path}: {source.damage}; before it: {counted(outcome.rows, 'images')}")

@@ -1,11 +1,8 @@
 """The further columns of a corpus, as `meta_*` columns of its samples files: scalars keep their type, the rest is text.
 
-SQL knows no case in the names of columns, and reads the shards as one table. So names that differ only in case become
-columns with a number, and lists and objects, whose types differ from shard to shard, become JSON text.
+SQL reads the shards as one table, so that lists and objects, whose types differ from shard to shard, are JSON text.
 """
 
-from collections import defaultdict
-from collections.abc import Iterable
 from typing import Any
 
 import pyarrow as pa
@@ -17,8 +14,8 @@ from curation.workspace.sql import as_json
 PREFIX = "meta_"
 
 
-def metadata_columns(source: Source, samples: list[RawSample]) -> tuple[dict[str, pa.Array], list[str]]:
-    """Returns the source's further columns, aligned with the samples, and notes on names that differ only in case.
+def metadata_columns(source: Source, samples: list[RawSample]) -> dict[str, pa.Array]:
+    """Returns the source's further columns, aligned with the samples.
 
     The columns come from the source's table, or else from the JSON beside the images.
     """
@@ -31,33 +28,7 @@ def metadata_columns(source: Source, samples: list[RawSample]) -> tuple[dict[str
     else:
         names = sorted({name for sample in samples for name in sample.meta})
         columns = {name: _array([_clean(sample.meta.get(name)) for sample in samples]) for name in names}
-    named = column_names(columns)
-    told = defaultdict(list)
-    for name in columns:
-        told[name.lower()].append(name)
-    notes = [
-        f"the names {' and '.join(twins)} differ only in case: they are {', '.join(named[twin] for twin in twins)}"
-        for twins in told.values()
-        if len(twins) > 1
-    ]
-    return {named[name]: _finite(column) for name, column in columns.items()}, notes
-
-
-def column_names(names: Iterable[str]) -> dict[str, str]:
-    """Returns the column for each name: `meta_` and the name, with a number from 2 on where it differs only in case.
-
-    The name in lower case comes first, so that `license` and `LICENSE` are `meta_license` and `meta_license_2`.
-    """
-    columns: dict[str, str] = {}
-    taken: set[str] = set()
-    for name in sorted(names, key=lambda name: (name != name.lower(), name)):
-        column, number = PREFIX + well_formed(name), 1
-        while column.lower() in taken:
-            number += 1
-            column = f"{PREFIX}{well_formed(name).lower()}_{number}"
-        taken.add(column.lower())
-        columns[name] = column
-    return columns
+    return {PREFIX + well_formed(name): _finite(column) for name, column in columns.items()}
 
 
 def _array(values: list[Any]) -> pa.Array:

@@ -2,6 +2,7 @@
 
 import base64
 import json
+from collections.abc import Collection
 from pathlib import Path
 
 import pyarrow as pa
@@ -35,15 +36,45 @@ def meta_schema(workspace: Workspace, corpora: list[str], keep: bool = False) ->
     return meta_schemas[key]
 
 
+_SPELLING = "spelling"
+
+
 def _all_meta(workspace: Workspace, corpora: list[str]) -> pa.Schema:
     ledger = Ledger[IndexLine](workspace, "index")
     lines = (known_shard(workspace, ledger, c, shard) or {} for c in corpora for shard in workspace.shards(c))
-    fields: dict[str, tuple[str, pa.DataType]] = {}  # by the name in lower case: SQL knows no other
+    fields: dict[str, pa.DataType] = {}
     for name in dict.fromkeys(meta for line in lines if (meta := line.get("meta"))):
         for f in _from_text(ledger.definitions[name]):
-            spelling, known = fields.get(f.name.lower(), (f.name, pa.null()))
-            fields[f.name.lower()] = spelling, f.type if known in (pa.null(), f.type) else _wider(known, f.type)
-    return pa.schema(list(fields.values()))
+            known = fields.get(f.name, pa.null())
+            fields[f.name] = f.type if known in (pa.null(), f.type) else _wider(known, f.type)
+    columns = numbered(fields)
+    return pa.schema([pa.field(columns[name], kind, metadata={_SPELLING: name}) for name, kind in fields.items()])
+
+
+def numbered(names: Collection[str]) -> dict[str, str]:
+    """Returns the column for each name as the corpora spell it: SQL knows no case, so that twins get a number.
+
+    Of names that differ only in case, the one in lower case comes first, and the others have a number from 2 on:
+    `meta_license` and `META_LICENSE` are `meta_license` and `meta_license_2`.
+    """
+    columns: dict[str, str] = {}
+    taken = {name.lower() for name in names}
+    first: set[str] = set()
+    for name in sorted(names, key=lambda name: (name != name.lower(), name)):
+        column, number = name, 1
+        if name.lower() in first:
+            while column.lower() in taken:
+                number += 1
+                column = f"{name.lower()}_{number}"
+        first.add(name.lower())
+        taken.add(column.lower())
+        columns[name] = column
+    return columns
+
+
+def spelling(field: pa.Field) -> str:
+    """Returns the name that the samples files have for a field of `meta_schema`."""
+    return (field.metadata or {}).get(_SPELLING.encode(), field.name.encode()).decode()
 
 
 def _kept_schema(path: Path, key: str) -> pa.Schema | None:

@@ -10,6 +10,7 @@ from typing import Any
 
 import pyarrow as pa
 
+from curation.corpora.samples import spelling
 from curation.errors import UnknownColumn, UserError
 from curation.models.checkpoints import Models
 from curation.recipe import Recipe
@@ -91,9 +92,9 @@ class Cascade:
 
     def with_meta(self, samples: pa.Table) -> pa.Table:
         """Returns a samples table with the `meta_*` columns of all shards, each in the type common to all shards."""
-        places = {name.lower(): place for place, name in enumerate(samples.column_names)}
+        places = {name: place for place, name in enumerate(samples.column_names)}
         for f in self.meta:
-            place = places.get(f.name.lower())
+            place = places.get(spelling(f))
             if place is None:
                 samples = samples.append_column(f.name, pa.nulls(samples.num_rows, f.type))
             elif samples.schema.field(place) != f:

@@ -233,7 +233,9 @@ class RowMaker:
 
 def _licences(columns: Iterable[str]) -> list[str]:
     """Returns the columns that tell an image's licence, in whatever case and spelling, the likeliest first."""
-    return sorted((name for name in columns if _LICENCE.fullmatch(name)), key=str.lower)
+    return sorted(
+        (name for name in columns if _LICENCE.fullmatch(name)), key=lambda name: (name.lower(), name != name.lower())
+    )
 
 
 def read_rows(workspace: Workspace, places: pa.RecordBatch) -> list[dict[str, Any]]:

@@ -6,6 +6,7 @@ from typing import Any
 import duckdb
 import pyarrow as pa
 
+from curation.corpora.samples import spelling
 from curation.errors import UserError, nearest
 from curation.recipe.predicates import query_columns
 from curation.recipe.quotes import quotes_hint
@@ -100,7 +101,7 @@ class ImagesView:
             named: columns that the query names; None for all columns.
         """
         joined = self._joined(named)
-        columns = [f"s.{quoted(c)}" for c in self.samples.names] + ["split_part(s.key, '/', 1) AS corpus"]
+        columns = [f"s.{quoted(c)}" for c in self._samples_columns(named)] + ["split_part(s.key, '/', 1) AS corpus"]
         for source in joined:
             columns += [
                 f"{source}.{quoted(c)}"
@@ -118,6 +119,11 @@ class ImagesView:
         These are the levels, and an empty table for each stage that has not run.
         """
         tables = {}
+        if self._has_twins:
+            wanted = self._samples_columns(named)
+            paths = [self.workspace.samples(*shard) for shard in self.shards]
+            parts = [self.cascade.with_meta(read_table(path)).select(wanted) for path in paths]
+            tables["samples_table"] = pa.concat_tables(parts)
         for source in self._joined(named):
             if source == "levels":
                 levels = read_table(self.workspace.levels) if self.workspace.levels.exists() else LEVELS.empty_table()
@@ -130,6 +136,18 @@ class ImagesView:
                 ).empty_table()
         return tables
 
+    @property
+    def _has_twins(self) -> bool:
+        """Whether columns of the samples files differ only in case, so that DuckDB cannot read them from the files."""
+        return any(spelling(field) != field.name for field in self.cascade.meta)
+
+    def _samples_columns(self, named: set[str] | None) -> list[str]:
+        """Returns the columns of samples that the view has; of twins, which are read at once, only the named ones."""
+        if not self._has_twins or named is None:
+            return self.samples.names
+        asked = {name.lower() for name in named} | {"key"}
+        return [c for c in self.samples.names if c.lower() in asked]
+
     def _joined(self, named: set[str] | None) -> list[str]:
         columns = set(self.columns) if named is None else named | {c.lower() for c in named}
         if "kept" in columns:
@@ -138,7 +156,7 @@ class ImagesView:
 
     def _from(self, source: str) -> str:
         files = self._files(source)
-        if source == "levels" or not files:
+        if source == "levels" or not files or (source == "samples" and self._has_twins):
             return f"{source}_table"
         return parquet_files(files)
 

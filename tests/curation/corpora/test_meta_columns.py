@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from curation.corpora.meta_columns import column_names
+from curation.corpora.samples import numbered
 from curation.views.query import run_query
 from pipelines import stages
 from tests import bench
@@ -33,7 +33,7 @@ def corpus(folder: Path, *shards: list[dict[str, Any]]) -> None:
     ],
 )
 def test_names_that_differ_only_in_case_are_columns_with_a_number(names: list[str], columns: list[str]) -> None:
-    assert [column_names(names)[name] for name in names] == columns
+    assert [numbered([f"meta_{name}" for name in names])[f"meta_{name}"] for name in names] == columns
 
 
 def kept(folder: Path, **where: str) -> list[tuple[Any, ...]]:
@@ -53,9 +53,13 @@ def test_one_images_spelling_of_a_name_does_not_hide_anothers(tmp_path: Path) ->
     assert any("LICENSE" in note and "meta_license_2" in note for note in summary.notes)
 
 
-def test_spellings_of_a_name_in_different_shards_are_one_column(tmp_path: Path) -> None:
+def test_spellings_of_a_name_are_the_same_columns_in_every_shard(tmp_path: Path) -> None:
     corpus(tmp_path, [{"license": "cc0"}], [{"LICENSE": "forbidden"}])
     assert kept(tmp_path, free="meta_license = 'cc0'") == [("c/00000/0",)]
+    assert kept(tmp_path, free="meta_license_2 is distinct from 'forbidden'") == [("c/00000/0",)]
+    made = bench.opened(bench.recipe(tmp_path))
+    found = run_query(made, "SELECT meta_license, META_LICENSE_2 FROM images ORDER BY key", 9)[1]
+    assert found == [("cc0", None), (None, "forbidden")]
 
 
 VALUES = [["a"], "a", 1, 1.5, True, None, {"x": 1}, {"y": "q"}, {"x": "t"}, [{"x": 1}], 10**30]
