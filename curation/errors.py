@@ -40,6 +40,10 @@ class StageError(Exception):
     """A stage could not finish its work although recipe and arguments are right. Exit status 1."""
 
 
+class ChangedShard(StageError):
+    """The bytes of a raw shard are not those that the index saw."""
+
+
 class WorkspaceError(StageError):
     """The workspace cannot be written (disk full, quota, read-only). Every other shard would fail in the same way."""
 

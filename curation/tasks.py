@@ -30,6 +30,8 @@ class Outcome:
     """Messages for the user about damage that concerns the shard and no single row."""
     error: str | None = None
     """The reason why the whole shard failed, in one line; None if it did not."""
+    changed: list[tuple[str, str]] = field(default_factory=list)
+    """Corpus and name of raw shards whose bytes are not those of the index; the next index reads them again."""
     line: Mapping[str, object] | None = None
     """The shard's entry in the stage's ledger, such as a `ScoreLine`; None if nothing is to be recorded."""
     stop: bool = False

@@ -7,6 +7,7 @@ from collections import Counter
 from collections.abc import Iterator
 from typing import Any, cast
 
+from curation.corpora.samples import distrust
 from curation.counts import counted
 from curation.scoring.estimate import made_with
 from curation.scoring.opened import Opened
@@ -82,6 +83,8 @@ def run_tasks(opened: Opened, stage: str, todo: Plan, unit: str, token: str, eng
             counts.update(outcome.counts)
             for name, amounts in outcome.sums.items():
                 sums.setdefault(name, Counter()).update(amounts)
+            for changed in outcome.changed:
+                distrust(workspace, *changed)
             if outcome.line is not None:
                 ledger.add(task.corpus, task.shard, outcome.line)
             bar.advance((task.rows if by_rows else 1) if outcome.then is None else 0, outcome)

@@ -58,6 +58,8 @@ class CaptionTask:
         )
         made_from = caption_fingerprint(opened, self.corpus, self.shard)
         write_table(opened.workspace.captions(self.corpus, self.shard), table, made_from)
+        if outcome.failed["caption changed"]:
+            outcome.changed = [(self.corpus, self.shard)]
         outcome.line = _line(opened, self.corpus, self.shard, rows)
         return outcome
 
@@ -136,8 +138,13 @@ def _wanting(kept: list[str | None], before: list[dict[str, Any]], retry_failed:
     return [
         row
         for row, (source, made) in enumerate(zip(kept, before, strict=True))
-        if source and (made.get("captioned_as") != source or (retry_failed and failure(made)))
+        if source and (made.get("captioned_as") != source or _again(made, retry_failed))
     ]
+
+
+def _again(made: dict[str, Any], retry_failed: bool) -> bool:
+    """Returns whether a caption is made again: one that failed, if asked for, or whose raw shard had changed."""
+    return bool(retry_failed and failure(made)) or "changed" in (made.get("flags") or ())
 
 
 def _check_scored(workspace: Workspace, name: str, corpus: str, shard: str, rows: list[int]) -> None:

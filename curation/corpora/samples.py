@@ -131,6 +131,13 @@ def known_shard(workspace: Workspace, ledger: Ledger[IndexLine], corpus: str, sh
     return line
 
 
+def distrust(workspace: Workspace, corpus: str, shard: str) -> None:
+    """Notes that a raw shard's bytes are not those of its samples, so that the next index reads it again."""
+    path = workspace.samples(corpus, shard)
+    notes: IndexLine = {"source": "", "rows": pq.read_metadata(path).num_rows}
+    Ledger[IndexLine](workspace, "index", writable=True).add(corpus, shard, ledger_line(path, notes))
+
+
 def _whole(path: Path) -> bool:
     try:
         read_table(path)

@@ -50,7 +50,9 @@ class Columns:
                 fields[f.name] = f.type
                 values[f.name] = _to_values(stored[f.name]) if stored is not None else [None] * samples.num_rows
             states = values[f"{name}_state"]
-            values[f"{name}_state"] = [SKIPPED if s is None or (retry_failed and s == FAILED) else s for s in states]
+            changed = [reason_of(error or "") == "changed" for error in values[f"{name}_error"]]
+            again = [s == FAILED and (retry_failed or c) for s, c in zip(states, changed, strict=True)]
+            values[f"{name}_state"] = [SKIPPED if s is None or a else s for s, a in zip(states, again, strict=True)]
         return cls(samples, values, fields, fingerprints)
 
     def table(self, rows: list[int] | None = None, read: frozenset[str] = frozenset()) -> pa.Table:

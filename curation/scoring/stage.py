@@ -61,6 +61,8 @@ class ScoreTask:
             outcome = Scan(_loaded(opened), wanted, columns, source, watch).run()
         finally:
             source.close()
+        if any(failure.endswith(" changed") for failure in outcome.failed):
+            outcome.changed = [(self.corpus, self.shard)]
         for name in wanted.signals:
             columns.write(workspace, self.corpus, self.shard, cascade.signals[name])
         if len(self.passes) > 1:

@@ -17,6 +17,8 @@ from typing import TypedDict
 import pyarrow as pa
 
 from curation.annotation.votes import decide_levels
+from curation.errors import ChangedShard
+from curation.keys import split_key
 from curation.recipe import Recipe
 from curation.scoring.opened import Opened, opened_in_worker
 from curation.shards.card import write_card
@@ -63,9 +65,13 @@ class BuildTask:
         folder, strip = workspace.product(self.phase), self.recipe.shards.strip_metadata
         rows = read_rows(workspace, read_part(workspace, self.phase, self.number))
         fingerprint = digest([PRODUCT_VERSION, self.phase, strip, rows])
-        written, failed = built_before(folder, self.number, fingerprint) or write_product_shard(
-            opened, folder, self.phase, self.number, [RowPlan(**row) for row in rows], fingerprint, watch
-        )
+        try:
+            written, failed = built_before(folder, self.number, fingerprint) or write_product_shard(
+                opened, folder, self.phase, self.number, [RowPlan(**row) for row in rows], fingerprint, watch
+            )
+        except ChangedShard as error:
+            corpus, shard, _ = split_key(str(error).partition(": ")[0])
+            return Outcome(error=str(error), changed=[(corpus, shard)])
         files = stamps(product_files(workspace, self.phase, self.shard))
         line: BuildLine = {"files": files, "mark": self.mark, "failed": dict(sorted(failed.items()))}
         return Outcome(rows=written, failed=failed, line=line)

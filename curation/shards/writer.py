@@ -18,7 +18,7 @@ from curation.corpora.listing import open_source
 from curation.corpora.readers import Source
 from curation.corpora.samples import raw_path
 from curation.decoding.png import MAX_PROFILE_OF_PILLOW
-from curation.errors import RowError, StageError
+from curation.errors import ChangedShard, RowError, StageError
 from curation.images import ImageError, decode, decode_whole, probe
 from curation.scoring.opened import Opened
 from curation.shards.strip_metadata import StripError, strip_metadata
@@ -164,7 +164,7 @@ def _read(opened: Opened, sources: "OrderedDict[tuple[str, str], Source]", row: 
     try:
         return sources[shard].image(place)
     except RowError as error:
-        raise StageError(f"{row.key}: {error.detail}") from None
+        raise ChangedShard(f"{row.key}: {error.detail}") from None
     except OSError as error:
         raise StageError(f"{row.key}: cannot be read: {error.strerror or error}") from None
 

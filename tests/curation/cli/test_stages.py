@@ -313,6 +313,25 @@ def test_a_file_that_is_no_shard_or_cannot_be_read_costs_itself_and_the_run_goes
     assert said["stages"][-1]["products"]["concept"]["images"] == 3
 
 
+@pytest.mark.slow
+def test_a_raw_shard_that_changed_unseen_is_indexed_again_by_the_next_run(tmp_path: Path) -> None:
+    pictures = [bench.encoded(bench.picture(n)) for n in range(2)]
+    path = bench.write_tar(tmp_path / "raw" / "00000.tar", {f"{n}.jpg": data for n, data in enumerate(pictures)})
+    bench.recipe(tmp_path)
+    curate("index", "recipe.yaml", cwd=tmp_path)
+    row = bench.rows(tmp_path / "work/samples/c/00000.parquet")[0]
+    before, whole = path.stat(), path.read_bytes()
+    with open(path, "r+b") as raw:  # the same size and time: the index alone cannot see it
+        raw.seek(row["offset"] + 20)
+        raw.write(b"x")
+    os.utime(path, ns=(before.st_atime_ns, before.st_mtime_ns))
+    assert "photo changed" in curate("score", "recipe.yaml", cwd=tmp_path, status=None).stdout
+    path.write_bytes(whole)  # the right file is back, and must not have failed for good
+    os.utime(path, ns=(before.st_atime_ns, before.st_mtime_ns))
+    said = json.loads(curate("run", "recipe.yaml", "--json", cwd=tmp_path).stdout)
+    assert said["stages"][0]["done"] == 1 and said["stages"][-1]["products"]["concept"]["images"] == 2
+
+
 def test_counts_of_shards_that_are_gone_add_up(tmp_path: Path) -> None:
     for shard in range(3):
         bench.write_tar(tmp_path / "raw" / f"{shard:05d}.tar", {"a.jpg": bench.encoded(bench.picture(shard))})

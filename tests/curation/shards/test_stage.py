@@ -55,7 +55,10 @@ def build(made: Recipe) -> dict[str, Any]:
     plans = plan(bench.opened(made))
     ledger = Ledger(Workspace(made.workspace), "build-shards", writable=True)
     for task in [t for p in plans for t in p.stale]:
-        ledger.add(task.corpus, task.shard, task.run(Watch()).line)
+        outcome = task.run(Watch())
+        if outcome.error:
+            raise StageError(outcome.error)
+        ledger.add(task.corpus, task.shard, outcome.line)
     return finish(bench.opened(made), plans)
 
 
