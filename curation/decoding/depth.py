@@ -37,6 +37,8 @@ def to_eight_bits(image: Image.Image) -> Image.Image:
     tags: Any = getattr(image, "tag_v2", {})
     values = np.asarray(image)
     bits = int(np.ravel(tags.get(_BITS, 16))[0])
+    if image.format == "TIFF" and bits == 16 and image.mode.startswith("I;16") and int(values.max()) < 1 << 12:
+        bits = 12  # as cameras and microscopes store it: as 16 bits it would be nearly black
     if image.mode.startswith("I;16") or image.format == "PNG":
         shown = np.clip(values >> (bits - 8), 0, 255).astype(np.uint8)
     else:

@@ -62,6 +62,7 @@ WHOLE_RANGE: dict[str, Callable[[], bytes]] = {
     "I;16, deflated": lambda: save(Image.fromarray(scaled(np.uint16)), "TIFF", compression="tiff_deflate"),
     "I;16, white is zero": lambda: tiff(65535 - scaled(np.uint16), photometric=0),
     "12 bits": lambda: tiff(scaled(np.uint16, 0, 4095), bits=12),
+    "12 bits in 16": lambda: tiff(scaled(np.uint16, 0, 4095)),
     "16 bits, signed": lambda: tiff(scaled(np.int16, -32768, 32767)),
     "16 bits, signed, part of the range": lambda: tiff(scaled(np.int16, -1000, 3000)),
     "32 bits, unsigned": lambda: tiff(scaled(np.uint32)),
