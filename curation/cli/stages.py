@@ -7,6 +7,7 @@ import typer
 
 from curation.cli.app import annotate, app, caption_eval
 from curation.cli.terminal import Json, RecipeFile, Set, finish, load, say
+from curation.errors import StageError, UserError
 from curation.printing import show
 
 if TYPE_CHECKING:
@@ -175,14 +176,20 @@ def _run_all(opened: "Opened", quiet: bool, votes: Path | None = None) -> "list[
     from curation.scoring.opened import open_recipe
     from pipelines import stages
     from pipelines.placing import placing
+    from pipelines.summary import Summary
 
-    summaries = []
+    summaries: list[Summary] = []
     with placing(opened) as engine:
         for name, stage in stages.STAGES.items():
             if name == "build-shards" and votes is not None:
                 summaries.append(stages.import_votes(opened, votes))
                 say(summaries[-1], quiet)
-            summaries.append(stage(opened, engine))
+            try:
+                summaries.append(stage(opened, engine))
+            except (StageError, UserError) as error:
+                if all(summary.ok for summary in summaries):
+                    raise
+                summaries.append(Summary(name, errors=[str(error)], stopped=True))  # it follows from what failed before
             say(summaries[-1], quiet)
             if summaries[-1].stopped:
                 break

@@ -313,6 +313,15 @@ def test_a_file_that_is_no_shard_or_cannot_be_read_costs_itself_and_the_run_goes
     assert said["stages"][-1]["products"]["concept"]["images"] == 3
 
 
+def test_a_run_of_which_nothing_could_be_indexed_is_status_1_and_says_why(tmp_path: Path) -> None:
+    bench.write_tar(tmp_path / "raw" / "00000.tar", {"0.jpg": bench.encoded(bench.picture(0))})
+    (tmp_path / "raw/00000.parquet").write_bytes(b"PAR1 no more")  # the table beside it
+    bench.recipe(tmp_path)
+    said = json.loads(curate("run", "recipe.yaml", "--json", cwd=tmp_path, status=1).stdout)
+    assert [stage["stage"] for stage in said["stages"]] == ["index", "score"] and not said["ok"]
+    assert "00000.parquet" in said["stages"][0]["errors"][0] and "nothing is indexed" in said["stages"][1]["errors"][0]
+
+
 @pytest.mark.slow
 def test_a_raw_shard_that_changed_unseen_is_indexed_again_by_the_next_run(tmp_path: Path) -> None:
     pictures = [bench.encoded(bench.picture(n)) for n in range(2)]
