@@ -185,7 +185,7 @@ def _table(source: Source, watch: Watch) -> tuple[pa.Table, Outcome]:
     outcome = Outcome(rows=len(rows), notes=list(source.notes))
     outcome.failed.update(reason_of(row["error"]) for row in rows if row["status"] == "failed")
     if source.damage:
-        outcome.notes.append(f"{source.path}: {source.damage}; before it: {counted(outcome.rows, 'images')}")
+        outcome.notes.append(f"{source.path}: {source.damage}; {counted(outcome.rows, 'images')} read")
     notes = Counter(sample.note for sample in samples if sample.note)
     outcome.sums = {"captions": dict(notes), "other_files": dict(source.others)}
     return table, outcome

@@ -16,7 +16,7 @@ import pyarrow.parquet as pq
 from curation.corpora.captions import caption_of, read_json, text_file, url_of
 from curation.corpora.readers.columns import Columns
 from curation.corpora.readers.members import Side
-from curation.errors import RowError, StageError, in_one_line
+from curation.errors import RowError, in_one_line
 from curation.recipe.sections import Corpus
 
 _UNREAD = {"ico", "icns", "psd", "svg", "ppm", "pgm", "pbm", "pnm", "j2k", "jp2", "jpx", "sgi", "dds", "blp", "tga",
@@ -167,7 +167,7 @@ class Source(ABC):
 
     @cached_property
     def table(self) -> pa.Table | None:
-        """img2dataset's table beside the shard, one row for each URL; None if there is none. Raises StageError."""
+        """img2dataset's table beside the shard, one row for each URL; None if there is none, or it is damaged."""
         path = self._table_path()
         if path is None:
             return None
@@ -175,7 +175,9 @@ class Source(ABC):
             with self.fs.open(path, "rb") as file:
                 table = well_formed_texts(pq.ParquetFile(file).read(use_threads=False))
         except DAMAGED_PARQUET as error:
-            raise StageError(f"{path}: cannot be read: {in_one_line(error)}") from None
+            lost = "captions and metadata that only it has are missing"
+            self.damage = self.damage or f"{path}: cannot be read: {in_one_line(error)}; {lost}"
+            return None
         return table if self.columns.of(table.column_names).get("key") else None
 
     @cached_property

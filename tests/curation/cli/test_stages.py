@@ -315,11 +315,12 @@ def test_a_file_that_is_no_shard_or_cannot_be_read_costs_itself_and_the_run_goes
 
 def test_a_run_of_which_nothing_could_be_indexed_is_status_1_and_says_why(tmp_path: Path) -> None:
     bench.write_tar(tmp_path / "raw" / "00000.tar", {"0.jpg": bench.encoded(bench.picture(0))})
-    (tmp_path / "raw/00000.parquet").write_bytes(b"PAR1 no more")  # the table beside it
+    (tmp_path / "work").mkdir()
+    (tmp_path / "work/samples").write_text("a file in the place of a folder")
     bench.recipe(tmp_path)
     said = json.loads(curate("run", "recipe.yaml", "--json", cwd=tmp_path, status=1).stdout)
     assert [stage["stage"] for stage in said["stages"]] == ["index", "score"] and not said["ok"]
-    assert "00000.parquet" in said["stages"][0]["errors"][0] and "nothing is indexed" in said["stages"][1]["errors"][0]
+    assert "cannot write" in said["stages"][0]["errors"][0] and "nothing is indexed" in said["stages"][1]["errors"][0]
 
 
 @pytest.mark.slow

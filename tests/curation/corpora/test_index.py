@@ -16,7 +16,7 @@ import pytest
 from curation.corpora.index import plan
 from curation.corpora.listing import open_source
 from curation.corpora.samples import known_shard
-from curation.errors import StageError, UserError, reason_of
+from curation.errors import UserError, reason_of
 from curation.recipe import Recipe
 from curation.recipe.sections import Corpus
 from curation.tasks import Outcome, Plan, Watch
@@ -439,14 +439,16 @@ def test_damaged_parquet_files_are_named_in_one_line_each(
     assert corpus.column("key") == ["web/good/a", "web/good/b"]
 
 
-def test_a_damaged_table_beside_a_tar_is_named(
+def test_a_damaged_table_beside_a_tar_costs_itself_and_is_named(
     raw: Path, make_tar: Callable[..., Path], image_bytes: Callable[..., bytes], tmp_path: Path
 ) -> None:
-    make_tar(raw / "00000.tar", [("a.jpg", image_bytes(1))])
+    make_tar(raw / "00000.tar", [("a.jpg", image_bytes(1)), ("a.txt", b"its own caption")])
     (raw / "00000.parquet").write_bytes(b"PAR1 no more")
-    with pytest.raises(StageError, match=r"00000\.parquet: cannot be read") as caught:
-        Indexed(raw, "webdataset", tmp_path / "work").run()
-    assert "\n" not in str(caught.value)
+    made = bench.recipe(tmp_path, corpora=[{"name": "c", "path": str(raw)}])
+    summary = stages.index(bench.opened(made), None)
+    assert len(summary.damaged) == 1 and "00000.parquet: cannot be read" in summary.damaged[0]
+    (row,) = bench.rows(tmp_path / "work/samples/c/00000.parquet")
+    assert (row["status"], row["caption"]) == ("ok", "its own caption")
 
 
 def test_a_shard_may_not_take_the_listings_name(
