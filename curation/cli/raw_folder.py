@@ -120,7 +120,7 @@ def _choices(part: str) -> list[str]:
 def _look(folder: Path) -> _Contents:
     """Looks at the first files below a folder, those in hidden folders excepted."""
     from curation.corpora.readers import IMAGE_ENDINGS, SIDE_ENDINGS
-    from curation.corpora.readers.members import PACKED
+    from curation.corpora.readers.compression import by_name
 
     contents, looked, opened = _Contents(), 0, 0
     for place, folders, names in os.walk(folder, followlinks=True):
@@ -131,11 +131,11 @@ def _look(folder: Path) -> _Contents:
         for name in sorted(name for name in names if not name.startswith(".")):
             path, ending = Path(place, name), Path(name).suffix[1:].lower()
             looked += 1
-            if name.endswith(".tar"):
+            if name.lower().endswith(".tar"):
                 contents.tars += 1
-            elif name.lower().endswith(tuple(f".{packed}" for packed in PACKED)):
+            elif by_name(name):
                 contents.packed = contents.packed or path
-            elif name.endswith(".parquet"):
+            elif name.lower().endswith(".parquet"):
                 contents.table = contents.table or path
             elif ending in IMAGE_ENDINGS or (
                 ending not in SIDE_ENDINGS and (opened := opened + 1) <= _OPENED and _begins_as_an_image(path)

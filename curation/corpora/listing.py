@@ -5,7 +5,6 @@ A corpus is one of img2dataset's three outputs (`webdataset` tars, `parquet` wit
 """
 
 import os
-import re
 import unicodedata
 from collections import Counter
 from collections.abc import Container
@@ -15,7 +14,8 @@ from typing import Any
 import fsspec
 
 from curation.corpora.readers import IMAGE_ENDINGS, SIDE_ENDINGS, Source, reader
-from curation.corpora.readers.members import PACKED, clean
+from curation.corpora.readers.compression import by_name
+from curation.corpora.readers.members import clean
 from curation.corpora.readers.members import ending as ending_of
 from curation.corpora.walk import Walk, walk
 from curation.decoding.magic import HEAD, looks_like_an_image
@@ -24,7 +24,6 @@ from curation.recipe.sections import Corpus
 
 FOLDER_SHARD = 10_000
 """Number of files of a plain folder that form one shard."""
-_PACKED = tuple(f".{ending}" for ending in PACKED)
 
 
 def open_source(corpus: Corpus, shard: str, path: str, members: list[str] | None = None) -> Source:
@@ -82,19 +81,26 @@ def list_sources(corpus: Corpus, known: dict[str, list[str]] | None = None, work
         if same in by_shard:
             raise UserError(f"two shards are named {same}: {by_shard[same]} and {path}; rename one", key)
         by_shard[same] = path
-    packed = [path for path in found.files if path.lower().endswith(_PACKED)] if ending == ".tar" else []
-    if packed:
-        unpacked = re.sub(r"(?i)(\.tar)?\.[a-z0-9]+$", ".tar", packed[0])
-        many = f" and {len(packed) - 1} more" if len(packed) > 1 else ""
-        method, command = next(PACKED[name] for name in PACKED if packed[0].lower().endswith(f".{name}"))
-        note = f"{packed[0]}{many}: compressed with {method}, and not read; unpack: {command} {packed[0]} > {unpacked}"
-        if not by_shard:
-            raise UserError(note, key)
-        found.notes.append(note)
+    packed = _compressed(found.files) if ending == ".tar" else None
+    if packed and not by_shard:
+        raise UserError(packed, key)
+    found.notes += [packed] if packed else []
     if not by_shard:
         raise UserError(f"no {ending} file in {corpus.path}", key)
     shards = sorted((os.path.basename(path)[: -len(ending)], path) for path in by_shard.values())
     return Listing([open_source(corpus, shard, path) for shard, path in shards], found.notes)
+
+
+def _compressed(paths: list[str]) -> str | None:
+    """Returns a line on the compressed tars among the files of a corpus, with the way out; None if there are none."""
+    tars = [(path, method) for path in paths if (method := by_name(path))]
+    if not tars:
+        return None
+    (path, method), *others = tars
+    ending = next(ending for ending in method.endings if path.lower().endswith(ending))
+    many = f" and {len(others)} more" if others else ""
+    unpack = f"{method.command} {path} > {path[: -len(ending)]}.tar"
+    return f"{path}{many}: compressed with {method.name}, and not read; unpack: {unpack}"
 
 
 def _list_images(

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from curation.errors import StageError, UserError, in_one_line, nearest
 from curation.workspace.digests import ends_digest, file_digest
-from curation.workspace.files import write_text
+from curation.workspace.files import json_object, write_text
 from curation.workspace.folder import Workspace
 
 if TYPE_CHECKING:
@@ -72,14 +72,14 @@ class Models:
         """Records the models that each plug-in's output is made with, for machines without the models; see `noted`."""
         if self._notes is None:
             return
-        before = _read_json(self._notes)
+        before = json_object(self._notes)
         if before | made_with != before:
             with suppress(StageError):  # only a convenience: without the note, a reader needs the models
                 write_text(self._notes, json.dumps(before | made_with, indent=1, ensure_ascii=False))
 
     def noted(self, plugin: str) -> dict[str, Any]:
         """Returns the record that the workspace's last run made of a plug-in by `note`; empty if there is none."""
-        record = _read_json(self._notes).get(plugin) if self._notes else None
+        record = json_object(self._notes).get(plugin) if self._notes else None
         return record if isinstance(record, dict) else {}
 
     def find(self, key: str, name: str) -> Path:
@@ -130,12 +130,12 @@ class Models:
             return file_digest(path)
         name, stamp = str(path.resolve()), f"{stat.st_size}:{stat.st_mtime_ns}"
         seen = [stamp, ends_digest(path)]
-        match _read_json(self._digests).get(name):
+        match json_object(self._digests).get(name):
             case [*before, str(known)] if before == seen:
                 return known
         digest = file_digest(path)
         with suppress(StageError):  # only a cache: without it, the digest is computed again
-            write_text(self._digests, json.dumps(_read_json(self._digests) | {name: [*seen, digest]}, indent=1))
+            write_text(self._digests, json.dumps(json_object(self._digests) | {name: [*seen, digest]}, indent=1))
         return digest
 
 
@@ -187,11 +187,3 @@ def refusal(error: Exception) -> str | None:
         return None
     why = f"it asks for {match[1]}" if match else other[1] if other else ""
     return f"is a pickle of more than tensors, and not opened ({why}); save it as safetensors where you trust it"
-
-
-def _read_json(path: Path) -> dict[str, Any]:
-    try:
-        content = json.loads(path.read_text())
-    except (OSError, ValueError):
-        return {}
-    return content if isinstance(content, dict) else {}

@@ -18,6 +18,7 @@ from curation.selection.stage import made_of as selection_made_of
 from curation.shards.phases import PHASES, Phase
 from curation.shards.phases import made_of as product_made_of
 from curation.workspace import Workspace
+from curation.workspace.files import json_object
 from curation.workspace.ledger import CaptionLine, IndexLine, Ledger, LedgerLine, ScoreLine, changes
 
 SILENT = 60
@@ -245,15 +246,6 @@ def _stale(workspace: Workspace, stage: str, now: dict[str, Any]) -> StageStatus
         else:
             reasons += changes(part, old, new)
     return {"stale": "; ".join(reasons) or "made by another run than the one that is known"}
-
-
-def json_object(path: Path) -> dict[str, Any]:
-    """Reads a JSON object from a file; returns an empty dict if the file is missing or holds anything else."""
-    try:
-        value = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        return {}
-    return value if isinstance(value, dict) else {}
 
 
 def _alive(word: dict[str, Any]) -> bool:

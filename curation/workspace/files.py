@@ -190,3 +190,12 @@ def footer(path: Path) -> dict[str, str] | None:
 def fingerprint(path: Path) -> str | None:
     """Returns the fingerprint of the inputs of a Parquet file; None if it has none, is missing or is damaged."""
     return (footer(path) or {}).get("fingerprint")
+
+
+def json_object(path: Path) -> dict[str, Any]:
+    """Reads a JSON object from a file; returns an empty dict if the file is missing or holds anything else."""
+    try:
+        value = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return {}
+    return value if isinstance(value, dict) else {}

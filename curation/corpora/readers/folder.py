@@ -9,12 +9,15 @@ from typing import Any
 
 from curation.corpora.readers.base import GONE, RawSample, Source, bounded, size_of
 from curation.corpora.readers.imagefolder import METADATA, read_metadata
-from curation.corpora.readers.members import CAPTION_ENDINGS, Side, ending, repeats, stem
+from curation.corpora.readers.members import CAPTION_ENDINGS, Side, clean, ending, stem
 from curation.errors import RowError
 from curation.keys import composed, make_key
 
 _ESCAPED = re.compile(r"\\x([89a-f][0-9a-f])")
 """A byte of a file's name that is not UTF-8, as `members.clean` writes it."""
+
+_KOHYA = re.compile(r"(\d+)_(.+)")
+"""The name of a folder of kohya's trainer: number of repeats, and class."""
 
 
 class FolderSource(Source):
@@ -37,8 +40,8 @@ class FolderSource(Source):
                 row = self._metadata.get(composed(member))
                 if key := self._describe(sample, [posixpath.basename(stem(member))], self._sides(member), row):
                     listed.add(key)
-                if folder := repeats(posixpath.basename(posixpath.dirname(member))):
-                    sample.meta |= {"repeats": folder[0], "class": folder[1]}
+                if folder := _KOHYA.fullmatch(posixpath.basename(posixpath.dirname(member))):
+                    sample.meta |= {"repeats": int(folder[1]), "class": folder[2]}
                 name = make_key("", "", member)
                 if name in taken:
                     detail = "an earlier file has the same name but for its Unicode form"
@@ -54,20 +57,17 @@ class FolderSource(Source):
 
     def stamp(self) -> list[Any]:
         """See Source."""
-        files = [f"{self.path}/{path}" for member in self.members or [] for path in (member, *self._beside(member))]
-        return [
-            [path[len(self.path) + 1 :], self._stat(path)] for path in dict.fromkeys([*files, *self._metadata_files])
-        ]
+        files = [path for member in self.members or [] for path in (member, *self._beside(member))]
+        return [[path, self._stat(self._path(path))] for path in dict.fromkeys([*files, *self._metadata_files])]
+
+    def _path(self, member: str) -> str:
+        """Returns the path of what lies below the shard's folder; escaped bytes in a name may stand for themselves."""
+        raw = _ESCAPED.sub(lambda match: bytes.fromhex(match[1]).decode("utf-8", "surrogateescape"), member)
+        path = f"{self.path}/{member}" if member else self.path
+        return path if raw == member or self.fs.exists(path) else f"{self.path}/{raw}"
 
     def _opened(self, member: str) -> Any:
-        """Opens a file; a name with escaped bytes may be a name that is not UTF-8."""
-        try:
-            return self.fs.open(f"{self.path}/{member}", "rb")
-        except FileNotFoundError:
-            raw = _ESCAPED.sub(lambda match: bytes.fromhex(match[1]).decode("utf-8", "surrogateescape"), member)
-            if raw == member:
-                raise
-            return self.fs.open(f"{self.path}/{raw}", "rb")
+        return self.fs.open(self._path(member), "rb")
 
     def _beside(self, member: str) -> list[str]:
         """Returns the paths, below the shard's folder, of the texts beside an image."""
@@ -75,7 +75,7 @@ class FolderSource(Source):
         kinds = CAPTION_ENDINGS if self.table is not None else (*CAPTION_ENDINGS, "json")
         names = (f"{name}.{kind}" for kind in kinds for name in (member, stem(member)))
         paths = [there[name] for name in names if name in there]
-        return [path for path in paths if self.fs.isfile(f"{self.path}/{path}")]
+        return [path for path in paths if self.fs.isfile(self._path(path))]
 
     def _sides(self, member: str) -> list[Side]:
         sides = []
@@ -87,9 +87,9 @@ class FolderSource(Source):
     def _names(self, folder: str) -> dict[str, str]:
         """Returns the paths of the texts and metadata files in a folder, by the same path with a lower-case ending."""
         if folder not in self._listed:
-            path = posixpath.join(self.path, folder) if folder else self.path
             try:
-                names = [posixpath.basename(name.rstrip("/")) for name in self.fs.ls(path, detail=False)]
+                paths = self.fs.ls(self._path(folder), detail=False)
+                names = [clean(posixpath.basename(path.rstrip("/"))) for path in paths]
             except (OSError, UnicodeError):
                 names = []
             kinds = (*CAPTION_ENDINGS, "json")
@@ -105,7 +105,7 @@ class FolderSource(Source):
 
     @cached_property
     def _metadata_files(self) -> list[str]:
-        """Paths of the metadata files in the images' folders and in those above, the outermost first."""
+        """Metadata files in the images' folders and in those above, below the shard's folder, the outermost first."""
         if self.corpus.format != "folder":
             return []
         above = {""}
@@ -119,17 +119,17 @@ class FolderSource(Source):
             for key, path in self._names(folder).items()
             if posixpath.basename(key).lower() in METADATA
         ]
-        return [f"{self.path}/{path}" for path in paths]
+        return paths
 
     @cached_property
     def _metadata(self) -> dict[str, dict[str, Any]]:
         """The rows of the metadata files by the image's path; of two, that of the inner folder."""
         rows: dict[str, dict[str, Any]] = {}
         for path in self._metadata_files:
-            with self.fs.open(path, "rb") as file:
+            with self._opened(path) as file:
                 named, wrong = read_metadata(posixpath.basename(path), file.read())
             if wrong:
-                self.notes.append(f"{path} {wrong}")
-            folder = posixpath.dirname(path)[len(self.path) :].lstrip("/")
+                self.notes.append(f"{self.path}/{path} {wrong}")
+            folder = posixpath.dirname(path)
             rows |= {posixpath.normpath(posixpath.join(folder, name)): row for name, row in named.items()}
         return rows

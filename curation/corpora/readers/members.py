@@ -5,7 +5,6 @@ an image's name without its last ending is its stem. A text of the same stem is 
 sample are.
 """
 
-import re
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -112,29 +111,3 @@ def sides_of(images: Sequence[str], sides: Iterable[Side]) -> list[list[Side]]:
 
 
 _RANK = {name: rank for rank, name in enumerate(CAPTION_ENDINGS)}
-
-_GZIP, _BZIP2, _XZ, _ZSTD = (("gzip", "gzip -dc"), ("bzip2", "bzip2 -dc"), ("xz", "xz -dc"), ("zstd", "zstd -dc"))
-"""Methods of compression, with the command that unpacks a file."""
-COMPRESSED = {b"\x1f\x8b": _GZIP, b"BZh": _BZIP2, b"\xfd7zXZ": _XZ, b"\x28\xb5\x2f\xfd": _ZSTD}
-"""The methods by the first bytes of a compressed file."""
-PACKED = {
-    **dict.fromkeys(("tgz", "tar.gz"), _GZIP),
-    **dict.fromkeys(("tbz2", "tar.bz2"), _BZIP2),
-    **dict.fromkeys(("txz", "tar.xz"), _XZ),
-    **dict.fromkeys(("tzst", "tar.zst"), _ZSTD),
-}
-"""The methods by the ending of a compressed tar."""
-
-
-def compression(head: bytes) -> tuple[str, str] | None:
-    """Returns the method by which a file is compressed, and the command that unpacks it; None if it is not."""
-    return next((found for magic, found in COMPRESSED.items() if head.startswith(magic)), None)
-
-
-_KOHYA = re.compile(r"(\d+)_(.+)")
-
-
-def repeats(folder: str) -> tuple[int, str] | None:
-    """Returns the number of repeats and the class of a folder of kohya's trainer, `10_name`; None for another name."""
-    match = _KOHYA.fullmatch(folder)
-    return (int(match[1]), match[2]) if match else None

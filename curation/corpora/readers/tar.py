@@ -14,10 +14,10 @@ from curation.corpora.readers.base import (
     bounded,
     size_of,
 )
+from curation.corpora.readers.compression import by_first_bytes
 from curation.corpora.readers.members import (
     Side,
     clean,
-    compression,
     ending,
     is_side,
     member_names,
@@ -98,9 +98,9 @@ class TarSource(Source):
     def _members(self, file: BinaryIO) -> Iterator[_Member]:
         """Yields each regular file of the tar, and each link to one, in order; sets `damage` if the tar is damaged."""
         end = size_of(file)
-        if packed := compression(file.read(8)):
-            method, command = packed
-            self.damage = f"compressed with {method}; unpack it (`{command} < SHARD > SHARD.tar`) and index again"
+        if packed := by_first_bytes(file.read(8)):
+            way_out = f"unpack it (`{packed.command} < SHARD > SHARD.tar`) and index again"
+            self.damage = f"compressed with {packed.name}; {way_out}"
             return
         start: int | None = 0
         files: dict[str, _Member] = {}

@@ -7,9 +7,9 @@ from dataclasses import dataclass
 from curation.counts import counted
 from curation.shards.phases import PHASES
 from curation.views.report.fates import Fates
-from curation.views.status import StageStatus, finished, json_object, status
+from curation.views.status import StageStatus, finished, status
 from curation.workspace.digests import digest
-from curation.workspace.files import fingerprint
+from curation.workspace.files import fingerprint, json_object
 
 
 @dataclass(frozen=True)

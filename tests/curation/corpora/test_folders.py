@@ -58,10 +58,12 @@ def test_a_changed_table_of_metadata_is_read_again(tmp_path: Path) -> None:
 
 def test_a_folder_of_kohyas_trainer_tells_repeats_and_class(tmp_path: Path) -> None:
     picture(tmp_path / "raw/10_sks dog/a.jpg")
-    picture(tmp_path / "raw/plain/b.jpg", 1)
+    for number, folder in enumerate(("plain", "10", "a_b"), 1):
+        picture(tmp_path / "raw" / folder / "b.jpg", number)
     rows, _ = indexed(tmp_path)
     assert (rows["10_sks dog/a.jpg"]["meta_repeats"], rows["10_sks dog/a.jpg"]["meta_class"]) == (10, "sks dog")
-    assert rows["plain/b.jpg"]["meta_repeats"] is None and rows["plain/b.jpg"]["caption"] is None
+    assert [rows[f"{folder}/b.jpg"]["meta_repeats"] for folder in ("plain", "10", "a_b")] == [None] * 3
+    assert rows["plain/b.jpg"]["caption"] is None
 
 
 def test_what_is_no_image_is_counted_apart(tmp_path: Path) -> None:
@@ -84,8 +86,13 @@ def test_a_name_in_another_encoding_is_a_key_and_is_read(tmp_path: Path) -> None
     for number, name in enumerate(["图二.jpg", "图三.jpg"]):
         with open(os.path.join(os.fsencode(tmp_path / "raw"), name.encode("gb18030")), "wb") as file:
             file.write(bench.encoded(bench.picture(number)))
+        with open(
+            os.path.join(os.fsencode(tmp_path / "raw"), name.replace("jpg", "txt").encode("gb18030")), "wb"
+        ) as file:
+            file.write(name.encode())
     rows, _ = indexed(tmp_path)
     assert len(rows) == 2 and {row["status"] for row in rows.values()} == {"ok"}
+    assert {row["caption"] for row in rows.values()} == {"图二.jpg", "图三.jpg"}
     assert all("\\x" in member and "\ufffd" not in member for member in rows)
     made = bench.recipe(tmp_path, corpora=[{"name": "c", "path": "./raw", "format": "folder"}])
     assert stages.score(bench.opened(made), None).failed == {}

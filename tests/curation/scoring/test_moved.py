@@ -11,6 +11,13 @@ from pipelines.summary import Summary
 from tests import bench, classifiers, modelled
 
 
+def project(folder: Path) -> Path:
+    """Writes a corpus and a model into a folder; returns the folder."""
+    (folder / "models").mkdir(parents=True)
+    classifiers.vit(folder / "models/vit")
+    return modelled.corpus(folder)
+
+
 def run(folder: Path) -> list[Summary]:
     """Runs all stages by a recipe that names everything by absolute paths."""
     safety = {"backend": "hf_classifier", "checkpoint": str(folder / "models/vit"), "labels": {"nsfw": "unsafe"}}
@@ -29,10 +36,7 @@ def run(folder: Path) -> list[Summary]:
 
 @pytest.mark.slow
 def test_a_moved_project_is_up_to_date(tmp_path: Path) -> None:
-    first, second = tmp_path / "first", tmp_path / "second"
-    (first / "models").mkdir(parents=True)
-    classifiers.vit(first / "models/vit")
-    modelled.corpus(first)
+    first, second = project(tmp_path / "first"), tmp_path / "second"
     assert [summary.done for summary in run(first) if summary.stage != "select"] == [1] * 4
     product = bench.tree(first / "work" / "shards")
     os.rename(first, second)
@@ -42,10 +46,7 @@ def test_a_moved_project_is_up_to_date(tmp_path: Path) -> None:
 
 @pytest.mark.slow
 def test_a_copied_project_gives_the_same_bytes_and_scores_nothing_again(tmp_path: Path) -> None:
-    first, second = tmp_path / "first", tmp_path / "second"
-    (first / "models").mkdir(parents=True)
-    classifiers.vit(first / "models/vit")
-    modelled.corpus(first)
+    first, second = project(tmp_path / "first"), tmp_path / "second"
     run(first)
     shutil.copytree(first, second, copy_function=shutil.copy)  # every file gets a new time
     index, score, *_ = run(second)

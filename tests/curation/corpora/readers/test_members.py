@@ -11,7 +11,7 @@ import pytest
 
 from curation.corpora.listing import list_sources
 from curation.corpora.readers import Source
-from curation.corpora.readers.members import Side, clean, ending, member_names, repeats, sides_of, stem
+from curation.corpora.readers.members import Side, clean, ending, member_names, sides_of, stem
 from curation.errors import UserError
 from curation.recipe.sections import Corpus
 from tests import bench
@@ -74,14 +74,13 @@ def test_names_are_cleaned_and_bytes_escaped(name: str, cleaned: str) -> None:
     assert clean(name) == cleaned and cleaned.encode()
 
 
-def test_endings_and_folders() -> None:
+def test_endings_and_stems() -> None:
     assert (ending("a.seg.JPG"), stem("f/a.seg.jpg"), ending("f.x/none"), stem("none")) == (
         "jpg",
         "f/a.seg",
         "",
         "none",
     )
-    assert repeats("10_sks dog") == (10, "sks dog") and repeats("10") is None and repeats("a_b") is None
 
 
 def source_of(path: Path) -> Source:
