@@ -6,13 +6,12 @@ import multiprocessing
 import os
 import signal
 import tempfile
-import threading
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
-from multiprocessing import connection as mp_connection
 from pathlib import Path
 
+from curation.child_process import follow_parent
 from curation.tasks import Demand, Outcome, Watch
 from pipelines.engine import Attempt, Engine, Slot, WorkerDied
 from pipelines.worker import ONE_THREAD, machine_memory, visible_gpus, work
@@ -150,20 +149,11 @@ def _no_interrupt() -> Iterator[None]:
 def _begin(note: Path, log: Path | None) -> None:
     """Initializes a worker: it dies with its parent, ignores Ctrl-C, and sends the output of libraries to the log."""
     Watch(note).note(os.getpid())
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    parent = multiprocessing.parent_process()
-    if parent is not None:
-        threading.Thread(target=_die_with, args=(parent.sentinel,), daemon=True).start()
+    follow_parent()
     if log is not None:
         log.parent.mkdir(parents=True, exist_ok=True)
         with open(log, "ab") as file:
             os.dup2(file.fileno(), 2)
-
-
-def _die_with(sentinel: int) -> None:
-    """Ends this process when the parent's sentinel becomes ready, which is when the parent has ended."""
-    mp_connection.wait([sentinel])
-    os._exit(1)
 
 
 @contextlib.contextmanager
