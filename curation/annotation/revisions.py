@@ -3,6 +3,9 @@
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, TypeVar
 
+import numpy as np
+from numpy.typing import NDArray
+
 Record = TypeVar("Record", bound=Mapping[str, Any])
 
 
@@ -47,3 +50,23 @@ def revised(
         current[subject] = revision
         added.append(revision)
     return added
+
+
+def newest(subject: NDArray[np.int64], revision: NDArray[Any]) -> NDArray[np.bool_]:
+    """Tells which records of a table count: for each subject the one with the highest revision.
+
+    Args:
+        subject: int64 (records,), a number for who judged what.
+        revision: integers (records,); of equal ones, the last record counts.
+
+    Returns:
+        bool (records,).
+    """
+    order = np.argsort(subject)
+    ordered = subject[order]
+    same = np.flatnonzero(ordered[1:] == ordered[:-1])
+    revised = order[np.union1d(same, same + 1)]  # few, so that only these are put in the order of their revisions
+    revised = revised[np.lexsort((revised, revision[revised], subject[revised]))]
+    counting = np.ones(len(subject), bool)
+    counting[revised[:-1][subject[revised[1:]] == subject[revised[:-1]]]] = False  # all but the last of each subject
+    return counting

@@ -2,9 +2,11 @@
 
 import json
 import re
+from collections import Counter
 from typing import Any
 
-from curation.annotation.votes import read_levels
+from curation.annotation.levels import read_levels
+from curation.annotation.majority import STATUSES
 from curation.captions.crew import crew_of
 from curation.counts import counted
 from curation.models.plugin import Plugin
@@ -62,7 +64,7 @@ def write_card(opened: Opened, phase: str, stats: ProductStats) -> None:
             _files(),
             _funnel(workspace, stats),
             _captions(opened, stats),
-            _votes(workspace),
+            votes_section(workspace),
             _pictures(stats),
             _signals(opened),
             _limits(recipe),
@@ -173,18 +175,22 @@ def _models(opened: Opened) -> str:
     return "\n\nModels:\n\n" + "\n".join(lines) if lines else ""
 
 
-def _votes(workspace: Workspace) -> str:
+def votes_section(workspace: Workspace) -> str:
+    """Returns the card's section on votes: number of images by what their votes and decisions came to."""
     levels = read_levels(workspace)
-    if not levels:
+    if not levels.num_rows:
         return "## Votes\n\nNobody has voted."
-    statuses = [level["status"] for level in levels.values()]
-    decided = [level["level"] for level in levels.values() if level["status"] == "decided"]
-    rows: list[tuple[Any, ...]] = [(f"Level {n}", decided.count(n)) for n in (5, 4, 3, 2, 1) if n in decided]
-    rows += [(s.replace("_", " "), statuses.count(s)) for s in ("tie", "safety_review", "incomplete") if s in statuses]
-    return (
-        "## Votes\n\nFive levels, by majority. Any vote for Level 1 holds the image back for a safety review; a tie "
-        "stays a tie.\n\n" + _table(("outcome", "images"), rows)
+    outcomes = Counter(levels["level"].to_pylist()) + Counter(levels["status"].to_pylist())
+    rows: list[tuple[Any, ...]] = [(f"Level {n}", outcomes[n]) for n in (5, 4, 3, 2, 1) if n in outcomes]
+    rows += [(s.replace("_", " "), outcomes[s]) for s in STATUSES[1:] if s in outcomes]
+    about = (
+        "Five levels, by majority. Any vote for Level 1 holds the image back for a safety review; a tie stays a tie."
     )
+    kinds = Counter(kind for kind in levels["decided_by"].to_pylist() if kind not in (None, "majority"))
+    if kinds:
+        each = ", ".join(f"{kind.replace('_', ' ')} {count:,}" for kind, count in sorted(kinds.items()))
+        about += f" One person's decision stands above the votes: {each}."
+    return f"## Votes\n\n{about}\n\n" + _table(("outcome", "images"), rows)
 
 
 def _pictures(stats: ProductStats) -> str:

@@ -9,13 +9,14 @@ import duckdb
 import numpy as np
 import pyarrow as pa
 
+from curation.annotation.levels import read_levels
 from curation.errors import StageError
 from curation.scoring.decider import run_error
 from curation.scoring.opened import Opened
 from curation.scoring.wide_table import refresh
 from curation.workspace import Workspace
 from curation.workspace.files import read_table, remove_damaged, replacing
-from curation.workspace.schemas import LEVELS, PLACES
+from curation.workspace.schemas import PLACES
 from curation.workspace.sql import connect, parquet_files
 
 MEMORY = "1GB"
@@ -37,13 +38,13 @@ class Layout:
         self.opened, self.workspace, self.shards = opened, opened.workspace, shards
         workspace = opened.workspace
         self._connection = connect([workspace.root], memory=MEMORY, spill=workspace.root / ".plan" / "spill")
-        levels = read_table(workspace.levels) if workspace.levels.exists() else LEVELS.empty_table()
-        self._connection.register("levels", levels.select(["key", "level", "status"]))
+        self._connection.register("levels", read_levels(workspace).select(["key", "level", "status"]))
         self._connection.register("made", pa.RecordBatchReader.from_batches(_MADE, self._made()))
         try:
             self._connection.execute(
                 """CREATE TEMP TABLE places AS SELECT made.*, level,
-                          CASE WHEN status = 'safety_review' THEN status WHEN size = 0 THEN 'no_text' END AS left_out
+                          CASE WHEN status = 'safety_review' THEN status WHEN level = 1 THEN 'level_1'
+                               WHEN size = 0 THEN 'no_text' END AS left_out
                    FROM made LEFT JOIN levels USING (key)"""
             )
         except duckdb.Error:

@@ -1,7 +1,8 @@
 """Stage `build-shards`: the product. Kept images with their captions and levels, shuffled into even shards.
 
-Concept phase: every kept image that has a text and is not held back for a safety review. Quality phase: of these the
-ones at Level 5 that pass the recipe's `shards.quality.where` (Kolors, section 2.2).
+Concept phase: every kept image that has a text, is not held back for a safety review, and was not put at Level 1 by a
+decision. Quality phase: of these the ones at Level 5 that pass the recipe's `shards.quality.where` (Kolors, section
+2.2).
 
 Workers first make the rows of each raw shard (see `curation.shards.rows`); the driver puts in order only where they
 lie, and hands out numbers of product shards.
@@ -16,7 +17,7 @@ from typing import TypedDict
 
 import pyarrow as pa
 
-from curation.annotation.votes import decide_levels
+from curation.annotation.levels import decide_levels
 from curation.errors import ChangedShard
 from curation.keys import split_key
 from curation.recipe import Recipe
@@ -109,7 +110,9 @@ def plan(opened: Opened) -> list[PhasePlan]:
         StageError: a stage before this one has not been run to its end.
     """
     shards = opened.indexed_shards()
-    decide_levels(opened)  # the recipe may ask for another number of votes than at the import
+    decide_levels(
+        opened.workspace, opened.recipe.annotation.votes
+    )  # the recipe may ask for another number of votes than at the import
     maker = maker_of(opened)
     for shard in shards:
         if not maker.is_fresh(*shard):

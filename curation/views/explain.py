@@ -4,8 +4,9 @@ from pathlib import Path
 from typing import Any
 
 import duckdb
+import pyarrow.compute as pc
 
-from curation.annotation.votes import read_levels
+from curation.annotation.levels import read_decisions, read_levels, read_votes
 from curation.corpora.samples import raw_path
 from curation.counts import counted
 from curation.errors import StageError, UserError, nearest
@@ -169,11 +170,33 @@ def _walk(opened: Opened, corpus: str, shard: str, row: int) -> dict[str, str]:
 
 
 def _votes(workspace: Workspace, key: str) -> dict[str, Any]:
-    level = read_levels(workspace).get(key)
-    if level is None:
-        return {}
-    votes = read_table(workspace.votes, filters=[("key", "=", key)]).to_pylist()
-    return _facts(level) | {f"{v['annotator']}, round {v['round']}": f"Level {v['level']}" for v in votes}
+    """Returns the image's level, the latest vote of each annotator and round, and the decisions in order of time."""
+    own: Any = {"filters": [("key", "=", key)]}
+    votes = sorted(read_votes(workspace, **own).to_pylist(), key=lambda vote: vote["revision"])
+    decisions = read_decisions(workspace, **own).sort_by([("at", "ascending")]).to_pylist()
+    levels = read_levels(workspace)
+    level = levels.filter(pc.equal(levels["key"], key)).to_pylist()
+    facts = _facts(level[0]) if level else {}
+    facts |= {f"{vote['annotator']}, round {vote['round']}": _vote(vote) for vote in votes}
+    for number, decision in enumerate(decisions, start=1):
+        facts[f"decision {number}, {decision['kind']}"] = _decision(decision)
+    return facts
+
+
+def _vote(vote: dict[str, Any]) -> str:
+    says = [_level(vote["level"])]
+    times = {"after {}": "decided_ms", "image visible for {}": "shown_ms", "page hidden for {}": "hidden_ms"}
+    says += [text.format(f"{vote[column] / 1000:.1f} s") for text, column in times.items() if vote[column]]
+    return ", ".join(says + ([f"on {vote['device']}"] if vote["device"] else []))
+
+
+def _decision(decision: dict[str, Any]) -> str:
+    note = f": {decision['note']}" if decision["note"] else ""
+    return f"{_level(decision['level'])}, by {decision['annotator']}{note}"
+
+
+def _level(level: int | None) -> str:
+    return "withdrawn" if level is None else f"Level {level}"
 
 
 def _product(folder: Path, key: str) -> dict[str, Any]:

@@ -6,6 +6,7 @@ from typing import Any
 import duckdb
 import pyarrow as pa
 
+from curation.annotation.levels import read_levels
 from curation.corpora.samples import spelling
 from curation.errors import UserError, nearest
 from curation.recipe.predicates import query_columns
@@ -14,7 +15,7 @@ from curation.scoring.opened import Opened
 from curation.signals.base import sidecar_fields
 from curation.workspace.files import read_table
 from curation.workspace.limits import MemoryLimit, TimeLimit, limited
-from curation.workspace.schemas import CAPTIONS, LEVELS, LEVELS_IN_VIEW, SAMPLES, SELECTION
+from curation.workspace.schemas import CAPTIONS, LEVELS_IN_VIEW, SAMPLES, SELECTION
 from curation.workspace.sql import connect, message, parquet_files, quoted
 
 _BY_NAME_ONLY = ("embedding",)
@@ -126,8 +127,7 @@ class ImagesView:
             tables["samples_table"] = pa.concat_tables(parts)
         for source in self._joined(named):
             if source == "levels":
-                levels = read_table(self.workspace.levels) if self.workspace.levels.exists() else LEVELS.empty_table()
-                tables["levels_table"] = levels.rename_columns(LEVELS_IN_VIEW)
+                tables["levels_table"] = read_levels(self.workspace).rename_columns(LEVELS_IN_VIEW)
             elif not self._files(source):
                 names = [c for c, owner in self.owners.items() if owner == source]
                 kinds = self._schema(source)

@@ -134,8 +134,20 @@ def _with_dictionary(schema: pa.Schema) -> bool | list[str]:
     return [path for path in (columns.column(i).path for i in range(len(columns))) if path not in vectors]
 
 
-def read_table(path: Path, columns: list[str] | None = None, **options: Any) -> pa.Table:
+REMADE = "delete it and run the stage that makes it again"
+"""What to do about a damaged file that a stage makes."""
+GIVEN = "put the last copy of it in its place: what people gave is made by no stage"
+"""What to do about a damaged file of what people gave."""
+
+
+def read_table(path: Path, columns: list[str] | None = None, remedy: str = REMADE, **options: Any) -> pa.Table:
     """Reads a Parquet file of the workspace and verifies the checksum of every page.
+
+    Args:
+        path: the file.
+        columns: the columns to read; None for all.
+        remedy: what the message says that a user may do about a damaged file.
+        options: see `pyarrow.parquet.read_table`.
 
     Raises:
         FileNotFoundError: there is no such file.
@@ -147,7 +159,7 @@ def read_table(path: Path, columns: list[str] | None = None, **options: Any) -> 
         raise
     except (OSError, pa.ArrowException) as error:
         detail = in_one_line(error, 120)
-        raise StageError(f"{path} is damaged; delete it and run the stage that makes it again ({detail})") from None
+        raise StageError(f"{path} is damaged; {remedy} ({detail})") from None
 
 
 def remove_damaged(files: Iterable[str | Path]) -> None:

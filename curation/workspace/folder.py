@@ -58,9 +58,29 @@ class Workspace:
         return self.root / "votes.parquet"
 
     @property
+    def decisions(self) -> Path:
+        """Path of the verdicts of adjudications and safety reviews, which stand above the votes."""
+        return self.root / "decisions.parquet"
+
+    @property
+    def ratings(self) -> Path:
+        """Path of all ratings of generated images, append-only by revision."""
+        return self.root / "ratings.parquet"
+
+    @property
     def levels(self) -> Path:
-        """Path of the levels that the votes give each image."""
+        """Path of the levels that votes and decisions give each image."""
         return self.root / "levels.parquet"
+
+    @property
+    def predictions(self) -> Path:
+        """Path of the levels that a model, learned from the votes, predicts for the kept images; may be deleted."""
+        return self.root / "annotation" / "predictions.parquet"
+
+    @property
+    def level_model(self) -> Path:
+        """Path of the figures of the model that has made the predictions, or of what it lacks; may be deleted."""
+        return self.root / "annotation" / "model.json"
 
     @property
     def funnel(self) -> Path:

@@ -78,8 +78,27 @@ VOTES = pa.schema(
         "round": pa.int16(),
         "at": pa.timestamp("us", "UTC"),
         "revision": pa.int32(),
+        **dict.fromkeys(("shown_ms", "decided_ms", "hidden_ms"), pa.int32()),
+        "device": pa.string(),
     }
 )
+"""Columns of the votes. The latest revision of a key, annotator and round counts; one whose `level` is null is a
+withdrawal, after which the person has no vote. `shown_ms` is how long the image was visible before the vote,
+`decided_ms` the time from when it was first shown to the decision, `hidden_ms` how long the page was hidden meanwhile
+(milliseconds); `device` is what the person voted on. These four are null in votes that were imported from a file."""
+DECISIONS = pa.schema(
+    {
+        "key": pa.string(),
+        "level": pa.int8(),
+        "kind": pa.string(),
+        "annotator": pa.string(),
+        "at": pa.timestamp("us", "UTC"),
+        "note": pa.string(),
+    }
+)
+"""Columns of the decisions: verdicts by one person that stand above an image's votes. `kind` is adjudication (of a
+tie), safety_review (after a vote for Level 1) or gold (the level was known beforehand). An image's latest decision by
+`at` counts; one whose `level` is null takes the earlier ones back."""
 LEVELS = pa.schema(
     {
         "key": pa.string(),
@@ -90,7 +109,14 @@ LEVELS = pa.schema(
         "agreement": pa.float32(),
     }
 )
-"""Columns of the levels: one row for each image with votes; `level` is null unless the status is decided."""
+"""Columns of the levels: one row for each image with votes or a decision, by key; `level` is null unless the status is
+decided. `decided_by` is `majority` or the kind of the decision. `agreement` is the share of pairs of votes that name
+the same level (0 to 1), null for fewer than two votes."""
+
+
+PREDICTIONS = pa.schema({"key": pa.string(), **dict.fromkeys(("p1", "p2", "p3", "p4", "p5", "expected"), pa.float32())})
+"""Columns of the predicted levels, one row for each kept image: the probability (0 to 1) of each level, and the
+expected level (1 to 5). They order the voting and never stand for a vote."""
 
 
 PRODUCT = pa.schema(
@@ -114,7 +140,7 @@ were converted to sRGB by it; null for a picture without one, and for one that i
 ICC_KEPT, ICC_CONVERTED = "kept", "converted"
 
 
-TABLES = (SAMPLES, SELECTION, CAPTIONS, VOTES, LEVELS, PRODUCT)
+TABLES = (SAMPLES, SELECTION, CAPTIONS, VOTES, DECISIONS, LEVELS, PREDICTIONS, PRODUCT)
 """All tables whose columns are joined with those of the signals."""
 LEVELS_IN_VIEW = {"key": "key"} | {name: "level_status" if name == "status" else name for name in LEVELS.names[1:]}
 """Names of the columns of LEVELS when they are joined with SAMPLES, which has a status of its own."""

@@ -50,7 +50,8 @@ SHEET = pa.schema(
 `position` (1, 2, …) is the caption's place beside the others of its image, shuffled anew for each image; the
 evaluator fills in the last five columns."""
 SCORES = pa.schema({"item": pa.string(), "evaluator": pa.string(), **_SCORES, "revision": pa.int32()})
-"""Columns of `scores.parquet`, which is append-only; the highest revision of an item and evaluator counts."""
+"""Columns of `scores.parquet`, which is append-only; the highest revision of an item and evaluator counts. One whose
+criteria are null takes the scores back."""
 
 
 class EvalFiles:

@@ -1,64 +1,50 @@
 """Lays out the table of `curation.annotation.caption_eval.table` for a terminal and for a report."""
 
-from collections.abc import Callable
-
 from curation.annotation.caption_eval import published
-from curation.annotation.caption_eval.files import CRITERIA
-from curation.annotation.caption_eval.table import COLUMNS, CONFIDENCE, MeanEstimate, Result
+from curation.annotation.caption_eval.table import COLUMNS, Result
+from curation.annotation.layout import (
+    ABOUT_BOUNDS,
+    ABOUT_PLUS_MINUS,
+    Formatted,
+    Row,
+    agreement_row,
+    aligned,
+    bounds,
+    estimate_cells,
+    markdown_table,
+    plus_minus,
+)
 from curation.counts import counted
 
-NOTHING = "—"
 HEAD = ["", *(name.capitalize() for name in COLUMNS)]
 
 
 def lines(result: Result) -> list[str]:
     """Returns the lines of the table for a terminal: each mean with half the width of its confidence interval."""
-    cells = [HEAD, *_own(result, _plus_minus), _agreement(result)]
-    others = _published()
-    widths = [max(len(row[n]) for row in (*cells, *others)) for n in range(len(HEAD))]
-
-    def aligned(row: list[str]) -> str:
-        padded = (cell.rjust(width) for cell, width in zip(row[1:], widths[1:], strict=True))
-        return "  ".join(["", row[0].ljust(widths[0]), *padded]).rstrip()
-
-    output = [f"caption-eval: {_basis(result)}", *map(aligned, cells), _published_basis(), *map(aligned, others)]
-    output.append(f"± is half the width of the {CONFIDENCE:.0%} confidence interval (bootstrap over images)")
-    return output + [f"note: {note}" for note in result.notes]
+    own = _own(result, plus_minus)
+    said = aligned([*own, *_published()])
+    output = [f"caption-eval: {_basis(result)}", *said[: len(own)], _published_basis(), *said[len(own) :]]
+    return [*output, ABOUT_PLUS_MINUS, *(f"note: {note}" for note in result.notes)]
 
 
 def markdown(result: Result) -> str:
     """Returns the table in Markdown for a report: each mean with its confidence interval."""
-    rows = [_agreement(result), [f"*{_published_basis()}*", *[""] * len(COLUMNS)], *_published()]
-    body = [HEAD, ["---", *["---:"] * len(COLUMNS)], *_own(result, _bounds), *rows]
-    table = "\n".join(f"| {' | '.join(row)} |" for row in body)
-    caption = f"{_basis(result)}. In brackets: {CONFIDENCE:.0%} confidence intervals (bootstrap over images)."
+    table = markdown_table([*_own(result, bounds), [f"*{_published_basis()}*", *[""] * len(COLUMNS)], *_published()])
+    basis = _basis(result)
     notes = "".join(f"\n- {note}" for note in result.notes)
-    return f"{table}\n\n{caption[:1].upper()}{caption[1:]}\n{notes}".rstrip() + "\n"
+    return f"{table}\n\n{basis[:1].upper()}{basis[1:]}. {ABOUT_BOUNDS}\n{notes}".rstrip() + "\n"
 
 
-def _own(result: Result, formatted: Callable[[MeanEstimate, int], str]) -> list[list[str]]:
-    return [
-        [
-            row.captioner,
-            *(NOTHING if mean is None else formatted(mean, _digits(name)) for name, mean in row.estimates.items()),
-        ]
+def _own(result: Result, formatted: Formatted) -> list[Row]:
+    rows = [
+        [row.captioner, *estimate_cells([(mean, _digits(name)) for name, mean in row.estimates.items()], formatted)]
         for row in result.rows
     ]
+    return [HEAD, *rows, agreement_row(result.agreement, COLUMNS)]
 
 
-def _agreement(result: Result) -> list[str]:
-    alphas = {name: f"{alpha:.2f}" for name, alpha in result.agreement.items() if alpha is not None}
-    cells = [alphas.get(name, NOTHING) if name in CRITERIA else "" for name in COLUMNS]
-    return ["Krippendorff's α (ordinal)", *cells]
-
-
-def _published() -> list[list[str]]:
-    rows = []
-    for row in published.ROWS:
-        values = [(name, getattr(row, name)) for name in COLUMNS]
-        cells = [NOTHING if value is None else f"{value:.{_digits(name)}f}" for name, value in values]
-        rows.append([row.captioner, *cells])
-    return rows
+def _published() -> list[Row]:
+    return [[row.captioner, *(f"{getattr(row, name):.{_digits(name)}f}" for name in COLUMNS)] for row in published.ROWS]
 
 
 def _basis(result: Result) -> str:
@@ -67,21 +53,8 @@ def _basis(result: Result) -> str:
 
 
 def _published_basis() -> str:
-    others = f"{published.IMAGES} other images, {published.EVALUATORS} other evaluators"
-    return f"{published.TITLE}: {others}; {NOTHING} where the figure is not known here"
+    return f"{published.TITLE}: {published.IMAGES} other images, {published.EVALUATORS} other evaluators"
 
 
 def _digits(column: str) -> int:
     return 1 if column == "length" else 2
-
-
-def _plus_minus(estimate: MeanEstimate, digits: int) -> str:
-    if estimate.low is None or estimate.high is None:
-        return f"{estimate.mean:.{digits}f}"
-    return f"{estimate.mean:.{digits}f} ± {(estimate.high - estimate.low) / 2:.{digits}f}"
-
-
-def _bounds(estimate: MeanEstimate, digits: int) -> str:
-    if estimate.low is None or estimate.high is None:
-        return f"{estimate.mean:.{digits}f}"
-    return f"{estimate.mean:.{digits}f} [{estimate.low:.{digits}f}, {estimate.high:.{digits}f}]"

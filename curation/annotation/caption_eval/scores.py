@@ -1,7 +1,8 @@
 """Imports the evaluators' scores from CSV or Parquet, checks every value, and keeps them."""
 
+from collections.abc import Iterable
 from pathlib import Path
-from typing import Any, NotRequired, TypedDict
+from typing import Any, NotRequired, TypedDict, cast
 
 import pyarrow as pa
 
@@ -9,7 +10,7 @@ from curation.annotation.caption_eval.files import CRITERIA, SCORES, EvalFiles
 from curation.annotation.revisions import latest, revised
 from curation.errors import UserError
 from curation.scoring.opened import Opened
-from curation.workspace.files import read_table, write_table
+from curation.workspace.files import GIVEN, read_table, write_table
 from curation.workspace.user_tables import cell_text, read_user_table, whole_number
 
 UNIQUE_BY = ("item", "evaluator")
@@ -17,7 +18,10 @@ UNIQUE_BY = ("item", "evaluator")
 
 
 class Score(TypedDict):
-    """One evaluator's scores of one caption, a row of SCORES: four whole numbers from 1 to 5."""
+    """One evaluator's scores of one caption, a row of SCORES: four whole numbers from 1 to 5.
+
+    In a row that takes earlier scores back, all four are None; such rows do not count.
+    """
 
     item: str
     evaluator: str
@@ -71,12 +75,12 @@ def import_scores(opened: Opened, file: Path) -> ImportCounts:
             empty += 1
         else:
             new.append(score)
-    added = revised(stored, new, UNIQUE_BY, content=CRITERIA)
+    added = cast(list[Score], revised(stored, new, UNIQUE_BY, content=CRITERIA))
     if added:
         write_table(files.scores, pa.Table.from_pylist([*stored, *added], schema=SCORES))
-    counting = latest([*stored, *added], UNIQUE_BY)
-    scored = {item for item, _evaluator in counting} & known
-    evaluators = {evaluator for item, evaluator in counting if item in known}
+    counting = counting_scores([*stored, *added])
+    scored = {score["item"] for score in counting} & known
+    evaluators = {score["evaluator"] for score in counting if score["item"] in known}
     return {
         "scores": len(added),
         "left_empty": empty,
@@ -94,9 +98,14 @@ def sheet_items(files: EvalFiles) -> set[str]:
         raise UserError(f"{files.sheet}: there is no sheet yet; run `curate caption-eval sheet RECIPE`") from None
 
 
+def counting_scores(scores: Iterable[Score]) -> list[Score]:
+    """Returns the scores that count: the latest of each item and evaluator, unless they were taken back."""
+    return [score for score in latest(scores, UNIQUE_BY).values() if score[CRITERIA[0]] is not None]
+
+
 def read_scores(files: EvalFiles) -> list[Score]:
     """Reads all scores on record; returns an empty list if there are none."""
-    return read_table(files.scores).to_pylist() if files.scores.exists() else []
+    return read_table(files.scores, remedy=GIVEN).to_pylist() if files.scores.exists() else []
 
 
 def _score(where: str, row: dict[str, Any], known: set[str], sheet: Path) -> Score | None:

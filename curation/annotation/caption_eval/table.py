@@ -10,12 +10,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from curation.annotation.agreement import krippendorff_alpha
+from curation.annotation.bootstrap import CONFIDENCE, MeanEstimate, mean_estimates
 from curation.annotation.caption_eval import published
-from curation.annotation.caption_eval.agreement import krippendorff_alpha
 from curation.annotation.caption_eval.files import CRITERIA, EvalFiles
-from curation.annotation.caption_eval.scores import UNIQUE_BY, Score, read_scores, sheet_items
+from curation.annotation.caption_eval.scores import Score, counting_scores, read_scores, sheet_items
 from curation.annotation.caption_eval.sheet import ComparedCaption
-from curation.annotation.revisions import latest
 from curation.counts import counted
 from curation.errors import UserError
 from curation.recipe import Recipe
@@ -25,18 +25,6 @@ from curation.workspace.files import read_table
 COLUMNS = ("length", *CRITERIA, "avg")
 """Columns of the table: `length` is the mean number of Chinese characters of the Chinese captions; `avg` is the mean of
 the four criteria."""
-RESAMPLES, SEED, CHUNK = 10_000, 0, 1_000
-CONFIDENCE = 0.95
-"""Confidence level of the intervals."""
-
-
-@dataclass(frozen=True, slots=True)
-class MeanEstimate:
-    """A mean over images with the bounds of its confidence interval (None for fewer than two images)."""
-
-    mean: float
-    low: float | None
-    high: float | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,7 +74,7 @@ def table(opened: Opened) -> Result:
     files = EvalFiles(opened.workspace)
     known = sheet_items(files)
     rows = _captions(files)
-    on_record = list(latest(read_scores(files), UNIQUE_BY).values())
+    on_record = counting_scores(read_scores(files))
     scores = [score for score in on_record if score["item"] in known]
     if not scores:
         raise UserError(f"{files.root}: there are no scores yet; run `curate caption-eval import RECIPE scores.csv`")
@@ -114,31 +102,6 @@ def table(opened: Opened) -> Result:
         len(scores),
         notes,
     )
-
-
-def intervals(
-    values: NDArray[np.float64], resamples: int = RESAMPLES
-) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Computes percentile bootstrap intervals of column means, resampling images.
-
-    Args:
-        values: float64 (images, columns); NaN where an image has no value.
-        resamples: number of resamples, each as large as the original, drawn with replacement.
-
-    Returns:
-        low, high: float64 (columns,), the bounds of the confidence intervals; equal values always give equal bounds.
-    """
-    random = np.random.default_rng(SEED)
-    present, filled = np.isfinite(values).astype(np.float64), np.nan_to_num(values)
-    chances = np.full(len(values), 1 / len(values))
-    means = []
-    for start in range(0, resamples, CHUNK):
-        times = random.multinomial(len(values), chances, size=min(CHUNK, resamples - start)).astype(np.float64)
-        with np.errstate(invalid="ignore"):  # a resample may hold no value of a column
-            means.append((times @ filled) / (times @ present))
-    tail = 50 * (1 - CONFIDENCE)
-    low, high = np.nanpercentile(np.concatenate(means), [tail, 100 - tail], axis=0)
-    return low, high
 
 
 def _captions(files: EvalFiles) -> list[ComparedCaption]:
@@ -171,19 +134,8 @@ def _values(compared: list[list[ComparedCaption]], counts: dict[str, NDArray[np.
 
 
 def _rows(names: list[str], values: NDArray[np.float64]) -> list[TableRow]:
-    images = len(values)
-    empty: NDArray[np.bool_] = ~np.any(np.isfinite(values), axis=0)
-    flat = np.where(empty[None], 0.0, values).reshape(images, -1)
-    means = np.nanmean(flat, axis=0).reshape(empty.shape)
-    low, high = (bound.reshape(empty.shape) for bound in intervals(flat))
-    rows = []
-    for n, name in enumerate(names):
-        estimates: dict[str, MeanEstimate | None] = {}
-        for c, column in enumerate(COLUMNS):
-            bounds = (_rounded(low[n, c]), _rounded(high[n, c])) if images > 1 else (None, None)
-            estimates[column] = None if empty[n, c] else MeanEstimate(round(float(means[n, c]), 4), *bounds)
-        rows.append(TableRow(name, estimates))
-    return rows
+    estimates = iter(mean_estimates(values.reshape(len(values), -1)))
+    return [TableRow(name, {column: next(estimates) for column in COLUMNS}) for name in names]
 
 
 def _rounded(value: float | None) -> float | None:

@@ -3,9 +3,11 @@
 from collections import Counter
 from dataclasses import dataclass
 
-import pyarrow.parquet as pq
+import pyarrow as pa
+import pyarrow.compute as pc
 
-from curation.annotation.votes import read_levels
+from curation.annotation.levels import read_levels, read_votes
+from curation.annotation.majority import UNSAFE_LEVEL
 from curation.keys import key_hash
 from curation.views.report.fates import SALT, Fates
 from curation.views.report.pictures import Gallery, Sheet
@@ -25,33 +27,29 @@ class Voting:
     agreement: float | None
     """Mean over images of the share of pairs of votes that agree (0 to 1); None if no image has two votes."""
     annotators: list[tuple[str, int]]
-    """Number of votes, revisions included, by annotator; the busiest first."""
+    """Number of votes, revisions and withdrawals included, by annotator; the busiest first."""
     sheets: list[Sheet]
-    """Pictures of each level; images that wait for a safety review are not shown."""
+    """Pictures of each level but the unsafe one; images that wait for a safety review are not shown either."""
 
 
 def voting(fates: Fates, gallery: Gallery) -> Voting | None:
     """Counts the votes as last decided; returns None if there are none."""
     workspace = fates.selection.workspace
     levels = read_levels(workspace)
-    if not levels:
+    if not levels.num_rows:
         return None
-    by_level: dict[int, list[str]] = {}
-    for key, row in levels.items():
-        if row["status"] == "decided":
-            by_level.setdefault(row["level"], []).append(key)
-    statuses = Counter(row["status"] for row in levels.values())
-    agreements = [row["agreement"] for row in levels.values() if row["agreement"] is not None]
-    names = Counter(pq.read_table(workspace.votes, columns=["annotator"])["annotator"].to_pylist())
-    best_first = sorted(by_level, reverse=True)
+    best_first = sorted(pc.unique(levels["level"].drop_null()).to_pylist(), reverse=True)
+    by_level = {level: levels["key"].filter(pc.equal(levels["level"], level)).to_pylist() for level in best_first}
+    statuses = Counter(levels["status"].to_pylist())
+    names = Counter(read_votes(workspace, columns=["annotator"])["annotator"].to_pylist())
     return Voting(
-        len(levels),
-        sum(row["votes"] for row in levels.values()),
+        levels.num_rows,
+        pc.sum(levels["votes"]).as_py(),
         [(f"Level {level}", len(by_level[level])) for level in best_first]
         + [(s.replace("_", " "), n) for s, n in sorted(statuses.items()) if s != "decided"],
-        sum(agreements) / len(agreements) if agreements else None,
+        pc.mean(levels["agreement"].cast(pa.float64())).as_py(),
         sorted(names.items(), key=lambda entry: (-entry[1], entry[0]))[:20],
-        [_sheet(fates, gallery, level, by_level[level]) for level in best_first],
+        [_sheet(fates, gallery, level, by_level[level]) for level in best_first if level != UNSAFE_LEVEL],
     )
 
 

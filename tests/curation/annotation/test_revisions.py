@@ -2,7 +2,10 @@
 
 from typing import Any
 
-from curation.annotation.revisions import latest, revised
+import numpy as np
+import pytest
+
+from curation.annotation.revisions import latest, newest, revised
 
 
 def row(item: str, who: str, score: int, **more: Any) -> dict[str, Any]:
@@ -19,3 +22,19 @@ def test_a_later_row_replaces_and_the_same_is_not_added_again() -> None:
     back = revised(first, [row("a", "ann", 1)], unique_by, content)
     assert back == [row("a", "ann", 1, revision=3)]
     assert latest([*first, *back], unique_by) == {("a", "ann"): back[0], ("a", "bo"): first[1]}
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_the_newest_of_each_subject_counts_wherever_it_stands(seed: int) -> None:
+    chance = np.random.default_rng(seed)
+    subject, revision = chance.integers(0, 60, 200), chance.integers(1, 4, 200)
+    expected: dict[int, int] = {}
+    for n in range(200):
+        if subject[n] not in expected or revision[n] >= revision[expected[subject[n]]]:
+            expected[subject[n]] = n
+    assert np.flatnonzero(newest(subject, revision)).tolist() == sorted(expected.values())
+
+
+def test_of_nothing_nothing_counts() -> None:
+    nothing = np.zeros(0, np.int64)
+    assert newest(nothing, nothing).tolist() == [] and newest(nothing + 1, nothing).dtype == bool

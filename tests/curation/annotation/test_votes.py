@@ -1,4 +1,4 @@
-"""Votes: majority of three, a tie stays a tie, any Level 1 is a safety review."""
+"""The import of votes: every value is checked, and earlier votes stay on record."""
 
 from pathlib import Path
 
@@ -6,26 +6,12 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from curation.annotation.votes import agreement, decide, import_votes
+from curation.annotation.votes import import_votes
 from curation.errors import StageError, UserError
 from curation.recipe import Recipe
+from curation.workspace.files import read_table, write_table
+from curation.workspace.schemas import DECISIONS, VOTES
 from tests import bench
-
-
-@pytest.mark.parametrize(("levels", "level", "status"), [
-    ([5, 5, 5], 5, "decided"), ([5, 5, 3], 5, "decided"), ([2, 4, 4], 4, "decided"),
-    ([3, 4, 5], None, "tie"), ([2, 3, 5], None, "tie"),
-    ([1, 5, 5], None, "safety_review"), ([1], None, "safety_review"), ([1, 1, 1], None, "safety_review"),
-    ([5, 5], None, "incomplete"), ([], None, "incomplete"),
-    ([5, 5, 3, 3], None, "tie"), ([5, 5, 5, 3], 5, "decided"), ([5, 5, 4, 3], None, "tie"),
-])  # fmt: skip
-def test_what_votes_come_to(levels: list[int], level: int | None, status: str) -> None:
-    assert decide(levels)[:2] == (level, status)
-
-
-@pytest.mark.parametrize(("levels", "share"), [([5, 5, 5], 1.0), ([5, 5, 3], 1 / 3), ([3, 4, 5], 0.0), ([5], None)])
-def test_agreement_is_the_share_of_equal_pairs(levels: list[int], share: float | None) -> None:
-    assert agreement(levels) == pytest.approx(share)
 
 
 @pytest.fixture
@@ -78,6 +64,41 @@ def test_a_later_vote_of_the_same_annotator_replaces_and_the_first_stays_on_reco
         ("a", 4, 1), ("b", 4, 1), ("c", 4, 1), ("a", 5, 2), ("b", 5, 2)]  # fmt: skip
 
 
+def test_votes_join_those_of_a_file_that_was_written_before_votes_had_all_columns(made: Recipe, tmp_path: Path) -> None:
+    path = Path(made.workspace) / "votes.parquet"
+    import_votes(bench.opened(made), vote_file(tmp_path, *(f"c/00000/0,{who},4" for who in "abc")))
+    write_table(path, read_table(path).select(["key", "annotator", "level", "round", "at", "revision"]))
+    assert import_votes(bench.opened(made), vote_file(tmp_path, "c/00000/0,a,4", "c/00000/0,b,2"))["votes"] == 1
+    assert read_table(path).schema.names == VOTES.names
+    assert [(v["annotator"], v["revision"], v["device"]) for v in bench.rows(path)] == [
+        ("a", 1, None), ("b", 1, None), ("c", 1, None), ("b", 2, None)]  # fmt: skip
+    assert levels(made) == {"c/00000/0": (4, "decided", 3)}
+
+
+def test_a_vote_after_a_withdrawal_is_a_further_revision(made: Recipe, tmp_path: Path) -> None:
+    path = Path(made.workspace) / "votes.parquet"
+    import_votes(bench.opened(made), vote_file(tmp_path, "c/00000/0,a,4", "c/00000/0,b,4"))
+    withdrawn = bench.rows(path) + [bench.rows(path)[0] | {"level": None, "revision": 2, "decided_ms": 900}]
+    write_table(path, pa.Table.from_pylist(withdrawn, schema=VOTES))
+    assert import_votes(bench.opened(made), vote_file(tmp_path, "c/00000/0,b,4"))["votes"] == 0
+    assert levels(made) == {"c/00000/0": (None, "incomplete", 1)}
+    assert import_votes(bench.opened(made), vote_file(tmp_path, "c/00000/0,a,4"))["votes"] == 1
+    assert [(v["annotator"], v["level"], v["revision"], v["decided_ms"]) for v in bench.rows(path)] == [
+        ("a", 4, 1, None), ("b", 4, 1, None), ("a", None, 2, 900), ("a", 4, 3, None)]  # fmt: skip
+    assert levels(made) == {"c/00000/0": (None, "incomplete", 2)}
+
+
+def test_a_decision_on_file_stands_above_imported_votes(made: Recipe, tmp_path: Path) -> None:
+    decision = {"key": "c/00000/0", "level": 3, "kind": "adjudication", "annotator": "z"}
+    workspace = Path(made.workspace)
+    write_table(workspace / "decisions.parquet", pa.Table.from_pylist([decision], schema=DECISIONS))
+    votes = vote_file(tmp_path, "c/00000/0,a,2", "c/00000/0,b,3", "c/00000/0,c,4", "c/00000/1,a,4")
+    assert import_votes(bench.opened(made), votes) == {
+        "votes": 4, "images": 2, "decided": 1, "tie": 0, "safety_review": 0, "incomplete": 1}  # fmt: skip
+    assert bench.rows(workspace / "levels.parquet")[0] == {
+        "key": "c/00000/0", "level": 3, "status": "decided", "decided_by": "adjudication", "votes": 3, "agreement": 0.0}  # fmt: skip
+
+
 def test_parquet_votes_with_times(made: Recipe, tmp_path: Path) -> None:
     table = pa.table({"key": ["c/00000/0"], "annotator": ["a"], "level": [3],
                       "at": pa.array([0], pa.timestamp("us", "UTC"))})  # fmt: skip
@@ -100,7 +121,10 @@ def test_votes_as_spreadsheets_and_pandas_write_them(made: Recipe, tmp_path: Pat
     ("key,annotator,level", "c/00000/0,a,good", "line 2: level: expected a whole number"),
     ("key,annotator,level", "c/00000/0,a,5.5", "line 2: level: expected a whole number from 1 to 5, found '5.5'"),
     ("key,annotator,level", '\nc/00000/0,"a\nb",5\nc/00000/1,c,9', "line 5: level: expected"),
-    ("key,annotator,level", "c/00000/0,,5", "line 2: annotator: it is empty"),
+    ("key,annotator,level", "c/00000/0,,5", "line 2: annotator: expected 1 to 60 printable characters"),
+    ("key,annotator,level", f"c/00000/0,{'x' * 61},5", "line 2: annotator: expected 1 to 60 printable characters"),
+    ("key,annotator,level", "c/00000/0,a\u202eb,5", "line 2: annotator: expected 1 to 60 printable characters"),
+    ("key,annotator,level", "c/00000/0,a\x1b[31m,5", "line 2: annotator: expected 1 to 60 printable characters"),
     ("key,annotator,lvl", "c/00000/0,a,5", 'the column "level" is missing'),
     ("key,annotator,level,at", "c/00000/0,a,5,yesterday", "line 2: at: expected a time"),
     ("key,annotator,level,round", "c/00000/0,a,5,inf", "line 2: round: expected a whole number from 1 to 999"),

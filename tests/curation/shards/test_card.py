@@ -3,16 +3,21 @@
 import json
 from pathlib import Path
 
+import pyarrow as pa
 import pytest
 from markdown_it import MarkdownIt
 from markdown_it.token import Token
 
+from curation.annotation.levels import decide_levels
 from curation.captions.stage import plan as plan_captions
 from curation.selection.stage import Selection
+from curation.shards.card import votes_section
 from curation.shards.stage import finish, plan
 from curation.tasks import Watch
 from curation.workspace import Workspace
+from curation.workspace.files import write_table
 from curation.workspace.ledger import Ledger
+from curation.workspace.schemas import DECISIONS, VOTES
 from tests import bench
 
 LICENCES = [
@@ -86,3 +91,20 @@ def test_no_address_becomes_a_link_and_no_control_character_is_written(card: str
     table = card[card.index("| licence |") :]
     assert "://" not in table.split("\n\n")[0]
     assert all(character.isprintable() or character == "\n" for character in card)
+
+
+def test_decisions_are_told_beside_what_votes_came_to(tmp_path: Path) -> None:
+    workspace = Workspace(tmp_path)
+    assert "Nobody has voted." in votes_section(workspace)
+    votes = [{"key": key, "annotator": who, "level": level, "round": 1, "revision": 1}
+             for key, levels in {"a": (5, 5, 4), "b": (2, 3, 4), "c": (3, 4, 5)}.items()
+             for who, level in zip("xyz", levels, strict=True)]  # fmt: skip
+    write_table(workspace.votes, pa.Table.from_pylist(votes, schema=VOTES))
+    decide_levels(workspace, 3)
+    assert "stands above the votes" not in votes_section(workspace)
+    assert "| Level 5 | 1 |\n| tie | 2 |" in votes_section(workspace)
+    verdict = {"key": "b", "level": 3, "kind": "adjudication", "annotator": "z"}
+    write_table(workspace.decisions, pa.Table.from_pylist([verdict], schema=DECISIONS))
+    decide_levels(workspace, 3)
+    assert "One person's decision stands above the votes: adjudication 1." in votes_section(workspace)
+    assert "| Level 5 | 1 |\n| Level 3 | 1 |\n| tie | 1 |" in votes_section(workspace)

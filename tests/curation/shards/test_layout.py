@@ -10,6 +10,7 @@ import pyarrow as pa
 import pyarrow.ipc
 import pytest
 
+from curation.annotation.levels import decide_levels
 from curation.captions.stage import plan as plan_captions
 from curation.keys import key_hash
 from curation.recipe import Recipe, load_recipe
@@ -21,7 +22,7 @@ from curation.shards.stage import BuildTask, plan
 from curation.tasks import Watch
 from curation.workspace import Workspace
 from curation.workspace.files import read_table, write_table
-from curation.workspace.schemas import LEVELS
+from curation.workspace.schemas import DECISIONS, LEVELS
 from tests import bench
 from tests.benchmarks.build_plan import RECIPE, make_places, places
 
@@ -175,3 +176,20 @@ def test_what_is_left_out_is_counted_with_a_safety_review_before_a_missing_text(
     with Layout(bench.opened(made), [("c", "00000"), ("c", "00001")]) as laid_out:
         assert list(laid_out.left_out().items()) == [("no_text", 1), ("safety_review", 2)]
         assert [part.num_rows for part in laid_out.deal("concept", None, 1000)] == [3]
+
+
+def test_what_a_decision_puts_at_level_1_is_left_out(corpus: Recipe) -> None:
+    workspace = Workspace(corpus.workspace)
+    for task in rows_left(bench.opened(corpus)):
+        task.run(Watch())
+    verdicts = [
+        {"key": "c/00000/1", "level": 1, "kind": "safety_review"},
+        {"key": "c/00000/2", "level": 2, "kind": "gold"},
+    ]
+    write_table(workspace.decisions, pa.Table.from_pylist(verdicts, schema=DECISIONS))
+    decide_levels(workspace, 3)
+    with Layout(bench.opened(corpus), [("c", "00000"), ("c", "00001")]) as laid_out:
+        everything = laid_out.deal("all", None, 1000)
+        assert laid_out.left_out() == {"level_1": 1}
+        levels = [level for part in everything for level in part["level"].to_pylist()]
+    assert 2 in levels and 1 not in levels

@@ -12,7 +12,7 @@ from starlette.testclient import TestClient
 
 from curation.recipe import load_recipe
 from curation.selection.stage import Selection
-from curation.views.tune.app import BODY, make_app
+from curation.views.tune.app import BODY, guard_app, make_app
 from curation.views.tune.tuner import Tuner
 from curation.workspace import Workspace
 from curation.workspace.files import read_table, write_table
@@ -49,7 +49,8 @@ def file(scored: Path) -> Any:
 
 def opened(file: Path) -> TestClient:
     client = TestClient(
-        make_app(Tuner(file, bench.opened(load_recipe(file))), TOKEN, PORT), base_url=f"http://127.0.0.1:{PORT}"
+        guard_app(make_app(Tuner(file, bench.opened(load_recipe(file)))), TOKEN, PORT),
+        base_url=f"http://127.0.0.1:{PORT}",
     )
     assert client.get(f"/?token={TOKEN}").status_code == 200
     return client
@@ -252,7 +253,7 @@ def test_a_recipe_that_changed_on_disk_is_not_written(file: Path) -> None:
 
 def test_an_override_is_shown_but_not_written(file: Path) -> None:
     tuner = Tuner(file, bench.opened(load_recipe(file, ["select.where.sharp=sharpness >= 9"])))
-    client = TestClient(make_app(tuner, TOKEN, PORT), base_url=f"http://localhost:{PORT}")
+    client = TestClient(guard_app(make_app(tuner), TOKEN, PORT), base_url=f"http://localhost:{PORT}")
     client.get(f"/?token={TOKEN}")
     assert [p["overridden"] for p in client.get("/api/state").json()["predicates"]] == [False, True]
     answer = client.post("/api/diff", json={"values": values(("sharp", 0, 2))})
@@ -279,7 +280,7 @@ def test_the_server_itself_reads_no_endless_body(file: Path) -> None:
         listening.bind(("127.0.0.1", 0))
         listening.listen()
         port = listening.getsockname()[1]
-        app = make_app(Tuner(file, bench.opened(load_recipe(file))), TOKEN, port)
+        app = guard_app(make_app(Tuner(file, bench.opened(load_recipe(file)))), TOKEN, port)
         server = uvicorn.Server(uvicorn.Config(app, log_level="warning"))
         thread = threading.Thread(target=server.run, args=([listening],))
         thread.start()
