@@ -131,6 +131,17 @@ def import_votes(opened: Opened, file: Path) -> Summary:
     return Summary("annotate import", rows=counts["votes"], more={"levels": counts})
 
 
+def learn_levels(opened: Opened) -> Summary:
+    """Runs `annotate learn`, which predicts levels by a model that it learns from the votes; returns the summary."""
+    from curation.annotation.level_model.stage import learn
+
+    began = time.monotonic()
+    with lock(opened.workspace, "annotate learn"):
+        facts = learn(opened)
+    seconds = round(time.monotonic() - began, 2)
+    return Summary("annotate learn", rows=facts.get("predicted", 0), seconds=seconds, more={"level_model": facts})
+
+
 def build_shards(opened: Opened, engine: AnyEngine | None = None) -> Summary:
     """Runs stage `build-shards`, which builds the product; returns the summary."""
     from curation.shards.rows import rows_left

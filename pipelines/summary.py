@@ -4,6 +4,7 @@ from collections import Counter
 from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, Any, TypedDict
 
+from curation.annotation.level_model.words import in_lines
 from curation.counts import counted, per_second
 from curation.selection.funnel import Funnel
 from curation.tasks import Outcome, Task
@@ -37,6 +38,8 @@ class StageFacts(TypedDict, total=False):
     """Number of captions by flag (`caption`)."""
     levels: dict[str, int]
     """Counts of votes and levels (`annotate import`)."""
+    level_model: dict[str, Any]
+    """What is known of the model that predicts levels, see `curation.annotation.level_model` (`annotate learn`)."""
     products: "dict[str, PhaseSize]"
     """Size of each phase of the product (`build-shards`)."""
     sheet: "SheetCounts"
@@ -134,8 +137,11 @@ class Summary:
         if "funnel" in self.more:
             lines = [f"{self.stage}: {counted(self.rows, 'rows')} in {self.seconds:.1f} s"]
             lines += _funnel_lines(Funnel(**self.more["funnel"]))
+        if "level_model" in self.more:
+            lines += [f"  {line}" for line in in_lines(self.more["level_model"])]
         for name, value in self.more.items():
-            if name == "funnel" or not value or (name == "images_failed" and value == sum(self.failed.values())):
+            told = name in ("funnel", "level_model")
+            if told or not value or (name == "images_failed" and value == sum(self.failed.values())):
                 continue  # the failures are told by reason
             text = (
                 ", ".join(_size(phase, size) for phase, size in value.items())

@@ -5,7 +5,8 @@ import sys
 
 import typer
 
-from curation.cli import stages as _stages  # noqa: F401  registers its verbs
+from curation.cli import annotation as _annotation  # noqa: F401  registers its verbs
+from curation.cli import stages as _stages  # noqa: F401
 from curation.cli import views as _views  # noqa: F401
 from curation.cli.app import app
 from curation.cli.terminal import INTERRUPTED, stop, usage_error, with_recipe

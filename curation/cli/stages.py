@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from curation.cli.app import annotate, app, caption_eval
+from curation.cli.app import app, caption_eval
 from curation.cli.terminal import Json, RecipeFile, Set, finish, load, say
 from curation.errors import StageError, UserError
 from curation.printing import show
@@ -34,7 +34,8 @@ def demo(
         shards = opened.workspace.root / "shards"
         show(
             f"\nThe product: {shards}, its card: {shards}/concept/README.md\n"
-            f'Next: curate query {recipe_file} "select fate, count(*) from images group by fate"\n'
+            f"Next: curate annotate serve {recipe_file}      (vote on its images; its votes are there)\n"
+            f'      curate query {recipe_file} "select fate, count(*) from images group by fate"\n'
             "      curate init my-set --images FOLDER"
         )
 
@@ -98,22 +99,6 @@ def caption(
 
     opened = load(recipe_file, overrides, computes=True, captions=True)
     finish([stages.caption(opened, retry_failed=retry_failed)], as_json)
-
-
-@annotate.command("import")
-def annotate_import(
-    recipe_file: RecipeFile,
-    votes: Annotated[Path, typer.Argument(help="CSV or Parquet: key, annotator, level (1..5), perhaps at and round.")],
-    overrides: Set = None,
-    as_json: Json = False,
-) -> None:
-    """Takes in votes and decides each image's level by majority.
-
-    Example: curate annotate import my-set.yaml votes.csv
-    """
-    from pipelines import stages
-
-    finish([stages.import_votes(load(recipe_file, overrides), votes)], as_json)
 
 
 @caption_eval.command("sheet")

@@ -12,6 +12,7 @@ from curation.errors import UserError
 from curation.printing import plain, show, show_json, tell
 
 if TYPE_CHECKING:
+    from curation.recipe import Recipe
     from curation.scoring.opened import Opened
 
 
@@ -74,16 +75,11 @@ def load(
     Raises:
         UserError: the recipe is wrong, or something that it needs is missing.
     """
-    global _recipe_file
     from curation.captions.crew import crews
     from curation.models.environment import opencv_problem
-    from curation.recipe import load_recipe
     from curation.scoring.opened import open_recipe
-    from curation.workspace.arrow import without_pandas
 
-    without_pandas()
-    opened = open_recipe(load_recipe(path, overrides), meta_known)
-    _recipe_file = path
+    opened = open_recipe(read(path, overrides, tables=True), meta_known)
     if check:
         if problem := opencv_problem():
             raise UserError(f"opencv: {problem}")
@@ -94,6 +90,29 @@ def load(
         if captions:
             crew.find()
     return opened
+
+
+def read(path: Path, overrides: list[str] | None, tables: bool = False) -> "Recipe":
+    """Reads the recipe for a verb that needs neither signals nor models, and so begins at once.
+
+    Args:
+        path: the YAML file.
+        overrides: see `load`.
+        tables: whether the verb reads tables of the workspace.
+
+    Raises:
+        UserError: the recipe is wrong.
+    """
+    global _recipe_file
+    from curation.recipe import load_recipe
+
+    if tables:
+        from curation.workspace.arrow import without_pandas
+
+        without_pandas()
+    recipe = load_recipe(path, overrides)
+    _recipe_file = path
+    return recipe
 
 
 def with_recipe(error: UserError) -> str:

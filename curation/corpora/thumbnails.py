@@ -2,6 +2,8 @@
 
 import threading
 from collections import OrderedDict
+from collections.abc import Mapping
+from typing import Any
 
 import cv2
 import pyarrow as pa
@@ -30,7 +32,8 @@ class Thumbnails:
     def __init__(self, recipe: Recipe, workspace: Workspace) -> None:
         self._corpora = {corpus.name: corpus for corpus in recipe.corpora}
         self._workspace = workspace
-        self._open: OrderedDict[tuple[str, str], tuple[Source, pa.Table]] = OrderedDict()
+        self._sources: OrderedDict[tuple[str, str], Source] = OrderedDict()
+        self._places: OrderedDict[tuple[str, str], pa.Table] = OrderedDict()
         self._reading = threading.Lock()
         self._decoding = threading.BoundedSemaphore(DECODED_AT_ONCE)
 
@@ -48,44 +51,70 @@ class Thumbnails:
         """
         try:
             with self._reading:
-                data = self._read(corpus, shard, row)
-            with self._decoding:
-                pixels = fit(decode(data, side), side)
-            written, buffer = cv2.imencode(".jpg", pixels, [cv2.IMWRITE_JPEG_QUALITY, QUALITY])
+                place = self._place(corpus, shard, row)
+            return self.picture(corpus, shard, place, side)
         except (RowError, StageError, UserError, OSError, LookupError, pa.ArrowException, cv2.error):
             return None
-        return buffer.tobytes() if written else None
+
+    def picture(self, corpus: str, shard: str, place: Mapping[str, Any], side: int, quality: int = QUALITY) -> bytes:
+        """Returns one image as a JPEG without metadata, upright, its long side at most `side` pixels.
+
+        Args:
+            corpus, shard: the raw shard.
+            place: where the image lies in it; see `Source.image`.
+            side: pixels.
+            quality: JPEG quality, 0..100.
+
+        Raises:
+            RowError: the raw shard has changed since the index, or the image cannot be decoded.
+            OSError: the raw shard cannot be read.
+            LookupError: the recipe has no such corpus.
+            UserError, StageError, cv2.error: for the reasons of the corpus's reader and of OpenCV.
+        """
+        with self._reading:
+            data = self._source(corpus, shard).image(place)
+        with self._decoding:
+            return jpeg_of(data, side, quality)
 
     def close(self) -> None:
         """Closes the raw shards that are open."""
         with self._reading:
-            for source, _ in self._open.values():
+            for source in self._sources.values():
                 source.close()
-            self._open.clear()
+            self._sources.clear()
 
-    def _read(self, corpus: str, shard: str, row: int) -> bytes:
-        """Reads an image's bytes.
-
-        Raises:
-            LookupError: there is no such row.
-            RowError: the raw shard has changed since the index.
-            OSError: the raw shard cannot be read; other errors are possible.
-        """
-        source, places = self._shard(corpus, shard)
-        if not 0 <= row < places.num_rows:
-            raise IndexError(f"{corpus}/{shard} has no row {row}")
-        place = places.slice(row, 1).to_pylist()[0]
-        return source.image(place)
-
-    def _shard(self, corpus: str, shard: str) -> tuple[Source, pa.Table]:
-        """Returns the reader of a shard, and the place of each row, see `Source.image`; the last few are kept."""
+    def _place(self, corpus: str, shard: str, row: int) -> dict[str, Any]:
+        """Returns the place of an image; those of the last few shards are kept. Raises LookupError for no such row."""
         name = (corpus, shard)
-        if name not in self._open:
-            recipe_corpus = self._corpora[corpus]
+        if name not in self._places:
             places = pq.read_table(self._workspace.samples(corpus, shard), columns=_PLACE)
-            source = open_source(recipe_corpus, shard, raw_path(recipe_corpus, self._workspace, shard))
-            self._open[name] = source, places.combine_chunks()
-            if len(self._open) > SHARDS_KEPT:
-                self._open.popitem(last=False)[1][0].close()
-        self._open.move_to_end(name)
-        return self._open[name]
+            self._places[name] = places.combine_chunks()
+            if len(self._places) > SHARDS_KEPT:
+                self._places.popitem(last=False)
+        self._places.move_to_end(name)
+        if not 0 <= row < self._places[name].num_rows:
+            raise IndexError(f"{corpus}/{shard} has no row {row}")
+        return dict(self._places[name].slice(row, 1).to_pylist()[0])
+
+    def _source(self, corpus: str, shard: str) -> Source:
+        """Returns the reader of a shard; the last few stay open."""
+        name = (corpus, shard)
+        if name not in self._sources:
+            recipe_corpus = self._corpora[corpus]
+            raw = raw_path(recipe_corpus, self._workspace, shard)
+            self._sources[name] = open_source(recipe_corpus, shard, raw)
+            if len(self._sources) > SHARDS_KEPT:
+                self._sources.popitem(last=False)[1].close()
+        self._sources.move_to_end(name)
+        return self._sources[name]
+
+
+def jpeg_of(data: bytes, side: int, quality: int = QUALITY) -> bytes:
+    """Encodes an image anew as a JPEG without metadata, upright, its long side at most `side` pixels.
+
+    Raises:
+        ImageError: as in `curation.images.decode`.
+        cv2.error: it cannot be encoded.
+    """
+    pixels = fit(decode(data, side), side)
+    return bytes(cv2.imencode(".jpg", pixels, [cv2.IMWRITE_JPEG_QUALITY, quality])[1].tobytes())

@@ -51,7 +51,7 @@ def load_recipe(path: str | Path, overrides: list[str] | None = None) -> Recipe:
 
 def to_yaml(recipe: Recipe) -> str:
     """Returns the full recipe as YAML, with defaults written out."""
-    return write_yaml(recipe.model_dump(mode="json"), width=110)
+    return write_yaml(recipe.model_dump(mode="json", by_alias=True), width=110)
 
 
 def _read(path: Path) -> dict[str, Any]:
@@ -158,7 +158,7 @@ def _keys_at(model: type[BaseModel], where: list[Any]) -> list[str]:
         if not inner:
             return []
         model, named = inner[0], get_origin(annotation) is dict
-    return list(model.model_fields)
+    return [field.alias or name for name, field in model.model_fields.items()]
 
 
 def _resolve_paths(recipe: Recipe, folder: Path) -> Recipe:
@@ -168,7 +168,7 @@ def _resolve_paths(recipe: Recipe, folder: Path) -> Recipe:
 
     if "://" in os.path.expandvars(recipe.workspace):
         raise UserError(f"{recipe.workspace} is a URL; the workspace must be a local or mounted folder", "workspace")
-    dedup = recipe.select.dedup
+    dedup, annotation = recipe.select.dedup, recipe.annotation
     models = recipe.models or os.environ.get("CURATE_MODELS")
     return recipe.model_copy(
         update={
@@ -179,6 +179,9 @@ def _resolve_paths(recipe: Recipe, folder: Path) -> Recipe:
                 update={
                     "dedup": dedup.model_copy(update={"against": resolve(dedup.against) if dedup.against else None})
                 }
+            ),
+            "annotation": annotation.model_copy(
+                update={"ratings": resolve(annotation.ratings) if annotation.ratings else None}
             ),
         }
     )

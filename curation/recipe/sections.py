@@ -182,10 +182,33 @@ class CaptionEval(Section):
     )
 
 
+class Qualify(Section):
+    """The entry test of people who vote: gold images, whose level is known, before any other."""
+
+    items: int = Field(20, ge=1, le=1000, description="gold images")
+    share: float = Field(0.8, gt=0, le=1, alias="pass", description="share that must be answered rightly")
+
+
 class Annotation(Section):
     """Human voting on images."""
 
     votes: int = Field(3, ge=1, le=99, description="votes asked for each image")
+    qualify: Qualify | None = Field(None, description="entry test, such as {items: 20, pass: 0.8}; default: none")
+    gold: float = Field(0.0, ge=0, le=0.5, description="share of gold images among those that a person is given")
+    order: Literal["random", "level5", "uncertain"] = Field(
+        "random", description="what is asked first: chance, the likely Level 5, or what the model doubts most"
+    )
+    blur_from: float = Field(0.1, ge=0, le=1, description="images with `unsafe` above this are blurred until revealed")
+    lease_minutes: float = Field(10, ge=1, le=1440, description="time for which an image is kept for a person")
+    link_days: float = Field(30, gt=0, le=3650, description="time for which a personal sign-in link works")
+    previews: Bytes = Field(2_000_000_000, description="bytes of resized images that are kept, such as 2 GB")
+    ratings: str | None = Field(None, description="CSV or Parquet of generated images to rate: prompt, image, model")
+    database: str | None = Field(
+        None,
+        exclude=True,  # it may hold a password, which is kept in no copy of the recipe
+        description="postgresql://USER@HOST/NAME, for several servers; default: CURATE_ANNOTATION_DATABASE, "
+        "or an SQLite file in the workspace",
+    )
 
 
 class Buckets(Section):

@@ -27,7 +27,7 @@ def serve(recipe_file: Path, opened: Opened, port: int = 0, announce: Callable[[
     import uvicorn
 
     from curation.errors import UserError
-    from curation.views.tune.app import make_app
+    from curation.views.tune.app import guard_app, make_app
     from curation.views.tune.tuner import Tuner
 
     with socket.socket() as listening:
@@ -40,7 +40,7 @@ def serve(recipe_file: Path, opened: Opened, port: int = 0, announce: Callable[[
         port, token = listening.getsockname()[1], secrets.token_urlsafe(24)
         tuner = Tuner(recipe_file, opened)
         announce(f"http://127.0.0.1:{port}/?token={token}")
-        app = make_app(tuner, token, port)
+        app = guard_app(make_app(tuner), token, port)
         config = uvicorn.Config(app, log_level="warning", access_log=False, server_header=False)
         with contextlib.closing(tuner.images), contextlib.suppress(KeyboardInterrupt):
             uvicorn.Server(config).run(sockets=[listening])

@@ -34,21 +34,48 @@ _HEADERS = {
 }
 
 
-def make_app(tuner: Tuner, token: str, port: int) -> FastAPI:
-    """Makes the application.
+def make_app(tuner: Tuner) -> FastAPI:
+    """Makes the application, which answers whoever asks; see `guard_app`.
 
     Args:
         tuner: the recipe being tuned.
-        token: the secret that every request must carry, first as `?token=` in the address, then in the cookie.
-        port: the port the application is served on, which the Host header must name.
     """
     app = FastAPI(title="curate tune", docs_url=None, redoc_url=None, openapi_url=None)
+    for path, file in _FILES.items():
+        app.get(path)(_page(file))
+    _add_answers(app)
+    _add_questions(app, tuner)
+    return app
+
+
+def _page(file: Path) -> Callable[[], Awaitable[Response]]:
+    async def page() -> Response:
+        return FileResponse(file)
+
+    return page
+
+
+def guard_app(app: FastAPI, token: str, port: int) -> FastAPI:
+    """Lets an application answer only who knows a token, on this machine.
+
+    Args:
+        app: the application.
+        token: the secret that every request must carry, first as `?token=` in the address, then in the cookie.
+        port: the port the application is served on, which the Host header must name.
+
+    Returns:
+        the same application.
+    """
     hosts = {f"127.0.0.1:{port}", f"localhost:{port}"}
     cookie = f"curate_tune_{port}"  # browsers share cookies between ports: two of these pages must not share one
 
     @app.middleware("http")
     async def guard(request: Request, answer: Callable[[Request], Awaitable[Response]]) -> Response:
-        response = await _refused(request) or await answer(request)
+        response = await _refused(request)
+        if response is None and request.url.path == "/" and "token" in request.query_params:
+            response = RedirectResponse("/", 303)  # keeps the token out of the browser's history
+            response.set_cookie(cookie, token, httponly=True, samesite="strict")
+        response = response or await answer(request)
         for name, value in _HEADERS.items():
             response.headers[name] = value
         response.headers.setdefault("Cache-Control", "no-store")
@@ -71,17 +98,6 @@ def make_app(tuner: Tuner, token: str, port: int) -> FastAPI:
             return _error(413, f"a question has a Content-Length, of at most {BODY:,} bytes")
         return None
 
-    def page(request: Request) -> Response:
-        if request.url.path != "/" or "token" not in request.query_params:
-            return FileResponse(_FILES[request.url.path])
-        response = RedirectResponse("/", 303)  # keeps the token out of the browser's history
-        response.set_cookie(cookie, token, httponly=True, samesite="strict")
-        return response
-
-    for path in _FILES:
-        app.get(path)(page)
-    _add_answers(app)
-    _add_questions(app, tuner)
     return app
 
 

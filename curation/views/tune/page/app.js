@@ -47,7 +47,7 @@ const update = latestOnly(async (at) => {
   try {
     const asked = { values: moves(), at: at && place(at) };
     const drawnFor = at && basis(at), moved = at && value(at);
-    const answer = await ask("/api/move", asked);
+    const answer = await ask("api/move", asked);
     showFunnel(answer.funnel);
     if (at) {
       cards.get(at.predicate).charts[at.number].draw(answer.histogram);
@@ -77,7 +77,7 @@ async function rest() {
     for (const { number } of predicate.thresholds) {
       const at = { predicate: predicate.name, number }, name = id(at.predicate, number), now = basis(at);
       if (drawn.get(name) === now) continue;
-      const histogram = await ask("/api/histogram", { values: moves(), at }, signal);
+      const histogram = await ask("api/histogram", { values: moves(), at }, signal);
       cards.get(at.predicate).charts[number].draw(histogram);
       drawn.set(name, now);
     }
@@ -223,4 +223,4 @@ $("write").addEventListener("click", () => confirmWriting(state, writable(), (wr
 window.addEventListener("beforeunload", (event) => { if (values.size) event.preventDefault(); });
 // What sticks to the window's top stands below the header, however many lines that has.
 new ResizeObserver(() => document.documentElement.style.setProperty("--head", `${$("head").offsetHeight}px`)).observe($("head"));
-ask("/api/state").then((given) => start(given), trouble);
+ask("api/state").then((given) => start(given), trouble);

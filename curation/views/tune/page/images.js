@@ -30,7 +30,7 @@ export class Sides {
 
   async load(signal) {
     const rows = this.lists.flat().map((n) => n.row);
-    const { keys } = await ask("/api/keys", { rows }, signal);
+    const { keys } = await ask("api/keys", { rows }, signal);
     const key = new Map(rows.map((row, i) => [row, keys[i]]));
     this.lists.forEach((list, i) => {
       const { grid } = this.panels[i];
@@ -41,7 +41,7 @@ export class Sides {
   }
 
   tile(near, key, passing) {
-    const image = make("img", { src: `/picture/${near.row}/160?of=${this.version}`, alt: "", loading: "lazy", decoding: "async" });
+    const image = make("img", { src: `picture/${near.row}/160?of=${this.version}`, alt: "", loading: "lazy", decoding: "async" });
     const frame = make("span", { className: "frame" }, image);
     image.addEventListener("error", () => frame.replaceChildren(make("span", { className: "gone", textContent: "image gone or unreadable" })));
     const fate = near.fate === "kept" ? "passes all" : near.fate === "undecided" ? "undecided" : `fails ${near.dropped_by}`;
@@ -59,7 +59,7 @@ export class Sides {
   async enlarge(row) {
     const story = await ask(`/api/image/${row}`);
     const dialog = document.getElementById("enlarged");
-    const image = make("img", { src: `/picture/${row}/1024?of=${this.version}`, alt: story.key });
+    const image = make("img", { src: `picture/${row}/1024?of=${this.version}`, alt: story.key });
     const frame = make("div", { className: "large" }, image);
     image.addEventListener("error", () => frame.replaceChildren(make("p", { className: "gone", textContent: "The image is gone or cannot be decoded." })));
     const facts = make("dl");

@@ -7,7 +7,7 @@ export async function confirmWriting(state, values, written, trouble) {
   const dialog = document.getElementById("writing");
   let diff;
   try {
-    ({ diff } = await ask("/api/diff", { values }));
+    ({ diff } = await ask("api/diff", { values }));
   } catch (error) {
     trouble(error);
     return;
@@ -19,7 +19,7 @@ export async function confirmWriting(state, values, written, trouble) {
   write.addEventListener("click", async () => {
     write.disabled = true;
     try {
-      const state = await ask("/api/write", { values, diff });
+      const state = await ask("api/write", { values, diff });
       dialog.close();
       written(state);
     } catch (error) {
