@@ -91,7 +91,8 @@ def models_in(annotation: Any) -> Iterator[type[BaseModel]]:
 
 def keys(model: type[BaseModel], prefix: str = "") -> Iterator[tuple[str, FieldInfo]]:
     """Yields every key of a recipe with dots, and its field."""
-    for name, info in model.model_fields.items():
+    for field_name, info in model.model_fields.items():
+        name = info.alias or field_name
         yield prefix + name, info
         for inner in models_in(info.annotation):
             if not (inner is Captions and prefix):  # caption_eval.captioners: documented to be as `captions` is
@@ -265,10 +266,10 @@ def first_sentence(path: Path) -> str:
 
 def test_the_design_has_a_line_for_every_module_and_it_is_what_the_module_says() -> None:
     text = (ROOT / "docs" / "design.md").read_text(encoding="utf-8")
-    listed = dict(re.findall(r"^\| `((?:curation|pipelines)/[^`]+)` \| (.*) \|$", text, re.MULTILINE))
+    listed = dict(re.findall(r"^\| `((?:curation|pipelines|annotation_ui)/[^`]+)` \| (.*) \|$", text, re.MULTILINE))
     sentences = {
         str(path.relative_to(ROOT)): first_sentence(path)
-        for room in ("curation", "pipelines")
+        for room in ("curation", "pipelines", "annotation_ui")
         for path in (ROOT / room).rglob("*.py")
         if path.name != "__init__.py"
     }

@@ -8,7 +8,7 @@ from pathlib import Path
 ROOT = Path(__file__).parents[1]
 FILES = {
     ".".join(path.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__"): path
-    for package in ("curation", "pipelines")
+    for package in ("curation", "pipelines", "annotation_ui")
     for path in (ROOT / package).rglob("*.py")
 }
 FLOORS = 12

@@ -20,7 +20,7 @@ def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Builds the wheel and unpacks it as an installer would; returns the folder."""
     folder = tmp_path_factory.mktemp("wheel")
     source = folder / "source"  # a copy: what an earlier build has left beside the repository must not get in
-    for name in ("curation", "pipelines"):
+    for name in ("curation", "pipelines", "annotation_ui"):
         shutil.copytree(ROOT / name, source / name, ignore=shutil.ignore_patterns("__pycache__"))
     for name in ("pyproject.toml", "README.md", "LICENSE"):
         shutil.copy(ROOT / name, source)
@@ -41,7 +41,9 @@ def run(wheel: Path, folder: Path, *arguments: str) -> subprocess.CompletedProce
 
 def test_every_file_is_in_it_and_no_other(wheel: Path) -> None:
     def files(root: Path) -> set[str]:
-        paths = (p for top in ("curation", "pipelines") for p in (root / top).rglob("*") if p.is_file())
+        paths = (
+            p for top in ("curation", "pipelines", "annotation_ui") for p in (root / top).rglob("*") if p.is_file()
+        )
         return {str(p.relative_to(root)) for p in paths if "__pycache__" not in p.parts}
 
     assert files(wheel) == files(ROOT)

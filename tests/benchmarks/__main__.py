@@ -20,11 +20,17 @@ MODULES = (
     "dedup",
     "cosine",
     "kmeans",
+    "level_model",
     "report_page",
     "tune",
+    "annotation_load",
+    "annotation_page",
+    "levels",
+    "annotation_export",
     "placing",
     "listing",
     "ray_against_local",
+    "queue_simulator",
     "accuracy",
 )
 

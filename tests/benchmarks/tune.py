@@ -10,7 +10,7 @@ from pathlib import Path
 from starlette.testclient import TestClient
 
 from curation.recipe import load_recipe
-from curation.views.tune.app import make_app
+from curation.views.tune.app import guard_app, make_app
 from curation.views.tune.table import ALL
 from curation.views.tune.tuner import Tuner
 from curation.workspace.sql import quoted
@@ -45,7 +45,7 @@ def measure(folder: Path, rows: int) -> None:
     began = time.monotonic()
     tuner = Tuner(file, bench.opened(load_recipe(file)))
     loaded = time.monotonic() - began
-    client = TestClient(make_app(tuner, token, port), base_url=f"http://127.0.0.1:{port}")
+    client = TestClient(guard_app(make_app(tuner), token, port), base_url=f"http://127.0.0.1:{port}")
     client.get(f"/?token={token}")
     first, further, others, cpu = [], [], [], []
     for split in tuner.table.splits:

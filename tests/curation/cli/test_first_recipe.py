@@ -28,7 +28,7 @@ def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 def keys_of(model: type[BaseModel]) -> set[str]:
     """The keys of a section of the recipe and of the sections in it."""
-    found = set(model.model_fields)
+    found = {field.alias or name for name, field in model.model_fields.items()}
     for field in model.model_fields.values():
         parts = [field.annotation, *get_args(field.annotation)]
         found = found.union(*(keys_of(p) for p in parts if isinstance(p, type) and issubclass(p, BaseModel)))

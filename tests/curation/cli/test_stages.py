@@ -43,7 +43,7 @@ def test_help_imports_nothing_heavy() -> None:
 
 
 @pytest.mark.parametrize("verb", ["demo", "init", "doctor", "index", "score", "select", "caption", "build-shards",
-                                  "run", "query", "explain", "annotate import"])  # fmt: skip
+                                  "run", "query", "explain", "annotate import", "annotate learn"])  # fmt: skip
 def test_every_verb_shows_an_example(verb: str, tmp_path: Path) -> None:
     assert f"Example: curate {verb}" in " ".join(curate(*verb.split(), "--help", cwd=tmp_path).stdout.split())
 

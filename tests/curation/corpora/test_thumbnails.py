@@ -133,6 +133,6 @@ def test_many_threads_over_more_shards_than_stay_open(tmp_path: Path, monkeypatc
         thread.start()
     for thread in threads:
         thread.join()
-    assert wrong == [] and len(shown._open) == 2
+    assert wrong == [] and len(shown._sources) == 2
     shown.close()
-    assert not shown._open
+    assert not shown._sources

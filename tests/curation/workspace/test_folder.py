@@ -16,6 +16,7 @@ def test_the_folder_contract() -> None:
         "selection/web/00001.parquet": workspace.selection("web", "00001"),
         "captions/web/00001.parquet": workspace.captions("web", "00001"),
         "votes.parquet": workspace.votes,
+        "decisions.parquet": workspace.decisions,
         "levels.parquet": workspace.levels,
         "shards/quality": workspace.product("quality"),
     }
