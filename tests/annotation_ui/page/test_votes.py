@@ -301,6 +301,7 @@ def test_an_ended_session_keeps_the_votes_until_the_sign_in(site: Site, visit: O
     page = (pan := visit("pan")).page
     person, known = site.person("pan"), passwords.hashed("correct horse")
     site.database.write(lambda c: passwords.set_hash(c, system_clock, person, known))
+    page.wait_for_load_state("networkidle")  # else loading the next pictures asks for the sign-in before the key does
     site.database.write(lambda c: c.execute(delete(sessions).where(sessions.c.person_id == person)))
     pan.press("2")
     page.locator("#signing[open]").wait_for()
@@ -319,6 +320,7 @@ def test_an_ended_session_keeps_the_votes_until_the_sign_in(site: Site, visit: O
 def test_a_link_that_is_opened_in_another_tab_ends_the_asking_for_a_sign_in(site: Site, visit: Open) -> None:
     page = (pia := visit("pia")).page
     person = site.person("pia")
+    page.wait_for_load_state("networkidle")  # else loading the next pictures asks for the sign-in before the key does
     site.database.write(lambda c: c.execute(delete(sessions).where(sessions.c.person_id == person)))
     pia.press("2")
     page.locator("#signing[open]").wait_for()
