@@ -6,6 +6,7 @@ import http.server
 import io
 import json
 import os
+import shutil
 import subprocess
 import sys
 import tarfile
@@ -211,19 +212,32 @@ def crawl(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Crawl]:
         for kind, path in folders.items()
     ]
     try:
-        done = subprocess.run(
-            [sys.executable, "-c", _IMG2DATASET, json.dumps(options)],
-            env=os.environ | {"NO_ALBUMENTATIONS_UPDATE": "1"},
-            cwd=folder,
-            capture_output=True,
-            text=True,
-            timeout=240,
-        )
+        done = _img2dataset(options, folder)
     finally:
         server.shutdown()
         server.server_close()
     assert done.returncode == 0, done.stderr[-2000:]
     yield Crawl(served, rows, folders)
+
+
+def _img2dataset(options: list[dict[str, Any]], folder: Path) -> "subprocess.CompletedProcess[str]":
+    """Runs img2dataset; it is begun anew if it hangs, as a process with threads that forks now and then does."""
+    for attempt in range(3):
+        try:
+            return subprocess.run(
+                [sys.executable, "-c", _IMG2DATASET, json.dumps(options)],
+                env=os.environ | {"NO_ALBUMENTATIONS_UPDATE": "1"},
+                cwd=folder,
+                capture_output=True,
+                text=True,
+                timeout=100,
+            )
+        except subprocess.TimeoutExpired:
+            if attempt == 2:
+                raise
+            for option in options:
+                shutil.rmtree(option["output_folder"], ignore_errors=True)
+    raise AssertionError("unreachable")
 
 
 @pytest.fixture(scope="session")
