@@ -13,10 +13,14 @@ if TYPE_CHECKING:
 VARIABLE = "CURATE_ANNOTATION_DATABASE"
 
 
+def named_database(recipe: "Recipe") -> str | None:
+    """Returns the address of a database that the recipe or else the environment names; None if neither does."""
+    return recipe.annotation.database or os.environ.get(VARIABLE) or None
+
+
 def database_url(recipe: "Recipe") -> str:
-    """Returns the address of the recipe's database: that of the recipe, of the environment, or a file of its own."""
-    own = recipe.annotation.database or os.environ.get(VARIABLE)
-    return own or f"sqlite:///{sqlite_file(recipe)}"
+    """Returns the address of the recipe's database: the one that is named, or a file of its own."""
+    return named_database(recipe) or f"sqlite:///{sqlite_file(recipe)}"
 
 
 def sqlite_file(recipe: "Recipe") -> Path:

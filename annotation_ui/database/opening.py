@@ -1,14 +1,13 @@
 """Opens the database that a recipe names."""
 
 import contextlib
-import os
 from typing import TYPE_CHECKING
 
 from sqlalchemy.engine import make_url
 
 from annotation_ui.database.engine import Database
 from annotation_ui.database.migrate import migrate
-from annotation_ui.settings import VARIABLE, database_url, sqlite_file
+from annotation_ui.settings import database_url, named_database, sqlite_file
 from curation.errors import UserError
 
 if TYPE_CHECKING:
@@ -17,8 +16,7 @@ if TYPE_CHECKING:
 
 def has_database(recipe: "Recipe") -> bool:
     """Returns whether the recipe's database is there; one that the recipe or the environment names always is."""
-    named = recipe.annotation.database or os.environ.get(VARIABLE)
-    return bool(named) or sqlite_file(recipe).exists()
+    return named_database(recipe) is not None or sqlite_file(recipe).exists()
 
 
 def open_database(recipe: "Recipe", create: bool = True) -> Database:

@@ -17,7 +17,6 @@ from annotation_ui.database.tables import (
     CLOSING,
     DECIDED,
     IMAGE,
-    LEASED,
     OPEN,
     TIE,
     UNAVAILABLE,
@@ -28,7 +27,7 @@ from annotation_ui.database.tables import (
     slots,
 )
 from annotation_ui.queue.item_ids import new_ids
-from annotation_ui.queue.leases import give_back
+from annotation_ui.queue.leases import give_all_back
 from curation.recipe import Recipe
 from curation.workspace import Workspace
 from curation.workspace.digests import digest
@@ -178,7 +177,7 @@ def change(connection: Connection, clock: Clock, item_id: int, kept: dict[str, A
     change = update(items).where(items.c.id == item_id)
     if kept is None:
         if item.status in (OPEN, UNAVAILABLE):
-            _give_leases_back(connection, clock, item_id)
+            give_all_back(connection, item_id, clock())
             connection.execute(change.values(status=WITHDRAWN))
         return
     values: dict[str, Any] = dict(kept)
@@ -197,19 +196,13 @@ def change(connection: Connection, clock: Clock, item_id: int, kept: dict[str, A
 def _number_anew(connection: Connection, clock: Clock, item: Any, asked: int) -> None:
     """Makes an item's slots fit a smaller number of votes: leases give way if there are too many, numbers move down."""
     if item.taken > asked:
-        _give_leases_back(connection, clock, item.id)
+        give_all_back(connection, item.id, clock())
     held = select(slots.c.person_id, slots.c.slot).where(slots.c.item_id == item.id, slots.c.slot.is_not(None))
     numbers = {row.person_id: row.slot for row in connection.execute(held)}
     free = (number for number in range(1, asked + 1) if number not in numbers.values())
     for person_id in sorted(person for person, number in numbers.items() if number > asked):
         own = update(slots).where(slots.c.item_id == item.id, slots.c.person_id == person_id)
         connection.execute(own.values(slot=next(free)))
-
-
-def _give_leases_back(connection: Connection, clock: Clock, item_id: int) -> None:
-    leased = select(slots.c.person_id).where(slots.c.item_id == item_id, slots.c.state == LEASED)
-    for person_id in connection.execute(leased).scalars().all():
-        give_back(connection, item_id, person_id, clock())
 
 
 def _has_verdict(connection: Connection, item_id: int) -> bool:

@@ -18,7 +18,6 @@ from annotation_ui.database.tables import (
     CLOSING,
     DECIDED,
     IMAGE,
-    LEASED,
     OPEN,
     SAFETY_REVIEW,
     TIE,
@@ -31,7 +30,7 @@ from annotation_ui.database.tables import (
     slots,
     votes,
 )
-from annotation_ui.queue.leases import give_back
+from annotation_ui.queue.leases import give_all_back
 from curation.annotation.levels import latest_decisions, read_decisions, read_votes
 from curation.errors import StageError
 from curation.workspace import Workspace
@@ -126,9 +125,7 @@ def _add_to(connection: Connection, clock: Clock, item_id: int, new: dict[int, d
     now = clock()
     item = connection.execute(select(items).where(items.c.id == item_id).with_for_update()).one()
     parts = connection.execute(select(slots).where(slots.c.item_id == item_id)).all()
-    for part in parts:
-        if part.state == LEASED:
-            give_back(connection, item_id, part.person_id, now)
+    give_all_back(connection, item_id, now)
     voted = {part.person_id: part.slot for part in parts if part.state == VOTED}
     taken = set(voted.values())
     asked = max(item.asked, len(voted.keys() | new.keys()))
@@ -174,9 +171,7 @@ def _add_verdicts(connection: Connection, clock: Clock, project_id: int, verdict
 
 def close(connection: Connection, clock: Clock, item_id: int, level: int) -> None:
     """Decides an item by a verdict that the transaction has stored, and ends the leases on it."""
-    leased = select(slots.c.person_id).where(slots.c.item_id == item_id, slots.c.state == LEASED)
-    for person_id in connection.execute(leased).scalars().all():
-        give_back(connection, item_id, person_id, clock())
+    give_all_back(connection, item_id, clock())
     decided = update(items).where(items.c.id == item_id)
     connection.execute(decided.values(status=DECIDED, level=level, decide_at=None))
 

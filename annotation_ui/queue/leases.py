@@ -54,6 +54,13 @@ def give_back(connection: Connection, item_id: int, person_id: int, now: int, st
     return _free(connection, item_id, person_id, kind, now, state)
 
 
+def give_all_back(connection: Connection, item_id: int, now: int) -> None:
+    """Frees all slots of an item that are held under a lease."""
+    leased = select(slots.c.person_id).where(slots.c.item_id == item_id, slots.c.state == LEASED)
+    for person_id in connection.execute(leased).scalars().all():
+        give_back(connection, item_id, person_id, now)
+
+
 def _free(connection: Connection, item_id: int, person_id: int, kind: str, now: int, state: str) -> bool:
     values = {"the_item": item_id, "the_person": person_id, "now": now, "new_state": state}
     if not connection.execute(_FREE, values).rowcount:

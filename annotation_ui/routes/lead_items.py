@@ -8,7 +8,7 @@ from sqlalchemy import Connection
 
 from annotation_ui.accounts import audit
 from annotation_ui.accounts.people import Person
-from annotation_ui.queue import gold, reopening
+from annotation_ui.queue import gold, unavailable
 from annotation_ui.routes.calling import Refusal, address_of, reading, task_of, tool_of, writing
 from annotation_ui.routes.fields import Body, Nothing, ProjectId
 from annotation_ui.routes.lead_calling import ItemNumber, PersonQuery
@@ -107,7 +107,7 @@ async def reopen(item_id: ItemNumber, request: Request) -> Nothing:
     tool = tool_of(request)
 
     def work(connection: Connection, lead: Person) -> Nothing:
-        reopening.reopen(connection, tool.clock, item_id)
+        unavailable.reopen(connection, tool.clock, item_id)
         audit.record(connection, tool.clock(), lead.id, "reopen", address_of(request), item=item_id)
         return Nothing()
 
@@ -121,7 +121,7 @@ async def reopen_all(project_id: ProjectId, request: Request) -> Reopened:
     tool = tool_of(request)
 
     def work(connection: Connection, lead: Person) -> int:
-        images = reopening.reopen_all(connection, tool.clock, project_id, AT_ONCE)
+        images = unavailable.reopen_all(connection, tool.clock, project_id, AT_ONCE)
         if images:
             detail = {"project": project_id, "images": images}
             audit.record(connection, tool.clock(), lead.id, "reopen", address_of(request), **detail)

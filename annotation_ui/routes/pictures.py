@@ -3,13 +3,12 @@
 from typing import Annotated, Any, Literal
 
 from fastapi import APIRouter, Path, Request, Response
-from sqlalchemy import Connection, select, update
+from sqlalchemy import Connection, select
 
 from annotation_ui.accounts.people import Person
-from annotation_ui.database.tables import IMAGE, LEASED, OPEN, UNAVAILABLE, items, slots
-from annotation_ui.queue.leases import give_back
+from annotation_ui.database.tables import items, slots
+from annotation_ui.queue.unavailable import take_out
 from annotation_ui.routes.calling import ERRORS, Error, Refusal, reading, tool_of
-from annotation_ui.tool import Tool
 from annotation_ui.worker import Unavailable
 
 router = APIRouter(responses=ERRORS, tags=["pictures"])
@@ -37,22 +36,11 @@ def picture(
         jpeg = tool.pictures.jpeg(place, size)
     except Unavailable as error:
         reason = str(error)
-        tool.database.write(lambda c: mark_unavailable(c, tool, item_id, reason))
+        tool.database.write(lambda c: take_out(c, tool.clock, item_id, reason))
         told = reason if person.is_lead else "its file is gone or damaged"  # a reason may name files
         raise Refusal(410, "unavailable", f"this picture cannot be shown: {told}") from None
     headers = {"Cache-Control": "private, max-age=604800, immutable"}
     return Response(jpeg, media_type="image/jpeg", headers=headers)
-
-
-def mark_unavailable(connection: Connection, tool: Tool, item_id: int, reason: str) -> None:
-    """Takes an item out of the queue until the workspace's files change, and frees the leases on it."""
-    item = connection.execute(select(items.c.kind, items.c.status).where(items.c.id == item_id).with_for_update()).one()
-    if item.kind != IMAGE or item.status != OPEN:
-        return
-    leased = select(slots.c.person_id).where(slots.c.item_id == item_id, slots.c.state == LEASED)
-    for person_id in connection.execute(leased).scalars().all():
-        give_back(connection, item_id, person_id, tool.clock())
-    connection.execute(update(items).where(items.c.id == item_id).values(status=UNAVAILABLE, reason=reason))
 
 
 def _place(connection: Connection, person: Person, item_id: int, number: int) -> dict[str, Any]:

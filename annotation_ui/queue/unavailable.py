@@ -1,10 +1,20 @@
-"""Puts images back into the queue whose picture could not be shown."""
+"""Takes images out of the queue whose picture cannot be shown, and puts them back."""
 
 from sqlalchemy import Connection, case, select, update
 
 from annotation_ui.clock import Clock
 from annotation_ui.database.tables import CLOSING, IMAGE, OPEN, UNAVAILABLE, items
+from annotation_ui.queue.leases import give_all_back
 from annotation_ui.queue.rules import Refused
+
+
+def take_out(connection: Connection, clock: Clock, item_id: int, reason: str) -> None:
+    """Takes an image out until the workspace's files change or a lead puts it back, and frees the leases on it."""
+    item = connection.execute(select(items.c.kind, items.c.status).where(items.c.id == item_id).with_for_update()).one()
+    if item.kind != IMAGE or item.status != OPEN:
+        return
+    give_all_back(connection, item_id, clock())
+    connection.execute(update(items).where(items.c.id == item_id).values(status=UNAVAILABLE, reason=reason))
 
 
 def reopen(connection: Connection, clock: Clock, item_id: int) -> None:
